@@ -1,0 +1,19 @@
+"""The errors that a user can mend: each says what was given, what was expected, and what to do."""
+
+from __future__ import annotations
+
+
+class CraftError(Exception):
+    """Base of all errors that craft_hf raises on purpose."""
+
+
+class InputError(CraftError, ValueError):
+    """Something that the user passed is wrong: a name, a file, a number, a task."""
+
+
+class GeneratorError(CraftError, RuntimeError):
+    """The generator cannot go on: unreachable, refused, or answering with what is no answer."""
+
+
+class StorageError(CraftError, RuntimeError):
+    """Writing to disk failed; what was written before is whole."""

@@ -1,0 +1,28 @@
+"""Optional packages: imported where they are used, with the install command in the error."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from craft_hf.errors import CraftError
+
+
+class MissingExtra(CraftError, ImportError):
+    """An optional package is not installed."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import and return an optional module.
+
+    Args:
+        module: the dotted name to import, such as "openai".
+        extra: the extra of craft_hf that brings it, such as "server".
+
+    Raises:
+        MissingExtra: the module is not installed; the message holds the install command.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as e:
+        raise MissingExtra(f'{module} is not installed; run: pip install "craft_hf[{extra}]"') from e

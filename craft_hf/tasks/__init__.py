@@ -1,0 +1,182 @@
+"""Tasks as data: a folder with `task.yaml` and `few_shots.jsonl` comes in, a checked `Task` goes out."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import jinja2.sandbox
+import jsonschema
+import yaml
+
+from craft_hf.errors import InputError
+from craft_hf.records import JSON, FewShot, fingerprint
+from craft_hf.tasks.few_shots import read_few_shots, require_enough
+
+FOLDER = Path(__file__).parent
+NAMES = tuple(sorted(p.parent.name for p in FOLDER.glob("*/task.yaml")))
+QUERY_PARTS = ("text", "prompt", "completion")
+METRICS = ("accuracy", "win_rate")
+
+_JINJA = jinja2.sandbox.ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to make of a document: instruction, shape of a sample, rules, and the few-shots that show it.
+
+    `instructions` are alternatives of which each document gets one (csqa asks half for questions and half for
+    statements). `schema` is the JSON Schema of a sample. `query` names the parts of a few-shot that are embedded to
+    retrieve documents, from "text", "prompt" and "completion". `prompt_template` and `completion_template` are Jinja
+    templates over a sample's fields that give the two halves of a fine-tuning example. `min_chars` is the least length
+    of a field in characters, and `options_field` and `answer_field` name the parts of a multiple-choice sample.
+    `categories` are the Hub's task categories.
+    """
+
+    name: str
+    description: str
+    instructions: tuple[str, ...]
+    schema: Mapping[str, JSON]
+    prompt_template: str
+    completion_template: str
+    max_new_tokens: int
+    few_shots: tuple[FewShot, ...]
+    query: tuple[str, ...] = QUERY_PARTS
+    metric: str = "accuracy"
+    min_chars: Mapping[str, int] = field(default_factory=dict)
+    options_field: str = ""
+    answer_field: str = ""
+    categories: tuple[str, ...] = ()
+    language: str = "en"
+
+    def prompt(self, sample: Mapping[str, JSON]) -> str:
+        """Return what the fine-tuned model will be asked, for one sample."""
+        return _JINJA.from_string(self.prompt_template).render(**sample).strip()
+
+    def completion(self, sample: Mapping[str, JSON]) -> str:
+        """Return what the fine-tuned model should answer, for one sample."""
+        return _JINJA.from_string(self.completion_template).render(**sample).strip()
+
+    def query_text(self, few_shot: FewShot) -> str:
+        """Return the text that stands for a few-shot in retrieval: by default the whole of it, as in the paper."""
+        parts = {
+            "text": few_shot.text,
+            "prompt": self.prompt(few_shot.sample),
+            "completion": self.completion(few_shot.sample),
+        }
+        return "\n".join(parts[name] for name in self.query)
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """Names of a sample's fields, in the order in which the model writes them."""
+        properties = self.schema["properties"]
+        assert isinstance(properties, Mapping)
+        return tuple(properties)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of everything in the task that decides which rows come out, few-shots included."""
+        plain = {
+            k: v for k, v in self.__dict__.items() if k not in ("few_shots", "fields", "fingerprint", "description")
+        }
+        return fingerprint({**plain, "few_shots": [f.__dict__ for f in self.few_shots]})
+
+
+def load_task(name_or_path: str, few_shots: str | None = None) -> Task:
+    """Load a task that craft_hf ships by its name, or a user's own by the path of its folder.
+
+    Args:
+        name_or_path: one of `NAMES`, or a folder that holds `task.yaml` and `few_shots.jsonl`.
+        few_shots: a JSONL file to use in place of the task's own few-shots, in the project's format (text, sample) or
+            in that of the CRAFT authors (Text, Instruction, Output).
+
+    Raises:
+        InputError: no such task, `task.yaml` is broken or incomplete, or a few-shot does not follow the schema.
+    """
+    folder = FOLDER / name_or_path if name_or_path in NAMES else Path(name_or_path)
+    if not (folder / "task.yaml").is_file():
+        raise InputError(_unknown(name_or_path, folder))
+    task = _parse(folder / "task.yaml")
+    path = Path(few_shots) if few_shots else folder / "few_shots.jsonl"
+    shots = read_few_shots(path, task.name, task.schema, task.options_field, task.answer_field)
+    require_enough(shots, path)
+    return replace(task, few_shots=shots)
+
+
+def _unknown(name: str, folder: Path) -> str:
+    if folder.is_dir():
+        return f"the task folder {folder} holds no task.yaml; see craft_hf/tasks/bioqa for a complete one."
+    near = difflib.get_close_matches(name, NAMES, n=3, cutoff=0.4)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return (
+        f"there is no task {name!r}.{hint} Tasks: {', '.join(NAMES)}; "
+        "or pass the path of a folder with task.yaml and few_shots.jsonl."
+    )
+
+
+def _parse(path: Path) -> Task:
+    """Read and check `task.yaml`; the few-shots come after it."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise InputError(f"{path} is not valid YAML: {e}") from e
+    if not isinstance(data, dict):
+        raise InputError(f"{path} holds {type(data).__name__}, expected a mapping with name, instructions, schema, ...")
+    known = set(Task.__dataclass_fields__) - {"few_shots"}
+    optional = {
+        "query",
+        "metric",
+        "min_chars",
+        "options_field",
+        "answer_field",
+        "categories",
+        "language",
+        "description",
+    }
+    if unknown := sorted(set(data) - known):
+        raise InputError(f"{path}: unknown key {unknown[0]!r}; known keys: {', '.join(sorted(known))}.")
+    if missing := sorted(known - optional - set(data)):
+        raise InputError(f"{path}: missing {', '.join(missing)}; see craft_hf/tasks/bioqa/task.yaml for an example.")
+    for key in ("instructions", "query", "categories"):
+        if key in data:
+            data[key] = tuple([data[key]] if isinstance(data[key], str) else data[key])
+    task = Task(**{"description": "", **data}, few_shots=())
+    _check(task, path)
+    return task
+
+
+def _check(task: Task, path: Path) -> None:
+    """Raise InputError for whatever in the task cannot work later."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", str(task.name)):
+        raise InputError(
+            f"{path}: name {task.name!r} must be letters, digits, '_' and '-' (it becomes a folder's name)."
+        )
+    try:
+        jsonschema.Draft202012Validator.check_schema(task.schema)
+    except jsonschema.SchemaError as e:
+        raise InputError(f"{path}: schema is not a valid JSON Schema: {e.message}") from e
+    properties = task.schema.get("properties")
+    if task.schema.get("type") != "object" or not isinstance(properties, Mapping) or not properties:
+        raise InputError(f"{path}: schema must have type: object and a non-empty properties mapping.")
+    if not task.instructions or not all(isinstance(i, str) and i.strip() for i in task.instructions):
+        raise InputError(f"{path}: instructions must be a text, or a list of texts of which each document gets one.")
+    if not task.query or (bad := sorted(set(task.query) - set(QUERY_PARTS))):
+        raise InputError(
+            f"{path}: query is {list(task.query)}; expected one or more of {', '.join(QUERY_PARTS)}.{bad!s:.0}"
+        )
+    if task.metric not in METRICS:
+        raise InputError(f"{path}: metric is {task.metric!r}, expected one of {', '.join(METRICS)}.")
+    if not isinstance(task.max_new_tokens, int) or task.max_new_tokens < 1:
+        raise InputError(f"{path}: max_new_tokens is {task.max_new_tokens!r}, expected a whole number above 0.")
+    for name in [*task.min_chars, *filter(None, (task.options_field, task.answer_field))]:
+        if name not in properties:
+            raise InputError(f"{path}: field {name!r} is not in the schema; its fields: {', '.join(properties)}.")
+    for template in (task.prompt_template, task.completion_template):
+        try:
+            _JINJA.parse(template)
+        except jinja2.TemplateSyntaxError as e:
+            raise InputError(f"{path}: a template is broken: {e} in {template!r}") from e

@@ -1,0 +1,133 @@
+"""Few-shot files: JSONL in the project's format or the CRAFT authors' comes in, checked `FewShot`s go out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import jsonschema
+
+from craft_hf.errors import InputError
+from craft_hf.records import JSON, FewShot
+
+LEAST = 3
+"""A prompt shows three few-shots, so a task needs at least as many."""
+
+_BULLET = re.compile(r"^\s*(?:[-*•]\s+|\d+[.)]\s+)")
+
+
+def read_few_shots(
+    path: Path, task: str, schema: Mapping[str, JSON], options_field: str = "", answer_field: str = ""
+) -> tuple[FewShot, ...]:
+    """Read a few-shot file and check every sample against the task's schema.
+
+    Args:
+        path: a JSONL file; a line is {"text", "sample", "source", "license"} or {"Text", "Instruction", "Output"}.
+        task: the task's name, the stem of the ids of few-shots that have none.
+        schema: the JSON Schema of a sample.
+        options_field: the field of a multiple-choice sample that holds the options, if any.
+        answer_field: the field that holds the letter of the right option, if any.
+
+    Raises:
+        InputError: the file is missing, or a line is broken; the message names the line and the field.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no few-shot file {path}; expected JSONL with text and sample on each line.")
+    validator = jsonschema.Draft202012Validator(schema)
+    shots = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            data = json.loads(line)
+        except json.JSONDecodeError as e:
+            raise InputError(f"{where}: not valid JSON ({e}).") from e
+        if not isinstance(data, dict):
+            raise InputError(f"{where}: holds {type(data).__name__}, expected an object with text and sample.")
+        if "Text" in data:
+            data = _from_authors(data, where, schema, options_field, answer_field)
+        shot = _few_shot(data, where, f"{task}-{len(shots) + 1:02d}")
+        if errors := sorted(validator.iter_errors(shot.sample), key=lambda e: list(map(str, e.path))):
+            at = ".".join(map(str, errors[0].path)) or "sample"
+            raise InputError(f"{where}, field {at}: {errors[0].message[:300]}")
+        shots.append(shot)
+    if len({s.id for s in shots}) < len(shots):
+        raise InputError(f"{path}: two few-shots share an id; give each its own, or leave the ids out.")
+    return tuple(shots)
+
+
+def require_enough(shots: tuple[FewShot, ...], path: Path) -> None:
+    """Raise InputError unless there are enough few-shots to fill a prompt."""
+    if len(shots) < LEAST:
+        raise InputError(f"{path} holds {len(shots)} few-shots, expected at least {LEAST} (CRAFT uses 8 to 32).")
+
+
+def _few_shot(data: Mapping[str, JSON], where: str, default_id: str) -> FewShot:
+    for key, kind in (("text", str), ("sample", dict)):
+        if not isinstance(data.get(key), kind):
+            raise InputError(f"{where}, field {key}: is {data.get(key)!r}, expected {kind.__name__}.")
+    known = {"id", "text", "sample", "source", "license"}
+    if unknown := sorted(set(data) - known):
+        raise InputError(f"{where}: unknown field {unknown[0]!r}; known fields: {', '.join(sorted(known))}.")
+    text, sample = data["text"], data["sample"]
+    assert isinstance(text, str) and isinstance(sample, dict)
+    rest = {k: str(data.get(k) or "") for k in ("source", "license")}
+    return FewShot(str(data.get("id") or default_id), text, sample, **rest)
+
+
+def _from_authors(
+    data: Mapping[str, JSON], where: str, schema: Mapping[str, JSON], options_field: str, answer_field: str
+) -> dict[str, JSON]:
+    """Turn a line of the authors' format into ours.
+
+    Their `Instruction` holds question and lettered options, or the request; their `Output` the letter, the recipe
+    with "Ingredients:" and "Steps:", or the summary (notes: CRAFT's public few-shot files).
+    """
+    for key in ("Text", "Instruction", "Output"):
+        if not isinstance(data.get(key), str):
+            raise InputError(f"{where}, field {key}: is {data.get(key)!r}, expected a string.")
+    text, instruction, output = (str(data[k]).strip() for k in ("Text", "Instruction", "Output"))
+    properties = schema["properties"]
+    assert isinstance(properties, Mapping)
+    sample: dict[str, JSON]
+    if options_field:
+        head, *options = re.split(r"\n(?=[A-Z][.)] )", instruction)
+        letter = re.match(r"[A-Z]", output)
+        first = next(name for name in properties if name not in (options_field, answer_field))
+        sample = {first: head.strip(), options_field: [o.strip() for o in options], answer_field: letter and letter[0]}
+    elif {"ingredients", "steps"} <= set(properties):
+        sample = {"instruction": instruction, **_recipe(output, where)}
+    elif {"summary", "long_but_clean_text"} <= set(properties):
+        request, _, body = instruction.partition("\n\n")
+        sample = {"instruction": request, "long_but_clean_text": body.strip() or text, "summary": output}
+    else:
+        names = list(properties)
+        if len(names) != 2:
+            raise InputError(
+                f"{where}: Text, Instruction, Output fit a task of two fields, a multiple-choice, recipe or summary task; "
+                f"this one has {', '.join(names)}. Write the line as text and sample instead."
+            )
+        sample = dict(zip(names, (instruction, output), strict=True))
+    return {"text": text, "sample": sample, "source": data.get("source", ""), "license": data.get("license", "")}
+
+
+def _recipe(output: str, where: str) -> dict[str, JSON]:
+    """Split "Ingredients: ... Steps: ..." into two lists; a step's heading and its lines become one item."""
+    found = re.search(
+        r"^.*ingredients:?\s*$(?P<i>.*?)^.*(?:steps|directions|preparation|instructions):?\s*$(?P<s>.*)",
+        output,
+        re.IGNORECASE | re.MULTILINE | re.DOTALL,
+    )
+    if not found:
+        raise InputError(f"{where}, field Output: expected a line 'Ingredients:' and after it a line 'Steps:'.")
+    ingredients = [_BULLET.sub("", line).strip() for line in found["i"].splitlines() if line.strip()]
+    steps: list[str] = []
+    for line in filter(str.strip, found["s"].splitlines()):
+        if re.match(r"\s*\d+[.)]\s+", line) or not steps:
+            steps.append(_BULLET.sub("", line).strip())
+        else:
+            steps[-1] += " " + _BULLET.sub("", line).strip()
+    return {"ingredients": list(ingredients), "steps": list(steps)}
