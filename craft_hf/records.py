@@ -70,8 +70,8 @@ class Hit:
 class Prompt:
     """What the model is asked about one document.
 
-    `messages` are chat turns with "role" and "content"; `key` is the hash of messages, schema and seed, and
-    stands for the prompt in the journal and in the rows (`prompt_hash`).
+    `messages` are chat turns with "role" and "content"; `key` is their hash and stands for the prompt in the rows
+    (`prompt_hash`).
     """
 
     key: str

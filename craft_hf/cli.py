@@ -1,0 +1,147 @@
+"""The command `craft-hf`: thin words around what the package does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from craft_hf import index_cli
+from craft_hf.errors import CraftError
+from craft_hf.models import EMBEDDED
+from craft_hf.rows import LINEAGE
+from craft_hf.version import __version__
+
+_EXAMPLES = """
+Examples:
+
+  craft-hf generate bioqa --num-samples 4 --out my-dataset
+
+  craft-hf index build articles.jsonl.gz --out my-index
+
+  craft-hf generate path/to/my-task --index my-index --generator http://localhost:8000/v1 --size S --out my-dataset
+
+  craft-hf rejected my-dataset
+
+  craft-hf evaluate embedded --data questions.jsonl --limit 200
+"""
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None,
+    help=f"Turn a handful of examples into task-specific fine-tuning data (CRAFT, arXiv 2409.02098).\n{_EXAMPLES}",
+)
+app.add_typer(index_cli.app, name="index")
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"craft_hf {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def generate(
+    task: Annotated[str, typer.Argument(help="A shipped task (bioqa, csqa, medqa, recipegen, summarization), or a task folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for dataset, report and card; must not exist yet, or hold an earlier one.")],
+    num_samples: Annotated[int | None, typer.Option(help="Generated rows to keep (default 10).")] = None,
+    size: Annotated[str | None, typer.Option(help="S, M, L or XL, in place of --num-samples.")] = None,
+    index: Annotated[str | None, typer.Option(help="Folder of an index (default: the sample corpus).")] = None,
+    generator: Annotated[str, typer.Option(help='"embedded", a Hub id, a model folder, or the URL of a server.')] = EMBEDDED,
+    generator_model: Annotated[str | None, typer.Option(help="The model's name on the server.")] = None,
+    few_shots: Annotated[str | None, typer.Option(help="JSONL file to use in place of the task's few-shots.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Limit of an answer (default: the task's).")] = None,
+    seed: Annotated[int, typer.Option(help="Draws few-shots and tokens.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Answers that a local generator decodes at a time.")] = 8,
+    concurrency: Annotated[int, typer.Option(help="Requests that a server gets at a time.")] = 16,
+    show: Annotated[int, typer.Option(help="Rows to print at the end.")] = 3,
+) -> None:
+    """Make a dataset: retrieve documents, let the model rewrite them, keep what is good.
+
+    Stop it at any time and run it again: it goes on where it stopped and pays for no answer twice.
+
+    Example: craft-hf generate bioqa --num-samples 4 --out my-dataset
+    """
+    import datasets
+
+    from craft_hf.run import ensure_run
+    from craft_hf.settings import RunSettings, resolve
+
+    _check_out(out)
+    settings = RunSettings(
+        task=task, few_shots=few_shots, index=index, generator=generator, generator_model=generator_model,
+        num_samples=num_samples, size=size, seed=seed, max_new_tokens=max_new_tokens,
+    )
+    run = resolve(settings, batch_size=batch_size, concurrency=concurrency)
+    folder = ensure_run(run)
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(folder, out)
+    rows = datasets.load_dataset(str(out), split="train", verification_mode="no_checks")
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    generated = [row for row in rows if not row["is_few_shot"]]
+    for row in generated[:show]:
+        _print_row(row)
+    typer.echo("\n" + "; ".join(f"{stage}: {count}" for stage, count in report["funnel"]))
+    for note in report["notes"]:
+        typer.echo(note)
+    typer.echo(f"\ndataset {out}/data ({len(rows)} rows, {len(generated)} of them generated; the others are the few-shots)")
+    typer.echo(f"report  {out}/report.md\ncard    {out}/README.md\nrejects craft-hf rejected {out}")
+
+
+def _check_out(out: Path) -> None:
+    """Never write over a folder that is not ours."""
+    if out.exists() and not (out / "report.json").is_file() and (out.is_file() or any(out.iterdir())):
+        raise CraftError(f"{out} exists and holds no dataset of craft_hf; give another --out, or remove it first.")
+
+
+def _print_row(row: dict[str, object]) -> None:
+    typer.echo("\n" + "-" * 100)
+    for name, value in row.items():
+        if name not in LINEAGE:
+            typer.echo(f"{name}: " + ("\n  ".join(["", *map(str, value)]) if isinstance(value, list) else str(value)))
+    typer.echo(f"\nfrom {row['document_id']} ({row['title']}; {row['license']}), similarity {row['similarity']:.3f}, {row['url']}")
+    typer.echo(textwrap.indent(textwrap.shorten(str(row["document"]), 400, placeholder=" ..."), "  | "))
+
+
+@app.command()
+def rejected(
+    dataset: Annotated[Path, typer.Argument(help="Folder that `craft-hf generate` wrote.")],
+    check: Annotated[str | None, typer.Option(help="Only what this check dropped: schema, wellformed, duplicate, ...")] = None,
+) -> None:
+    """Show what became no row, and why, as JSON lines.
+
+    Example: craft-hf rejected my-dataset --check duplicate
+    """
+    import pyarrow.parquet
+
+    from craft_hf.run import REJECTS
+
+    path = dataset / REJECTS
+    if not path.is_file():
+        raise CraftError(f"there is no {path}; give the folder that `craft-hf generate ... --out` wrote.")
+    for row in pyarrow.parquet.read_table(path).to_pylist():
+        if check in (None, row["check"]):
+            typer.echo(json.dumps(row, ensure_ascii=False))
+
+
+def main() -> None:
+    """Run the command; what a user can mend is one line on stderr and exit code 1, an interruption 130."""
+    try:
+        app()
+    except CraftError as e:
+        typer.echo(f"craft-hf: {e}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("\ncraft-hf: stopped; every answer is in the journal, run the same command again to go on.", err=True)
+        sys.exit(130)

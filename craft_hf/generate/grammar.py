@@ -1,0 +1,82 @@
+"""JSON by construction: a JSON Schema comes in, a mask over the next token of every row goes out (xgrammar)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+import xgrammar
+
+from craft_hf.errors import InputError
+from craft_hf.records import JSON
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class JsonGrammar:
+    """A schema compiled for a tokenizer; compiled once, used by every row of every batch.
+
+    Args:
+        tokenizer: the model's.
+        vocab_size: width of the model's logits, which may be larger than the tokenizer's vocabulary.
+        schema: the JSON Schema that every answer must follow; keys come in the order of the schema.
+
+    Raises:
+        InputError: xgrammar cannot compile the schema.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, vocab_size: int, schema: Mapping[str, JSON]) -> None:
+        info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocab_size)
+        try:
+            self._compiled = xgrammar.GrammarCompiler(info).compile_json_schema(
+                json.dumps(_without_lengths(schema)), any_whitespace=False
+            )
+        except RuntimeError as e:
+            raise InputError(f"the schema cannot be turned into a grammar for constrained decoding: {e}") from e
+        self._vocab_size = vocab_size
+
+    def rows(self, count: int) -> GrammarRows:
+        """Return the state of `count` answers that all start now."""
+        matchers = [xgrammar.GrammarMatcher(self._compiled, terminate_without_stop_token=True) for _ in range(count)]
+        return GrammarRows(matchers, self._vocab_size)
+
+
+def _without_lengths(schema: JSON) -> JSON:
+    """Drop the lengths of strings, which the schema check looks at later.
+
+    With a length, xgrammar 0.2.8 refuses escaped quotes and line breaks in a string, and takes seconds to compile.
+    """
+    if isinstance(schema, Mapping):
+        return {k: _without_lengths(v) for k, v in schema.items() if k not in ("minLength", "maxLength")}
+    if isinstance(schema, list | tuple):
+        return [_without_lengths(item) for item in schema]
+    return schema
+
+
+class GrammarRows:
+    """Where in the grammar each row of a batch is."""
+
+    def __init__(self, matchers: list[xgrammar.GrammarMatcher], vocab_size: int) -> None:
+        self._matchers = matchers
+        self._vocab_size = vocab_size
+        self._bitmask = xgrammar.allocate_token_bitmask(len(matchers), vocab_size)
+
+    def mask(self, logits: torch.Tensor) -> None:
+        """Set the logits of all tokens that would break the JSON to minus infinity, in place; (rows, vocab_size)."""
+        for row, matcher in enumerate(self._matchers):
+            matcher.fill_next_token_bitmask(self._bitmask, row)
+        bitmask = self._bitmask[: len(self._matchers)].to(logits.device)
+        xgrammar.apply_token_bitmask_inplace(logits, bitmask, vocab_size=self._vocab_size)
+
+    def accept(self, tokens: Sequence[int]) -> list[bool]:
+        """Advance each row by its token; returns which rows hold complete JSON now."""
+        for matcher, token in zip(self._matchers, tokens, strict=True):
+            matcher.accept_token(token)
+        return [matcher.is_terminated() for matcher in self._matchers]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows only."""
+        self._matchers = [self._matchers[row] for row in rows]

@@ -1,0 +1,223 @@
+"""One run: a `ResolvedRun` comes in; retrieval, generation and quality fill its folder with rows and rejects.
+
+Documents are taken in the order of retrieval, in rounds, until enough samples are kept. The order does not depend on
+how many are wanted, so a run for more samples begins with the same prompts and pays for the new ones only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datasets.utils import tqdm
+
+from craft_hf.corpora import sample_corpus
+from craft_hf.corpus import read_documents
+from craft_hf.embed import Embedder
+from craft_hf.generate import answer_key
+from craft_hf.generate.journal import Journal
+from craft_hf.index import Index, build_index
+from craft_hf.models import cache_folder
+from craft_hf.prompt import Prompter
+from craft_hf.quality import Quality
+from craft_hf.records import JSON, Answer, Hit, Prompt, Reject, Sample, fingerprint
+from craft_hf.retrieve import Retrieval, retrieve
+from craft_hf.settings import ResolvedRun, index_identity
+
+PROMPTS_PER_SAMPLE = 10
+"""A run gives up when it has sent this many prompts for each sample wanted; CRAFT retrieves 2 documents a sample."""
+
+SMALLEST_YIELD = 0.2
+"""Share of kept samples that a round reckons with at least, so that a bad start does not empty the purse at once."""
+
+
+@dataclass
+class Usage:
+    """What a run paid for, and what it found in the journal."""
+
+    answers_generated: int = 0
+    answers_from_journal: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds_generating: float = 0.0
+
+
+@dataclass
+class Outcome:
+    """What came of the documents of a run."""
+
+    samples: list[Sample] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    funnel: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    index: Mapping[str, JSON] = field(default_factory=dict)
+
+
+def open_index(path: str | None) -> Index:
+    """Open the index of a run; without a path, that of the sample corpus, which is built on first use (seconds)."""
+    if path is not None:
+        return Index.open(Path(path))
+    folder = cache_folder() / "indexes" / index_identity(None)
+    if not (folder / "index.json").is_file():
+        build_index(read_documents(sample_corpus()), folder, Embedder())
+    return Index.open(folder)
+
+
+def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
+    """Retrieve, generate and check until the wanted number of samples is kept or the documents run out.
+
+    Args:
+        run: what to do.
+        fresh: ask the model again also where the journal has an answer.
+
+    Raises:
+        CraftError: see the stages; every answer given before is in the journal.
+    """
+    outcome = Outcome()
+    index = open_index(run.settings.index)
+    outcome.index = index_summary(index)
+    wanted = run.settings.rows_wanted(run.task)
+    documents = _Documents(run, index)
+    outcome.funnel = {"documents in the index": len(index)}
+    if wanted:
+        sampling = run.settings.sampling(run.task)
+        folder = cache_folder() / "journal" / fingerprint([dict(run.generator.identity), dataclasses.asdict(sampling)])
+        with Journal(folder, replay=not fresh) as journal:
+            _rounds(run, documents, journal, wanted, outcome)
+    asked = len(outcome.samples) + sum(r.check != "leakage" for r in outcome.rejects)
+    unanswered = sum(r.check == "context" for r in outcome.rejects)
+    outcome.funnel |= {
+        "retrieved": asked + len(documents.left_out),
+        "few-shot texts left out": len(documents.left_out),
+        "prompted": asked,
+        "answered": asked - unanswered,
+        "kept": len(outcome.samples),
+    }
+    return outcome
+
+
+class _Documents:
+    """The retrieved documents in order, retrieved deeper as they are asked for."""
+
+    def __init__(self, run: ResolvedRun, index: Index) -> None:
+        self._run, self._index = run, index
+        self._found = Retrieval(hits=[], left_out=[])
+        if run.settings.rows_wanted(run.task):
+            embedder = Embedder(index.info.embedding_name)
+            index.check_embedder(embedder)
+            self._queries = embedder.encode([run.task.query_text(s) for s in run.task.few_shots])
+
+    @property
+    def left_out(self) -> list[tuple[str, str, float]]:
+        """Documents that nearly are the text of a few-shot: (document id, few-shot id, overlap)."""
+        return self._found.left_out
+
+    def take(self, start: int, count: int) -> list[Hit]:
+        """Return the hits from `start` on, at most `count`; fewer when the index has no more."""
+        if start + count > len(self._found.hits):
+            self._found = retrieve(self._index, self._run.task.few_shots, self._queries, 2 * (start + count))
+        return list(self._found.hits[start : start + count])
+
+
+def _rounds(run: ResolvedRun, documents: _Documents, journal: Journal, wanted: int, outcome: Outcome) -> None:
+    """Fill the outcome round by round; a round asks for what is missing, by the yield seen so far."""
+    prompter = Prompter(run.task, run.settings.seed)
+    quality = Quality(run.task, run.settings.duplicate_threshold)
+    seen = 0
+    with tqdm(total=wanted, desc=f"Generating {run.task.name}", unit=" samples") as bar:
+        while (missing := wanted - len(outcome.samples)) > 0:
+            share = max(len(outcome.samples) / seen, SMALLEST_YIELD) if seen else 1.0
+            size = min(math.ceil(missing / share), PROMPTS_PER_SAMPLE * wanted - seen)
+            hits = documents.take(seen, size)
+            if not hits:
+                outcome.notes.append(_shortfall(len(outcome.samples), wanted, seen, size))
+                break
+            seen += len(hits)
+            prompts = [prompter.prompt(hit.document) for hit in hits]
+            answers: dict[str, Answer] = {}
+            for prompt, answer in _answers(run, prompts, journal, outcome.usage):
+                answers[prompt.document_id] = answer
+                kept = len(outcome.samples)
+                bar.set_postfix(prompts=f"{seen - len(hits) + len(answers)}/{seen}", kept=kept, dropped=len(outcome.rejects))
+            for hit, prompt in zip(hits, prompts, strict=True):
+                _judge(quality, hit, prompt, answers[hit.document.id], wanted, outcome)
+            bar.update(len(outcome.samples) - bar.n)
+            bar.set_postfix(prompts=f"{seen}/{seen}", kept=len(outcome.samples), dropped=len(outcome.rejects))
+    for document_id, few_shot_id, overlap in documents.left_out:
+        reason = "the document is nearly a few-shot's text"
+        outcome.rejects.append(Reject(document_id, "leakage", reason, overlap, few_shot_id))
+
+
+def _shortfall(kept: int, wanted: int, seen: int, size: int) -> str:
+    if size:
+        return f"Asked for {wanted} samples, gave {kept}: all {seen} documents that the index has for this were used."
+    return (
+        f"Asked for {wanted} samples, gave {kept}: stopped after {seen} prompts, {PROMPTS_PER_SAMPLE} for each sample "
+        "wanted; see the reasons of the drops, and try a stronger generator."
+    )
+
+
+def _answers(
+    run: ResolvedRun, prompts: Sequence[Prompt], journal: Journal, usage: Usage
+) -> Iterator[tuple[Prompt, Answer]]:
+    """Yield every prompt's answer: from the journal, or from the model and then into the journal."""
+    sampling = run.settings.sampling(run.task)
+    keys = {prompt.key: answer_key(run.generator, run.task.schema, sampling, prompt) for prompt in prompts}
+    missing = []
+    for prompt in prompts:
+        answer = journal.get(keys[prompt.key])
+        if answer is None:
+            missing.append(prompt)
+        else:
+            usage.answers_from_journal += 1
+            yield prompt, _counted(answer, usage)
+    started = time.monotonic()
+    for prompt, answer in run.generator.generate(missing, run.task.schema, sampling):
+        journal.put(keys[prompt.key], answer)
+        usage.answers_generated += 1
+        usage.seconds_generating += time.monotonic() - started
+        yield prompt, _counted(answer, usage)
+        started = time.monotonic()
+
+
+def _counted(answer: Answer, usage: Usage) -> Answer:
+    if answer.finish_reason != "prompt_too_long":
+        usage.prompt_tokens += answer.prompt_tokens
+        usage.completion_tokens += answer.completion_tokens
+    return answer
+
+
+def _judge(quality: Quality, hit: Hit, prompt: Prompt, answer: Answer, wanted: int, outcome: Outcome) -> None:
+    """Put a document's answer among the samples or among the rejects."""
+    fields, verdicts = quality.check(hit.document.id, answer)
+    last = verdicts[-1]
+    if last.keep and len(outcome.samples) < wanted:
+        outcome.samples.append(Sample(fields, hit, prompt, answer))
+        return
+    if last.keep:
+        check, reason = "surplus", "passed all checks, but enough samples were kept before it"
+    else:
+        check, reason = last.check, last.reason
+    outcome.rejects.append(
+        Reject(hit.document.id, check, reason, last.score, last.partner, answer.text, answer.finish_reason, fields)
+    )
+
+
+def index_summary(index: Index) -> dict[str, JSON]:
+    """Return what report and card say about an index."""
+    info = index.info
+    return {
+        "documents": len(index),
+        "fingerprint": index.fingerprint,
+        "embedding_model": info.embedding_model,
+        "embedding_revision": info.embedding_revision,
+        "corpora": [dict(c) for c in info.corpora],
+    }
+
+

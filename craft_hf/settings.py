@@ -1,0 +1,167 @@
+"""What a run is asked for: plain values come in, checked `RunSettings` and the run's identity go out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from craft_hf.corpora import sample_corpus
+from craft_hf.errors import InputError
+from craft_hf.generate import Generator, Sampling
+from craft_hf.index import Index
+from craft_hf.models import EMBEDDED, cache_folder, embedder_weights, file_fingerprint
+from craft_hf.quality import DUPLICATE_THRESHOLD
+from craft_hf.records import JSON, fingerprint
+from craft_hf.tasks import Task, load_task
+
+PIPELINE_VERSION = 1
+"""Raised whenever the same settings would give other rows, so that nothing stale comes from a cache."""
+
+SIZES: Mapping[str, int] = {"XS": 0, "S": 100, "M": 500, "L": 5_000, "XL": 25_000}
+"""Rows of CRAFT's published datasets, few-shots included; XS is the few-shots alone."""
+
+DEFAULT_NUM_SAMPLES = 10
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything that decides which rows a run gives, and nothing else.
+
+    Args:
+        task: name of a shipped task, or the folder of an own one.
+        few_shots: a JSONL file to use in place of the task's few-shots.
+        index: folder of an index; the sample corpus by default.
+        generator: "embedded", a Hub id, a model folder, or the URL of an OpenAI-compatible server.
+        generator_model: the model's name on the server; may be left out if the server has only one.
+        num_samples: generated rows to keep, 1 or more; the few-shots come on top.
+        size: S, M, L or XL in place of `num_samples`: rows in all, few-shots included, as in CRAFT's datasets.
+        seed: draws the few-shots of the prompts and the tokens of the local generator.
+        temperature: 0 takes the likeliest token.
+        top_p: probability mass to draw from, in (0, 1].
+        top_k: number of likeliest tokens to draw from; 0 for all.
+        max_new_tokens: limit of an answer, in tokens; the task's by default.
+        duplicate_threshold: token-set ratio, 0 to 100, from which a sample counts as a duplicate.
+
+    Raises:
+        InputError: a value is out of range, or two contradict each other.
+    """
+
+    task: str
+    few_shots: str | None = None
+    index: str | None = None
+    generator: str = EMBEDDED
+    generator_model: str | None = None
+    num_samples: int | None = None
+    size: str | None = None
+    seed: int = 0
+    temperature: float = 0.7
+    top_p: float = 0.9
+    top_k: int = 40
+    max_new_tokens: int | None = None
+    duplicate_threshold: float = DUPLICATE_THRESHOLD
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.num_samples is not None:
+            raise InputError(f"num_samples={self.num_samples} and size={self.size!r} were both given; give one of them.")
+        if self.size is not None and self.size not in SIZES:
+            raise InputError(f"size is {self.size!r}, expected one of {', '.join(SIZES)}.")
+        whole = {"num_samples": (self.num_samples, 1), "max_new_tokens": (self.max_new_tokens, 1), "top_k": (self.top_k, 0)}
+        for name, (value, least) in whole.items():
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise InputError(f"{name} is {value!r}, expected a whole number of at least {least}.")
+        ranges = {"temperature": (self.temperature, 0, 5), "duplicate_threshold": (self.duplicate_threshold, 0, 100)}
+        for name, (number, low, high) in ranges.items():
+            if not low <= number <= high:
+                raise InputError(f"{name} is {number!r}, expected a number from {low} to {high}.")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p is {self.top_p!r}, expected a number above 0 and up to 1.")
+        if self.is_server and (parts := urlsplit(self.generator)) and (parts.username or parts.password):
+            raise InputError(
+                f"the generator URL of {parts.hostname} holds a user name or password; leave them out of it and put "
+                "the key into the environment variable CRAFT_HF_API_KEY."
+            )
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the generator is a URL."""
+        return "://" in self.generator
+
+    def rows_wanted(self, task: Task) -> int:
+        """Return how many generated rows to keep."""
+        if self.size is not None:
+            return max(0, SIZES[self.size] - len(task.few_shots))
+        return self.num_samples if self.num_samples is not None else DEFAULT_NUM_SAMPLES
+
+    def sampling(self, task: Task) -> Sampling:
+        """Return how tokens are drawn."""
+        limit = self.max_new_tokens or task.max_new_tokens
+        return Sampling(self.temperature, self.top_p, self.top_k, limit, self.seed)
+
+
+@dataclass(frozen=True)
+class ResolvedRun:
+    """Settings with everything looked up that their identity needs; cheap: no model is loaded, no index is built."""
+
+    settings: RunSettings
+    task: Task
+    generator: Generator
+    identity: Mapping[str, JSON]
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run: the task and a hash of its identity."""
+        return f"{self.task.name}-{fingerprint(self.identity)}"
+
+    @property
+    def folder(self) -> Path:
+        """Where rows, rejects, report and card of the run lie; laid out as a Hub dataset repository."""
+        return cache_folder() / "runs" / self.run_id
+
+
+def resolve(settings: RunSettings, batch_size: int = 8, concurrency: int = 16, device: str | None = None) -> ResolvedRun:
+    """Look up task, index and generator of a run, and from them its identity.
+
+    Args:
+        settings: what was asked for.
+        batch_size: answers that a local generator decodes at a time; changes no identity.
+        concurrency: requests that a server gets at a time; changes no identity.
+        device: torch device of a local generator; changes no identity.
+
+    Raises:
+        InputError: task, index or generator do not exist or are broken.
+        GeneratorError: the server cannot say which model it has.
+    """
+    task = load_task(settings.task, settings.few_shots)
+    generator = _generator(settings, batch_size, concurrency, device)
+    wanted = settings.rows_wanted(task)
+    identity: dict[str, JSON] = {
+        "pipeline": PIPELINE_VERSION,
+        "task": task.fingerprint,
+        "index": index_identity(settings.index),
+        "generator": dict(generator.identity) if wanted else {},
+        "sampling": asdict(settings.sampling(task)) if wanted else {},
+        "num_samples": wanted,
+        "seed": settings.seed,
+        "duplicate_threshold": settings.duplicate_threshold,
+    }
+    return ResolvedRun(settings, task, generator, identity)
+
+
+def index_identity(index: str | None) -> str:
+    """Return what stands for the index's content: its fingerprint, or that of the sample corpus and its embedder."""
+    if index is not None:
+        return Index.open(Path(index)).fingerprint
+    return f"sample-{fingerprint([file_fingerprint(sample_corpus()), embedder_weights().revision])}"
+
+
+def _generator(settings: RunSettings, batch_size: int, concurrency: int, device: str | None) -> Generator:
+    """Make the generator that the settings name; imports it only then."""
+    if settings.is_server:
+        from craft_hf.generate.server import ServerGenerator
+
+        return ServerGenerator(settings.generator, settings.generator_model, concurrency=concurrency)
+    from craft_hf.generate.local import LocalGenerator
+
+    return LocalGenerator(settings.generator, device=device, batch_size=batch_size)

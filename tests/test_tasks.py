@@ -1,0 +1,210 @@
+"""Tasks as data: shipped tasks are sound, own tasks load, broken ones say what is wrong."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from rapidfuzz import fuzz, utils
+
+from craft_hf.errors import InputError
+from craft_hf.generate import Sampling
+from craft_hf.prompt import sample_json
+from craft_hf.quality import Quality
+from craft_hf.records import Answer
+from craft_hf.tasks import FOLDER, NAMES, load_task
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A copy of the bioqa task as a user's own folder."""
+    shutil.copytree(FOLDER / "bioqa", tmp_path / "own")
+    return tmp_path / "own"
+
+
+def edit(folder: Path, line: int, change: dict[str, object]) -> None:
+    """Change fields of one line of a few-shot file."""
+    lines = (folder / "few_shots.jsonl").read_text().splitlines()
+    lines[line - 1] = json.dumps({**json.loads(lines[line - 1]), **change})
+    (folder / "few_shots.jsonl").write_text("\n".join(lines))
+
+
+def test_the_five_tasks_are_shipped() -> None:
+    """The paper's five tasks are there, with eight few-shots each, each with source and licence."""
+    assert NAMES == ("bioqa", "csqa", "medqa", "recipegen", "summarization")
+    for name in NAMES:
+        shots = load_task(name).few_shots
+        assert len(shots) == 8
+        assert all(s.source and s.license for s in shots)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_few_shots_pass_the_projects_own_checks(name: str) -> None:
+    """As answers of a model, the few-shots are valid and well-formed, and none is a duplicate of another."""
+    task = load_task(name)
+    for shot in task.few_shots:
+        fields, verdicts = Quality(task).check("d", Answer(sample_json(shot.sample), "stop"))
+        assert fields == shot.sample
+        assert [(v.check, v.keep) for v in verdicts] == [("schema", True), ("wellformed", True), ("duplicate", False)]
+        assert verdicts[-1].partner == shot.id
+    texts = [utils.default_process(sample_json(s.sample)) for s in task.few_shots]
+    assert all(fuzz.token_set_ratio(a, b) < 85 for a, b in itertools.combinations(texts, 2))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_tasks_render_prompt_and_completion(name: str) -> None:
+    """Each few-shot gives a non-empty fine-tuning example, and the query holds text, prompt and completion."""
+    task = load_task(name)
+    for shot in task.few_shots:
+        prompt, completion = task.prompt(shot.sample), task.completion(shot.sample)
+        assert prompt
+        assert completion
+        assert task.query_text(shot) == f"{shot.text}\n{prompt}\n{completion}"
+    assert Sampling(max_new_tokens=task.max_new_tokens).max_new_tokens in (256, 1280, 1536)
+
+
+def test_own_task_folder_loads(own: Path) -> None:
+    """A folder of the same shape is a task; its fingerprint follows its content, not its path."""
+    task = load_task(str(own))
+    assert task.fingerprint == load_task("bioqa").fingerprint
+    edit(own, 3, {"text": "Another text."})
+    assert load_task(str(own)).fingerprint != task.fingerprint
+
+
+def test_unknown_task_suggests_the_nearest_names() -> None:
+    """A misspelt name is answered with the nearest ones and the list."""
+    with pytest.raises(InputError, match=r"no task 'bioqq'\. Did you mean bioqa.*folder"):
+        load_task("bioqq")
+    with pytest.raises(InputError, match="holds no task.yaml"):
+        load_task(str(FOLDER))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("name: bioqa", "name: [bioqa", "not valid YAML"),
+        ("name: bioqa", "name: bio qa!", "letters, digits"),
+        ("metric: accuracy", "metric: luck", "expected one of accuracy, win_rate"),
+        ("metric: accuracy", "metrik: accuracy", "unknown key 'metrik'"),
+        ("max_new_tokens: 1536", "max_new_tokens: 0", "above 0"),
+        ("max_new_tokens: 1536", "", "missing max_new_tokens"),
+        ("{question: 16}", "{title: 16}", "field 'title' is not in the schema"),
+        ("type: object", "type: objekt", "not a valid JSON Schema"),
+        ("type: object", "type: array", "must have type: object"),
+        ('"{{ answer }}"', '"{{ answer"', "template is broken"),
+        ("metric: accuracy", "query: [title]", "query is .*expected one or more of text"),
+    ],
+)
+def test_broken_task_yaml_says_what_is_wrong(own: Path, old: str, new: str, message: str) -> None:
+    """Each mistake in task.yaml is named, with the file."""
+    text = (own / "task.yaml").read_text()
+    assert old in text
+    (own / "task.yaml").write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=message) as e:
+        load_task(str(own))
+    assert "task.yaml" in str(e.value)
+
+
+def test_few_shot_against_the_schema_names_line_and_field(own: Path) -> None:
+    """A sample that violates the schema is refused with its line and field."""
+    sample = json.loads((own / "few_shots.jsonl").read_text().splitlines()[1])["sample"]
+    edit(own, 2, {"sample": {**sample, "answer": "E"}})
+    with pytest.raises(InputError, match=r"line 2, field answer: 'E' is not one of"):
+        load_task(str(own))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "line 1: not valid JSON"),
+        ("[1]", "line 1: holds list"),
+        ('{"text": "a"}', "line 1, field sample"),
+        ('{"text": 1, "sample": {}}', "line 1, field text"),
+        ('{"text": "a", "sample": {}, "lisence": ""}', "unknown field 'lisence'"),
+        ('{"Text": "a", "Instruction": "b"}', "field Output"),
+        ("", "holds 0 few-shots, expected at least 3"),
+    ],
+)
+def test_broken_few_shots_say_what_is_wrong(own: Path, content: str, message: str) -> None:
+    """Each mistake in a few-shot file is named, with the line."""
+    (own / "few_shots.jsonl").write_text(content)
+    with pytest.raises(InputError, match=message):
+        load_task(str(own))
+
+
+def test_missing_few_shot_file_is_named(own: Path) -> None:
+    """A file that is not there is named."""
+    with pytest.raises(InputError, match=r"no few-shot file .*nowhere\.jsonl"):
+        load_task(str(own), few_shots=str(own / "nowhere.jsonl"))
+
+
+def test_few_shots_with_the_same_id_are_refused(own: Path) -> None:
+    """Ids must be distinct, because rows name few-shots by them."""
+    edit(own, 1, {"id": "x"})
+    edit(own, 2, {"id": "x"})
+    with pytest.raises(InputError, match="share an id"):
+        load_task(str(own))
+
+
+def authors_file(path: Path, rows: list[tuple[str, str, str]]) -> str:
+    """Write a few-shot file in the format of the CRAFT authors."""
+    lines = [json.dumps(dict(zip(("Text", "Instruction", "Output"), row, strict=True))) for row in rows]
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def test_authors_format_of_multiple_choice_is_read(tmp_path: Path) -> None:
+    """Question and lettered options in one string, and "B." as the answer, become the sample's fields."""
+    question = "Which one?\nA. First.\nB. Second one.\nC. Third.\nD. Fourth."
+    path = authors_file(tmp_path / "f.jsonl", [(f"Text {i}", question, "B.") for i in range(3)])
+    shot = load_task("bioqa", few_shots=path).few_shots[0]
+    assert shot.text == "Text 0"
+    assert shot.sample == {
+        "question": "Which one?", "options": ["A. First.", "B. Second one.", "C. Third.", "D. Fourth."], "answer": "B",
+    }
+    yes_no = authors_file(tmp_path / "g.jsonl", [("Text", f"Is it {i}?\nA. Yes\nB. No", "A.") for i in range(3)])
+    assert load_task("csqa", few_shots=yes_no).few_shots[2].sample["options"] == ["A. Yes", "B. No"]
+
+
+def test_authors_format_of_recipes_is_read(tmp_path: Path) -> None:
+    """Ingredients and steps are taken apart; a step's heading and its lines become one step."""
+    output = "Ingredients:\n* 2 eggs\n* Salt\n\nSteps:\n1. Beat:\nBeat the eggs.\n* Add salt.\n\n2. Fry:\nFry them."
+    path = authors_file(tmp_path / "f.jsonl", [("Text", "How do I make an omelette?", output)] * 3)
+    shot = load_task("recipegen", few_shots=path).few_shots[0]
+    assert shot.sample["ingredients"] == ["2 eggs", "Salt"]
+    assert shot.sample["steps"] == ["Beat: Beat the eggs. Add salt.", "Fry: Fry them."]
+    broken = authors_file(tmp_path / "g.jsonl", [("Text", "How do I make an omelette?", "Just do it.")] * 3)
+    with pytest.raises(InputError, match="line 1, field Output: expected a line 'Ingredients:'"):
+        load_task("recipegen", few_shots=broken)
+
+
+def test_authors_format_of_summaries_is_read(tmp_path: Path) -> None:
+    """The request and the text after it are taken apart; the output is the summary."""
+    text = "A long text about something. " * 30
+    path = authors_file(tmp_path / "f.jsonl", [(text, f"Write a TLDR.\n\n{text}", "A summary. " * 12)] * 3)
+    shot = load_task("summarization", few_shots=path).few_shots[0]
+    assert shot.sample["instruction"] == "Write a TLDR."
+    assert shot.sample["long_but_clean_text"] == text.strip()
+    assert shot.sample["summary"] == ("A summary. " * 12).strip()
+
+
+def test_authors_format_for_a_task_of_two_fields(own: Path) -> None:
+    """A task of two fields takes instruction and output as they are; one of other fields says how to write them."""
+    fields = "{request: {type: string}, reply: {type: string}}"
+    yaml = f"""
+name: chat
+instructions: Do it.
+schema: {{type: object, required: [request, reply], properties: {fields}}}
+prompt_template: "{{{{ request }}}}"
+completion_template: "{{{{ reply }}}}"
+max_new_tokens: 10
+"""
+    (own / "task.yaml").write_text(yaml)
+    authors_file(own / "few_shots.jsonl", [("T", "Say hi.", "Hi.")] * 3)
+    assert load_task(str(own)).few_shots[0].sample == {"request": "Say hi.", "reply": "Hi."}
+    (own / "task.yaml").write_text(yaml.replace(fields, fields[:-1] + ", note: {type: string}}"))
+    with pytest.raises(InputError, match="Write the line as text and sample instead"):
+        load_task(str(own))
