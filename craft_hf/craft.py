@@ -25,7 +25,7 @@ SHARDS = 8
 """Parts into which the rows are cut for `num_proc`; a number of processes above it gives no more speed."""
 
 
-@dataclass
+@dataclass(repr=False)
 class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has no types
     """What `load_dataset("craft", ...)` takes; the meaning of each is in `RunSettings`.
 
@@ -49,6 +49,10 @@ class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has
     batch_size: int = 8
     concurrency: int = 16
     device: str | None = None
+
+    def __repr__(self) -> str:
+        """Say the task alone: `datasets` prints a configuration when an argument is unknown, and a URL may hold a key."""
+        return f"CraftConfig(name={self.name!r}, task={self.task!r})"
 
     @cached_property
     def run(self) -> ResolvedRun:

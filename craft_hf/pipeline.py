@@ -17,7 +17,7 @@ from pathlib import Path
 from datasets.utils import tqdm
 
 from craft_hf.corpora import sample_corpus
-from craft_hf.corpus import read_documents
+from craft_hf.corpus import Corpus
 from craft_hf.embed import Embedder
 from craft_hf.generate import answer_key
 from craft_hf.generate.journal import Journal
@@ -65,7 +65,7 @@ def open_index(path: str | None) -> Index:
         return Index.open(Path(path))
     folder = cache_folder() / "indexes" / index_identity(None)
     if not (folder / "index.json").is_file():
-        build_index(read_documents(sample_corpus()), folder, Embedder())
+        build_index([Corpus(sample_corpus())], folder, Embedder())
     return Index.open(folder)
 
 

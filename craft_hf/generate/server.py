@@ -15,19 +15,14 @@ import random
 import re
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 from craft_hf.errors import GeneratorError, InputError
 from craft_hf.extras import require
 from craft_hf.generate import Sampling
 from craft_hf.records import JSON, Answer, Prompt, fingerprint
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -40,16 +35,14 @@ _ADVICE = {
 }
 # How OpenAI, vLLM, SGLang, llama.cpp and its Python server, TGI, Mistral and Anthropic say that a prompt does not fit.
 _TOO_LONG = re.compile(
-    r"context_length_exceeded|exceed_context_size|context (length|size|window)|maximum model length|is too long"
+    r"(?i)context_length_exceeded|exceed_context_size|context (length|size|window)|maximum model length|is too long"
     r"|tokens`? +must be <=|must have less than \d+ tokens|too large for model|max_tokens must be at least 1, got -",
-    re.IGNORECASE,
 )
 # What a server may refuse and a run can do without: the quality checks see to the schema, the journal to repetition.
-_DISPENSABLE = {
-    "response_format": re.compile(r"response_format|json_schema|structured.outputs?|guided_json"),
-    "top_k": re.compile(r"\btop[_-]k\b"),
-    "seed": re.compile(r"\bseed\b"),
-}
+_DISPENSABLE = re.compile(
+    r"(?P<response_format>response_format|json_schema|structured.output|guided.)|(?P<top_k>\btop[_-]k\b)|(?P<seed>\bseed\b)"
+)
+_URL = re.compile(r"(?i)(https?://(?:\[[\da-f:.]+\]|[\w.-]+)(?::\d{1,5})?)(/[^\s?#]*)?")
 
 
 @dataclass(frozen=True)
@@ -65,6 +58,7 @@ class _Fault:
     tries: int = 1
 
 
+@dataclass(eq=False)
 class ServerGenerator:
     """A model behind any OpenAI-compatible chat-completions address; implements `generate.Generator`.
 
@@ -81,29 +75,22 @@ class ServerGenerator:
         MissingExtra: the openai package is not installed.
     """
 
-    def __init__(
-        self,
-        url: str,
-        model: str | None = None,
-        concurrency: int = 16,
-        timeout_s: float = 120.0,
-        max_retries: int = 4,
-        backoff_s: float = 0.5,
-    ) -> None:
-        if not (1 <= concurrency <= 1000 and timeout_s > 0 and max_retries >= 0 and backoff_s >= 0):
-            raise InputError(
-                f"{concurrency=}, {timeout_s=}, {max_retries=}, {backoff_s=}: expected concurrency 1 to 1000, "
-                "timeout_s above 0 seconds, max_retries and backoff_s 0 or more."
-            )
-        require("openai", "server")
-        _api_key()  # a key that cannot be sent shows now, not after the retrieval
-        self._url, self._model = _normalised(url), model or None
-        self._concurrency, self._timeout_s = concurrency, timeout_s
-        self._max_retries, self._backoff_s = max_retries, backoff_s
-        self._refused: set[str] = set()  # parameters that this server has refused
+    url: str
+    model: str | None = None
+    concurrency: int = 16
+    timeout_s: float = 120.0
+    max_retries: int = 4
+    backoff_s: float = 0.5
+    _refused: set[str] = field(default_factory=set, init=False, repr=False)  # parameters that this server has refused
 
-    def __repr__(self) -> str:
-        return f"ServerGenerator({self._url!r}, model={self._model!r}, concurrency={self._concurrency})"
+    def __post_init__(self) -> None:
+        self.url = _normalised(self.url)
+        if not (1 <= self.concurrency <= 1000 and self.timeout_s > 0 and self.max_retries >= 0 and self.backoff_s >= 0):
+            raise InputError(f"{self}: expected concurrency 1..1000, timeout_s > 0, max_retries and backoff_s >= 0.")
+        for name, key in _keys().items():
+            if not (key.isascii() and key.isprintable()):
+                raise InputError(f"{name} holds characters that no HTTP header can; expected printable ASCII.")
+        require("openai", "server")
 
     @property
     def identity(self) -> Mapping[str, JSON]:
@@ -146,86 +133,85 @@ class ServerGenerator:
             except ExceptionGroup as failed:
                 raise failed.exceptions[0] from None
 
-        yield from _in_background(work, self._concurrency)
+        yield from _in_background(work, self.concurrency)
 
     def _model_name(self) -> str:
         """The model that was named, or the only one that the server lists; asked once."""
-        if self._model is None:
+        if not self.model:
 
             async def work(put: Callable[[list[str]], None], _: asyncio.Semaphore) -> None:
                 async with self._client() as client:
                     found = await self._request(
-                        client.models.with_raw_response.list, lambda body: [str(model["id"]) for model in body["data"]]
+                        client.models.with_raw_response.list, lambda b: [m["id"] for m in b["data"]]
                     )
                 if isinstance(found, _Fault):
-                    raise self._error(found)
+                    hint = " To go without its list of models, pass generator_model=." if found.status >= 404 else ""
+                    raise self._error(replace(found, advice=found.advice + hint))
                 put(found)
 
             (names,) = _in_background(work, 1)
             if len(names) != 1:
-                more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-                listed = f"{len(names)} models ({', '.join(names[:10])}{more})" if names else "no model"
-                raise InputError(f"{self._url} lists {_scrubbed(listed)}; expected one: pass generator_model=.")
-            self._model = names[0]
-        return self._model
+                listed = _scrubbed(", ".join([*map(str, names[:10]), *["..."][: len(names) - 10 > 0]]), 2000)
+                raise InputError(f"{self.url} lists {len(names)} models ({listed}); pass generator_model= to choose.")
+            self.model = str(names[0])
+        return self.model
 
-    def _client(self) -> AsyncOpenAI:
-        client: AsyncOpenAI = require("openai", "server").AsyncOpenAI(
-            api_key=_api_key(), base_url=self._url, timeout=self._timeout_s, max_retries=0
-        )
-        return client
+    def _client(self) -> Any:
+        key = next(iter(_keys().values()), "none")  # a server without keys ignores it
+        openai = require("openai", "server")
+        return openai.AsyncOpenAI(api_key=key, base_url=self.url, timeout=self.timeout_s, max_retries=0)
 
     async def _answer(
-        self, client: AsyncOpenAI, model: str, prompt: Prompt, schema: Mapping[str, JSON], sampling: Sampling
+        self, client: Any, model: str, prompt: Prompt, schema: Mapping[str, JSON], sampling: Sampling
     ) -> Answer:
         """One prompt's answer; what the server refuses by name is left out from then on."""
+        # Half of a surrogate pair, as cut web pages hold, cannot be sent: it goes as a question mark.
+        turns = [{k: v.encode(errors="replace").decode() for k, v in turn.items()} for turn in prompt.messages]
         wanted = {"name": "sample", "schema": schema, "strict": True}
         options: dict[str, Any] = {
             "response_format": {"type": "json_schema", "json_schema": wanted},
             "top_k": sampling.top_k,
             "seed": int(fingerprint([prompt.key, sampling.seed]), 16) % 2**31,
         }
+        fixed = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": sampling.max_new_tokens}
+        send = partial(client.chat.completions.with_raw_response.create, model=model, messages=turns, **fixed)
         while True:
             options = {name: value for name, value in options.items() if name not in self._refused}
-            body: Any = {"model": model, "messages": [dict(turn) for turn in prompt.messages], "extra_body": options}
-            body |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-            body |= {"max_tokens": sampling.max_new_tokens}
-            got = await self._request(partial(client.chat.completions.with_raw_response.create, **body), _read_answer)
+            got = await self._request(partial(send, extra_body=options), _read_answer)
             if isinstance(got, Answer):
                 return got
             said = re.split(r"""['"]input['"]\s*:""", got.body)[0]  # some echo the request, with the document's words
             if got.status in (400, 413, 422, 500) and _TOO_LONG.search(said):
                 return Answer("", "prompt_too_long")
-            places = {at.start(): name for name in options if (at := _DISPENSABLE[name].search(said))}
-            if got.status not in (400, 422) or not places:
+            refused = next((at.lastgroup for at in _DISPENSABLE.finditer(said) if at.lastgroup in options), None)
+            if got.status not in (400, 422) or refused is None:
                 raise self._error(got)
-            refused = places[min(places)]  # the one that it names first
             if refused not in self._refused:
                 self._refused.add(refused)
-                _log.warning("%s refuses %s, going on without it: %s", self._url, refused, _scrubbed(got.body))
+                _log.warning("%s refuses %s, going on without it: %s", self.url, refused, _scrubbed(got.body))
 
-    async def _request(self, call: Callable[[], Awaitable[Any]], read: Callable[[Any], T | None]) -> T | _Fault:
+    async def _request(self, call: Callable[[], Awaitable[Any]], read: Callable[[Any], T]) -> T | _Fault:
         """Send until `read` finds in the JSON body what was asked for, or the fault is for good."""
         tries = 0
         while True:
             got, tries = await self._attempt(call, read), tries + 1
             if not isinstance(got, _Fault):
                 return got
-            if not got.retry or tries > self._max_retries:
+            if not got.retry or tries > self.max_retries:
                 return replace(got, tries=tries)
-            wait_s = min(self._backoff_s * 2 ** (tries - 1), 30) * random.uniform(0.5, 1)
-            wait_s = max(wait_s, min(got.retry_after_s, self._timeout_s))
-            _log.info("%s gave %s; asking again in %.1f s", self._url, _scrubbed(got.what), wait_s)
+            wait_s = min(self.backoff_s * 2 ** (tries - 1), 30) * random.uniform(0.5, 1)
+            wait_s = max(wait_s, min(got.retry_after_s, self.timeout_s))
+            _log.info("%s gave %s; asking again in %.1f s", self.url, _scrubbed(got.what), wait_s)
             await asyncio.sleep(wait_s)
 
-    async def _attempt(self, call: Callable[[], Awaitable[Any]], read: Callable[[Any], T | None]) -> T | _Fault:
+    async def _attempt(self, call: Callable[[], Awaitable[Any]], read: Callable[[Any], T]) -> T | _Fault:
         """Send once, and say what came."""
         openai = require("openai", "server")
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self.timeout_s):
                 response = (await call()).http_response
         except (openai.APITimeoutError, TimeoutError):
-            return _Fault(f"no answer within {self._timeout_s:g} s", "raise timeout_s=, or lower concurrency=.")
+            return _Fault(f"no answer within {self.timeout_s:g} s", "raise timeout_s=, or lower concurrency=.")
         except openai.APIConnectionError as e:
             cause: BaseException = e
             while deeper := cause.__cause__ or cause.__context__:
@@ -240,17 +226,15 @@ class ServerGenerator:
             body = json.loads(text)
             if "error" in body and isinstance(body["error"], dict) and isinstance(body["error"].get("code"), int):
                 return _status_fault(body["error"]["code"], text, "")  # routers send errors under status 200
-            found = read(body)
+            return read(body)
         except json.JSONDecodeError:
             return _Fault("JSON that is cut or broken", "look into the log of the server, or of a proxy.", text)
-        except (AttributeError, IndexError, KeyError, TypeError):
-            found = None
-        return found if found is not None else _Fault("JSON without an answer", "look into the server's log.", text)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            return _Fault("JSON without an answer", "look into the server's log.", text)
 
     def _error(self, fault: _Fault) -> GeneratorError:
         body = f": {_scrubbed(fault.body)}" if fault.body else ""
-        tries = "once" if fault.tries == 1 else f"{fault.tries} times"
-        return GeneratorError(f"{self._url} gave {_scrubbed(fault.what)}{body} (asked {tries}); {fault.advice}")
+        return GeneratorError(f"{self.url} gave {_scrubbed(fault.what)}{body} (tries: {fault.tries}); {fault.advice}")
 
 
 def _status_fault(status: int, body: str, retry_after: str) -> _Fault:
@@ -261,74 +245,61 @@ def _status_fault(status: int, body: str, retry_after: str) -> _Fault:
     return _Fault(f"status {status}", advice, body, status, retry, wait_s)
 
 
-def _read_answer(body: Mapping[str, Any]) -> Answer | None:
+def _read_answer(body: Any) -> Answer:
     """The first choice; a null content (a refusal, or nothing but reasoning) is an empty answer."""
     choice, usage = body["choices"][0], body.get("usage") or {}
     text = choice["message"].get("content") or ""
+    if not isinstance(text, str):
+        raise TypeError("content is no text")
     tokens = [int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")]
-    return Answer(text, choice.get("finish_reason") or "unknown", *tokens) if isinstance(text, str) else None
+    return Answer(text, str(choice.get("finish_reason") or "unknown"), *tokens)
 
 
 def _normalised(url: str) -> str:
     """The address up to /v1; no message shows what stands before an @ or after a question mark."""
     if "@" in url:
         raise InputError(f"the generator URL holds a user or password (before @); expected none: set {_KEYS[0]}.")
-    shown = re.split(r"[?#]", url.strip())[0]
-    try:
-        parts = urlsplit(shown)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a bracket that does not close, a port that is no number
-        good = False
-    if not good or shown != url.strip():
-        raise InputError(
-            f"{shown!r} is no generator URL; expected http://host:port/v1 or https://..., without a query."
-        )
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/chat/completions') or '/v1'}"
+    good = _URL.fullmatch(url.strip())
+    if not good:
+        shown = re.split(r"[?#]", url)[0]
+        raise InputError(f"{shown!r} is no generator URL; expected http://host:port/v1 or https://..., without query.")
+    return good[1] + ((good[2] or "").rstrip("/").removesuffix("/chat/completions") or "/v1")
 
 
-def _api_key() -> str:
-    """The key from the environment, or a word that a server without keys ignores."""
-    name, key = next(((n, k) for n in _KEYS if (k := os.environ.get(n, "").strip())), ("", "none"))
-    if not (key.isascii() and key.isprintable()):
-        raise InputError(f"{name} holds characters that no HTTP header can; expected printable ASCII.")
-    return key
+def _keys() -> dict[str, str]:
+    """The keys that the environment holds, by the names of their variables, the one to send first."""
+    return {name: key for name in _KEYS if (key := os.environ.get(name, "").strip())}
 
 
-def _scrubbed(text: str) -> str:
-    """The first 200 characters, on one line, without the keys."""
-    for name in _KEYS:
-        if key := os.environ.get(name, "").strip():
-            text = text.replace(key, f"<{name}>")
-    return " ".join(text.split())[:200]
+def _scrubbed(text: str, shown: int = 200) -> str:
+    """The first `shown` characters, on one line, without the keys."""
+    for name, key in _keys().items():
+        text = text.replace(key, f"<{name}>")
+    return " ".join(text.split())[:shown]
 
 
 def _in_background(
     work: Callable[[Callable[[T], None], asyncio.Semaphore], Coroutine[Any, Any, None]], slots: int
 ) -> Iterator[T]:
-    """Run `work` in a thread's event loop and yield what it puts; to take an item frees a slot.
+    """Run `work` in an event loop of its own thread and yield what it puts; both end with the iteration.
 
-    A thread, because the caller may have a running loop (a notebook) and be busy between two answers. Whatever ends
-    the iteration, `work` is cancelled and its thread ends.
+    A thread, because the caller may have a running loop (a notebook), and may be busy between two answers. To take an
+    item frees one of the `slots`.
     """
     arrived: queue.SimpleQueue[T | None] = queue.SimpleQueue()
     loop = asyncio.new_event_loop()
     free = asyncio.Semaphore(slots)
     task = loop.create_task(work(arrived.put, free))
-
-    def run() -> None:
-        loop.run_until_complete(asyncio.wait([task]))
-        loop.close()
-        arrived.put(None)
-
-    thread = threading.Thread(target=run, name="craft_hf server", daemon=True)
+    task.add_done_callback(lambda _: arrived.put(None))
+    ended = asyncio.wait([task])  # raises nothing, whatever ends the task
+    thread = threading.Thread(target=loop.run_until_complete, args=(ended,), name="craft_hf server", daemon=True)
     thread.start()
     try:
         while (item := arrived.get()) is not None:
-            with suppress(RuntimeError):  # the loop has ended: nothing waits for a slot any more
-                loop.call_soon_threadsafe(free.release)
+            loop.call_soon_threadsafe(free.release)
             yield item
         task.result()  # raises what ended the work
     finally:
-        with suppress(RuntimeError):  # the loop has ended: nothing is left to cancel
-            loop.call_soon_threadsafe(task.cancel)
+        loop.call_soon_threadsafe(task.cancel)
         thread.join()
+        loop.close()

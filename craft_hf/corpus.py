@@ -1,0 +1,180 @@
+"""Corpora: JSONL, Parquet, plain text or a `datasets` dataset comes in, `Document`s go out."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+from craft_hf.errors import InputError
+from craft_hf.records import JSON, Document
+
+MIN_CHARS = 200
+MAX_CHARS = 25_000
+"""Length of a document in characters, both ends included (CRAFT, arXiv 2409.02098, section 3.1)."""
+
+_ROW_FORMATS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
+
+
+class Corpus:
+    """The documents of one source, filtered by length; iterate over it, then read what was left out.
+
+    Args:
+        source: a file (.jsonl, .jsonl.gz, .parquet, .txt), a folder of such files, the id of a Hub dataset, or an
+            iterable of rows such as a `datasets.Dataset`.
+        text_column: the field or column that holds the text.
+        name: name of the corpus, and the source of documents that name none; by default from the file or id.
+        split: split of a Hub dataset.
+        config: configuration of a Hub dataset.
+        license: licence of documents that name none.
+        min_chars: shorter documents are left out.
+        max_chars: longer documents are left out.
+
+    After iteration, `skipped` counts what was left out by reason.
+
+    Raises (while iterating):
+        InputError: the source does not exist, is empty, has no such column, holds invalid JSON, or nothing is left.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | Iterable[Mapping[str, JSON]],
+        *,
+        text_column: str = "text",
+        name: str = "",
+        split: str = "train",
+        config: str | None = None,
+        license: str = "",
+        min_chars: int = MIN_CHARS,
+        max_chars: int = MAX_CHARS,
+    ) -> None:
+        self._source = source
+        self._text_column = text_column
+        self._split, self._config, self._license = split, config, license
+        self._min_chars, self._max_chars = min_chars, max_chars
+        self.name = name or _default_name(source)
+        self.skipped: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[Document]:
+        self.skipped.clear()
+        rows = kept = 0
+        for where, row in self._rows():
+            rows += 1
+            text = row.get(self._text_column)
+            if self._text_column not in row and rows == 1:
+                raise InputError(
+                    f"{where} has no text column {self._text_column!r}; its columns: {', '.join(row)}. "
+                    "Name the right one with text_column= (--text-column)."
+                )
+            if not isinstance(text, str) or not text.strip():
+                self.skipped["no text"] += 1
+            elif len(text) < self._min_chars:
+                self.skipped[f"under {self._min_chars} characters"] += 1
+            elif len(text) > self._max_chars:
+                self.skipped[f"over {self._max_chars} characters"] += 1
+            else:
+                kept += 1
+                yield self._document(row, text, rows)
+        if not rows:
+            raise InputError(f"{self.name}: the source is empty; expected documents with a {self._text_column!r} field.")
+        if not kept:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
+            raise InputError(
+                f"{self.name}: none of the {rows} documents is left ({reasons}); "
+                f"expected {self._min_chars} to {self._max_chars} characters, see min_chars= and max_chars=."
+            )
+
+    def _document(self, row: Mapping[str, JSON], text: str, number: int) -> Document:
+        return Document(
+            id=str(row.get("id") or f"{self.name}:{number}"),
+            text=text,
+            source=str(row.get("source") or self.name),
+            title=str(row.get("title") or ""),
+            url=str(row.get("url") or row.get("url_or_path") or ""),
+            license=str(row.get("license") or self._license),
+        )
+
+    def _rows(self) -> Iterator[tuple[str, Mapping[str, JSON]]]:
+        """Yield each row with words that say where it stands."""
+        if not isinstance(self._source, str | Path):
+            yield from ((self.name, row) for row in self._source)
+            return
+        path = Path(self._source)
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.name.endswith((*_ROW_FORMATS, ".txt")) and p.is_file())
+            if not files:
+                raise InputError(f"the folder {path} holds no corpus file; expected {', '.join(_ROW_FORMATS)} or .txt.")
+            for file in files:
+                yield from self._file_rows(file)
+        elif path.is_file():
+            yield from self._file_rows(path)
+        elif _looks_like_a_path(str(self._source)):
+            raise InputError(f"there is no corpus file {path}; expected {', '.join(_ROW_FORMATS)}, .txt, or a folder.")
+        else:
+            yield from self._hub_rows(str(self._source))
+
+    def _file_rows(self, path: Path) -> Iterator[tuple[str, Mapping[str, JSON]]]:
+        if path.name.endswith(".txt"):
+            text = path.read_text(encoding="utf-8")
+            if text.strip():
+                yield str(path), {"id": path.name, "title": path.stem, self._text_column: text}
+        elif path.name.endswith(".parquet"):
+            yield from _parquet_rows(path)
+        elif path.name.endswith(_ROW_FORMATS):
+            yield from _json_rows(path)
+        else:
+            raise InputError(f"{path} is no corpus file; expected {', '.join(_ROW_FORMATS)} or .txt.")
+
+    def _hub_rows(self, dataset: str) -> Iterator[tuple[str, Mapping[str, JSON]]]:
+        import datasets
+
+        try:
+            rows = datasets.load_dataset(dataset, self._config, split=self._split, streaming=True)
+        except (OSError, ValueError) as e:
+            raise InputError(f"{dataset!r} is neither a file nor a Hub dataset that can be reached: {e}") from e
+        yield from ((dataset, row) for row in rows)
+
+
+def _default_name(source: str | Path | Iterable[Mapping[str, JSON]]) -> str:
+    if not isinstance(source, str | Path):
+        return "documents"
+    name = Path(source).name if Path(source).exists() else str(source)
+    for ending in (*_ROW_FORMATS, ".txt"):
+        name = name.removesuffix(ending)
+    return name
+
+
+def _looks_like_a_path(source: str) -> bool:
+    return source.count("/") > 1 or source.startswith((".", "/", "~")) or source.endswith((*_ROW_FORMATS, ".txt"))
+
+
+def _json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, JSON]]]:
+    file: IO[bytes]
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        number = 0
+        try:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise InputError(f"{path}, line {number}: holds {type(row).__name__}, expected a JSON object.")
+                    yield f"{path}, line {number}", row
+        except (json.JSONDecodeError, UnicodeDecodeError) as e:
+            raise InputError(f"{path}, line {number}: not valid JSON ({e}); expected one object on each line.") from e
+        except (EOFError, gzip.BadGzipFile) as e:
+            raise InputError(f"{path}, after line {number}: the gzip file is broken or cut ({e}).") from e
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, JSON]]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                yield from ((str(path), row) for row in batch.to_pylist())
+    except pyarrow.ArrowInvalid as e:
+        raise InputError(f"{path} is not a readable Parquet file: {e}") from e

@@ -1,0 +1,132 @@
+"""One HDF5 file of the index: documents and their embeddings, written whole or not at all.
+
+    embedding                       float16 (documents, dimension), contiguous: can be mapped straight from the file
+    text, text_end                  all texts as one UTF-8 blob, and where each ends, int64
+    id, source, title, url, license variable-length strings
+    attributes                      format, fingerprint, input_hash
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import astuple
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from craft_hf.embed import Vectors
+from craft_hf.errors import InputError, StorageError
+from craft_hf.records import Document
+
+FORMAT = 1
+_STRINGS = ("id", "source", "title", "url", "license")
+
+
+def input_hash(documents: Sequence[Document], embedder: str) -> str:
+    """Return a hash of what goes into a shard, which tells whether it has to be embedded again.
+
+    Args:
+        documents: the shard's documents.
+        embedder: model and revision.
+    """
+    digest = hashlib.blake2b(embedder.encode(), digest_size=16)
+    for document in documents:
+        for part in astuple(document):
+            digest.update(len(part).to_bytes(8, "little") + part.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def write_shard(path: Path, documents: Sequence[Document], embeddings: Vectors, embedder: str) -> str:
+    """Write a shard beside its final name and rename it when it is complete.
+
+    Args:
+        path: the shard's file; one that is there is replaced.
+        documents: its documents.
+        embeddings: unit vectors, float32 (documents, dimension); kept as float16.
+        embedder: model and revision that made them.
+
+    Returns:
+        The fingerprint of what is in the shard.
+
+    Raises:
+        StorageError: the disk is full or not writable; nothing half-written is left.
+    """
+    halves = np.ascontiguousarray(embeddings, dtype=np.float16)
+    source = input_hash(documents, embedder)
+    fingerprint = hashlib.blake2b(source.encode() + halves.tobytes(), digest_size=16).hexdigest()
+    temporary = path.with_suffix(".incomplete")
+    texts = [d.text.encode("utf-8", "replace") for d in documents]
+    try:
+        with h5py.File(temporary, "w", libver="latest") as file:
+            file.create_dataset("embedding", data=halves)
+            file.create_dataset("text", data=np.frombuffer(b"".join(texts), dtype=np.uint8))
+            file.create_dataset("text_end", data=np.cumsum([len(t) for t in texts], dtype=np.int64))
+            for name in _STRINGS:
+                values = [getattr(d, name).encode("utf-8", "replace") for d in documents]
+                file.create_dataset(name, data=values, dtype=h5py.string_dtype())
+            file.attrs.update({"format": FORMAT, "fingerprint": fingerprint, "input_hash": source})
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as e:  # HDF5 reports a full disk as either
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise StorageError(
+            f"the shard {path} cannot be written: {e}. The shards before it are whole; make room and run the same "
+            "command again: it goes on with this shard."
+        ) from e
+    return fingerprint
+
+
+class Shard:
+    """A shard opened for reading.
+
+    Raises:
+        InputError: the file is missing, truncated or no shard.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = h5py.File(path, "r")
+            embedding = self._file["embedding"]
+            self.rows, self.dimension = (int(n) for n in embedding.shape)
+            self._offset = embedding.id.get_offset()
+            self._text_end = self._file["text_end"][:]
+            self.fingerprint = str(self._file.attrs["fingerprint"])
+            self.input_hash = str(self._file.attrs["input_hash"])
+            whole = self.rows == 0 or self._offset is not None
+        except (OSError, KeyError, ValueError) as e:
+            raise InputError(
+                f"the shard {path} is missing, truncated or no shard of craft_hf ({e}); build the index again with the "
+                "same command: only what is missing is embedded."
+            ) from e
+        if not whole or path.stat().st_size < (self._offset or 0) + 2 * self.rows * self.dimension:
+            raise InputError(f"the shard {path} is truncated; build the index again with the same command.")
+
+    @cached_property
+    def embeddings(self) -> np.ndarray[tuple[int, int], np.dtype[np.float16]]:
+        """The embeddings, float16 (rows, dimension), mapped from the file."""
+        shape = (self.rows, self.dimension)
+        if not self.rows:
+            return np.zeros(shape, dtype=np.float16)
+        return np.memmap(self.path, dtype=np.float16, mode="r", offset=self._offset, shape=shape)
+
+    def documents(self, rows: Sequence[int]) -> list[Document]:
+        """Return documents by row, in the order given."""
+        found = []
+        for row in rows:
+            start, end = int(self._text_end[row - 1]) if row else 0, int(self._text_end[row])
+            text = self._file["text"][start:end].tobytes().decode("utf-8")
+            strings = {name: self._file[name][row].decode("utf-8") for name in _STRINGS}
+            found.append(Document(text=text, **strings))
+        return found
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

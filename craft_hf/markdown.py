@@ -1,0 +1,54 @@
+"""Data in Markdown: values of any origin come in, Markdown goes out that shows them and that they cannot break."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from craft_hf.records import JSON
+from craft_hf.templates import template
+
+NOT_MEASURED = "not measured"
+
+# control characters, and those that turn the reading direction
+_UNSEEN = re.compile(r"[^\S\n\t ]|[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def render(name: str, **values: object) -> str:
+    """Render the template `name` with the values, and with this module's functions for what comes from data."""
+    functions = {"inline": inline, "fenced": fenced, "number": number, "json_text": json_text}
+    return template(name).render(NOT_MEASURED=NOT_MEASURED, **functions, **values)
+
+
+def inline(value: JSON) -> str:
+    """Return text on one line that Markdown shows as it is: in a table cell, a list item or a sentence."""
+    text = " ".join(clean(str(value)).split())
+    text = re.sub(r"([\\`*_{}\[\]|~$#])", r"\\\1", text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"^(?:(\d+)(?=[.)](?:\s|$))|(?=[-+=]))", r"\1\\", text)  # no list or rule at the start of a line
+
+
+def fenced(value: str, language: str = "text") -> str:
+    """Return a fenced block with the text as it is, behind a fence longer than any in the text."""
+    text = clean(value)
+    fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", text)), default=0))
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def clean(text: str) -> str:
+    """Return text without lone surrogates, control characters and characters that turn the reading direction."""
+    return _UNSEEN.sub(" ", text.replace("\r\n", "\n").encode("utf-8", "replace").decode())
+
+
+def number(value: JSON) -> str:
+    """Return a number for people, or "not measured" for None."""
+    if value is None or value == "":
+        return NOT_MEASURED
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() or abs(value) >= 100 else f"{value:,.3g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else inline(value)
+
+
+def json_text(value: JSON) -> str:
+    """Return data as indented JSON; letters beyond ASCII stay readable."""
+    return json.dumps(value, indent=2, ensure_ascii=False)

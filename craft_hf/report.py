@@ -1,0 +1,249 @@
+"""What happened in a run: rows and rejects come in, a `RunReport` goes out, as JSON, as Markdown and as plots."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import cast
+
+from craft_hf import plots
+from craft_hf.errors import InputError, StorageError
+from craft_hf.markdown import render
+from craft_hf.records import JSON
+from craft_hf.tasks import Task
+
+Row = Mapping[str, JSON]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A run in figures; plain JSON values, so that what is read back equals what was written.
+
+    `about` says what the task is (description, categories, language, fields with their types). `identity` is
+    everything that decides the rows. `funnel` holds stages in order; a stage whose name has "left out" in it counts
+    what went away. `rows` has the keys rows, few_shots, generated and rejected. `sources` counts all rows, few-shots
+    included; lengths (characters), similarity, answers and few_shot_use look at the generated rows only. `measured`
+    takes a sentence from each later stage, under a name such as "contamination" or "human_review".
+    """
+
+    task: str
+    config_id: str
+    created: str
+    about: Row
+    identity: Row
+    index: Row
+    funnel: Sequence[tuple[str, int]]
+    drops: Sequence[Row]
+    usage: Row
+    rows: Mapping[str, int]
+    sources: Sequence[Row]
+    lengths: Mapping[str, Mapping[str, float]]
+    similarity: Mapping[str, float]
+    answers: Mapping[str, int]
+    few_shot_use: Mapping[str, Mapping[str, int]]
+    versions: Mapping[str, str]
+    notes: Sequence[str]
+    measured: Mapping[str, str] = field(default_factory=dict)
+
+
+def make_report(
+    task: Task,
+    *,
+    config_id: str,
+    created: str,
+    identity: Row,
+    index: Row,
+    funnel: Sequence[tuple[str, int]],
+    usage: Row,
+    rows: Sequence[Row],
+    rejects: Sequence[Row],
+    notes: Sequence[str],
+    versions: Mapping[str, str],
+    measured: Mapping[str, str] | None = None,
+) -> RunReport:
+    """Compute a run's report.
+
+    Args:
+        task: the task of the run.
+        config_id: name of the run.
+        created: date and time in UTC, ISO 8601.
+        identity: everything that decides the rows.
+        index: documents, embedding_model, and corpora: a list of name, license, documents.
+        funnel: stages in order, each with its number of documents, the last one with the rows that were kept.
+        usage: answers_generated, answers_from_journal, prompt_tokens, completion_tokens, seconds_generating, _total.
+        rows: dataset rows: the task's fields and the lineage.
+        rejects: what became no row: check, reason, score, partner, answer, ...
+        notes: plain sentences for the reader.
+        versions: of Python and of the packages that shape the rows.
+        measured: a sentence from each further stage, by the stage's name.
+    """
+    generated = [row for row in rows if not row.get("is_few_shot")]
+    sources = Counter((str(r.get("source") or ""), str(r.get("license") or "")) for r in rows)
+    counts = {"rows": len(rows), "few_shots": len(rows) - len(generated), "generated": len(generated)}
+    texts = {name: [_chars(row[name]) for row in generated if row.get(name)] for name in (*task.fields, "document")}
+    return RunReport(
+        task=task.name,
+        config_id=config_id,
+        created=created,
+        about=_plain(_about(task)),
+        identity=_plain(identity),
+        index=_plain(index),
+        funnel=[(str(stage), int(count)) for stage, count in funnel],
+        drops=[{"check": c, "reason": r, "count": n} for (c, r), n in _ranked(Counter(map(_reason, rejects)))],
+        usage=_plain(usage),
+        rows={**counts, "rejected": len(rejects)},
+        sources=[{"source": s, "license": x, "rows": n} for (s, x), n in _ranked(sources)],
+        lengths={name: _spread(sizes) for name, sizes in texts.items() if any(sizes)},
+        similarity=_spread(similarity_of(generated)),
+        answers=_answers(task, generated),
+        few_shot_use=_few_shot_use(task, generated),
+        versions=dict(versions),
+        notes=[*notes, *_mismatch(funnel, len(generated))],
+        measured=dict(measured or {}),
+    )
+
+
+def write_report(report: RunReport, rows: Sequence[Row], rejects: Sequence[Row], folder: Path) -> None:
+    """Write assets/*.png and *.svg, report.md, and last report.json, whose presence says that all is there.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    kept, dropped = (similarity_of(r for r in part if not r.get("is_few_shot")) for part in (rows, rejects))
+    images = plots.draw_all(report.funnel, kept, dropped, report.answers)
+    shown = [name.removesuffix(".png") for name in images if name.endswith(".png")]
+    examples = {_reason(reject): reject for reject in reversed(rejects)}  # the first of each reason
+    page = render("report.md.j2", report=report, plots=shown, examples=examples, shares=funnel_shares(report.funnel))
+    files = {f"assets/{name}": content for name, content in images.items()}
+    files["report.md"] = page.encode()
+    files["report.json"] = (json.dumps(asdict(report), indent=2, allow_nan=False) + "\n").encode()
+    try:
+        (folder / "assets").mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+    except OSError as e:
+        raise StorageError(f"the report cannot be written to {folder}: {e}") from e
+
+
+def read_report(folder: Path) -> RunReport:
+    """Read the report that `write_report` wrote into a folder.
+
+    Raises:
+        InputError: there is no report.json, or it is none of this version.
+    """
+    path = folder / "report.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise InputError(f"{path} cannot be read as a report: {e}; give the folder that a run wrote.") from e
+    known = {f.name for f in fields(RunReport)}
+    wrong = (known - {"measured"}) - set(data) | set(data) - known if isinstance(data, dict) else known
+    if wrong:
+        raise InputError(f"{path} is no report of this craft_hf (see {', '.join(sorted(wrong))}); do the run again.")
+    return RunReport(**{**data, "funnel": [(stage, count) for stage, count in data["funnel"]]})
+
+
+def funnel_shares(funnel: Sequence[tuple[str, int]]) -> list[tuple[str, int, str]]:
+    """Return (stage, count, share of the stage before in percent); what was left out is passed over."""
+    shares, before = [], 0
+    for stage, count in funnel:
+        shares.append((stage, count, f"{100 * count / before:.1f}%" if before else ""))
+        before = before if plots.LEFT_OUT in stage else count
+    return shares
+
+
+def similarity_of(rows: Iterable[Row]) -> list[float]:
+    """Return the cosine similarities of the rows that have one."""
+    values = (row.get("similarity") for row in rows)
+    return [float(v) for v in values if isinstance(v, int | float) and math.isfinite(v)]
+
+
+def _about(task: Task) -> Row:
+    return {
+        "description": task.description,
+        "categories": list(task.categories),
+        "language": task.language,
+        "fields": [[name, _type(schema)] for name, schema in _properties(task).items()],
+    }
+
+
+def _properties(task: Task) -> Row:
+    properties = task.schema["properties"]
+    assert isinstance(properties, Mapping)
+    return properties
+
+
+def _type(schema: JSON) -> str:
+    """A field's JSON Schema in words."""
+    if not isinstance(schema, Mapping):
+        return "any value"
+    if isinstance(values := schema.get("enum"), Sequence):
+        return f"one of {', '.join(map(str, values))}"
+    kind = str(schema.get("type") or "any value")
+    return {"string": "text", "array": "list", "object": "mapping", "integer": "whole number"}.get(kind, kind)
+
+
+def _plain(value: Row) -> Row:
+    """The value as JSON gives it back: lists for tuples, text for keys."""
+    return cast(Row, json.loads(json.dumps(value)))
+
+
+def _ranked(counts: Counter[tuple[str, str]]) -> list[tuple[tuple[str, str], int]]:
+    """Most first; ties in alphabetical order."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _chars(value: JSON) -> int:
+    """Characters of a text, or of all texts of a list or mapping."""
+    if isinstance(value, str):
+        return len(value)
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, Sequence) else ()
+    return sum(_chars(part) for part in parts)
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    """Least, median, 95th percentile by nearest rank, greatest; nothing of nothing."""
+    if not (ordered := sorted(values)):
+        return {}
+    p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
+    return {"min": ordered[0], "median": statistics.median(ordered), "p95": p95, "max": ordered[-1]}
+
+
+def _answers(task: Task, rows: Sequence[Row]) -> dict[str, int]:
+    """How often each answer is right, in the schema's order; answers that never are right count 0."""
+    if not task.answer_field:
+        return {}
+    schema = _properties(task).get(task.answer_field)
+    named = schema.get("enum") if isinstance(schema, Mapping) else None
+    counts = Counter(str(row[task.answer_field]) for row in rows if row.get(task.answer_field) is not None)
+    order = [str(v) for v in named] if isinstance(named, Sequence) else []
+    return {name: counts[name] for name in dict.fromkeys([*order, *sorted(counts)])}
+
+
+def _few_shot_use(task: Task, rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+    """In how many rows' prompts each few-shot stood, and how many rows' documents it found."""
+    prompted, found = (
+        Counter(i for row in rows for i in _names(row.get(key))) for key in ("prompt_few_shots", "retrieved_by")
+    )
+    ids = dict.fromkeys([*(shot.id for shot in task.few_shots), *found, *prompted])
+    return {i: {"prompted": prompted[i], "retrieved": found[i]} for i in ids}
+
+
+def _names(value: JSON) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, Sequence) and not isinstance(value, str) else []
+
+
+def _mismatch(funnel: Sequence[tuple[str, int]], generated: int) -> list[str]:
+    """A sentence if the funnel does not end in the rows that there are: better said than hidden."""
+    if not funnel or funnel[-1][1] == generated:
+        return []
+    return [f"The last stage, {funnel[-1][0]}, counts {funnel[-1][1]}, but the dataset has {generated} generated rows."]
+
+
+def _reason(reject: Row) -> tuple[str, str]:
+    return str(reject.get("check") or ""), str(reject.get("reason") or "")

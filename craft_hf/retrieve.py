@@ -1,0 +1,126 @@
+"""Mixed similarity: few-shots and an index come in, an ordered list of hits goes out.
+
+The paper (arXiv 2409.02098, section 3.2) takes half of the documents by the similarity to single few-shots, k'/F for
+each of the F, and half by the mean of the F similarities, with k' = 1.2 k / 2: 20% more than needed, because both
+halves may find the same document. Here both halves are merged rank by rank until k distinct documents are there, which
+keeps the halves and always gives k. And as the merge does not depend on k, the hits for a smaller k are the first of
+those for a larger one.
+
+The paper also keeps only 5% of each file as candidates, int(0.05 n / F / 2) for a few-shot, which for files of fewer
+than 1,280 documents is none at all; the exact search needs no such cut.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from craft_hf.embed import Vectors
+from craft_hf.errors import InputError
+from craft_hf.index import Index
+from craft_hf.records import Document, FewShot, Hit
+
+AVERAGE = "average"
+"""Name of the branch that compares with the mean of all few-shots."""
+
+LEAKAGE_OVERLAP = 0.5
+"""Share of common 5-word sequences, of the shorter text's, from which a document counts as a few-shot's text."""
+
+_SLACK = 16
+"""Documents by which every branch is searched deeper than k, to make up for what is left out."""
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Hits in order, and the documents left out: (document id, few-shot id, overlap of their texts)."""
+
+    hits: list[Hit]
+    left_out: list[tuple[str, str, float]]
+
+
+def retrieve(index: Index, few_shots: Sequence[FewShot], queries: Vectors, k: int) -> Retrieval:
+    """Return k distinct documents by mixed similarity.
+
+    Args:
+        index: where to look.
+        few_shots: F of them.
+        queries: their embeddings, unit vectors, float32 (F, dimension).
+        k: how many hits, 1 or more; fewer come back only if the index has no more.
+
+    Returns:
+        The hits in the order of the merge. `Hit.retrieved_by` names the branch that placed the document, then the
+        others that had it among as many of their best as the placing branch had, in the order few-shots, average.
+
+    Raises:
+        InputError: k is below 1, or the numbers of few-shots and queries differ.
+    """
+    if k < 1:
+        raise InputError(f"k is {k}, expected 1 or more.")
+    if len(few_shots) != len(queries):
+        raise InputError(f"{len(few_shots)} few-shots and {len(queries)} embeddings were given; expected as many.")
+    shingles = {shot.id: _shingles(shot.text) for shot in few_shots}
+    mean = queries.mean(axis=0, keepdims=True)  # similarity to the mean is the mean of the similarities
+    branches = [*(shot.id for shot in few_shots), AVERAGE]
+    queries = np.concatenate([queries, mean])
+    depth = k + _SLACK
+    while True:
+        found = _first(index, branches, shingles, queries, k, depth)
+        if len(found.hits) == k or depth >= len(index):
+            return found
+        depth *= 2  # more was left out than reckoned with
+
+
+def _first(
+    index: Index, branches: Sequence[str], shingles: dict[str, set[tuple[str, ...]]], queries: Vectors, k: int, depth: int
+) -> Retrieval:
+    """Return up to k hits from the `depth` best documents of every branch."""
+    found = Retrieval([], [])
+    scores, rows = index.search(queries, depth)
+    ranks = [{int(row): rank for rank, row in enumerate(line)} for line in rows]
+    for branch, rank in _merge(rows):
+        row = int(rows[branch, rank])
+        document = index.documents([row])[0]
+        if leak := _leak(document, shingles):
+            found.left_out.append((document.id, *leak))
+            continue
+        others = [name for b, name in enumerate(branches) if b != branch and ranks[b].get(row, depth) <= rank]
+        found.hits.append(Hit(document, float(scores[branch, rank]), (branches[branch], *others)))
+        if len(found.hits) == k:
+            break
+    return found
+
+
+def _merge(rows: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Iterator[tuple[int, int]]:
+    """Yield (branch, rank) of each new document: few-shots and average take turns, the few-shots in a circle."""
+    singles, depth = len(rows) - 1, rows.shape[1]
+    taken: set[int] = set()
+    next_rank = [0] * len(rows)
+    for turn in itertools.count():
+        branch = (turn // 2) % singles if turn % 2 == 0 else singles
+        while next_rank[branch] < depth and int(rows[branch, next_rank[branch]]) in taken:
+            next_rank[branch] += 1
+        if next_rank[branch] < depth:
+            taken.add(int(rows[branch, next_rank[branch]]))
+            yield branch, next_rank[branch]
+        elif all(rank >= depth for rank in next_rank):
+            return
+
+
+def _leak(document: Document, shingles: dict[str, set[tuple[str, ...]]]) -> tuple[str, float] | None:
+    """Return the few-shot whose text the document nearly is, with the overlap, or None."""
+    mine = _shingles(document.text)
+    for few_shot_id, theirs in shingles.items():
+        shorter = min(len(mine), len(theirs))
+        if shorter and (overlap := len(mine & theirs) / shorter) >= LEAKAGE_OVERLAP:
+            return few_shot_id, overlap
+    return None
+
+
+def _shingles(text: str) -> set[tuple[str, ...]]:
+    """Return all sequences of 5 words of a text."""
+    words = re.findall(r"\w+", text.casefold())
+    return set(zip(*(words[i:] for i in range(5)), strict=False))

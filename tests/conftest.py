@@ -1,0 +1,50 @@
+"""Shared by all tests: a cache of their own, no Hub, and a server that writes samples from documents."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="craft-hf-tests-"))
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+for name in ("CRAFT_HF_API_KEY", "OPENAI_API_KEY", "CRAFT_HF_HOME"):
+    os.environ.pop(name, None)
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from craft_hf.models import cache_folder
+from tests.openai_server import serving
+from tests.writer_server import WriterServer
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh cache for runs and journals, with the models and the sample index of the session's cache linked in."""
+    shared, own = cache_folder(), tmp_path / "home"
+    own.mkdir()
+    for folder in ("models", "indexes"):
+        (shared / folder).mkdir(parents=True, exist_ok=True)
+        (own / folder).symlink_to(shared / folder)
+    monkeypatch.setenv("CRAFT_HF_HOME", str(own))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    return own
+
+
+@pytest.fixture
+def server() -> Iterator[WriterServer]:
+    """A real HTTP server on loopback that answers prompts of the bioqa task; it stands in for a hosted model."""
+    with serving(WriterServer()) as fake:
+        assert isinstance(fake, WriterServer)
+        yield fake
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean() -> Iterator[None]:
+    yield
+    if "craft-hf-tests-" in os.environ["HF_HOME"]:
+        shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)

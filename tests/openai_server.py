@@ -1,0 +1,192 @@
+"""A small OpenAI-compatible server on loopback whose behaviour, request by request, a test writes down as a list."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+ANSWER = '{"question": "Q?"}'
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one request gets: after `delay_s` seconds a status, headers and a body; `cut` sends half of the body."""
+
+    body: str = ""
+    status: int = 200
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay_s: float = 0.0
+    cut: bool = False
+    hang_up: bool = False
+
+
+def ok(text: str | None = ANSWER, finish_reason: str = "stop", delay_s: float = 0.0, usage: bool = True) -> Reply:
+    """A chat completion."""
+    body: dict[str, Any] = {
+        "id": "1",
+        "object": "chat.completion",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}],
+    }
+    if usage:
+        body["usage"] = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    return Reply(json.dumps(body), delay_s=delay_s)
+
+
+def error(status: int, message: str, headers: Mapping[str, str] | None = None, **more: Any) -> Reply:
+    """An error in OpenAI's form."""
+    return Reply(json.dumps({"error": {"message": message, **more}}), status, headers=headers or {})
+
+
+HTML = Reply("<!DOCTYPE html><html><body>Welcome</body></html>", content_type="text/html; charset=utf-8")
+CUT_JSON = Reply(ok().body[:40])
+CUT_CONNECTION = Reply(ok().body, cut=True)
+HANG_UP = Reply(hang_up=True)
+HANG = Reply(ok().body, delay_s=30.0)
+
+
+class FakeServer:
+    """Answers POST /v1/chat/completions with `replies` in turn, then with `ok()`; keeps what it was sent.
+
+    `refuses` names request fields that get a 400, as from servers that do not know them; `by_content` gives the reply
+    to requests whose last message is a key of it, and goes before `replies`.
+    """
+
+    def __init__(
+        self,
+        replies: Sequence[Reply] = (),
+        models: Sequence[str] = ("tiny",),
+        refuses: Sequence[str] = (),
+        by_content: Mapping[str, Reply] | None = None,
+        model_replies: Sequence[Reply] = (),
+        always: Reply | None = None,
+    ) -> None:
+        self.replies, self.model_replies = list(replies), list(model_replies)
+        self.models, self.refuses, self.by_content, self.always = models, refuses, by_content or {}, always
+        self.requests: list[dict[str, Any]] = []
+        self.times: list[float] = []
+        self.keys: list[str] = []
+        self.model_requests = 0
+        self.in_flight = self.most_in_flight = 0
+        self.hung_up = 0  # clients that were gone before their answer was written
+        self.closing = threading.Event()
+        self.lock = threading.Lock()
+        self.url = ""
+
+    def reply_to(self, body: dict[str, Any]) -> Reply:
+        """The reply to a chat request."""
+        with self.lock:
+            self.requests.append(body)
+            self.times.append(time.monotonic())
+            for name in self.refuses:
+                if name in body:
+                    return error(400, f"Unrecognized request argument supplied: {name}", param=name)
+            last = body["messages"][-1]["content"]
+            if last in self.by_content:
+                return self.by_content[last]
+            return self.replies.pop(0) if self.replies else self.always or ok()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Http
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        fake = self.server.fake
+        fake.model_requests += 1
+        fake.keys.append(self.headers.get("Authorization", ""))
+        if self.path != "/v1/models":
+            self._send(error(404, "Not Found"))
+        elif fake.model_replies:
+            self._send(fake.model_replies.pop(0))
+        else:
+            self._send(Reply(json.dumps({"object": "list", "data": [{"id": name} for name in fake.models]})))
+
+    def do_POST(self) -> None:
+        fake = self.server.fake
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        fake.keys.append(self.headers.get("Authorization", ""))
+        with fake.lock:
+            fake.in_flight += 1
+            fake.most_in_flight = max(fake.most_in_flight, fake.in_flight)
+        reply = fake.reply_to(body) if self.path == "/v1/chat/completions" else error(404, "Not Found")
+        gone = self._wait(reply.delay_s)
+        with fake.lock:
+            fake.in_flight -= 1
+            fake.hung_up += gone
+        if not gone:
+            self._send(reply)
+
+    def _wait(self, delay_s: float) -> bool:
+        """Wait; True if the client closed its connection meanwhile."""
+        end = time.monotonic() + delay_s
+        while (left := end - time.monotonic()) > 0 and not self.server.fake.closing.is_set():
+            self.connection.settimeout(min(left, 0.02))
+            try:
+                if self.connection.recv(1, socket.MSG_PEEK) == b"":
+                    self.close_connection = True
+                    return True
+            except TimeoutError:
+                pass
+            except OSError:
+                self.close_connection = True
+                return True
+        self.connection.settimeout(None)
+        return False
+
+    def _send(self, reply: Reply) -> None:
+        if reply.hang_up:
+            self.close_connection = True
+            return
+        body = reply.body.encode()
+        self.send_response(reply.status)
+        self.send_header("Content-Type", reply.content_type)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if reply.cut else body)
+        self.close_connection = self.close_connection or reply.cut
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+    fake: FakeServer
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(fake: FakeServer) -> Iterator[FakeServer]:
+    """Serve `fake` on a free port of loopback until the block ends."""
+    http = _Http(("127.0.0.1", 0), _Handler)
+    http.fake = fake
+    fake.url = f"http://127.0.0.1:{http.server_address[1]}"
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield fake
+    finally:
+        fake.closing.set()
+        http.shutdown()
+        http.server_close()
+        thread.join()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on at the moment."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])

@@ -1,0 +1,579 @@
+"""Tests of craft_hf.generate.server against a real HTTP server on loopback."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from craft_hf.errors import GeneratorError, InputError
+from craft_hf.generate import Generator, Sampling
+from craft_hf.generate.server import ServerGenerator
+from craft_hf.records import Answer, Prompt
+from tests.openai_server import (
+    ANSWER,
+    CUT_CONNECTION,
+    CUT_JSON,
+    HANG,
+    HANG_UP,
+    HTML,
+    FakeServer,
+    Reply,
+    error,
+    free_port,
+    ok,
+    serving,
+)
+
+CANARY = "sk-canary-0123456789abcdef"
+SCHEMA = {"type": "object", "properties": {"question": {"type": "string"}}, "required": ["question"]}
+TOO_LONG = [
+    error(400, "This model's maximum context length is 4096 tokens. However, you requested 9999 tokens (8463 in ..."),
+    error(400, "Input too large.", code="context_length_exceeded", param="messages"),
+    error(400, "The decoder prompt (length 9999) is longer than the maximum model length of 4096. Make sure ..."),
+    error(400, "The input (61709 tokens) is longer than the model's context length (40960 tokens)."),
+    error(400, "request (4390 tokens) exceeds the available context size (4096)", type="exceed_context_size_error"),
+    error(400, "Requested tokens (2285) exceed context window of 2048"),
+    error(422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 1512. Given: 1000 `inputs`"),
+    error(422, "Input validation error: `inputs` must have less than 4096 tokens. Given: 4545"),
+    error(400, "prompt is too long: 218849 tokens > 200000 maximum"),
+    Reply('{"error": {"code": 400, "message": "x", "type": "exceed_context_size_error"}}', status=200),
+]
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key and no proxy of the machine that runs the tests."""
+    for name in ("CRAFT_HF_API_KEY", "OPENAI_API_KEY", "OPENAI_CUSTOM_HEADERS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    """Every test ends with the threads that it began with; a pool's idle threads get a moment to notice."""
+    before = set(threading.enumerate())
+    yield
+    end = time.monotonic() + 2
+    while (left := set(threading.enumerate()) - before) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not left
+
+
+def prompts(count: int) -> list[Prompt]:
+    """Prompts "ask 0", "ask 1" and so on."""
+    return [Prompt(f"key{i}", f"d{i}", ({"role": "user", "content": f"ask {i}"},), ("f1",)) for i in range(count)]
+
+
+def generator(url: str, **changes: object) -> ServerGenerator:
+    """A generator that waits hardly at all between tries."""
+    return ServerGenerator(url, **{"model": "tiny", "backoff_s": 0.01, "max_retries": 2, **changes})  # type: ignore[arg-type]
+
+
+def answers(fake: FakeServer, count: int = 1, **changes: object) -> list[Answer]:
+    """What a generator at the fake server answers."""
+    return [a for _, a in generator(fake.url, **changes).generate(prompts(count), SCHEMA, Sampling())]
+
+
+def failure(fake: FakeServer, **changes: object) -> str:
+    """The message of the error that ends a run of one prompt."""
+    with pytest.raises(GeneratorError) as e:
+        answers(fake, **changes)
+    return str(e.value)
+
+
+def test_answer_has_text_finish_reason_and_tokens() -> None:
+    """An answer keeps what the server said of it, in what the protocol of generators asks for."""
+    with serving(FakeServer([ok(), ok("cut her", "length", usage=False)])) as fake:
+        g: Generator = generator(fake.url, concurrency=1)
+        got = list(g.generate(prompts(2), SCHEMA, Sampling()))
+    assert [p.key for p, _ in got] == ["key0", "key1"]
+    assert [a for _, a in got] == [Answer(ANSWER, "stop", 7, 3), Answer("cut her", "length", 0, 0)]
+
+
+def test_request_carries_sampling_schema_and_a_seed_of_its_own() -> None:
+    """The server is sent the sampling, the schema as response_format, and a seed per prompt that is repeatable."""
+    with serving(FakeServer()) as fake:
+        for seed in (5, 5, 6):
+            list(generator(fake.url, concurrency=1).generate(prompts(2), SCHEMA, Sampling(0.3, 0.8, 11, 99, seed)))
+        sent = fake.requests
+    assert (sent[0]["temperature"], sent[0]["top_p"], sent[0]["top_k"], sent[0]["max_tokens"]) == (0.3, 0.8, 11, 99)
+    assert sent[0]["model"] == "tiny"
+    assert sent[0]["messages"] == [{"role": "user", "content": "ask 0"}]
+    assert sent[0]["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "sample", "schema": SCHEMA, "strict": True},
+    }
+    seeds = [s["seed"] for s in sent]
+    assert seeds[:2] == seeds[2:4]
+    assert len(set(seeds)) == 4
+    assert all(0 <= s < 2**31 for s in seeds)
+
+
+def test_every_prompt_is_answered_once_and_concurrency_is_kept() -> None:
+    """Forty prompts get forty answers, many at a time, and never more than `concurrency`."""
+    with serving(FakeServer(always=ok(delay_s=0.05))) as fake:
+        got = list(generator(fake.url, concurrency=5).generate(prompts(40), SCHEMA, Sampling()))
+    assert sorted(p.key for p, _ in got) == sorted(p.key for p in prompts(40))
+    assert fake.most_in_flight == 5
+    assert len(fake.requests) == 40
+
+
+def test_answers_come_as_they_finish() -> None:
+    """A slow request does not hold up the answers of those after it."""
+    with serving(FakeServer(by_content={"ask 0": ok("slow", delay_s=0.4)})) as fake:
+        got = [p.key for p, _ in generator(fake.url, concurrency=2).generate(prompts(6), SCHEMA, Sampling())]
+    assert got[-1] == "key0"
+    assert len(got) == 6
+
+
+def test_slow_consumer_pays_for_no_more_than_concurrency_ahead() -> None:
+    """Answers that nobody has taken count as in flight, so a kill loses at most `concurrency` of them."""
+    with serving(FakeServer()) as fake:
+        it = generator(fake.url, concurrency=3).generate(prompts(20), SCHEMA, Sampling())
+        next(it)
+        time.sleep(0.3)
+        assert len(fake.requests) <= 1 + 3
+        assert len(list(it)) == 19
+
+
+def test_half_a_surrogate_pair_is_sent_as_a_question_mark() -> None:
+    """A document with a cut emoji, which no UTF-8 can hold, does not end the run."""
+    with serving(FakeServer()) as fake:
+        broken = Prompt("k", "d", ({"role": "user", "content": "cut \ud83d here"},), ())
+        assert len(list(generator(fake.url).generate([broken], SCHEMA, Sampling()))) == 1
+    assert fake.requests[0]["messages"][0]["content"] == "cut ? here"
+
+
+def test_no_prompts_asks_nothing() -> None:
+    """Without prompts the server is not touched, not even for its models."""
+    with serving(FakeServer()) as fake:
+        assert list(generator(fake.url, model=None).generate([], SCHEMA, Sampling())) == []
+        assert fake.model_requests == 0
+
+
+def test_null_content_is_an_empty_answer() -> None:
+    """A null content, as of a refusal, is an empty text with its finish_reason, and not an error."""
+    with serving(FakeServer([ok(None, "content_filter")])) as fake:
+        assert answers(fake) == [Answer("", "content_filter", 7, 3)]
+
+
+def test_finish_reason_null_is_unknown() -> None:
+    """A server that does not say why it stopped is not taken to have said "stop"."""
+    with serving(FakeServer([Reply('{"choices": [{"message": {"content": "x"}, "finish_reason": null}]}')])) as fake:
+        assert answers(fake) == [Answer("x", "unknown")]
+
+
+@pytest.mark.parametrize("reply", TOO_LONG, ids=lambda r: r.body[:60])
+def test_prompt_too_long_is_an_answer_that_says_so(reply: Reply) -> None:
+    """However a server words it, a prompt beyond its context is counted, and the others go on."""
+    with serving(FakeServer(by_content={"ask 1": reply})) as fake:
+        got = {p.key: a for p, a in generator(fake.url, concurrency=1).generate(prompts(3), SCHEMA, Sampling())}
+    assert got["key1"] == Answer("", "prompt_too_long")
+    assert got["key0"].text == got["key2"].text == ANSWER
+    assert len(fake.requests) == 3
+
+
+def test_echoed_document_is_not_taken_for_a_reason() -> None:
+    """Words of the document in an echoed request make neither a prompt too long nor a parameter refused."""
+    echo = Reply('{"detail": [{"loc": ["body", "n"], "msg": "Bad", "input": "context length, seed, top_k"}]}', 422)
+    with serving(FakeServer([echo])) as fake:
+        assert "status 422" in failure(fake)
+        assert len(fake.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        error(408, "x"),
+        error(409, "x"),
+        error(429, "x"),
+        error(500, "x"),
+        error(503, "x"),
+        Reply('{"error": {"code": 502, "message": "upstream"}}'),
+        Reply('{"choices": []}'),
+        Reply("[]"),
+        HTML,
+        CUT_JSON,
+        CUT_CONNECTION,
+        HANG_UP,
+    ],
+    ids=["408", "409", "429", "500", "503", "200-502", "no-choice", "list", "html", "cut-json", "cut", "hang-up"],
+)
+def test_passing_fault_is_tried_again(fault: Reply) -> None:
+    """A fault that may pass costs one more request and no answer."""
+    with serving(FakeServer([fault])) as fake:
+        assert answers(fake) == [Answer(ANSWER, "stop", 7, 3)]
+        assert len(fake.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (error(429, "slow down"), ["status 429", "slow down", "lower concurrency="]),
+        (error(500, "out of\nmemory"), ["status 500", r"out of\nmemory", "server's log"]),
+        (HTML, ["HTML", "<!DOCTYPE html>", "/v1 address of an OpenAI-compatible server?"]),
+        (CUT_JSON, ["cut or broken", '"chat.com', "proxy"]),
+        (CUT_CONNECTION, ["no connection", "is the server running"]),
+        (Reply('{"choices": []}'), ["JSON without an answer", '{"choices": []}']),
+    ],
+    ids=["429", "500", "html", "cut-json", "cut", "no-choice"],
+)
+def test_lasting_fault_says_what_came_how_often_and_what_to_do(fault: Reply, said: Sequence[str]) -> None:
+    """After its retries a fault ends the run with address, what came, number of tries and advice, on one line."""
+    with serving(FakeServer(always=fault)) as fake:
+        message = failure(fake)
+    for part in [*said, f"{fake.url}/v1", "tries: 3"]:
+        assert part in message
+    assert "\n" not in message
+    assert len(fake.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(401, "CRAFT_HF_API_KEY"), (403, "CRAFT_HF_API_KEY"), (404, "generator_model="), (418, "mend what it names")],
+)
+def test_refusal_is_fatal_at_once(status: int, said: str) -> None:
+    """What no second try can mend is not tried again."""
+    with serving(FakeServer(always=error(status, "no"))) as fake:
+        message = failure(fake)
+    assert f"status {status}" in message
+    assert said in message
+    assert "tries: 1" in message
+    assert len(fake.requests) == 1
+
+
+def test_server_that_is_not_there_says_so() -> None:
+    """A refused connection names the address, the system's reason, and asks whether the server runs."""
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(GeneratorError, match=r"Connect call failed.*tries: 3.*is the server running"):
+        list(generator(url).generate(prompts(1), SCHEMA, Sampling()))
+
+
+def test_hanging_server_runs_into_the_timeout() -> None:
+    """A request that takes longer than timeout_s is given up, tried again, and the advice is to raise it."""
+    with serving(FakeServer([HANG, HANG])) as fake:
+        start = time.monotonic()
+        message = failure(fake, timeout_s=0.2, max_retries=1)
+        assert time.monotonic() - start < 1.5
+    assert "no answer within 0.2 s" in message
+    assert "raise timeout_s=" in message
+
+
+def test_body_is_shown_up_to_200_characters() -> None:
+    """A long body is cut in the message."""
+    with serving(FakeServer(always=Reply("y" * 5000, 500))) as fake:
+        message = failure(fake, max_retries=0)
+    assert message.count("y" * 200) == 1
+    assert "y" * 201 not in message
+
+
+def test_retry_after_is_waited_for_up_to_the_timeout() -> None:
+    """The server's Retry-After is kept, but no longer than one request may take; a date is left to the backoff."""
+    replies = [
+        error(429, "x", {"Retry-After": "0.4"}),
+        error(429, "x", {"Retry-After": "3600"}),
+        error(429, "x", {"Retry-After": "Wed, 21 Oct 2065 07:28:00 GMT"}),
+    ]
+    with serving(FakeServer(replies)) as fake:
+        assert len(answers(fake, timeout_s=0.7, max_retries=3)) == 1
+        gaps = [b - a for a, b in zip(fake.times, fake.times[1:], strict=False)]
+    assert 0.4 <= gaps[0] < 0.65
+    assert 0.7 <= gaps[1] < 0.95
+    assert gaps[2] < 0.3
+
+
+@pytest.mark.parametrize("refused", ["response_format", "top_k", "seed"])
+def test_refused_parameter_is_left_out_from_then_on(refused: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A parameter that the server refuses by name costs one request, is reported once, and is not sent again."""
+    with serving(FakeServer(refuses=[refused])) as fake, caplog.at_level(logging.WARNING):
+        g = generator(fake.url, concurrency=1)
+        assert len(list(g.generate(prompts(3), SCHEMA, Sampling()))) == 3
+        assert len(list(g.generate(prompts(2), SCHEMA, Sampling()))) == 2
+    assert [refused in r for r in fake.requests] == [True, False, False, False, False, False]
+    warnings = [r.getMessage() for r in caplog.records if r.name == "craft_hf.generate.server"]
+    assert len(warnings) == 1
+    assert f"refuses {refused}" in warnings[0]
+
+
+def test_all_dispensable_parameters_may_be_refused() -> None:
+    """A server that knows none of the three still gives its answers, and many requests at once do not confuse it."""
+    with serving(FakeServer(refuses=["seed", "top_k", "response_format"])) as fake:
+        assert len(answers(fake, 8, concurrency=8)) == 8
+        assert not {"seed", "top_k", "response_format"} & set(fake.requests[-1])
+
+
+def test_other_400_is_fatal_with_its_words() -> None:
+    """A 400 that names nothing that can be left out ends the run with the server's words."""
+    with serving(FakeServer(always=error(400, "roles must alternate"))) as fake:
+        assert "roles must alternate" in failure(fake)
+
+
+def test_answers_that_arrived_are_given_before_the_error() -> None:
+    """When one request fails for good, paid answers come first, and what is in flight is cancelled."""
+    content = {"ask 3": Reply(error(401, "no").body, 401, delay_s=0.3), "ask 4": HANG}
+    with serving(FakeServer(by_content=content)) as fake:
+        it = generator(fake.url, concurrency=5).generate(prompts(5), SCHEMA, Sampling())
+        first = next(it)
+        time.sleep(0.6)
+        got = [first]
+        start = time.monotonic()
+        with pytest.raises(GeneratorError, match="status 401"):
+            got.extend(it)
+        assert time.monotonic() - start < 1
+        assert sorted(p.key for p, _ in got) == ["key0", "key1", "key2"]
+        _until(lambda: fake.hung_up == 1)
+
+
+def test_closing_cancels_what_is_in_flight_within_a_second() -> None:
+    """A closed iterator has hung up on the server within a second."""
+    with serving(FakeServer([ok()], always=HANG)) as fake:
+        it = generator(fake.url, concurrency=4).generate(prompts(20), SCHEMA, Sampling())
+        next(it)
+        _until(lambda: fake.in_flight == 4)
+        start = time.monotonic()
+        it.close()  # type: ignore[attr-defined]
+        assert time.monotonic() - start < 1
+        _until(lambda: fake.hung_up == 4)
+        assert len(fake.requests) == 5
+
+
+def test_closing_interrupts_a_wait_between_tries() -> None:
+    """A request that waits for its next try does not hold up the end."""
+    with serving(FakeServer(by_content={"ask 1": error(429, "x", {"Retry-After": "60"})})) as fake:
+        it = generator(fake.url).generate(prompts(2), SCHEMA, Sampling())
+        next(it)
+        start = time.monotonic()
+        it.close()  # type: ignore[attr-defined]
+        assert time.monotonic() - start < 1
+
+
+def test_keyboard_interrupt_cancels_what_is_in_flight() -> None:
+    """Ctrl-C while waiting for an answer ends the wait, and the requests, within a second."""
+    with serving(FakeServer(always=HANG)) as fake:
+        main = threading.main_thread().ident
+        assert main is not None
+        timer = threading.Timer(0.3, signal.pthread_kill, [main, signal.SIGINT])
+        timer.start()
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            answers(fake, 4)
+        assert time.monotonic() - start < 1.3
+        timer.join()
+        _until(lambda: fake.hung_up == 4)
+
+
+def test_generate_works_inside_a_running_loop() -> None:
+    """A notebook has a running event loop; answers come all the same."""
+    import asyncio
+
+    async def notebook() -> int:
+        with serving(FakeServer()) as fake:
+            return len(answers(fake, 3, model=None))
+
+    assert asyncio.run(notebook()) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "normal"),
+    [
+        ("http://host:8000", "http://host:8000/v1"),
+        ("http://host:8000/", "http://host:8000/v1"),
+        ("http://host:8000/v1", "http://host:8000/v1"),
+        (" https://host/v1/ ", "https://host/v1"),
+        ("https://host/api/openai", "https://host/api/openai"),
+        ("https://host/v1/chat/completions", "https://host/v1"),
+        ("http://[::1]:8000", "http://[::1]:8000/v1"),
+    ],
+)
+def test_url_is_normalised(given: str, normal: str) -> None:
+    """The address may be given with or without /v1."""
+    assert repr(normal) in repr(ServerGenerator(given))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "localhost:8000", "ftp://host/v1", "http://", "http:///v1", "http://h:port", "http://[::1", "http://h?a=b"],
+)
+def test_url_that_is_none_is_refused(url: str) -> None:
+    """An address without http, host or a proper port says what is expected."""
+    with pytest.raises(InputError, match=r"expected http://host:port/v1"):
+        ServerGenerator(url)
+
+
+@pytest.mark.parametrize("url", [f"http://me:{CANARY}@host/v1", f"http://host/v1?key={CANARY}", f"me:{CANARY}@host"])
+def test_url_with_a_secret_is_refused_without_showing_it(url: str) -> None:
+    """A password or a query in the address is refused, and not printed."""
+    with pytest.raises(InputError) as e:
+        ServerGenerator(url)
+    assert CANARY not in "".join(traceback.format_exception(e.value))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"concurrency": 0}, {"concurrency": 1001}, {"timeout_s": 0}, {"max_retries": -1}, {"backoff_s": -1.0}]
+)
+def test_number_out_of_range_is_refused(wrong: dict[str, object]) -> None:
+    """A number that makes no sense is refused with its name and value."""
+    name, value = next(iter(wrong.items()))
+    with pytest.raises(InputError, match=f"{name}={value}"):
+        generator("http://host", **wrong)
+
+
+def test_model_is_asked_for_once() -> None:
+    """Without a model name the only one that the server lists is used, and kept."""
+    with serving(FakeServer(models=["only/one"], model_replies=[error(503, "loading")])) as fake:
+        g = generator(fake.url, model=None)
+        assert g.identity == {"model": "only/one", "revision": "", "weights": "server"}
+        assert len(list(g.generate(prompts(2), SCHEMA, Sampling()))) == 2
+        assert g.identity["model"] == "only/one"
+    assert fake.model_requests == 2
+    assert {r["model"] for r in fake.requests} == {"only/one"}
+
+
+def test_several_models_must_be_chosen_from() -> None:
+    """With several models the first ten are named, and how to choose."""
+    names = [f"organisation/model-with-a-long-name-{i:02}" for i in range(12)]
+    with serving(FakeServer(models=names)) as fake, pytest.raises(InputError) as e:
+        next(generator(fake.url, model=None).generate(prompts(1), SCHEMA, Sampling()))
+    assert all(name in str(e.value) for name in names[:10])
+    assert names[10] not in str(e.value)
+    assert "12 models" in str(e.value)
+    assert "generator_model=" in str(e.value)
+
+
+def test_no_model_must_be_named() -> None:
+    """A server that lists no model needs one to be named."""
+    with serving(FakeServer(models=[])) as fake, pytest.raises(InputError, match=r"0 models.*generator_model="):
+        _ = generator(fake.url, model=None).identity
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [(error(401, "no"), "CRAFT_HF_API_KEY"), (HTML, "HTML"), (error(404, "no"), "pass generator_model=")],
+)
+def test_models_that_cannot_be_listed_say_why(reply: Reply, said: str) -> None:
+    """The faults of the list of models are told as those of answers are."""
+    with serving(FakeServer(model_replies=[reply] * 3)) as fake, pytest.raises(GeneratorError, match=said):
+        _ = generator(fake.url, model=None).identity
+
+
+def test_identity_shows_no_folder_but_tells_folders_apart() -> None:
+    """A model that is named by its path at the server is known by its last part and a hash."""
+    one, two = (ServerGenerator("http://h", f"/home/{user}/checkpoint-100/").identity for user in "ab")
+    assert one["model"] == two["model"] == "checkpoint-100"
+    assert one["revision"] != two["revision"]
+    assert "home" not in str(one)
+
+
+@pytest.mark.parametrize("name", ["CRAFT_HF_API_KEY", "OPENAI_API_KEY"])
+def test_key_is_sent_and_shown_nowhere(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The key reaches the server, and no message, traceback, log, identity, repr or pickle, though it is echoed."""
+    monkeypatch.setenv(name, f"{CANARY}\n")
+    echo = f"key {'z' * 180}{CANARY} {CANARY}"
+    refusal = error(400, f"no top_k with {CANARY}")
+    seen: list[str] = []
+    caplog.set_level(logging.DEBUG)
+    for replies in ([error(401, echo)], [error(500, echo)] * 3, [refusal, HTML, CUT_JSON, error(403, CANARY)]):
+        with serving(FakeServer(replies)) as fake:
+            g = generator(fake.url, max_retries=2, model=None)
+            seen += [repr(g), repr(pickle.dumps(g)), repr(g.identity), repr(vars(g))]
+            with pytest.raises(GeneratorError) as e:
+                list(g.generate(prompts(1), SCHEMA, Sampling()))
+            seen += [str(e.value), "".join(traceback.format_exception(e.value)), repr(e.value.__context__)]
+            assert set(fake.keys) == {f"Bearer {CANARY}"}
+    with serving(FakeServer(models=[CANARY, "other"])) as fake, pytest.raises(InputError) as listed:
+        _ = generator(fake.url, model=None).identity
+    seen += [str(listed.value), caplog.text]
+    assert not [text for text in seen if CANARY in text or CANARY[:12] in text]
+    assert any(f"<{name}>" in text for text in seen)
+
+
+def test_craft_key_goes_before_openai_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CRAFT_HF_API_KEY is sent when both are set; without any, a word that is no secret."""
+    with serving(FakeServer()) as fake:
+        answers(fake)
+        monkeypatch.setenv("OPENAI_API_KEY", "second")
+        monkeypatch.setenv("CRAFT_HF_API_KEY", "first")
+        answers(fake)
+    assert fake.keys == ["Bearer none", "Bearer first"]
+
+
+def test_key_that_no_header_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key with a line break inside is refused by the name of its variable."""
+    monkeypatch.setenv("CRAFT_HF_API_KEY", f"{CANARY}\nmore")
+    with pytest.raises(InputError, match="CRAFT_HF_API_KEY") as e:
+        ServerGenerator("http://host")
+    assert CANARY not in str(e.value)
+
+
+def test_module_imports_without_openai() -> None:
+    """The base install imports the module; making a generator names the extra to install."""
+    code = (
+        "import sys; sys.modules['openai'] = None\n"
+        "from craft_hf.generate.server import ServerGenerator\n"
+        "from craft_hf.extras import MissingExtra\n"
+        "try: ServerGenerator('http://host')\n"
+        "except MissingExtra as e: print(e)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 'pip install "craft_hf[server]"' in done.stdout
+
+
+@pytest.mark.slow
+def test_transformers_serve_answers_real_prompts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Real weights behind `transformers serve`: it refuses top_k, ignores the schema, answers three prompts."""
+    from craft_hf.models import generator_weights
+
+    folder, port = generator_weights().location, free_port()
+    command = [str(Path(sys.executable).with_name("transformers")), "serve", folder, "--port", str(port)]
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    (tmp_path / "hub").mkdir()  # without it, `transformers serve` answers 500 when asked for its models
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen([*command, "--host", "127.0.0.1"], stdout=log, stderr=log, env=environment)
+    try:
+        _until(lambda: server.poll() is not None or _listens(port), 120)
+        assert server.poll() is None, (tmp_path / "log").read_text()
+        url = f"http://127.0.0.1:{port}"
+        with pytest.raises(InputError, match="generator_model="):
+            _ = ServerGenerator(url).identity
+        asked = [
+            Prompt(f"k{i}", f"d{i}", ({"role": "user", "content": f"What is the capital of {land}? One word."},), ())
+            for i, land in enumerate(("France", "Italy", "Japan"))
+        ]
+        sampling = Sampling(0.1, max_new_tokens=24)
+        got = {p.key: a for p, a in ServerGenerator(url, folder, 2).generate(asked, SCHEMA, sampling)}
+    finally:
+        server.kill()
+        server.wait()
+    assert sorted(got) == ["k0", "k1", "k2"]
+    assert all(a.text and a.finish_reason in ("stop", "length") for a in got.values()), got
+    assert all(a.prompt_tokens > 5 and 0 < a.completion_tokens <= 24 for a in got.values())
+    assert "Paris" in got["k0"].text
+    assert "refuses top_k" in caplog.text
+
+
+def _until(true: Callable[[], bool], patience_s: float = 2.0) -> None:
+    """Wait until `true()` holds, and fail if it does not come to that."""
+    end = time.monotonic() + patience_s
+    while not true():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.02)
+
+
+def _listens(port: int) -> bool:
+    import socket
+
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0

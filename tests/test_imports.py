@@ -1,0 +1,67 @@
+"""The arrows of the design: a module imports only from those that stand earlier on the data's way."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "craft_hf"
+
+ORDER = """
+version errors records extras plugin __init__ models
+tasks.few_shots tasks corpora corpus embed
+index.shard index.build index.search index retrieve
+prompt
+generate generate.grammar generate.cache generate.local generate.server generate.journal
+quality.schema quality.wellformed quality.duplicate quality
+settings pipeline rows templates plots report card run craft
+finetune evaluate
+index_cli cli
+""".split()
+
+
+def module_name(path: Path) -> str:
+    """The dotted name of a file below the package, a package's own name for its __init__."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def imported(path: Path) -> set[str]:
+    """Names of the package's modules that a file imports, at the top or inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "craft_hf":
+            base = node.module.removeprefix("craft_hf").lstrip(".")
+            for alias in node.names:
+                dotted = f"{base}.{alias.name}".lstrip(".")
+                names.add(dotted if dotted in ORDER else base or "__init__")
+        if isinstance(node, ast.Import):
+            names |= {a.name.removeprefix("craft_hf").lstrip(".") or "__init__" for a in node.names if "craft_hf" in a.name}
+    return names
+
+
+def test_every_module_has_its_place() -> None:
+    """The order names all modules that there are, and no others."""
+    assert sorted(ORDER) == sorted(module_name(p) for p in PACKAGE.rglob("*.py"))
+
+
+def test_imports_point_one_way() -> None:
+    """No module imports one that stands after it, not even inside a function."""
+    for path in PACKAGE.rglob("*.py"):
+        name = module_name(path)
+        late = [other for other in imported(path) if ORDER.index(other) >= ORDER.index(name) and other != name]
+        assert not late, f"craft_hf.{name} imports {late}, which stands after it"
+
+
+def test_base_import_is_light() -> None:
+    """`import craft_hf` loads neither torch models nor optional packages."""
+    code = "import sys, craft_hf; print([m for m in ('transformers', 'openai', 'trl', 'peft', 'h5py') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_modules_stay_small() -> None:
+    """A module of more than 300 lines has outgrown its one step."""
+    long = {module_name(p): n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 300}
+    assert not long

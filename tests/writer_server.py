@@ -1,0 +1,43 @@
+"""A server that writes a bioqa sample from the document in the prompt: a stand-in where a test counts model calls.
+
+It is real HTTP, but no model: answers are made from the document's words, so that tests know which are good, which
+are broken and which repeat each other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from typing import Any
+
+from tests.openai_server import FakeServer, Reply, ok
+
+
+class WriterServer(FakeServer):
+    """Answers every prompt; every `bad_every`-th document, by a hash of its text, gets an answer that is no JSON."""
+
+    def __init__(self, bad_every: int = 0, delay_s: float = 0.0) -> None:
+        super().__init__(models=("writer-1",))
+        self.bad_every, self.delay_s = bad_every, delay_s
+
+    def reply_to(self, body: dict[str, Any]) -> Reply:
+        """The reply to a chat request: a sample made of the document's words."""
+        with self.lock:
+            self.requests.append(body)
+        document = body["messages"][-1]["content"].split("Text:\n", 1)[1]
+        if self.bad_every and zlib.crc32(document.encode()) % self.bad_every == 0:
+            return ok("I cannot do that.", delay_s=self.delay_s)
+        words = list(dict.fromkeys(w.lower() for w in re.findall(r"[A-Za-z]{5,}", document)))
+        middle = len(words) // 2
+        sample = {
+            "question": f"What is said of {' and '.join(words[:12])} in relation to {words[-1]}?",
+            "options": [f"{letter}. {word}" for letter, word in zip("ABCD", words[middle : middle + 4], strict=True)],
+            "answer": "ABCD"[len(words) % 4],
+        }
+        return ok(json.dumps(sample), delay_s=self.delay_s)
+
+    @property
+    def documents(self) -> list[str]:
+        """The documents that were asked about, in order."""
+        return [r["messages"][-1]["content"].split("Text:\n", 1)[1] for r in self.requests]
