@@ -46,7 +46,7 @@ def dataset_card(report: RunReport, rows: Sequence[Row]) -> str:
         report: what happened in the run.
         rows: the dataset's rows: the task's fields and the lineage.
     """
-    license_id, explanation = combined_license(str(source.get("license") or "") for source in report.sources)
+    license_id, explanation = combined_license(str(public(source.get("license")) or "") for source in report.sources)
     generated = [row for row in rows if not row.get("is_few_shot")]
     names = [str(pair[0]) for pair in _pairs(report.about["fields"])]
     body = render(
@@ -54,7 +54,7 @@ def dataset_card(report: RunReport, rows: Sequence[Row]) -> str:
         report=report,
         safe=public,
         examples=[_example(row, names) for row in (generated or rows)[:1]],
-        generators=sorted({str(row["generator"]) for row in generated if row.get("generator")}),
+        generators=sorted({str(public(row["generator"])) for row in generated if row.get("generator")}),
         shares=funnel_shares(report.funnel),
         license_id=license_id,
         license_explanation=explanation,

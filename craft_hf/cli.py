@@ -32,7 +32,10 @@ Examples:
 """
 
 app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
     help=f"Turn a handful of examples into task-specific fine-tuning data (CRAFT, arXiv 2409.02098).\n{_EXAMPLES}",
 )
 app.add_typer(index_cli.app, name="index")
@@ -46,19 +49,27 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _main(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
 ) -> None:
     pass
 
 
 @app.command()
 def generate(
-    task: Annotated[str, typer.Argument(help="A shipped task (bioqa, csqa, medqa, recipegen, summarization), or a task folder.")],
-    out: Annotated[Path, typer.Option(help="Folder for dataset, report and card; must not exist yet, or hold an earlier one.")],
+    task: Annotated[
+        str, typer.Argument(help="A shipped task (bioqa, csqa, medqa, recipegen, summarization), or a task folder.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder for dataset, report and card; must not exist yet, or hold an earlier one.")
+    ],
     num_samples: Annotated[int | None, typer.Option(help="Generated rows to keep (default 10).")] = None,
     size: Annotated[str | None, typer.Option(help="S, M, L or XL, in place of --num-samples.")] = None,
     index: Annotated[str | None, typer.Option(help="Folder of an index (default: the sample corpus).")] = None,
-    generator: Annotated[str, typer.Option(help='"embedded", a Hub id, a model folder, or the URL of a server.')] = EMBEDDED,
+    generator: Annotated[
+        str, typer.Option(help='"embedded", a Hub id, a model folder, or the URL of a server.')
+    ] = EMBEDDED,
     generator_model: Annotated[str | None, typer.Option(help="The model's name on the server.")] = None,
     few_shots: Annotated[str | None, typer.Option(help="JSONL file to use in place of the task's few-shots.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Limit of an answer (default: the task's).")] = None,
@@ -76,14 +87,21 @@ def generate(
     import datasets
 
     from craft_hf.run import ensure_run
-    from craft_hf.settings import RunSettings, resolve
+    from craft_hf.settings import Resources, RunSettings, resolve
 
     _check_out(out)
     settings = RunSettings(
-        task=task, few_shots=few_shots, index=index, generator=generator, generator_model=generator_model,
-        num_samples=num_samples, size=size, seed=seed, max_new_tokens=max_new_tokens,
+        task=task,
+        few_shots=few_shots,
+        index=index,
+        generator=generator,
+        generator_model=generator_model,
+        num_samples=num_samples,
+        size=size,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
     )
-    run = resolve(settings, batch_size=batch_size, concurrency=concurrency)
+    run = resolve(settings, Resources(batch_size=batch_size, concurrency=concurrency))
     folder = ensure_run(run)
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(folder, out)
@@ -95,7 +113,9 @@ def generate(
     typer.echo("\n" + "; ".join(f"{stage}: {count}" for stage, count in report["funnel"]))
     for note in report["notes"]:
         typer.echo(note)
-    typer.echo(f"\ndataset {out}/data ({len(rows)} rows, {len(generated)} of them generated; the others are the few-shots)")
+    typer.echo(
+        f"\ndataset {out}/data ({len(rows)} rows, {len(generated)} of them generated; the others are the few-shots)"
+    )
     typer.echo(f"report  {out}/report.md\ncard    {out}/README.md\nrejects craft-hf rejected {out}")
 
 
@@ -110,14 +130,18 @@ def _print_row(row: dict[str, object]) -> None:
     for name, value in row.items():
         if name not in LINEAGE:
             typer.echo(f"{name}: " + ("\n  ".join(["", *map(str, value)]) if isinstance(value, list) else str(value)))
-    typer.echo(f"\nfrom {row['document_id']} ({row['title']}; {row['license']}), similarity {row['similarity']:.3f}, {row['url']}")
+    typer.echo(
+        f"\nfrom {row['document_id']} ({row['title']}; {row['license']}), similarity {row['similarity']:.3f}, {row['url']}"
+    )
     typer.echo(textwrap.indent(textwrap.shorten(str(row["document"]), 400, placeholder=" ..."), "  | "))
 
 
 @app.command()
 def rejected(
     dataset: Annotated[Path, typer.Argument(help="Folder that `craft-hf generate` wrote.")],
-    check: Annotated[str | None, typer.Option(help="Only what this check dropped: schema, wellformed, duplicate, ...")] = None,
+    check: Annotated[
+        str | None, typer.Option(help="Only what this check dropped: schema, wellformed, duplicate, ...")
+    ] = None,
 ) -> None:
     """Show what became no row, and why, as JSON lines.
 
@@ -143,5 +167,7 @@ def main() -> None:
         typer.echo(f"craft-hf: {e}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        typer.echo("\ncraft-hf: stopped; every answer is in the journal, run the same command again to go on.", err=True)
+        typer.echo(
+            "\ncraft-hf: stopped; every answer is in the journal, run the same command again to go on.", err=True
+        )
         sys.exit(130)

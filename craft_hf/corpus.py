@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from craft_hf.errors import InputError
 from craft_hf.records import JSON, Document
@@ -79,7 +79,9 @@ class Corpus:
                 kept += 1
                 yield self._document(row, text, rows)
         if not rows:
-            raise InputError(f"{self.name}: the source is empty; expected documents with a {self._text_column!r} field.")
+            raise InputError(
+                f"{self.name}: the source is empty; expected documents with a {self._text_column!r} field."
+            )
         if not kept:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
             raise InputError(
@@ -152,8 +154,7 @@ def _looks_like_a_path(source: str) -> bool:
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, JSON]]]:
-    file: IO[bytes]
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with cast(IO[bytes], gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
         number = 0
         try:
             for number, line in enumerate(file, 1):

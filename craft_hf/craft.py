@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 
 import datasets
 
@@ -18,7 +19,7 @@ from craft_hf.quality import DUPLICATE_THRESHOLD
 from craft_hf.records import JSON
 from craft_hf.rows import task_features
 from craft_hf.run import ensure_run, read_rows
-from craft_hf.settings import ResolvedRun, RunSettings, resolve
+from craft_hf.settings import ResolvedRun, Resources, RunSettings, resolve
 from craft_hf.tasks import NAMES
 
 SHARDS = 8
@@ -27,10 +28,9 @@ SHARDS = 8
 
 @dataclass(repr=False)
 class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has no types
-    """What `load_dataset("craft", ...)` takes; the meaning of each is in `RunSettings`.
+    """What `load_dataset("craft", ...)` takes; the meaning of each is in `RunSettings` and `Resources`.
 
-    `batch_size`, `concurrency` and `device` say how fast the run goes, not what comes out: they are not part of the
-    cache's identity. Keys for a server come from the environment (CRAFT_HF_API_KEY), never from here.
+    The fields of `Resources` say how fast the run goes, not what comes out: they are not part of the cache's identity. Keys for a server come from the environment (CRAFT_HF_API_KEY), never from here.
     """
 
     task: str | None = None
@@ -47,8 +47,10 @@ class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has
     max_new_tokens: int | None = None
     duplicate_threshold: float = DUPLICATE_THRESHOLD
     batch_size: int = 8
-    concurrency: int = 16
     device: str | None = None
+    concurrency: int = 16
+    timeout_s: float = 120.0
+    max_retries: int = 4
 
     def __repr__(self) -> str:
         """Say the task alone: `datasets` prints a configuration when an argument is unknown, and a URL may hold a key."""
@@ -61,10 +63,13 @@ class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has
             raise InputError(f'which task? Pass task="..." as one of {", ".join(NAMES)}, or as the folder of your own.')
         if self.name in NAMES and self.task not in (None, self.name):
             raise InputError(f'two tasks were given, "{self.name}" and task="{self.task}"; give one of them.')
-        names = {f.name for f in fields(RunSettings)}
-        values = {name: value for name, value in vars(self).items() if name in names}
-        settings = RunSettings(**{**values, "task": self.task or self.name})
-        return resolve(settings, self.batch_size, self.concurrency, self.device)
+        given = {**vars(self), "task": self.task or self.name}
+        settings, resources = ({f.name: given[f.name] for f in fields(kind)} for kind in (RunSettings, Resources))
+        return resolve(RunSettings(**settings), Resources(**resources))
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the run, and with it a loaded model, out of what goes to worker processes."""
+        return {name: value for name, value in vars(self).items() if name != "run"}
 
     def create_config_id(self, config_kwargs: Mapping[str, JSON], custom_features: object = None) -> str:
         """Return the name of the cache folder: the task and a hash of all that decides the rows.
@@ -74,8 +79,9 @@ class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has
         """
         if custom_features is not None:
             raise InputError("features= is not supported: the columns follow from the task; cast the dataset instead.")
+        self.__dict__.pop("run", None)  # a shipped configuration is one object for the whole process: look again
         if self.name == "default":
-            self.name = self.run.task.name
+            self.name: str = self.run.task.name
         return self.run.run_id
 
 
@@ -83,6 +89,7 @@ class Craft(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datasets h
     """Runs retrieval and generation as dataset generation."""
 
     BUILDER_CONFIG_CLASS = CraftConfig
+    _folder: Path | None = None
     BUILDER_CONFIGS = [CraftConfig(name=name, task=name) for name in NAMES]  # noqa: RUF012 (datasets' own shape)
 
     def _info(self) -> datasets.DatasetInfo:
@@ -96,15 +103,15 @@ class Craft(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datasets h
     def _prepare_split(self, split_generator: datasets.SplitGenerator, **kwargs: object) -> None:
         """Do the run here, in the parent, before `datasets` starts any worker process."""
         try:
-            ensure_run(self.config.run, self._fresh)
-            rows = read_rows(self.config.run.folder, 0, 1)
+            self._folder = ensure_run(self.config.run, self._fresh)
+            rows = read_rows(self._folder, 0, 1)
         except OSError as e:  # `datasets` would show it as "Cannot find data file"
             raise CraftError(f"the run failed: {e}") from e
         split_generator.split_info.num_examples = len(rows)
         super()._prepare_split(split_generator, **kwargs)
 
     def _generate_examples(self, shards: Sequence[int]) -> Iterator[tuple[tuple[int, int], dict[str, JSON]]]:
-        ensure_run(self.config.run)  # streaming comes here directly; otherwise the run is there already
+        folder = self._folder or ensure_run(self.config.run)  # streaming comes here without _prepare_split
         for shard in shards:
-            for number, row in enumerate(read_rows(self.config.run.folder, shard, SHARDS)):
+            for number, row in enumerate(read_rows(folder, shard, SHARDS)):
                 yield (shard, number), row

@@ -44,7 +44,7 @@ class Embedder:
         finally:
             if shown:
                 logging.enable_progress_bar()
-        self.dimension = int(self._encoder.get_sentence_embedding_dimension() or 0)
+        self.dimension = int(self._encoder.get_embedding_dimension() or 0)
         if _has_fast_bfloat16(device):
             self._encoder = self._encoder.to(torch.bfloat16)
 
@@ -68,4 +68,5 @@ class Embedder:
 def _has_fast_bfloat16(device: str) -> bool:
     if device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported())
-    return device == "cpu" and torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return device == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -116,7 +116,7 @@ def _hub_revision(name: str) -> str:
 
     try:
         return str(huggingface_hub.model_info(name).sha)
-    except Exception:  # offline, or no such model: the cache decides, and loading says clearly what is missing
+    except (OSError, ValueError):  # offline, or no such model: the cache decides, and loading says what is missing
         cached = huggingface_hub.try_to_load_from_cache(name, "config.json")
         return Path(cached).parent.name if isinstance(cached, str) else "unknown"
 

@@ -144,7 +144,9 @@ def _rounds(run: ResolvedRun, documents: _Documents, journal: Journal, wanted: i
             for prompt, answer in _answers(run, prompts, journal, outcome.usage):
                 answers[prompt.document_id] = answer
                 kept = len(outcome.samples)
-                bar.set_postfix(prompts=f"{seen - len(hits) + len(answers)}/{seen}", kept=kept, dropped=len(outcome.rejects))
+                bar.set_postfix(
+                    prompts=f"{seen - len(hits) + len(answers)}/{seen}", kept=kept, dropped=len(outcome.rejects)
+                )
             for hit, prompt in zip(hits, prompts, strict=True):
                 _judge(quality, hit, prompt, answers[hit.document.id], wanted, outcome)
             bar.update(len(outcome.samples) - bar.n)
@@ -205,8 +207,11 @@ def _judge(quality: Quality, hit: Hit, prompt: Prompt, answer: Answer, wanted: i
     else:
         check, reason = last.check, last.reason
     outcome.rejects.append(
-        Reject(hit.document.id, check, reason, last.score, last.partner, answer.text, answer.finish_reason, fields)
-    )
+        Reject(
+            hit.document.id, check, reason, last.score, last.partner, answer.text, answer.finish_reason, fields,
+            hit.similarity,
+        )
+    )  # fmt: skip
 
 
 def index_summary(index: Index) -> dict[str, JSON]:
@@ -217,7 +222,5 @@ def index_summary(index: Index) -> dict[str, JSON]:
         "fingerprint": index.fingerprint,
         "embedding_model": info.embedding_model,
         "embedding_revision": info.embedding_revision,
-        "corpora": [dict(c) for c in info.corpora],
+        "corpora": [{"name": c["source"], "license": c["license"], "documents": c["documents"]} for c in info.corpora],
     }
-
-

@@ -133,7 +133,9 @@ def _answers(answers: Mapping[str, int]) -> Figure:
     figure, axes = _axes(height=3.0)
     positions = range(len(shown))
     bars = axes.bar(positions, list(shown.values()), color=BLUE, edgecolor="black", linewidth=0.6, width=0.6)
-    axes.bar_label(bars, labels=[f"{count:,}" for count in shown.values()], padding=3)
+    labels = axes.bar_label(bars, labels=[f"{count:,}" for count in shown.values()], padding=3, zorder=4)
+    for label in labels:  # the line may pass behind a number, not through it
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
     even = sum(answers.values()) / len(answers)
     axes.axhline(even, color="black", linestyle="--", linewidth=1, label=f"even share ({even:,.1f})")
     axes.set_xticks(positions, labels=[_short(name, 12) for name in shown], parse_math=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable
+from typing import Any
 
 from craft_hf.records import fingerprint
 from craft_hf.version import __version__
@@ -20,7 +21,7 @@ PATH = "craft"
 def register() -> None:
     """Wrap the lookup of `datasets`; a second call does nothing."""
     for name in ("datasets.load", "datasets.inspect"):
-        module = importlib.import_module(name)
+        module: Any = importlib.import_module(name)
         lookup = module.dataset_module_factory
         if not getattr(lookup, "knows_craft", False):
             module.dataset_module_factory = _wrapped(lookup)

@@ -131,3 +131,4 @@ class Reject:
     answer: str = ""
     finish_reason: str = ""
     fields: Mapping[str, JSON] = field(default_factory=dict)
+    similarity: float | None = None

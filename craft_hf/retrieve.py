@@ -75,7 +75,12 @@ def retrieve(index: Index, few_shots: Sequence[FewShot], queries: Vectors, k: in
 
 
 def _first(
-    index: Index, branches: Sequence[str], shingles: dict[str, set[tuple[str, ...]]], queries: Vectors, k: int, depth: int
+    index: Index,
+    branches: Sequence[str],
+    shingles: dict[str, set[tuple[str, ...]]],
+    queries: Vectors,
+    k: int,
+    depth: int,
 ) -> Retrieval:
     """Return up to k hits from the `depth` best documents of every branch."""
     found = Retrieval([], [])

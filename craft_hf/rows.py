@@ -40,6 +40,7 @@ REJECTED = Features(
         "answer": Value("string"),
         "finish_reason": Value("string"),
         "sample": Value("string"),
+        "similarity": Value("float32"),
     }
 )
 """What became of a document that is no row; `sample` is the parsed answer as JSON, "" where there is none."""
@@ -138,6 +139,7 @@ def rejected_rows(rejects: Sequence[Reject]) -> list[dict[str, JSON]]:
             "answer": reject.answer,
             "finish_reason": reject.finish_reason,
             "sample": sample_json(reject.fields) if reject.fields else "",
+            "similarity": reject.similarity,
         }
         for reject in rejects
     ]

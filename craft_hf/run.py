@@ -1,9 +1,9 @@
 """A run and its folder: settings come in, a folder laid out as a Hub dataset repository goes out.
 
-    data/train-00000-of-00001.parquet      kept rows, the few-shots among them
-    rejected/train-00000-of-00001.parquet  the documents that became no row, with reasons
-    report.json, report.md, assets/        what happened
-    README.md                              the dataset card
+data/train-00000-of-00001.parquet      kept rows, the few-shots among them
+rejected/train-00000-of-00001.parquet  the documents that became no row, with reasons
+report.json, report.md, assets/        what happened
+README.md                              the dataset card
 """
 
 from __future__ import annotations

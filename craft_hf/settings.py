@@ -64,10 +64,16 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         if self.size is not None and self.num_samples is not None:
-            raise InputError(f"num_samples={self.num_samples} and size={self.size!r} were both given; give one of them.")
+            raise InputError(
+                f"num_samples={self.num_samples} and size={self.size!r} were both given; give one of them."
+            )
         if self.size is not None and self.size not in SIZES:
             raise InputError(f"size is {self.size!r}, expected one of {', '.join(SIZES)}.")
-        whole = {"num_samples": (self.num_samples, 1), "max_new_tokens": (self.max_new_tokens, 1), "top_k": (self.top_k, 0)}
+        whole = {
+            "num_samples": (self.num_samples, 1),
+            "max_new_tokens": (self.max_new_tokens, 1),
+            "top_k": (self.top_k, 0),
+        }
         for name, (value, least) in whole.items():
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise InputError(f"{name} is {value!r}, expected a whole number of at least {least}.")
@@ -101,6 +107,36 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """With what a run is done; none of it decides which rows come out.
+
+    Args:
+        batch_size: answers that a local generator decodes at a time.
+        device: torch device of a local generator; by default CUDA where there is one, else the CPU.
+        concurrency: requests that a server gets at a time.
+        timeout_s: seconds that one request may take.
+        max_retries: how often a failed request is sent again.
+
+    Raises:
+        InputError: a number is out of range.
+    """
+
+    batch_size: int = 8
+    device: str | None = None
+    concurrency: int = 16
+    timeout_s: float = 120.0
+    max_retries: int = 4
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("concurrency", 1), ("max_retries", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise InputError(f"{name} is {value!r}, expected a whole number of at least {least}.")
+        if not self.timeout_s > 0:
+            raise InputError(f"timeout_s is {self.timeout_s!r}, expected seconds above 0.")
+
+
+@dataclass(frozen=True)
 class ResolvedRun:
     """Settings with everything looked up that their identity needs; cheap: no model is loaded, no index is built."""
 
@@ -120,21 +156,19 @@ class ResolvedRun:
         return cache_folder() / "runs" / self.run_id
 
 
-def resolve(settings: RunSettings, batch_size: int = 8, concurrency: int = 16, device: str | None = None) -> ResolvedRun:
+def resolve(settings: RunSettings, resources: Resources | None = None) -> ResolvedRun:
     """Look up task, index and generator of a run, and from them its identity.
 
     Args:
         settings: what was asked for.
-        batch_size: answers that a local generator decodes at a time; changes no identity.
-        concurrency: requests that a server gets at a time; changes no identity.
-        device: torch device of a local generator; changes no identity.
+        resources: with what to do it; changes no identity.
 
     Raises:
         InputError: task, index or generator do not exist or are broken.
         GeneratorError: the server cannot say which model it has.
     """
     task = load_task(settings.task, settings.few_shots)
-    generator = _generator(settings, batch_size, concurrency, device)
+    generator = _generator(settings, resources or Resources())
     wanted = settings.rows_wanted(task)
     identity: dict[str, JSON] = {
         "pipeline": PIPELINE_VERSION,
@@ -156,12 +190,18 @@ def index_identity(index: str | None) -> str:
     return f"sample-{fingerprint([file_fingerprint(sample_corpus()), embedder_weights().revision])}"
 
 
-def _generator(settings: RunSettings, batch_size: int, concurrency: int, device: str | None) -> Generator:
+def _generator(settings: RunSettings, resources: Resources) -> Generator:
     """Make the generator that the settings name; imports it only then."""
     if settings.is_server:
         from craft_hf.generate.server import ServerGenerator
 
-        return ServerGenerator(settings.generator, settings.generator_model, concurrency=concurrency)
+        return ServerGenerator(
+            settings.generator,
+            settings.generator_model,
+            concurrency=resources.concurrency,
+            timeout_s=resources.timeout_s,
+            max_retries=resources.max_retries,
+        )
     from craft_hf.generate.local import LocalGenerator
 
-    return LocalGenerator(settings.generator, device=device, batch_size=batch_size)
+    return LocalGenerator(settings.generator, device=resources.device, batch_size=resources.batch_size)

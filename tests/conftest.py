@@ -1,4 +1,5 @@
 """Shared by all tests: a cache of their own, no Hub, and a server that writes samples from documents."""
+# ruff: noqa: E402  # the environment has to be set before any Hugging Face library is imported
 
 from __future__ import annotations
 

@@ -81,7 +81,9 @@ def test_second_call_comes_from_the_cache_and_default_values_change_nothing(home
     assert len(server.requests) == calls
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"temperature": 0.5}, {"duplicate_threshold": 90.0}, {"num_samples": 5}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"temperature": 0.5}, {"duplicate_threshold": 90.0}, {"num_samples": 5}]
+)
 def test_a_change_of_what_decides_the_rows_is_another_dataset(
     home: Path, server: WriterServer, change: dict[str, object]
 ) -> None:
@@ -141,14 +143,12 @@ def test_streaming_alone_does_the_run(home: Path, server: WriterServer) -> None:
     assert sum(not r["is_few_shot"] for r in stream) == 2
 
 
-def test_rejects_and_kept_rows_account_for_every_document(home: Path, tmp_path: Path) -> None:
+def test_rejects_and_kept_rows_account_for_every_document(home: Path, server: WriterServer) -> None:
     """Every document that was prompted is a kept row or a reject with a reason; the report counts them so."""
-    from tests.openai_server import serving
-
-    with serving(WriterServer(bad_every=3)) as server:
-        rows = load(server)  # type: ignore[arg-type]
-        folder = load_dataset_builder("craft", task="bioqa", generator=server.url, num_samples=6).config.run.folder
-        asked = set(server.documents)  # type: ignore[attr-defined]
+    server.bad_every = 3
+    rows = load(server)
+    folder = load_dataset_builder("craft", task="bioqa", generator=server.url, num_samples=6).config.run.folder
+    asked = set(server.documents)
     rejected = load_dataset("parquet", data_files=str(folder / "rejected" / "*.parquet"), split="train").to_list()
     kept = [r for r in rows if not r["is_few_shot"]]
     prompted = [r for r in rejected if r["check"] != "leakage"]
@@ -164,6 +164,7 @@ def test_rejects_and_kept_rows_account_for_every_document(home: Path, tmp_path: 
 
 def test_a_run_folder_loads_without_craft_hf(home: Path, server: WriterServer, tmp_path: Path) -> None:
     """The folder is a dataset repository: rows and rejects load in a process that never imports craft_hf."""
+    server.bad_every = 2
     rows = load(server)
     folder = load_dataset_builder("craft", task="bioqa", generator=server.url, num_samples=6).config.run.folder
     code = (

@@ -50,7 +50,9 @@ def test_a_later_answer_takes_the_place_of_an_earlier_one(tmp_path: Path) -> Non
     assert Journal(tmp_path).get("k") == Answer("new", "stop")
 
 
-@pytest.mark.parametrize("tail", [b'{"key": "torn", "te', b"\xff\xfe\n", b"null\n", b'{"key": "k2"}\n', b'{"text": ""}\n'])
+@pytest.mark.parametrize(
+    "tail", [b'{"key": "torn", "te', b"\xff\xfe\n", b"null\n", b'{"key": "k2"}\n', b'{"text": ""}\n']
+)
 def test_a_torn_or_foreign_line_is_skipped(tmp_path: Path, tail: bytes) -> None:
     """A line that a kill cut off costs that line only."""
     with Journal(tmp_path) as journal:

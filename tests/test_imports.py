@@ -16,8 +16,8 @@ index.shard index.build index.search index retrieve
 prompt
 generate generate.grammar generate.cache generate.local generate.server generate.journal
 quality.schema quality.wellformed quality.duplicate quality
-settings pipeline rows templates plots report card run craft
-finetune evaluate
+settings pipeline rows templates markdown plots report card run craft
+adapter finetune evaluate
 index_cli cli
 """.split()
 
@@ -38,7 +38,9 @@ def imported(path: Path) -> set[str]:
                 dotted = f"{base}.{alias.name}".lstrip(".")
                 names.add(dotted if dotted in ORDER else base or "__init__")
         if isinstance(node, ast.Import):
-            names |= {a.name.removeprefix("craft_hf").lstrip(".") or "__init__" for a in node.names if "craft_hf" in a.name}
+            names |= {
+                a.name.removeprefix("craft_hf").lstrip(".") or "__init__" for a in node.names if "craft_hf" in a.name
+            }
     return names
 
 

@@ -73,5 +73,7 @@ def test_three_few_shots_are_enough() -> None:
 def test_prompts_of_shipped_tasks_are_short_enough_for_the_embedded_model(name: str) -> None:
     """A prompt's few-shots leave room in 8,192 tokens (about 4 characters a token) for document and answer."""
     task = load_task(name)
-    longest = max(sum(len(m["content"]) for m in Prompter(task).prompt(Document(f"d{i}", "")).messages) for i in range(64))
+    longest = max(
+        sum(len(m["content"]) for m in Prompter(task).prompt(Document(f"d{i}", "")).messages) for i in range(64)
+    )
     assert longest / 4 < 8192 - task.max_new_tokens - 800

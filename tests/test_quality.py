@@ -88,7 +88,12 @@ def test_a_sample_near_a_few_shot_is_dropped_and_names_it() -> None:
     """The few-shots come first, with partner and score."""
     sample = dict(BIOQA.few_shots[4].sample)
     last = Quality(BIOQA).check("d", Answer(sample_json(sample), "stop"))[1][-1]
-    assert (last.keep, last.reason, last.partner, last.score) == (False, "nearly a few-shot", BIOQA.few_shots[4].id, 100)
+    assert (last.keep, last.reason, last.partner, last.score) == (
+        False,
+        "nearly a few-shot",
+        BIOQA.few_shots[4].id,
+        100,
+    )
 
 
 def test_a_repeated_sample_is_dropped_and_names_the_first() -> None:

@@ -63,7 +63,7 @@ def test_shipped_tasks_render_prompt_and_completion(name: str) -> None:
         assert prompt
         assert completion
         assert task.query_text(shot) == f"{shot.text}\n{prompt}\n{completion}"
-    assert Sampling(max_new_tokens=task.max_new_tokens).max_new_tokens in (256, 1280, 1536)
+    assert Sampling(max_new_tokens=task.max_new_tokens).max_new_tokens in (256, 512, 1280, 1536)
 
 
 def test_own_task_folder_loads(own: Path) -> None:
@@ -89,8 +89,8 @@ def test_unknown_task_suggests_the_nearest_names() -> None:
         ("name: bioqa", "name: bio qa!", "letters, digits"),
         ("metric: accuracy", "metric: luck", "expected one of accuracy, win_rate"),
         ("metric: accuracy", "metrik: accuracy", "unknown key 'metrik'"),
-        ("max_new_tokens: 1536", "max_new_tokens: 0", "above 0"),
-        ("max_new_tokens: 1536", "", "missing max_new_tokens"),
+        ("max_new_tokens: 512", "max_new_tokens: 0", "above 0"),
+        ("max_new_tokens: 512", "", "missing max_new_tokens"),
         ("{question: 16}", "{title: 16}", "field 'title' is not in the schema"),
         ("type: object", "type: objekt", "not a valid JSON Schema"),
         ("type: object", "type: array", "must have type: object"),
@@ -163,7 +163,9 @@ def test_authors_format_of_multiple_choice_is_read(tmp_path: Path) -> None:
     shot = load_task("bioqa", few_shots=path).few_shots[0]
     assert shot.text == "Text 0"
     assert shot.sample == {
-        "question": "Which one?", "options": ["A. First.", "B. Second one.", "C. Third.", "D. Fourth."], "answer": "B",
+        "question": "Which one?",
+        "options": ["A. First.", "B. Second one.", "C. Third.", "D. Fourth."],
+        "answer": "B",
     }
     yes_no = authors_file(tmp_path / "g.jsonl", [("Text", f"Is it {i}?\nA. Yes\nB. No", "A.") for i in range(3)])
     assert load_task("csqa", few_shots=yes_no).few_shots[2].sample["options"] == ["A. Yes", "B. No"]

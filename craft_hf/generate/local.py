@@ -109,7 +109,9 @@ class LocalGenerator:
         messages = [dict(m) for m in prompt.messages]
         ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
         shared = tokenizer.apply_chat_template(messages[:-1], return_dict=True)["input_ids"] if messages[1:] else []
-        agree = next((i for i, (a, b) in enumerate(zip(ids, shared, strict=False)) if a != b), min(len(ids), len(shared)))
+        agree = next(
+            (i for i, (a, b) in enumerate(zip(ids, shared, strict=False)) if a != b), min(len(ids), len(shared))
+        )
         agree = min(agree, len(ids) - 1) if shares_prefixes(model) else 0
         return _Encoded(prompt, tuple(ids[:agree]), tuple(ids[agree:]))
 
@@ -146,9 +148,13 @@ class LocalGenerator:
         open_rows = list(range(len(batch)))
         tokens: list[list[int]] = [[] for _ in batch]
         for step in range(sampling.max_new_tokens):
-            logits = model(
-                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1
-            ).logits[:, -1].float()
+            logits = (
+                model(
+                    input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1
+                )
+                .logits[:, -1]
+                .float()
+            )
             states.mask(logits)
             drawn = sample_tokens(logits, sampling, draws[open_rows, step])
             for row, token in zip(open_rows, drawn, strict=True):

@@ -145,21 +145,20 @@ class ServerGenerator:
                         client.models.with_raw_response.list, lambda b: [m["id"] for m in b["data"]]
                     )
                 if isinstance(found, _Fault):
-                    hint = " To go without its list of models, pass generator_model=." if found.status >= 404 else ""
+                    hint = " Or pass generator_model=." if found.status >= 404 else ""
                     raise self._error(replace(found, advice=found.advice + hint))
                 put(found)
 
             (names,) = _in_background(work, 1)
             if len(names) != 1:
-                listed = _scrubbed(", ".join([*map(str, names[:10]), *["..."][: len(names) - 10 > 0]]), 2000)
+                listed = _scrubbed(", ".join(map(str, names[:10])), 2000)
                 raise InputError(f"{self.url} lists {len(names)} models ({listed}); pass generator_model= to choose.")
             self.model = str(names[0])
         return self.model
 
     def _client(self) -> Any:
-        key = next(iter(_keys().values()), "none")  # a server without keys ignores it
-        openai = require("openai", "server")
-        return openai.AsyncOpenAI(api_key=key, base_url=self.url, timeout=self.timeout_s, max_retries=0)
+        make, key = require("openai", "server").AsyncOpenAI, next(iter(_keys().values()), "none")
+        return make(api_key=key, base_url=self.url, timeout=self.timeout_s, max_retries=0)
 
     async def _answer(
         self, client: Any, model: str, prompt: Prompt, schema: Mapping[str, JSON], sampling: Sampling
@@ -187,8 +186,8 @@ class ServerGenerator:
             if got.status not in (400, 422) or refused is None:
                 raise self._error(got)
             if refused not in self._refused:
-                self._refused.add(refused)
                 _log.warning("%s refuses %s, going on without it: %s", self.url, refused, _scrubbed(got.body))
+            self._refused.add(refused)
 
     async def _request(self, call: Callable[[], Awaitable[Any]], read: Callable[[Any], T]) -> T | _Fault:
         """Send until `read` finds in the JSON body what was asked for, or the fault is for good."""
@@ -199,13 +198,12 @@ class ServerGenerator:
                 return got
             if not got.retry or tries > self.max_retries:
                 return replace(got, tries=tries)
-            wait_s = min(self.backoff_s * 2 ** (tries - 1), 30) * random.uniform(0.5, 1)
-            wait_s = max(wait_s, min(got.retry_after_s, self.timeout_s))
+            backoff_s = min(self.backoff_s * 2 ** (tries - 1), 30) * random.uniform(0.5, 1)
+            wait_s = max(backoff_s, min(got.retry_after_s, self.timeout_s))
             _log.info("%s gave %s; asking again in %.1f s", self.url, _scrubbed(got.what), wait_s)
             await asyncio.sleep(wait_s)
 
     async def _attempt(self, call: Callable[[], Awaitable[Any]], read: Callable[[Any], T]) -> T | _Fault:
-        """Send once, and say what came."""
         openai = require("openai", "server")
         try:
             async with asyncio.timeout(self.timeout_s):
@@ -248,9 +246,7 @@ def _status_fault(status: int, body: str, retry_after: str) -> _Fault:
 def _read_answer(body: Any) -> Answer:
     """The first choice; a null content (a refusal, or nothing but reasoning) is an empty answer."""
     choice, usage = body["choices"][0], body.get("usage") or {}
-    text = choice["message"].get("content") or ""
-    if not isinstance(text, str):
-        raise TypeError("content is no text")
+    text = "" + (choice["message"].get("content") or "")  # a TypeError, if it is no text
     tokens = [int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")]
     return Answer(text, str(choice.get("finish_reason") or "unknown"), *tokens)
 
@@ -259,11 +255,10 @@ def _normalised(url: str) -> str:
     """The address up to /v1; no message shows what stands before an @ or after a question mark."""
     if "@" in url:
         raise InputError(f"the generator URL holds a user or password (before @); expected none: set {_KEYS[0]}.")
-    good = _URL.fullmatch(url.strip())
-    if not good:
-        shown = re.split(r"[?#]", url)[0]
-        raise InputError(f"{shown!r} is no generator URL; expected http://host:port/v1 or https://..., without query.")
-    return good[1] + ((good[2] or "").rstrip("/").removesuffix("/chat/completions") or "/v1")
+    if good := _URL.fullmatch(url.strip()):
+        return str(good[1]) + ((good[2] or "").rstrip("/").removesuffix("/chat/completions") or "/v1")
+    shown = re.split(r"[?#]", url)[0]
+    raise InputError(f"{shown!r} is no generator URL; expected http://host:port/v1 or https://..., without query.")
 
 
 def _keys() -> dict[str, str]:

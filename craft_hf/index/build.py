@@ -90,7 +90,7 @@ def build_index(
         dimension=embedder.dimension,
         documents=sum(counts.values()),
         shards=tuple(shards),
-        corpora=tuple({"source": s, "license": l, "documents": n} for (s, l), n in sorted(counts.items())),
+        corpora=tuple({"source": s, "license": lic, "documents": n} for (s, lic), n in sorted(counts.items())),
         skipped=dict(sum((corpus.skipped for corpus in corpora), Counter())),
         fingerprint=fingerprint([made_by, *(s["fingerprint"] for s in shards)]),
     )
@@ -132,9 +132,13 @@ def _finished(path: Path, expected: str) -> str | None:
 def _check_folder(folder: Path) -> None:
     """Never write into a folder that holds something else."""
     if folder.is_dir():
-        strange = [p.name for p in folder.iterdir() if p.name != "index.json" and not p.name.startswith(("shard-", "."))]
+        strange = [
+            p.name for p in folder.iterdir() if p.name != "index.json" and not p.name.startswith(("shard-", "."))
+        ]
         if strange:
-            raise InputError(f"the folder {folder} holds {strange[0]!r}, which is no part of an index; give an empty one.")
+            raise InputError(
+                f"the folder {folder} holds {strange[0]!r}, which is no part of an index; give an empty one."
+            )
     elif folder.exists():
         raise InputError(f"{folder} is a file; give a folder for the index.")
 
@@ -148,7 +152,9 @@ def _write_info(info: IndexInfo, folder: Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, folder / "index.json")
     except OSError as e:
-        raise StorageError(f"{folder / 'index.json'} cannot be written: {e}; make room and run the command again.") from e
+        raise StorageError(
+            f"{folder / 'index.json'} cannot be written: {e}; make room and run the command again."
+        ) from e
 
 
 def read_info(folder: Path) -> IndexInfo:

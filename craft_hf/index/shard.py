@@ -1,9 +1,9 @@
 """One HDF5 file of the index: documents and their embeddings, written whole or not at all.
 
-    embedding                       float16 (documents, dimension), contiguous: can be mapped straight from the file
-    text, text_end                  all texts as one UTF-8 blob, and where each ends, int64
-    id, source, title, url, license variable-length strings
-    attributes                      format, fingerprint, input_hash
+embedding                       float16 (documents, dimension), contiguous: can be mapped straight from the file
+text, text_end                  all texts as one UTF-8 blob, and where each ends, int64
+id, source, title, url, license variable-length strings
+attributes                      format, fingerprint, input_hash
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def read_few_shots(
     if not path.is_file():
         raise InputError(f"there is no few-shot file {path}; expected JSONL with text and sample on each line.")
     validator = jsonschema.Draft202012Validator(schema)
-    shots = []
+    shots: list[FewShot] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue

@@ -1,0 +1,198 @@
+"""The adapter as it may be published: what the trainer saved comes in, bf16 weights, loss curve and card go out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from huggingface_hub import ModelCardData
+
+from craft_hf.markdown import render
+from craft_hf.models import EMBEDDED, Weights
+from craft_hf.records import JSON
+from craft_hf.tasks import Task
+from craft_hf.training_rows import DataArguments, RowCounts
+from craft_hf.version import __version__
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from trl import ModelConfig, SFTConfig
+
+EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+_VERSIONS = ("accelerate", "datasets", "peft", "torch", "transformers", "trl")
+_PUBLIC = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "chat_template.jinja",
+    "tokenizer*",
+    "special_tokens_map*",
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What happened in a run, as its card tells it.
+
+    `base` are the base model's weights and `base_name` what they were asked for by. `settings` are hyperparameters as
+    they were used. `loss` are the logged values, first to last. `log` is the trainer's log, one mapping a logged step.
+    """
+
+    task: Task
+    data: DataArguments
+    base: Weights
+    base_name: str
+    rows: RowCounts
+    settings: Mapping[str, JSON]
+    max_length: int | None
+    completion_only: bool
+    log: Sequence[Mapping[str, float]]
+
+    @property
+    def loss(self) -> list[tuple[float, float]]:
+        """Step and loss of every logged step, in order."""
+        return [(entry["step"], entry["loss"]) for entry in self.log if "loss" in entry]
+
+    @property
+    def hub_id(self) -> str:
+        """The base model's id on the Hub, or nothing for a model from a local folder."""
+        if self.base_name == EMBEDDED:
+            return EMBEDDED_HUB_ID
+        return "" if Path(self.base.location).is_dir() else self.base.location
+
+
+def finish_adapter(saved: Path, target: Path, training: Training) -> None:
+    """Make the publishable folder of what the trainer saved, and put it in place in one step.
+
+    Args:
+        saved: folder that `save_model` wrote: fp32 weights, tokenizer, and files that must not be published. It goes.
+        target: the folder to make; one of an earlier run is replaced.
+        training: what the card tells.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    for path in saved.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif not any(path.match(pattern) for pattern in _PUBLIC):
+            path.unlink()
+    weights = load_file(saved / "adapter_model.safetensors")  # PEFT keeps fp32 over a bf16 base: twice the size
+    save_file(
+        {name: tensor.to(torch.bfloat16) for name, tensor in weights.items()},
+        saved / "adapter_model.safetensors",
+        metadata={"format": "pt"},
+    )
+    _edit(saved / "adapter_config.json", {"base_model_name_or_path": training.hub_id or training.base.name})
+    if (saved / "tokenizer_config.json").is_file():
+        _edit(saved / "tokenizer_config.json", {"name_or_path": training.hub_id or training.base.name})
+    state = {"log_history": [dict(entry) for entry in training.log], "global_step": training.log[-1]["step"]}
+    (saved / "trainer_state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+    (saved / "assets").mkdir()
+    draw_loss(training.loss, saved / "assets" / "loss.png")
+    (saved / "README.md").write_text(model_card(training), encoding="utf-8")
+    if target.exists():
+        shutil.rmtree(target)
+    saved.rename(target)
+
+
+def model_card(training: Training) -> str:
+    """Render the card of an adapter: YAML front matter that the Hub takes, and Markdown for people."""
+    task, hub_id = training.task, training.hub_id
+    on_hub = [training.data.dataset] if training.data.dataset and not Path(training.data.dataset).is_dir() else None
+    metadata = ModelCardData(
+        language=task.language,
+        library_name="peft",
+        pipeline_tag="text-generation",
+        base_model=hub_id or None,
+        datasets=on_hub,
+        tags=["craft", "lora", "sft", "trl", task.name],
+    )
+    example = min((task.prompt(shot.sample) for shot in task.few_shots), key=len)
+    return render(
+        "model_card.md.j2",
+        metadata=metadata.to_yaml(),
+        task=task,
+        base={
+            "name": training.base.name,
+            "revision": training.base.revision,
+            "hub_id": hub_id,
+            "embedded": training.base_name == EMBEDDED,
+        },
+        dataset=f"[{on_hub[0]}](https://huggingface.co/datasets/{on_hub[0]})"
+        if on_hub
+        else "a dataset from a local folder"
+        if training.data.dataset
+        else 'the dataset that craft_hf generates for it (`load_dataset("craft", ...)`)',
+        example=example,
+        rows=training.rows,
+        settings=training.settings,
+        max_length=training.max_length,
+        completion_only=training.completion_only,
+        loss=[value for _, value in training.loss],
+        versions={"craft_hf": __version__, **{name: version(name) for name in _VERSIONS}},
+    )
+
+
+def settings_used(
+    config: SFTConfig, model: ModelConfig, lora: LoraConfig, steps: int, trainable: str
+) -> Mapping[str, JSON]:
+    """The hyperparameters as they were used, for the card; nothing in them may name a place."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    precision = f"weights {model.dtype}, " + ("bf16" if config.bf16 else "fp16" if config.fp16 else "no") + " autocast"
+    modules = model.lora_target_modules  # PEFT has replaced the ones in `lora` by what it found
+    layers = (
+        "every linear layer"
+        if modules == "all-linear"
+        else ", ".join([modules] if isinstance(modules, str) else modules)
+    )
+    return {
+        "adapter": f"LoRA on {layers}, r {lora.r}, alpha {lora.lora_alpha}, dropout {lora.lora_dropout}",
+        "trainable parameters": trainable,
+        "optimizer": f"{config.optim.value}, learning rate {config.learning_rate:g}, "
+        f"weight decay {config.weight_decay:g}",
+        "schedule": f"{config.lr_scheduler_type.value}, warm-up {config.warmup_steps:g}"
+        + (" of all steps" if config.warmup_steps < 1 else " steps"),
+        "epochs": f"{config.num_train_epochs:g}" if config.max_steps < 1 else "by steps",
+        "optimizer steps": steps,
+        "global batch": f"{config.global_batch_size} rows = {world} processes x "
+        f"{config.per_device_train_batch_size} rows x {config.gradient_accumulation_steps} accumulated",
+        "max length": f"{config.max_length} tokens" if config.max_length else "no limit",
+        "loss on": "completion" if config.completion_only_loss is not False else "prompt and completion",
+        "packing": config.packing,
+        "precision": precision
+        + (", base in 4 bit" if model.load_in_4bit else ", base in 8 bit" if model.load_in_8bit else ""),
+        "few-shots only": config.few_shots_only,
+        "seed": config.seed,
+    }
+
+
+def draw_loss(loss: Sequence[tuple[float, float]], path: Path) -> None:
+    """Draw the loss (nats per token) over optimizer steps as a PNG.
+
+    Args:
+        loss: step and loss of every logged step.
+        path: the file to write.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(*zip(*loss, strict=True), marker="." if len(loss) < 50 else "", color="black", linewidth=1)
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel("training loss (nats per token)")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+
+
+def _edit(path: Path, changes: Mapping[str, JSON]) -> None:
+    """Overwrite those keys of a JSON object that are there."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    data.update({k: v for k, v in changes.items() if k in data})
+    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

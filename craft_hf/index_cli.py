@@ -1,0 +1,82 @@
+"""The command `craft-hf index`: build an index, look at it, search in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from craft_hf.corpus import MAX_CHARS, MIN_CHARS, Corpus
+from craft_hf.embed import Embedder
+from craft_hf.index import Index, build_index, read_info
+from craft_hf.index.build import SHARD_DOCUMENTS
+from craft_hf.models import EMBEDDED
+
+app = typer.Typer(no_args_is_help=True, help="Build an index of embedded documents, look at it, search in it.")
+
+
+@app.command()
+def build(
+    source: Annotated[list[str], typer.Argument(help="Files (.jsonl[.gz], .parquet, .txt), folders, or Hub datasets.")],
+    out: Annotated[Path, typer.Option(help="Folder of the index.")],
+    text_column: Annotated[str, typer.Option(help="Field or column that holds the text.")] = "text",
+    license: Annotated[str, typer.Option(help="Licence of documents that name none.")] = "",
+    name: Annotated[str, typer.Option(help="Source of documents that name none (default: the file's name).")] = "",
+    split: Annotated[str, typer.Option(help="Split of a Hub dataset.")] = "train",
+    config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset.")] = None,
+    min_chars: Annotated[int, typer.Option(help="Shorter documents are left out.")] = MIN_CHARS,
+    max_chars: Annotated[int, typer.Option(help="Longer documents are left out.")] = MAX_CHARS,
+    embedding_model: Annotated[
+        str, typer.Option(help='"embedded", a Hub id, or a sentence-transformers folder.')
+    ] = EMBEDDED,
+    shard_documents: Annotated[int, typer.Option(help="Documents of a shard.", min=1)] = SHARD_DOCUMENTS,
+    device: Annotated[str | None, typer.Option(help="torch device (default: CUDA where there is one).")] = None,
+) -> None:
+    """Embed corpora into a folder. Stopped at any moment, the same command goes on with the next shard.
+
+    Example: craft-hf index build articles.jsonl.gz notes/ --out my-index --license "CC BY 4.0"
+    """
+    corpora = [
+        Corpus(
+            one, text_column=text_column, name=name, split=split, config=config, license=license,
+            min_chars=min_chars, max_chars=max_chars,
+        )
+        for one in source
+    ]  # fmt: skip
+    build_index(corpora, out, Embedder(embedding_model, device), shard_documents=shard_documents)
+    info(out)
+
+
+@app.command()
+def info(folder: Annotated[Path, typer.Argument(help="Folder of an index.")]) -> None:
+    """Say what an index holds.
+
+    Example: craft-hf index info my-index
+    """
+    found = read_info(folder)
+    typer.echo(f"{folder}: {found.documents} documents in {len(found.shards)} shards, fingerprint {found.fingerprint}")
+    typer.echo(f"embedded with {found.embedding_model} ({found.embedding_revision}), {found.dimension} dimensions")
+    for corpus in found.corpora:
+        typer.echo(f"  {corpus['documents']:>9}  {corpus['source']}  ({corpus['license'] or 'licence not stated'})")
+    for reason, count in found.skipped.items():
+        typer.echo(f"  {count:>9}  left out: {reason}")
+
+
+@app.command()
+def search(
+    folder: Annotated[Path, typer.Argument(help="Folder of an index.")],
+    text: Annotated[str, typer.Argument(help="What to look for.")],
+    k: Annotated[int, typer.Option("-k", help="How many documents.", min=1)] = 5,
+) -> None:
+    """Show the documents that are most similar to a text.
+
+    Example: craft-hf index search my-index "How do plants make sugar?" -k 3
+    """
+    index = Index.open(folder)
+    embedder = Embedder(index.info.embedding_name)
+    index.check_embedder(embedder)
+    scores, rows = index.search(embedder.encode([text]), k)
+    for score, document in zip(scores[0], index.documents([int(r) for r in rows[0]]), strict=True):
+        start = " ".join(document.text.split())[:200]
+        typer.echo(f"{score:.3f}  {document.id}  {document.title} ({document.license})\n       {start}")

@@ -1,0 +1,119 @@
+"""The rows of a fine-tuning run: a dataset of a task comes in, prompts and completions as chat turns go out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from craft_hf.errors import InputError
+from craft_hf.tasks import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass
+class DataArguments:
+    """What to train on: a task and its dataset, given or else generated as the other arguments say."""
+
+    task: str = field(default="bioqa", metadata={"help": "a task's name, or the folder of your own"})
+    dataset: str | None = field(
+        default=None,
+        metadata={"help": "folder written by save_to_disk, or Hub id; without it load_dataset('craft') generates one"},
+    )
+    num_samples: int | None = field(default=None, metadata={"help": "rows to generate, few-shots not counted"})
+    size: str | None = field(default=None, metadata={"help": "S, M, L or XL in place of num_samples"})
+    index: str | None = field(default=None, metadata={"help": "folder of an index; the sample corpus by default"})
+    generator: str | None = field(default=None, metadata={"help": "embedded, Hub id, folder, or URL of a server"})
+    dataset_seed: int | None = field(default=None, metadata={"help": "seed of the generated dataset"})
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """What became of the rows: given = dropped + used; truncated ones are used; few_shots is None if unmarked."""
+
+    given: int
+    few_shots: int | None
+    dropped: int
+    truncated: int
+    used: int
+
+
+def load_rows(data: DataArguments, task: Task, few_shots_only: bool = False) -> Dataset:
+    """Return the rows to train on: columns of the task's fields, mostly also `is_few_shot` and lineage.
+
+    Raises:
+        InputError: there is no such dataset, it lacks a field of the task, or no row is left.
+    """
+    import datasets
+
+    shape = {"num_samples": data.num_samples, "size": data.size, "index": data.index, "generator": data.generator}
+    shape = {k: v for k, v in {**shape, "seed": data.dataset_seed}.items() if v is not None}
+    if data.dataset is None:
+        if few_shots_only and not {"size", "num_samples"} & set(shape):
+            shape["size"] = "XS"
+        rows = datasets.load_dataset("craft", task=data.task, split="train", **shape)  # craft_hf is imported: it knows
+    elif shape:
+        raise InputError(f"{', '.join(shape)} shape a dataset that is generated; leave them out beside --dataset.")
+    elif Path(data.dataset).is_dir() or data.dataset.count("/") > 1 or data.dataset.startswith((".", "/", "~")):
+        try:
+            rows = datasets.load_from_disk(str(Path(data.dataset).expanduser()))
+        except (OSError, ValueError) as e:
+            raise InputError(f"{data.dataset} is no folder that datasets.save_to_disk wrote: {e}") from e
+    else:
+        try:
+            rows = datasets.load_dataset(data.dataset, split="train")
+        except (OSError, ValueError) as e:  # DatasetNotFoundError is a FileNotFoundError
+            raise InputError(f"{data.dataset} is neither a folder nor a dataset that the Hub gives: {e}") from e
+    if isinstance(rows, datasets.DatasetDict):
+        if "train" not in rows:
+            raise InputError(f"{data.dataset} has the splits {', '.join(rows)}; expected one named train.")
+        rows = rows["train"]
+    wanted = [*task.fields, *(["is_few_shot"] if few_shots_only else [])]
+    if missing := [name for name in wanted if name not in rows.column_names]:
+        raise InputError(
+            f"the dataset lacks the columns {', '.join(missing)} of the task {task.name}; it has "
+            f"{', '.join(rows.column_names)}."
+        )
+    rows = rows.filter(lambda few_shot: few_shot, input_columns="is_few_shot") if few_shots_only else rows
+    if not len(rows):
+        raise InputError(f"the dataset has no rows to train {task.name} on" + " among few-shots." * few_shots_only)
+    return rows
+
+
+def conversations(
+    rows: Dataset, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int | None, completion_only: bool = True
+) -> tuple[Dataset, RowCounts]:
+    """Turn rows into conversational prompt and completion, without those of which no answer would be left.
+
+    Args:
+        rows: columns of at least the task's fields.
+        task: how a row becomes prompt and completion.
+        tokenizer: counts tokens with its chat template.
+        max_length: tokens of an example after which it is cut; None for no limit.
+        completion_only: whether the loss covers the completion alone, so that a row without one teaches nothing.
+
+    Raises:
+        InputError: a field is empty in some row, or no row is left.
+    """
+    import datasets
+
+    kept, dropped, truncated = [], 0, 0
+    for number, row in enumerate(rows, 1):
+        if empty := [name for name in task.fields if row[name] in (None, "", [])]:
+            raise InputError(f"row {number} of the dataset has no {empty[0]}; leave the row out.")
+        prompt = [{"role": "user", "content": task.prompt(row)}]
+        completion = [{"role": "assistant", "content": task.completion(row)}]
+        head = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
+        whole = tokenizer.apply_chat_template(prompt + completion, return_dict=True)["input_ids"]
+        if completion_only and max_length and len(head) >= max_length:
+            dropped += 1
+            continue
+        truncated += bool(max_length and len(whole) > max_length)
+        kept.append({"prompt": prompt, "completion": completion})
+    if not kept:
+        raise InputError(f"the prompts of all {dropped} rows fill {max_length} tokens alone; raise --max_length.")
+    shots = sum(rows["is_few_shot"]) if "is_few_shot" in rows.column_names else None
+    return datasets.Dataset.from_list(kept), RowCounts(len(rows), shots, dropped, truncated, len(kept))
