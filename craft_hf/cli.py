@@ -102,7 +102,11 @@ def generate(
         max_new_tokens=max_new_tokens,
     )
     run = resolve(settings, Resources(batch_size=batch_size, concurrency=concurrency))
-    folder = ensure_run(run)
+    try:
+        folder = ensure_run(run)
+    except KeyboardInterrupt:
+        typer.echo("\nStopped; every answer is in the journal. Run the same command again to go on.", err=True)
+        raise typer.Exit(130) from None
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(folder, out)
     rows = datasets.load_dataset(str(out), split="train", verification_mode="no_checks")
@@ -160,14 +164,9 @@ def rejected(
 
 
 def main() -> None:
-    """Run the command; what a user can mend is one line on stderr and exit code 1, an interruption 130."""
+    """Run the command; what a user can mend is one line on stderr and exit code 1."""
     try:
         app()
     except CraftError as e:
         typer.echo(f"craft-hf: {e}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo(
-            "\ncraft-hf: stopped; every answer is in the journal, run the same command again to go on.", err=True
-        )
-        sys.exit(130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ MAX_CHARS = 25_000
 """Length of a document in characters, both ends included (CRAFT, arXiv 2409.02098, section 3.1)."""
 
 _ROW_FORMATS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
+_FORMATS = ", ".join((*_ROW_FORMATS, ".txt"))
 
 
 class Corpus:
@@ -35,8 +37,9 @@ class Corpus:
 
     After iteration, `skipped` counts what was left out by reason.
 
-    Raises (while iterating):
-        InputError: the source does not exist, is empty, has no such column, holds invalid JSON, or nothing is left.
+    Raises:
+        InputError: at once if a file does not exist; while iterating if the source is empty, has no such column, holds
+            invalid JSON, cannot be read, or nothing is left of it.
     """
 
     def __init__(
@@ -51,6 +54,8 @@ class Corpus:
         min_chars: int = MIN_CHARS,
         max_chars: int = MAX_CHARS,
     ) -> None:
+        if isinstance(source, str | Path) and _looks_like_a_path(str(source)) and not Path(source).exists():
+            raise InputError(f"there is no corpus file {source}; expected {_FORMATS}, or a folder of such files.")
         self._source = source
         self._text_column = text_column
         self._split, self._config, self._license = split, config, license
@@ -63,6 +68,11 @@ class Corpus:
         rows = kept = 0
         for where, row in self._rows():
             rows += 1
+            if not isinstance(row, Mapping):
+                raise InputError(
+                    f"{where}: a row is a {type(row).__name__}, expected a mapping with a {self._text_column!r} field; "
+                    "of a DatasetDict, pass one split."
+                )
             text = row.get(self._text_column)
             if self._text_column not in row and rows == 1:
                 raise InputError(
@@ -91,7 +101,7 @@ class Corpus:
 
     def _document(self, row: Mapping[str, JSON], text: str, number: int) -> Document:
         return Document(
-            id=str(row.get("id") or f"{self.name}:{number}"),
+            id=f"{self.name}:{number}" if row.get("id") in (None, "") else str(row["id"]),
             text=text,
             source=str(row.get("source") or self.name),
             title=str(row.get("title") or ""),
@@ -108,27 +118,28 @@ class Corpus:
         if path.is_dir():
             files = sorted(p for p in path.rglob("*") if p.name.endswith((*_ROW_FORMATS, ".txt")) and p.is_file())
             if not files:
-                raise InputError(f"the folder {path} holds no corpus file; expected {', '.join(_ROW_FORMATS)} or .txt.")
+                raise InputError(f"the folder {path} holds no corpus file; expected {_FORMATS}.")
             for file in files:
-                yield from self._file_rows(file)
+                yield from self._file_rows(file, str(file.relative_to(path)))
         elif path.is_file():
-            yield from self._file_rows(path)
-        elif _looks_like_a_path(str(self._source)):
-            raise InputError(f"there is no corpus file {path}; expected {', '.join(_ROW_FORMATS)}, .txt, or a folder.")
+            yield from self._file_rows(path, path.name)
         else:
             yield from self._hub_rows(str(self._source))
 
-    def _file_rows(self, path: Path) -> Iterator[tuple[str, Mapping[str, JSON]]]:
+    def _file_rows(self, path: Path, text_id: str) -> Iterator[tuple[str, Mapping[str, JSON]]]:
         if path.name.endswith(".txt"):
-            text = path.read_text(encoding="utf-8")
+            try:
+                text = path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as e:
+                raise InputError(f"{path} is not UTF-8 text ({e}); convert it first.") from e
             if text.strip():
-                yield str(path), {"id": path.name, "title": path.stem, self._text_column: text}
+                yield str(path), {"id": text_id, "title": path.stem, self._text_column: text}
         elif path.name.endswith(".parquet"):
             yield from _parquet_rows(path)
         elif path.name.endswith(_ROW_FORMATS):
             yield from _json_rows(path)
         else:
-            raise InputError(f"{path} is no corpus file; expected {', '.join(_ROW_FORMATS)} or .txt.")
+            raise InputError(f"{path} is no corpus file; expected {_FORMATS}.")
 
     def _hub_rows(self, dataset: str) -> Iterator[tuple[str, Mapping[str, JSON]]]:
         import datasets
@@ -165,7 +176,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, JSON]]]:
                     yield f"{path}, line {number}", row
         except (json.JSONDecodeError, UnicodeDecodeError) as e:
             raise InputError(f"{path}, line {number}: not valid JSON ({e}); expected one object on each line.") from e
-        except (EOFError, gzip.BadGzipFile) as e:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as e:
             raise InputError(f"{path}, after line {number}: the gzip file is broken or cut ({e}).") from e
 
 
@@ -177,5 +188,5 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, JSON]]]:
         with pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
                 yield from ((str(path), row) for row in batch.to_pylist())
-    except pyarrow.ArrowInvalid as e:
+    except (pyarrow.ArrowInvalid, OSError) as e:
         raise InputError(f"{path} is not a readable Parquet file: {e}") from e

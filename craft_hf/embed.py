@@ -39,8 +39,11 @@ class Embedder:
         logging.disable_progress_bar()
         try:
             self._encoder = SentenceTransformer(weights.location, device=device)
-        except (OSError, ValueError) as e:
-            raise InputError(f"the embedding model {name!r} cannot be loaded: {e}") from e
+        except (OSError, ValueError, RuntimeError) as e:  # RuntimeError: torch does not know the device
+            raise InputError(
+                f"the embedding model {name!r} cannot be loaded on {device}: {e}. Expected a sentence-transformers folder, "
+                f'the Hub id of one that is in the cache or can be reached, or "{EMBEDDED}".'
+            ) from e
         finally:
             if shown:
                 logging.enable_progress_bar()
@@ -68,5 +71,5 @@ class Embedder:
 def _has_fast_bfloat16(device: str) -> bool:
     if device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported())
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return device == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

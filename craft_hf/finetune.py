@@ -27,9 +27,9 @@ for _package in ("accelerate", "peft", "trl"):
     require(_package, "train")
 
 import torch  # noqa: E402
+import trl  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
 from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
-from trl import ModelConfig, SFTConfig, SFTTrainer, TrlParser  # noqa: E402
 
 DEFAULT_MODEL = "mistral-community/Mistral-7B-v0.2"
 ADAPTER = "adapter"
@@ -42,12 +42,12 @@ LORA: Mapping[str, JSON] = {
 
 
 @dataclass
-class CraftTrainingConfig(SFTConfig):  # type: ignore[misc]  # trl has no types
+class CraftTrainingConfig(trl.SFTConfig):  # type: ignore[misc]  # trl has no types
     """trl's SFTConfig with CRAFT's defaults, and a global batch that stays the same on any number of processes.
 
     `global_batch_size` rows make a step: 16 by default, 2 with `few_shots_only` (CRAFT). A device takes at most
     `per_device_train_batch_size` rows at once; that and the accumulation follow from the number of processes
-    (WORLD_SIZE). Where there is no accelerator the CPU is used, in fp32 and without gradient checkpointing.
+    (WORLD_SIZE). Where there is no accelerator the CPU is used, without gradient checkpointing.
 
     Raises:
         InputError: the processes do not divide the batch, an accumulation is given that contradicts it, several GPUs
@@ -67,7 +67,7 @@ class CraftTrainingConfig(SFTConfig):  # type: ignore[misc]  # trl has no types
         default=True, metadata={"help": "false: learn the prompt too (the paper)"}
     )
     use_cpu: bool = field(default=False, metadata={"help": "default: where there is no accelerator"})
-    bf16: bool | None = field(default=None, metadata={"help": "default: on GPUs that have it"})
+    bf16: bool | None = field(default=None, metadata={"help": "default: where the device has it"})
     gradient_checkpointing: bool | None = field(default=None, metadata={"help": "default: yes, but not on a CPU"})
     logging_steps: float = field(default=0.01, metadata={"help": "below 1: share of all steps; else every so many"})
     save_strategy: str = field(default="epoch", metadata={"help": "when to write a checkpoint"})
@@ -99,7 +99,7 @@ class CraftTrainingConfig(SFTConfig):  # type: ignore[misc]  # trl has no types
         self.gradient_accumulation_steps = steps
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         if self.bf16 is None:
-            self.bf16 = not (self.fp16 or self.use_cpu) and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+            self.bf16 = not self.fp16 and _has_bf16(self.use_cpu)
         if self.gradient_checkpointing is None:
             self.gradient_checkpointing = not self.use_cpu
         super().__post_init__()
@@ -110,14 +110,22 @@ class CraftTrainingConfig(SFTConfig):  # type: ignore[misc]  # trl has no types
             )
 
 
-class _Trainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
+def _has_bf16(use_cpu: bool) -> bool:
+    """Whether the device computes in bf16 itself; a CPU that only emulates it is slower than in fp32."""
+    if not use_cpu:
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    capabilities: Mapping[str, JSON] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+class _Trainer(trl.SFTTrainer):  # type: ignore[misc]  # trl has no types
     """trl's trainer without its card: ours is written once, at the end, from what happened."""
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
         """Write nothing."""
 
 
-def finetune(data: DataArguments, config: CraftTrainingConfig, model: ModelConfig) -> Path:
+def finetune(data: DataArguments, config: CraftTrainingConfig, model: trl.ModelConfig) -> Path:
     """Train a LoRA adapter on a task's dataset and return its folder, `output_dir`/adapter.
 
     Args:
@@ -129,9 +137,6 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: ModelConfi
         InputError: task, dataset or model do not exist or do not fit, or there is no checkpoint to resume from.
         CraftError: training stopped before its last step, as on SIGTERM; nothing is published.
     """
-    from peft import LoraConfig
-    from trl import get_peft_config, get_quantization_config
-
     task = load_task(data.task)
     if not model.use_peft:
         raise InputError("the recipes train LoRA adapters; leave --use_peft true.")
@@ -144,26 +149,25 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: ModelConfi
     base = generator_weights(name)
     checkpoint = _checkpoint(config)
     model.dtype = model.dtype or ("bfloat16" if config.bf16 else "float32")
-    source = {"revision": model.model_revision, "trust_remote_code": config.trust_remote_code}
-    tokenizer = AutoTokenizer.from_pretrained(base.location, **source)
+    code = config.trust_remote_code
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base.location, revision=model.model_revision, trust_remote_code=code)
+    except (OSError, ValueError) as e:
+        raise InputError(f"the model {name} cannot be loaded; expected a Hub id or a folder: {e}") from e
     tokenizer.chat_template = tokenizer.chat_template or chat_template()
     with config.main_process_first(desc="dataset"):
         rows = load_rows(data, task, config.few_shots_only)
     examples, counts = conversations(rows, task, tokenizer, config.max_length, config.completion_only_loss is not False)
-    lora: LoraConfig = get_peft_config(model)
-    config.model_init_kwargs = {
-        **(config.model_init_kwargs or {}),
-        "revision": model.model_revision,
-        "dtype": model.dtype,
-        "attn_implementation": model.attn_implementation,
-    }
+    lora = trl.get_peft_config(model)
+    init = {"revision": model.model_revision, "dtype": model.dtype, "attn_implementation": model.attn_implementation}
+    config.model_init_kwargs = {**(config.model_init_kwargs or {}), **init}
     trainer = _Trainer(
         base.location,
         config,
         train_dataset=examples,
         processing_class=tokenizer,
         peft_config=lora,
-        quantization_config=get_quantization_config(model),
+        quantization_config=trl.get_quantization_config(model),
     )
     trainable, total = trainer.model.get_nb_trainable_parameters()
     if trainer.is_world_process_zero():
@@ -178,8 +182,8 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: ModelConfi
             f"training stopped at step {state.global_step} of {state.max_steps}; no adapter was written. Go on with "
             "the same command and --resume_from_checkpoint true."
         )
-    folder = Path(config.output_dir)
-    saved, target = folder / f"{ADAPTER}.new", folder / ADAPTER
+    target = Path(config.output_dir, ADAPTER)
+    saved = target.with_name(f"{ADAPTER}.new")
     if trainer.is_world_process_zero() and saved.exists():
         shutil.rmtree(saved)
     trainer.accelerator.wait_for_everyone()
@@ -187,11 +191,8 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: ModelConfi
     if trainer.is_world_process_zero():
         settings = settings_used(config, model, lora, state.max_steps, f"{trainable:,} of {total:,}")
         only = bool(trainer.completion_only_loss)
-        finish_adapter(
-            saved,
-            target,
-            Training(task, data, base, name, counts, settings, config.max_length, only, state.log_history),
-        )
+        run = Training(task, data, base, name, counts, settings, config.max_length, only, state.log_history)
+        finish_adapter(saved, target, run)
         print(f"adapter and card: {target}")
     trainer.accelerator.wait_for_everyone()
     return target
@@ -217,19 +218,18 @@ def run_recipe(task: str, defaults: Mapping[str, JSON] | None = None, argv: Sequ
 
 def parse(
     task: str, defaults: Mapping[str, JSON], argv: Sequence[str]
-) -> tuple[DataArguments, CraftTrainingConfig, ModelConfig]:
+) -> tuple[DataArguments, CraftTrainingConfig, trl.ModelConfig]:
     """Return what to train on, how, and which model, from our defaults, the recipe's, `--config` and the command line.
 
     Raises:
         InputError: an argument that there is not, or values that contradict each other.
     """
-    parser = TrlParser((DataArguments, CraftTrainingConfig, ModelConfig), allow_abbrev=False)
+    parser = trl.TrlParser((DataArguments, CraftTrainingConfig, trl.ModelConfig), allow_abbrev=False)
     unknown = parser.set_defaults_with_config(**{**LORA, "task": task, "output_dir": f"finetuned/{task}", **defaults})
     parts = [part for a in argv for part in (a.split("=", 1) if a.startswith("--config=") else [a])]
     data, config, model, rest = parser.parse_args_and_config(parts, return_remaining_strings=True)
     if unknown := unknown + rest:
-        options = [o for action in parser._actions for o in action.option_strings]
-        near = difflib.get_close_matches(unknown[0].split("=")[0], options, n=2)
+        near = difflib.get_close_matches(unknown[0].split("=")[0], parser._option_string_actions, n=2)
         hint = f" Did you mean {' or '.join(near)}?" if near else " --help lists them all."
         raise InputError(f"unknown argument {unknown[0]}.{hint}")
     return data, config, model

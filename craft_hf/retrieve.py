@@ -22,6 +22,7 @@ import numpy as np
 from craft_hf.embed import Vectors
 from craft_hf.errors import InputError
 from craft_hf.index import Index
+from craft_hf.index.search import Rows
 from craft_hf.records import Document, FewShot, Hit
 
 AVERAGE = "average"
@@ -32,6 +33,9 @@ LEAKAGE_OVERLAP = 0.5
 
 _SLACK = 16
 """Documents by which every branch is searched deeper than k, to make up for what is left out."""
+
+_BATCH = 256
+"""Documents read from the index at a time."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,14 @@ def retrieve(index: Index, few_shots: Sequence[FewShot], queries: Vectors, k: in
         others that had it among as many of their best as the placing branch had, in the order few-shots, average.
 
     Raises:
-        InputError: k is below 1, or the numbers of few-shots and queries differ.
+        InputError: k is below 1, there is no few-shot, or the numbers of few-shots and queries differ.
     """
     if k < 1:
         raise InputError(f"k is {k}, expected 1 or more.")
-    if len(few_shots) != len(queries):
-        raise InputError(f"{len(few_shots)} few-shots and {len(queries)} embeddings were given; expected as many.")
+    if not few_shots or len(few_shots) != len(queries):
+        raise InputError(
+            f"{len(few_shots)} few-shots and {len(queries)} embeddings were given; expected one or more, and as many."
+        )
     shingles = {shot.id: _shingles(shot.text) for shot in few_shots}
     mean = queries.mean(axis=0, keepdims=True)  # similarity to the mean is the mean of the similarities
     branches = [*(shot.id for shot in few_shots), AVERAGE]
@@ -71,7 +77,7 @@ def retrieve(index: Index, few_shots: Sequence[FewShot], queries: Vectors, k: in
         found = _first(index, branches, shingles, queries, k, depth)
         if len(found.hits) == k or depth >= len(index):
             return found
-        depth *= 2  # more was left out than reckoned with
+        depth *= 2  # more was left out than was reckoned with
 
 
 def _first(
@@ -86,21 +92,25 @@ def _first(
     found = Retrieval([], [])
     scores, rows = index.search(queries, depth)
     ranks = [{int(row): rank for rank, row in enumerate(line)} for line in rows]
-    for branch, rank in _merge(rows):
-        row = int(rows[branch, rank])
-        document = index.documents([row])[0]
-        if leak := _leak(document, shingles):
-            found.left_out.append((document.id, *leak))
-            continue
-        others = [name for b, name in enumerate(branches) if b != branch and ranks[b].get(row, depth) <= rank]
-        found.hits.append(Hit(document, float(scores[branch, rank]), (branches[branch], *others)))
-        if len(found.hits) == k:
-            break
+    merged = _merge(rows, complete=rows.shape[1] == len(index))
+    while len(found.hits) < k and (turns := list(itertools.islice(merged, min(k - len(found.hits), _BATCH)))):
+        documents = index.documents([int(rows[turn]) for turn in turns])
+        for (branch, rank), document in zip(turns, documents, strict=True):
+            if leak := _leak(document, shingles):
+                found.left_out.append((document.id, *leak))
+                continue
+            row = int(rows[branch, rank])
+            others = [name for b, name in enumerate(branches) if b != branch and ranks[b].get(row, depth) <= rank]
+            found.hits.append(Hit(document, float(scores[branch, rank]), (branches[branch], *others)))
     return found
 
 
-def _merge(rows: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Iterator[tuple[int, int]]:
-    """Yield (branch, rank) of each new document: few-shots and average take turns, the few-shots in a circle."""
+def _merge(rows: Rows, complete: bool) -> Iterator[tuple[int, int]]:
+    """Yield (branch, rank) of each new document: few-shots and average take turns, the few-shots in a circle.
+
+    A branch whose list is used up passes its turn if the list was `complete`; otherwise the merge ends there, as what
+    would come next is not known and a deeper search has to tell.
+    """
     singles, depth = len(rows) - 1, rows.shape[1]
     taken: set[int] = set()
     next_rank = [0] * len(rows)
@@ -111,7 +121,7 @@ def _merge(rows: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Iterator[tu
         if next_rank[branch] < depth:
             taken.add(int(rows[branch, next_rank[branch]]))
             yield branch, next_rank[branch]
-        elif all(rank >= depth for rank in next_rank):
+        elif not complete or all(rank >= depth for rank in next_rank):
             return
 
 

@@ -20,11 +20,17 @@ class WriterServer(FakeServer):
     def __init__(self, bad_every: int = 0, delay_s: float = 0.0) -> None:
         super().__init__(models=("writer-1",))
         self.bad_every, self.delay_s = bad_every, delay_s
+        self.fail_after = 0  # from this request on, `failure` is what everybody gets; 0 for never
+        self.failure = ok()
+        self.answered = 0
 
     def reply_to(self, body: dict[str, Any]) -> Reply:
         """The reply to a chat request: a sample made of the document's words."""
         with self.lock:
             self.requests.append(body)
+            if self.fail_after and len(self.requests) > self.fail_after:
+                return self.failure
+            self.answered += 1
         document = body["messages"][-1]["content"].split("Text:\n", 1)[1]
         if self.bad_every and zlib.crc32(document.encode()) % self.bad_every == 0:
             return ok("I cannot do that.", delay_s=self.delay_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -64,10 +65,8 @@ def build_index(
         StorageError: the disk is full; what was built before is whole.
     """
     _check_folder(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise StorageError(f"the index folder {folder} cannot be made: {e}") from e
+    if not corpora:
+        raise InputError("no corpus was given; expected at least one to build an index of.")
     made_by = f"{embedder.model}@{embedder.revision}"
     shards: list[Mapping[str, JSON]] = []
     counts: Counter[tuple[str, str]] = Counter()
@@ -76,6 +75,7 @@ def build_index(
             path = folder / f"shard-{len(shards):05d}.h5"
             content = _finished(path, input_hash(documents, made_by))
             if content is None:
+                _make(folder)
                 content = write_shard(path, documents, _embed(documents, embedder, bar), made_by)
             else:
                 bar.update(len(documents))
@@ -143,6 +143,14 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"{folder} is a file; give a folder for the index.")
 
 
+def _make(folder: Path) -> None:
+    """Make the folder: only when there is something to write, so that bad input leaves nothing behind."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise StorageError(f"the index folder {folder} cannot be made: {e}; give another one.") from e
+
+
 def _write_info(info: IndexInfo, folder: Path) -> None:
     temporary = folder / ".index.json.incomplete"
     try:
@@ -152,6 +160,8 @@ def _write_info(info: IndexInfo, folder: Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, folder / "index.json")
     except OSError as e:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise StorageError(
             f"{folder / 'index.json'} cannot be written: {e}; make room and run the command again."
         ) from e
@@ -174,9 +184,13 @@ def read_info(folder: Path) -> IndexInfo:
         raise InputError(f"the folder {folder} {empty}; {advice}")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        info = IndexInfo(**{**data, "shards": tuple(data["shards"]), "corpora": tuple(data["corpora"])})
+        if data["format"] != FORMAT:
+            raise InputError(
+                f"{path} has format {data['format']}, this craft_hf reads format {FORMAT}; build the index again, or "
+                "install the version of craft_hf that built it."
+            )
+        return IndexInfo(**{**data, "shards": tuple(data["shards"]), "corpora": tuple(data["corpora"])})
+    except InputError:
+        raise
     except (ValueError, TypeError, KeyError) as e:
-        raise InputError(f"{path} is no index of craft_hf ({e}); {advice}") from e
-    if info.format != FORMAT:
-        raise InputError(f"{path} has format {info.format}, expected {FORMAT}; build the index again.")
-    return info
+        raise InputError(f"{path} is no index of craft_hf ({type(e).__name__}: {e}); {advice}") from e

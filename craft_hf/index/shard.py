@@ -62,7 +62,7 @@ def write_shard(path: Path, documents: Sequence[Document], embeddings: Vectors, 
     temporary = path.with_suffix(".incomplete")
     texts = [d.text.encode("utf-8", "replace") for d in documents]
     try:
-        with h5py.File(temporary, "w", libver="latest") as file:
+        with h5py.File(temporary, "w") as file:
             file.create_dataset("embedding", data=halves)
             file.create_dataset("text", data=np.frombuffer(b"".join(texts), dtype=np.uint8))
             file.create_dataset("text_end", data=np.cumsum([len(t) for t in texts], dtype=np.int64))
@@ -118,14 +118,31 @@ class Shard:
         return np.memmap(self.path, dtype=np.float16, mode="r", offset=self._offset, shape=shape)
 
     def documents(self, rows: Sequence[int]) -> list[Document]:
-        """Return documents by row, in the order given."""
-        found = []
-        for row in rows:
-            start, end = int(self._text_end[row - 1]) if row else 0, int(self._text_end[row])
-            text = self._file["text"][start:end].tobytes().decode("utf-8")
-            strings = {name: self._file[name][row].decode("utf-8") for name in _STRINGS}
-            found.append(Document(text=text, **strings))
-        return found
+        """Return documents by row, in the order given.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        try:
+            columns = [self._strings(name, rows) for name in _STRINGS]
+            blob = self._file["text"]
+            starts = np.concatenate([[0], self._text_end])
+            texts = [blob[starts[row] : starts[row + 1]].tobytes().decode("utf-8") for row in rows]
+        except (OSError, KeyError, ValueError) as e:
+            raise InputError(
+                f"the shard {self.path} is damaged ({e}); delete it and build the index again with the same command."
+            ) from e
+        return [
+            Document(text=text, **dict(zip(_STRINGS, row, strict=True)))
+            for text, *row in zip(texts, *columns, strict=True)
+        ]
+
+    def _strings(self, name: str, rows: Sequence[int]) -> list[str]:
+        """Read strings one by one, or all at once where many are wanted: a single read costs as much as 100 strings."""
+        column = self._file[name]
+        if 100 * len(rows) > self.rows:
+            column = column[:]
+        return [column[row].decode("utf-8") for row in rows]
 
     def close(self) -> None:
         """Close the file."""

@@ -1,0 +1,99 @@
+"""Real kills of the real command: no answer is paid for twice, whatever ends the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from tests.writer_server import WriterServer
+
+CONCURRENCY = 4
+
+
+def start(home: Path, server: WriterServer, out: Path, samples: int = 40) -> subprocess.Popen[str]:
+    """Start `craft-hf generate` against the server."""
+    command = [
+        sys.executable, "-c", "from craft_hf.cli import main; main()", "generate", "bioqa", "--generator", server.url,
+        "--num-samples", str(samples), "--concurrency", str(CONCURRENCY), "--out", str(out),
+    ]  # fmt: skip
+    environment = {**os.environ, "CRAFT_HF_HOME": str(home)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_requests(server: WriterServer, count: int, process: subprocess.Popen[str]) -> None:
+    """Wait until the server has seen so many requests, a minute at most."""
+    end = time.monotonic() + 60
+    while len(server.requests) < count and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.01)
+    assert len(server.requests) >= count, process.communicate()[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_run_goes_on_and_pays_for_nothing_twice(
+    home: Path, server: WriterServer, tmp_path: Path, kill: signal.Signals
+) -> None:
+    """Killed in the middle, run again: calls add up to the number of prompts plus at most what was in flight."""
+    server.delay_s = 0.05
+    process = start(home, server, tmp_path / "out")
+    wait_for_requests(server, 15, process)
+    process.send_signal(kill)
+    sent = time.monotonic()
+    error = process.communicate(timeout=20)[1]
+    assert process.returncode != 0
+    if kill == signal.SIGINT:
+        assert time.monotonic() - sent < 5
+        assert "Stopped; every answer is in the journal" in error
+        assert "Traceback" not in error
+    before = len(server.requests)
+    assert 15 <= before < 40
+    assert not (tmp_path / "out").exists()
+    assert not list((home / "runs").glob("bioqa-*/report.json"))
+
+    server.delay_s = 0
+    again = start(home, server, tmp_path / "out")
+    output = again.communicate(timeout=120)
+    assert again.returncode == 0, output[1]
+    asked_twice = sum(count - 1 for count in Counter(server.documents).values())
+    prompts = len(set(server.documents))
+    assert len(server.requests) == prompts + asked_twice
+    assert asked_twice <= CONCURRENCY
+    rows = pyarrow.parquet.read_table(tmp_path / "out" / "data" / "train-00000-of-00001.parquet").to_pylist()
+    assert sum(not r["is_few_shot"] for r in rows) == 40
+
+    if kill != signal.SIGKILL:
+        return
+    undisturbed_home, undisturbed = tmp_path / "home2", tmp_path / "out2"
+    undisturbed_home.mkdir()
+    for folder in ("models", "indexes"):
+        (undisturbed_home / folder).symlink_to((home / folder).resolve())
+    assert start(undisturbed_home, server, undisturbed).wait(timeout=120) == 0
+    same = pyarrow.parquet.read_table(undisturbed / "data" / "train-00000-of-00001.parquet").to_pylist()
+    assert same == rows
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_midway_loses_nothing(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """When the server goes away, the run ends with a clear error; with the server back it goes on."""
+    from tests.openai_server import error
+
+    server.fail_after = 12
+    server.failure = error(401, "Invalid key")
+    process = start(home, server, tmp_path / "out")
+    message = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert "401" in message
+    assert "Traceback" not in message
+    good = server.answered
+    server.fail_after = 0
+    assert start(home, server, tmp_path / "out").wait(timeout=60) == 0
+    assert server.answered == len(set(server.documents))
+    assert good >= 12 - CONCURRENCY

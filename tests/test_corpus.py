@@ -1,0 +1,207 @@
+"""Corpora: every way in, the length filter, and what bad input says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import datasets
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from craft_hf.corpora import sample_corpus
+from craft_hf.corpus import Corpus
+from craft_hf.errors import InputError
+from craft_hf.records import Document
+
+TEXT = "The quick brown fox jumps over the lazy dog. " * 6
+ROWS: Sequence[Mapping[str, str]] = (
+    {"id": "a", "text": TEXT + "a", "source": "s", "title": "t", "url": "u", "license": "CC0"},
+    {"text": TEXT + "b", "url_or_path": "p"},
+)
+
+
+def write_jsonl(path: Path, rows: Sequence[Mapping[str, object]] = ROWS) -> Path:
+    """Write rows as JSONL, compressed if the name says so."""
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def expected(name: str, license: str = "") -> list[Document]:
+    """The documents of ROWS."""
+    return [
+        Document("a", TEXT + "a", "s", "t", "u", "CC0"),
+        Document(f"{name}:2", TEXT + "b", name, "", "p", license),
+    ]
+
+
+@pytest.mark.parametrize("file", ["corpus.jsonl", "corpus.jsonl.gz", "corpus.json"])
+def test_json_lines_are_read_with_their_columns(tmp_path: Path, file: str) -> None:
+    """JSON lines, plain or compressed, keep id, source, title, url and licence; what is missing gets a default."""
+    assert list(Corpus(write_jsonl(tmp_path / file), license="MIT")) == expected("corpus", "MIT")
+
+
+def test_parquet_is_read_like_json(tmp_path: Path) -> None:
+    """A Parquet file gives the documents that the same rows in JSONL give."""
+    columns = sorted({name for row in ROWS for name in row})
+    table = pyarrow.table({name: [row.get(name) for row in ROWS] for name in columns})
+    pyarrow.parquet.write_table(table, tmp_path / "corpus.parquet")
+    assert list(Corpus(tmp_path / "corpus.parquet")) == expected("corpus")
+
+
+def test_other_column_names_are_read(tmp_path: Path) -> None:
+    """The text may be in a column of any name."""
+    path = write_jsonl(tmp_path / "c.jsonl", [{"body": TEXT}])
+    assert [d.text for d in Corpus(path, text_column="body")] == [TEXT]
+
+
+def test_a_falsy_id_is_kept() -> None:
+    """The number 0 is an id; an empty id is none."""
+    assert [d.id for d in Corpus([{"id": 0, "text": TEXT}, {"id": "", "text": TEXT}], name="n")] == ["0", "n:2"]
+
+
+def test_text_files_of_a_folder_are_one_document_each_in_sorted_order(tmp_path: Path) -> None:
+    """A folder is read file by file, sorted, also in its subfolders; ids are paths below the folder."""
+    (tmp_path / "sub").mkdir()
+    for name in ("b.txt", "a.txt", "sub/a.txt"):
+        (tmp_path / name).write_text(TEXT + name)
+    (tmp_path / "notes.md").write_text(TEXT)
+    documents = list(Corpus(tmp_path))
+    assert [(d.id, d.text) for d in documents] == [(n, TEXT + n) for n in ("a.txt", "b.txt", "sub/a.txt")]
+    assert {d.source for d in documents} == {tmp_path.name}
+
+
+def test_one_text_file_is_one_document(tmp_path: Path) -> None:
+    """A single text file gives a single document."""
+    (tmp_path / "essay.txt").write_text(TEXT)
+    assert list(Corpus(tmp_path / "essay.txt", license="CC0")) == [
+        Document("essay.txt", TEXT, "essay", "essay", "", "CC0")
+    ]
+
+
+def test_datasets_objects_are_read() -> None:
+    """A `Dataset` and an `IterableDataset` give the same documents."""
+    rows = datasets.Dataset.from_list([{"text": TEXT, "title": "t"}])
+    want = [Document("mine:1", TEXT, "mine", "t")]
+    assert list(Corpus(rows, name="mine")) == want
+    assert list(Corpus(rows.to_iterable_dataset(), name="mine")) == want
+
+
+def test_dataset_dict_asks_for_a_split() -> None:
+    """A dict of splits is no corpus; the error says to pass one split."""
+    splits = datasets.DatasetDict({"train": datasets.Dataset.from_list([{"text": TEXT}])})
+    with pytest.raises(InputError, match="pass one split"):
+        list(Corpus(splits))
+
+
+def test_length_filter_keeps_both_ends_and_counts_the_rest() -> None:
+    """200 and 25,000 characters are in, 199 and 25,001 out; what is out is counted by reason, anew in each reading."""
+    corpus = Corpus([{"text": "x" * n} for n in (199, 200, 25_000, 25_001)] + [{"text": None}, {"text": " " * 300}, {}])
+    for _ in range(2):
+        assert [len(d.text) for d in corpus] == [200, 25_000]
+        assert corpus.skipped == {"no text": 3, "under 200 characters": 1, "over 25000 characters": 1}
+
+
+@pytest.mark.parametrize("source", ["missing.jsonl", "./missing", "/no/such/folder", "data/sets/missing.parquet"])
+def test_missing_file_is_said_at_once(source: str) -> None:
+    """A path that does not exist is refused before anything is read."""
+    with pytest.raises(InputError, match=f"there is no corpus file {source}"):
+        Corpus(source)
+
+
+def test_unreachable_hub_dataset_is_named() -> None:
+    """What is neither a file nor a dataset that can be reached is called so."""
+    with pytest.raises(InputError, match="'nobody/nothing' is neither a file nor a Hub dataset"):
+        list(Corpus("nobody/nothing"))
+
+
+@pytest.mark.parametrize("name", ["empty.jsonl", "empty.jsonl.gz", "empty.txt"])
+def test_empty_file_is_refused(tmp_path: Path, name: str) -> None:
+    """A file without a row is called empty."""
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match="empty: the source is empty"):
+        list(Corpus(tmp_path / name))
+
+
+def test_empty_folder_and_unknown_ending_are_refused(tmp_path: Path) -> None:
+    """The error lists the endings that are read."""
+    with pytest.raises(InputError, match=r"holds no corpus file; expected \.jsonl"):
+        list(Corpus(tmp_path))
+    (tmp_path / "a.docx").touch()
+    with pytest.raises(InputError, match=r"a\.docx is no corpus file; expected \.jsonl"):
+        list(Corpus(tmp_path / "a.docx"))
+
+
+def test_missing_text_column_names_those_that_are_there(tmp_path: Path) -> None:
+    """The error lists the columns and the option that names the right one."""
+    path = write_jsonl(tmp_path / "c.jsonl", [{"body": TEXT, "n": 1}])
+    with pytest.raises(InputError, match=r"line 1 has no text column 'text'; its columns: body, n\..*--text-column"):
+        list(Corpus(path))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"{broken", "line 2: not valid JSON"),
+        (b"[1]", "line 2: holds list"),
+        (b'{"text": "\xff"}', "line 2: not valid"),
+    ],
+)
+def test_invalid_json_names_its_line(tmp_path: Path, line: bytes, message: str) -> None:
+    """A line that is not JSON, not an object or not UTF-8 is named by its number."""
+    path = tmp_path / "c.jsonl"
+    path.write_bytes(json.dumps(ROWS[0]).encode() + b"\n" + line + b"\n")
+    with pytest.raises(InputError, match=message):
+        list(Corpus(path))
+
+
+def test_cut_or_broken_files_are_refused(tmp_path: Path) -> None:
+    """Cut gzip, damaged gzip, a broken Parquet file and text in another encoding each get an error of their own."""
+    whole = write_jsonl(tmp_path / "c.jsonl.gz", list(ROWS) * 50).read_bytes()
+    files = {
+        "cut.jsonl.gz": whole[: len(whole) // 2],
+        "damaged.jsonl.gz": whole[:30] + bytes(20) + whole[50:],
+        "no.jsonl.gz": b"plain text",
+        "broken.parquet": b"PAR1 nothing PAR1",
+        "latin.txt": "é".encode("latin-1") * 300,
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=name):
+            list(Corpus(tmp_path / name))
+
+
+def test_all_filtered_out_says_why(tmp_path: Path) -> None:
+    """When nothing is left, the error counts the reasons."""
+    path = write_jsonl(tmp_path / "c.jsonl", [{"text": "short"}, {"text": "short too"}, {"text": ""}])
+    with pytest.raises(InputError, match=r"none of the 3 documents is left \(2 under 200 characters, 1 no text\)"):
+        list(Corpus(path))
+
+
+def test_sample_corpus_is_whole_and_attributed() -> None:
+    """Every document of the sample has an id of its own, a licence that allows shipping, and a credited source."""
+    corpus = Corpus(sample_corpus())
+    documents = list(corpus)
+    assert 450 <= len(documents) <= 500
+    assert not corpus.skipped
+    assert len({d.id for d in documents}) == len(documents)
+    assert {d.license for d in documents} == {
+        "CC BY 3.0",
+        "CC BY 4.0",
+        "CC0 1.0 / US public domain",
+        "Unlicense (public domain)",
+    }
+    assert all(d.title and d.url for d in documents)
+    credits = (sample_corpus().parent / "ATTRIBUTION.md").read_text(encoding="utf-8")
+    for source in {d.source for d in documents}:
+        count = sum(d.source == source for d in documents)
+        assert f"| {source} | {count} |" in credits, f"{source} has {count} documents; ATTRIBUTION.md says otherwise"
+
+
+def test_sample_corpus_names_no_time() -> None:
+    """The compressed file carries no time of its making, so that making it again gives the same bytes."""
+    assert sample_corpus().read_bytes()[4:8] == bytes(4)

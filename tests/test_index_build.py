@@ -1,0 +1,203 @@
+"""Building an index: what it holds, how it goes on after an interruption, and what bad input says."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from craft_hf.corpus import Corpus
+from craft_hf.embed import Embedder, Vectors
+from craft_hf.errors import InputError, StorageError
+from craft_hf.index import Index, build_index, read_info
+from tests.vectors import HashEmbedder
+
+ROWS = [{"id": f"d{i}", "text": f"document {i} " * 30, "license": "CC0" if i % 2 else "MIT"} for i in range(10)]
+
+
+def corpus(rows: Sequence[dict[str, str]] = ROWS) -> list[Corpus]:
+    """One corpus of rows."""
+    return [Corpus(rows, name="mine")]
+
+
+class Interrupted(HashEmbedder):
+    """Is interrupted when it should embed one document more than it may."""
+
+    def __init__(self, documents: int) -> None:
+        super().__init__()
+        self._left = documents
+
+    def encode(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
+        """Embed, as long as that may go on."""
+        self._left -= len(texts)
+        if self._left < 0:
+            raise KeyboardInterrupt
+        return super().encode(texts, batch_size)
+
+
+def test_index_says_what_it_holds(tmp_path: Path) -> None:
+    """Counts, sources with licences, what was left out, the model and the shards are in index.json."""
+    rows = [*ROWS, {"id": "short", "text": "too short"}]
+    info = build_index(corpus(rows), tmp_path / "new" / "index", HashEmbedder(), shard_documents=4)
+    assert (info.documents, info.dimension) == (10, 16)
+    assert (info.embedding_name, info.embedding_model, info.embedding_revision) == ("hash", "hash-model", "1")
+    assert [(s["file"], s["documents"]) for s in info.shards] == [
+        (f"shard-0000{i}.h5", n) for i, n in enumerate((4, 4, 2))
+    ]
+    assert list(info.corpora) == [
+        {"source": "mine", "license": "CC0", "documents": 5},
+        {"source": "mine", "license": "MIT", "documents": 5},
+    ]
+    assert info.skipped == {"under 200 characters": 1}
+    assert read_info(tmp_path / "new" / "index") == info
+    index = Index.open(tmp_path / "new" / "index")
+    assert [d.id for d in index.documents(range(10))] == [f"d{i}" for i in range(10)]
+    assert sorted(p.name for p in index.folder.iterdir()) == ["index.json", *(f"shard-0000{i}.h5" for i in range(3))]
+
+
+def test_several_corpora_are_one_index(tmp_path: Path) -> None:
+    """Corpora follow each other, also within a shard, and each keeps its licence."""
+    corpora = [Corpus(ROWS[:3], name="a"), Corpus([{"text": "other " * 50}], name="b", license="CC BY 4.0")]
+    info = build_index(corpora, tmp_path, HashEmbedder())
+    assert [(c["source"], c["license"], c["documents"]) for c in info.corpora] == [
+        ("a", "CC0", 1),
+        ("a", "MIT", 2),
+        ("b", "CC BY 4.0", 1),
+    ]
+
+
+def test_second_build_embeds_nothing_and_changes_nothing(tmp_path: Path) -> None:
+    """The same documents and model are recognised; fingerprint and shards stay."""
+    first = build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
+    times = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("shard-*")}
+    again = HashEmbedder()
+    assert build_index(corpus(), tmp_path, again, shard_documents=4) == first
+    assert not again.asked
+    assert {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("shard-*")} == times
+
+
+def test_same_input_gives_the_same_fingerprint_anywhere(tmp_path: Path) -> None:
+    """The fingerprint is of the content, not of time or place."""
+    infos = [build_index(corpus(), tmp_path / name, HashEmbedder()) for name in "ab"]
+    assert infos[0].fingerprint == infos[1].fingerprint
+
+
+def test_interrupted_build_goes_on_with_the_next_shard(tmp_path: Path) -> None:
+    """What was finished before the interruption is not embedded again; until then the index is called unfinished."""
+    with pytest.raises(KeyboardInterrupt):
+        build_index(corpus(), tmp_path, Interrupted(9), shard_documents=4)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["shard-00000.h5", "shard-00001.h5"]
+    with pytest.raises(InputError, match="is unfinished; run the command that built it again"):
+        Index.open(tmp_path)
+    rest = HashEmbedder()
+    info = build_index(corpus(), tmp_path, rest, shard_documents=4)
+    assert sorted(rest.asked) == [row["text"] for row in ROWS[8:]]
+    assert info.fingerprint == build_index(corpus(), tmp_path / ".whole", HashEmbedder(), shard_documents=4).fingerprint
+
+
+def test_leftover_of_a_killed_write_is_replaced(tmp_path: Path) -> None:
+    """A partial file of a process that was killed stands in nobody's way and is gone afterwards."""
+    (tmp_path / "shard-00000.incomplete").write_bytes(b"partial")
+    (tmp_path / "shard-00007.incomplete").write_bytes(b"partial")
+    build_index(corpus(), tmp_path, HashEmbedder())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["index.json", "shard-00000.h5"]
+
+
+def test_changed_documents_are_embedded_again(tmp_path: Path) -> None:
+    """A changed text rebuilds its shard alone, another model all; fewer documents leave no stale shard."""
+    first = build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
+    changed = HashEmbedder()
+    rows = [*ROWS[:5], {"id": "d5", "text": "changed " * 40}, *ROWS[6:]]
+    second = build_index(corpus(rows), tmp_path, changed, shard_documents=4)
+    assert sorted(changed.asked) == sorted(row["text"] for row in rows[4:8])
+    assert second.fingerprint != first.fingerprint
+    build_index(corpus(ROWS[:4]), tmp_path, HashEmbedder(), shard_documents=4)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["index.json", "shard-00000.h5"]
+    other = HashEmbedder(revision="2")
+    build_index(corpus(ROWS[:4]), tmp_path, other, shard_documents=4)
+    assert len(other.asked) == 4
+
+
+def test_truncated_shard_is_embedded_again(tmp_path: Path) -> None:
+    """Building again mends a broken shard and leaves the others."""
+    info = build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
+    path = tmp_path / "shard-00001.h5"
+    path.write_bytes(path.read_bytes()[:-100])
+    mend = HashEmbedder()
+    assert build_index(corpus(), tmp_path, mend, shard_documents=4).fingerprint == info.fingerprint
+    assert len(mend.asked) == 4
+
+
+def test_bad_input_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A corpus that is empty or broken makes no folder, and no corpus at all is refused."""
+    (tmp_path / "empty.jsonl").touch()
+    for corpora in ([Corpus(tmp_path / "empty.jsonl")], [Corpus([{"body": "x"}])], []):
+        with pytest.raises(InputError):
+            build_index(corpora, tmp_path / "index", HashEmbedder())
+        assert not (tmp_path / "index").exists()
+
+
+def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    """Nothing is written beside files that are no index, nor over a file."""
+    (tmp_path / "thesis.docx").touch()
+    with pytest.raises(InputError, match=r"holds 'thesis\.docx', which is no part of an index"):
+        build_index(corpus(), tmp_path, HashEmbedder())
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        build_index(corpus(), tmp_path / "thesis.docx", HashEmbedder())
+    with pytest.raises(StorageError, match="cannot be made"):
+        build_index(corpus(), tmp_path / "thesis.docx" / "index", HashEmbedder())
+
+
+def test_full_disk_at_the_end_keeps_the_old_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """index.json is replaced whole or not at all."""
+    first = build_index(corpus(), tmp_path, HashEmbedder())
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"index\.json cannot be written: .*No space left.*run the command again"):
+        build_index(corpus(), tmp_path, HashEmbedder())
+    assert read_info(tmp_path) == first
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["index.json", "shard-00000.h5"]
+
+
+def broken_folders(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """Folders that are no index, with what the error says."""
+    yield tmp_path / "missing", "there is no index folder .*missing; build one with"
+    (tmp_path / "empty").mkdir()
+    yield tmp_path / "empty", "empty is empty; build one"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    yield tmp_path / "photos", r"photos is no index \(it has no index\.json\)"
+    for name, content in {
+        "list": "[]",
+        "cut": '{"format": 1, "shar',
+        "bare": '{"format": 1}',
+        "empty-json": "{}",
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.json").write_text(content)
+        yield tmp_path / name, r"index\.json is no index of craft_hf"
+    build_index(corpus(), tmp_path / "future", HashEmbedder())
+    data = json.loads((tmp_path / "future" / "index.json").read_text())
+    (tmp_path / "future" / "index.json").write_text(json.dumps({**data, "format": 99, "new": 1}))
+    yield tmp_path / "future", "has format 99, this craft_hf reads format 1"
+
+
+def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
+    """A missing, empty or foreign folder, a broken index.json and another format each get an error of their own."""
+    for folder, message in broken_folders(tmp_path):
+        with pytest.raises(InputError, match=message):
+            Index.open(folder)
+
+
+def test_real_model_builds_the_same_index_again(tmp_path: Path) -> None:
+    """With the embedded weights, a rebuilt index has the fingerprint of the first one."""
+    embedder = Embedder()
+    infos = [build_index(corpus(), tmp_path / name, embedder, shard_documents=6) for name in "ab"]
+    assert infos[0].fingerprint == infos[1].fingerprint
+    assert infos[0].dimension == 384

@@ -1,0 +1,55 @@
+"""Embedders without a model, and indexes of given vectors, for the tests of index and retrieval."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from craft_hf.corpus import Corpus
+from craft_hf.embed import Embedder, Vectors
+from craft_hf.index import Index, build_index
+
+
+class HashEmbedder(Embedder):
+    """Gives every text a random unit vector that depends on nothing but the text, and counts what it is asked for."""
+
+    def __init__(self, dimension: int = 16, revision: str = "1") -> None:
+        self.name, self.model, self.revision, self.dimension = "hash", "hash-model", revision, dimension
+        self.asked: list[str] = []
+
+    def encode(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
+        """Embed texts."""
+        self.asked += texts
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        for row, text in enumerate(texts):
+            seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+            vectors[row] = np.random.default_rng(seed).standard_normal(self.dimension, dtype=np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+class GivenEmbedder(HashEmbedder):
+    """Gives text number i ("document i ...") row i of a matrix."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        super().__init__(vectors.shape[1])
+        self._vectors = vectors
+
+    def encode(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
+        """Look up the rows of texts."""
+        return self._vectors[[int(text.split()[1]) for text in texts]]
+
+
+def given_index(folder: Path, vectors: Vectors, shard_documents: int, texts: Sequence[str] | None = None) -> Index:
+    """Build an index of given vectors; the text of row i starts with "document i", its id is "d<i>"."""
+    extra = texts or [""] * len(vectors)
+    rows = [{"id": f"d{i}", "text": f"document {i} {extra[i]}"} for i in range(len(vectors))]
+    build_index([Corpus(rows, min_chars=1)], folder, GivenEmbedder(vectors), shard_documents=shard_documents)
+    return Index.open(folder)
+
+
+def whole_numbers(rng: np.random.Generator, rows: int, dimension: int = 8) -> Vectors:
+    """Vectors of -1, 0 and 1: their products are exact in float16 and float32, and many of them are equal."""
+    return rng.integers(-1, 2, (rows, dimension)).astype(np.float32)
