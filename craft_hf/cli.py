@@ -135,7 +135,7 @@ def _print_row(row: dict[str, object]) -> None:
         if name not in LINEAGE:
             typer.echo(f"{name}: " + ("\n  ".join(["", *map(str, value)]) if isinstance(value, list) else str(value)))
     typer.echo(
-        f"\nfrom {row['document_id']} ({row['title']}; {row['license']}), similarity {row['similarity']:.3f}, {row['url']}"
+        f"\nfrom {row['document_id']} ({row['title']}; {row['license']}), similarity {row['similarity']:.3f}\n{row['url']}"
     )
     typer.echo(textwrap.indent(textwrap.shorten(str(row["document"]), 400, placeholder=" ..."), "  | "))
 
@@ -161,6 +161,29 @@ def rejected(
     for row in pyarrow.parquet.read_table(path).to_pylist():
         if check in (None, row["check"]):
             typer.echo(json.dumps(row, ensure_ascii=False))
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help='"embedded", a Hub id, or a model folder.')],
+    data: Annotated[Path, typer.Option(help="JSONL[.gz] with question, options, and answer_index or answer.")],
+    adapter: Annotated[str | None, typer.Option(help="Folder or Hub id of a LoRA adapter for the model.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Questions to draw (default: all).", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Draws the questions.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Questions read at once.", min=1)] = 16,
+    device: Annotated[str | None, typer.Option(help="torch device (default: CUDA where there is one).")] = None,
+) -> None:
+    """Give the accuracy of a model on multiple-choice questions, with its 95% interval.
+
+    Example: craft-hf evaluate embedded --adapter finetuned/bioqa/adapter --data questions.jsonl --limit 200
+    """
+    from craft_hf import evaluate as evaluation
+
+    scores = evaluation.evaluate(
+        model, data, adapter=adapter, limit=limit, seed=seed, batch_size=batch_size, device=device
+    )
+    for score in scores:
+        typer.echo(str(score))
 
 
 def main() -> None:

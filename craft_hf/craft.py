@@ -30,7 +30,8 @@ SHARDS = 8
 class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has no types
     """What `load_dataset("craft", ...)` takes; the meaning of each is in `RunSettings` and `Resources`.
 
-    The fields of `Resources` say how fast the run goes, not what comes out: they are not part of the cache's identity. Keys for a server come from the environment (CRAFT_HF_API_KEY), never from here.
+    The fields of `Resources` say how fast the run goes, not what comes out: they are not part of the cache's identity.
+    Keys for a server come from the environment (CRAFT_HF_API_KEY), never from here.
     """
 
     task: str | None = None
@@ -53,7 +54,7 @@ class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has
     max_retries: int = 4
 
     def __repr__(self) -> str:
-        """Say the task alone: `datasets` prints a configuration when an argument is unknown, and a URL may hold a key."""
+        """Say the task alone: `datasets` prints it when an argument is unknown, and a URL may hold a key."""
         return f"CraftConfig(name={self.name!r}, task={self.task!r})"
 
     @cached_property

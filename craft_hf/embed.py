@@ -41,8 +41,8 @@ class Embedder:
             self._encoder = SentenceTransformer(weights.location, device=device)
         except (OSError, ValueError, RuntimeError) as e:  # RuntimeError: torch does not know the device
             raise InputError(
-                f"the embedding model {name!r} cannot be loaded on {device}: {e}. Expected a sentence-transformers folder, "
-                f'the Hub id of one that is in the cache or can be reached, or "{EMBEDDED}".'
+                f"the embedding model {name!r} cannot be loaded on {device}: {e}. Expected a sentence-transformers "
+                f'folder, the Hub id of one that is in the cache or can be reached, or "{EMBEDDED}".'
             ) from e
         finally:
             if shown:

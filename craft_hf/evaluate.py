@@ -7,21 +7,18 @@ byte. Letters ask a small model to follow a format as well as to know; texts ask
 
 from __future__ import annotations
 
-import gzip
-import json
+import itertools
 import math
 import random
-import string
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from craft_hf.errors import InputError
 from craft_hf.extras import require
-from craft_hf.models import EMBEDDED, generator_weights
-from craft_hf.records import JSON
+from craft_hf.models import generator_weights
+from craft_hf.questions import LETTERS, Question, read_questions
 from craft_hf.templates import chat_template
 
 if TYPE_CHECKING:
@@ -29,18 +26,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 METHODS = ("letter", "option_text")
-LETTERS = string.ascii_uppercase
 _Z = 1.959964
 """Two-sided 95% quantile of the normal distribution."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """A multiple-choice question: options without their letters, and the position of the right one, from 0."""
-
-    question: str
-    options: tuple[str, ...]
-    answer: int
 
 
 @dataclass(frozen=True)
@@ -87,27 +74,6 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
     return (0.0 if correct == 0 else low), (1.0 if correct == n else high)
 
 
-def read_questions(path: Path) -> list[Question]:
-    """Read questions from JSONL or JSONL.gz.
-
-    A line has `question`, `options` (with or without "A. " in front) and the right option as `answer_index`, from 0, or
-    as `answer`, a letter, as the rows of craft_hf's multiple-choice tasks have it; other keys are left alone.
-
-    Raises:
-        InputError: no such file, no question in it, or a broken line, which is named.
-    """
-    if not path.is_file():
-        raise InputError(f"there is no file {path}; expected JSONL, also as .gz, with question, options and answer_index.")
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            questions = [_question(line, f"{path}, line {n}") for n, line in enumerate(file, 1) if line.strip()]
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as e:
-        raise InputError(f"{path} cannot be read as {'gzipped ' * (path.suffix == '.gz')}UTF-8 text: {e}") from e
-    if not questions:
-        raise InputError(f"{path} holds no question; expected one JSON object on each line.")
-    return questions
-
-
 def evaluate(
     model: str,
     data: str | Path,
@@ -125,12 +91,12 @@ def evaluate(
     Args:
         model: "embedded", a Hub id, or a transformers folder.
         data: JSONL or JSONL.gz as `read_questions` takes it.
-        adapter: folder or Hub id of a PEFT adapter for the model; its tokenizer and chat template are used if it has any.
+        adapter: folder or Hub id of a PEFT adapter for the model; a folder's tokenizer and chat template go first.
         limit: how many questions to draw without replacement, 1 or more; all by default, or if there are no more.
         methods: of "letter" and "option_text" (log-probability of the option's text, divided by its UTF-8 bytes).
         seed: draws the questions.
         device: torch device; CUDA if there is one, else the CPU.
-        batch_size: texts that the model reads at once; changes no score but by rounding.
+        batch_size: questions that the model reads at once; changes no score but by rounding.
         progress: show a bar.
 
     Raises:
@@ -146,20 +112,136 @@ def evaluate(
     if limit is not None and limit < len(questions):
         questions = random.Random(seed).sample(questions, limit)
     loaded, tokenizer = _load(model, adapter, device)
-    from tqdm.auto import tqdm
-
     scores = []
     for method in methods:
-        asked = [_ask(q, method, tokenizer) for q in questions]
-        texts = [text for candidates in asked for text in candidates]
-        with tqdm(total=len(texts), desc=method, unit="text", disable=not progress) as bar:
-            sums = iter(log_probabilities(loaded, texts, batch_size, tokenizer.pad_token_id or 0, bar.update))
-        guesses = []
-        for q in questions:
-            by_option = [next(sums) / (len(option.encode()) if method == "option_text" else 1) for option in q.options]
-            guesses.append(max(range(len(by_option)), key=by_option.__getitem__))  # a tie goes to the first
-        correct = sum(guess == q.answer for guess, q in zip(guesses, questions, strict=True))
+        asked = [candidates(q, method, tokenizer) for q in questions]
+        likely = log_probabilities(loaded, asked, batch_size, method if progress else "")
+        correct = 0
+        for q, sums in zip(questions, likely, strict=True):
+            sizes = [len(option.encode()) if method == "option_text" else 1 for option in q.options]
+            values = [value / size for value, size in zip(sums, sizes, strict=True)]
+            correct += values.index(max(values)) == q.answer  # a tie goes to the first option
         chance = sum(1 / len(q.options) for q in questions) / len(questions)
         n = len(questions)
         scores.append(Score(method, n, correct, correct / n, *wilson(correct, n), chance))
     return scores
+
+
+def candidates(
+    question: Question, method: str, tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[int], list[list[int]]]:
+    """Return the tokens of a question, up to where the answer starts, and the tokens of each answer to choose from.
+
+    The question is asked as the recipes train it: a user's turn in the chat template, which the assistant answers.
+    Both are tokenized together, so that an answer's first token is the one that the model would write there.
+    """
+    lettered = [f"{letter}. {option}" for letter, option in zip(LETTERS, question.options, strict=False)]
+    content = "\n".join([question.question, *(lettered if method == "letter" else [])])
+    head = tokenizer.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    )
+    answers = LETTERS[: len(question.options)] if method == "letter" else question.options
+    start = tokenizer(head, add_special_tokens=False)["input_ids"]
+    whole = [tokenizer(head + answer, add_special_tokens=False)["input_ids"] for answer in answers]
+    shared = min(_common(start, ids) for ids in whole)
+    tails = [ids[shared:] for ids in whole]
+    return start[:shared], [tail[:1] for tail in tails] if method == "letter" else tails
+
+
+def log_probabilities(
+    model: PreTrainedModel, asked: Sequence[tuple[list[int], list[list[int]]]], batch_size: int, bar: str = ""
+) -> list[list[float]]:
+    """Return the natural log-probability of each continuation of each prefix, in the order given.
+
+    Args:
+        model: a causal language model with a key-value cache.
+        asked: tokens of a prefix, and of its continuations, one or more tokens each.
+        batch_size: prefixes that the model reads at once.
+        bar: name of the progress bar; no bar without one.
+    """
+    from tqdm.auto import tqdm
+
+    order = sorted(range(len(asked)), key=lambda i: (len(asked[i][1]), len(asked[i][0])), reverse=True)
+    results: list[list[float]] = [[] for _ in asked]
+    with tqdm(total=len(asked), desc=bar, unit="question", disable=not bar) as progress:
+        for _, group in itertools.groupby(order, key=lambda i: len(asked[i][1])):
+            rest = list(group)
+            for start in range(0, len(rest), batch_size):
+                batch = rest[start : start + batch_size]
+                for i, sums in zip(batch, _score([asked[i] for i in batch], model), strict=True):
+                    results[i] = sums
+                progress.update(len(batch))
+    return results
+
+
+def _score(batch: Sequence[tuple[list[int], list[list[int]]]], model: PreTrainedModel) -> list[list[float]]:
+    """Read each prefix once, then all of its continuations on copies of its cache."""
+    import torch
+
+    k, device = len(batch[0][1]), model.device
+    tails = [tail for _, options in batch for tail in options]
+    ids, mask = _padded([prefix for prefix, _ in batch], device, left=True)
+    with torch.inference_mode():
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        more = max(map(len, tails)) > 1
+        out = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=more, logits_to_keep=1)
+        first = out.logits[:, -1].float().log_softmax(-1).repeat_interleave(k, 0)
+        sums = first[torch.arange(len(tails)), torch.tensor([tail[0] for tail in tails], device=device)]
+        if more:
+            cache = out.past_key_values
+            cache.batch_repeat_interleave(k)
+            said, said_mask = _padded([tail[:-1] for tail in tails], device)
+            target, _ = _padded([tail[1:] for tail in tails], device)
+            before = mask.repeat_interleave(k, 0)
+            logits = model(
+                input_ids=said,
+                attention_mask=torch.cat([before, said_mask], 1),
+                position_ids=before.sum(-1, keepdim=True) + torch.arange(said.shape[1], device=device),
+                past_key_values=cache,
+            ).logits
+            each = logits.float().log_softmax(-1).gather(-1, target.unsqueeze(-1)).squeeze(-1)
+            sums = sums + (each * said_mask).sum(-1)
+    values: list[list[float]] = sums.view(len(batch), k).tolist()
+    return values
+
+
+def _padded(rows: Sequence[list[int]], device: torch.device, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and attention mask of shape (rows, longest); token 0 fills up, for the mask hides it."""
+    import torch
+
+    longest = max(map(len, rows))
+    gaps = [[0] * (longest - len(row)) for row in rows]
+    ids = [gap + row if left else row + gap for gap, row in zip(gaps, rows, strict=True)]
+    ones = [gap + [1] * len(row) if left else [1] * len(row) + gap for gap, row in zip(gaps, rows, strict=True)]
+    return torch.tensor(ids, device=device), torch.tensor(ones, device=device)
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the common start of two sequences."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _load(
+    model: str, adapter: str | Path | None, device: str | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model, with its adapter if there is one, and tokenizer with a chat template; in fp32 on the CPU."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = Path(adapter) if adapter is not None else None
+    if folder is not None and folder.is_dir() and not (folder / "adapter_config.json").is_file():
+        raise InputError(f"the adapter folder {folder} has no adapter_config.json; expected what a recipe writes.")
+    peft = require("peft", "train") if adapter is not None else None
+    location = generator_weights(model).location
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(location, dtype=torch.float32 if place == "cpu" else "auto")
+        own = folder is not None and folder.is_dir() and (folder / "tokenizer_config.json").is_file()
+        tokenizer = AutoTokenizer.from_pretrained(str(folder) if own else location)
+        if peft is not None:
+            loaded = peft.PeftModel.from_pretrained(loaded, str(adapter))
+    except (OSError, ValueError) as e:
+        what = f"{model} with the adapter {adapter}" if adapter is not None else model
+        raise InputError(f"the model {what} cannot be loaded; expected a Hub id or a folder: {e}") from e
+    tokenizer.chat_template = tokenizer.chat_template or chat_template()
+    return loaded.to(place).eval(), tokenizer

@@ -102,7 +102,7 @@ def test_a_full_disk_says_that_answers_are_safe(tmp_path: Path) -> None:
     """No space left gives an error that says what is safe and what to do."""
     with Journal(tmp_path) as journal:
         journal.put("k", Answer("a", "stop"))
-        journal._file = Path("/dev/full").open("a", buffering=1)
+        journal._file = Path("/dev/full").open("a", buffering=1)  # noqa: SIM115
         with pytest.raises(StorageError, match=r"No space left.*1 answers are safe.*run the same command again"):
             journal.put("k2", Answer("b", "stop"))
     assert Journal(tmp_path).get("k") == Answer("a", "stop")

@@ -73,7 +73,8 @@ def _few_shot(data: Mapping[str, JSON], where: str, default_id: str) -> FewShot:
     if unknown := sorted(set(data) - known):
         raise InputError(f"{where}: unknown field {unknown[0]!r}; known fields: {', '.join(sorted(known))}.")
     text, sample = data["text"], data["sample"]
-    assert isinstance(text, str) and isinstance(sample, dict)
+    assert isinstance(text, str)
+    assert isinstance(sample, dict)
     rest = {k: str(data.get(k) or "") for k in ("source", "license")}
     return FewShot(str(data.get("id") or default_id), text, sample, **rest)
 
@@ -107,8 +108,8 @@ def _from_authors(
         names = list(properties)
         if len(names) != 2:
             raise InputError(
-                f"{where}: Text, Instruction, Output fit a task of two fields, a multiple-choice, recipe or summary task; "
-                f"this one has {', '.join(names)}. Write the line as text and sample instead."
+                f"{where}: Text, Instruction, Output fit a task of two fields, or a multiple-choice, recipe or summary "
+                f"task; this one has {', '.join(names)}. Write the line as text and sample instead."
             )
         sample = dict(zip(names, (instruction, output), strict=True))
     return {"text": text, "sample": sample, "source": data.get("source", ""), "license": data.get("license", "")}
@@ -117,15 +118,16 @@ def _from_authors(
 def _recipe(output: str, where: str) -> dict[str, JSON]:
     """Split "Ingredients: ... Steps: ..." into two lists; a step's heading and its lines become one item."""
     found = re.search(
-        r"^.*ingredients:?\s*$(?P<i>.*?)^.*(?:steps|directions|preparation|instructions):?\s*$(?P<s>.*)",
+        r"^[^\n]*ingredients:?[ \t]*$(?P<ingredients>.*?)"
+        r"^[^\n]*(?:steps|directions|preparation|instructions):?[ \t]*$(?P<steps>.*)",
         output,
         re.IGNORECASE | re.MULTILINE | re.DOTALL,
     )
     if not found:
         raise InputError(f"{where}, field Output: expected a line 'Ingredients:' and after it a line 'Steps:'.")
-    ingredients = [_BULLET.sub("", line).strip() for line in found["i"].splitlines() if line.strip()]
+    ingredients = [_BULLET.sub("", line).strip() for line in found["ingredients"].splitlines() if line.strip()]
     steps: list[str] = []
-    for line in filter(str.strip, found["s"].splitlines()):
+    for line in filter(str.strip, found["steps"].splitlines()):
         if re.match(r"\s*\d+[.)]\s+", line) or not steps:
             steps.append(_BULLET.sub("", line).strip())
         else:
