@@ -84,9 +84,9 @@ def generate(
 
     Example: craft-hf generate bioqa --num-samples 4 --out my-dataset
     """
-    import datasets
+    import pyarrow.parquet
 
-    from craft_hf.run import ensure_run
+    from craft_hf.run import ROWS, ensure_run
     from craft_hf.settings import Resources, RunSettings, resolve
 
     _check_out(out)
@@ -109,7 +109,7 @@ def generate(
         raise typer.Exit(130) from None
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(folder, out)
-    rows = datasets.load_dataset(str(out), split="train", verification_mode="no_checks")
+    rows = pyarrow.parquet.read_table(out / ROWS).to_pylist()
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     generated = [row for row in rows if not row["is_few_shot"]]
     for row in generated[:show]:
@@ -135,7 +135,8 @@ def _print_row(row: dict[str, object]) -> None:
         if name not in LINEAGE:
             typer.echo(f"{name}: " + ("\n  ".join(["", *map(str, value)]) if isinstance(value, list) else str(value)))
     typer.echo(
-        f"\nfrom {row['document_id']} ({row['title']}; {row['license']}), similarity {row['similarity']:.3f}\n{row['url']}"
+        f"\nfrom {row['document_id']} ({row['title']}; {row['license']}), "
+        f"similarity {row['similarity']:.3f}\n{row['url']}"
     )
     typer.echo(textwrap.indent(textwrap.shorten(str(row["document"]), 400, placeholder=" ..."), "  | "))
 

@@ -159,7 +159,7 @@ def log_probabilities(
         batch_size: prefixes that the model reads at once.
         bar: name of the progress bar; no bar without one.
     """
-    from tqdm.auto import tqdm
+    from datasets.utils import tqdm
 
     order = sorted(range(len(asked)), key=lambda i: (len(asked[i][1]), len(asked[i][0])), reverse=True)
     results: list[list[float]] = [[] for _ in asked]

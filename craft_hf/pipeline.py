@@ -141,13 +141,13 @@ def _rounds(run: ResolvedRun, documents: _Documents, journal: Journal, wanted: i
             prompts = [prompter.prompt(hit.document) for hit in hits]
             answers: dict[str, Answer] = {}
             for prompt, answer in _answers(run, prompts, journal, outcome.usage):
-                answers[prompt.document_id] = answer
+                answers[prompt.key] = answer
                 kept = len(outcome.samples)
                 bar.set_postfix(
                     prompts=f"{seen - len(hits) + len(answers)}/{seen}", kept=kept, dropped=len(outcome.rejects)
                 )
             for hit, prompt in zip(hits, prompts, strict=True):
-                _judge(quality, hit, prompt, answers[hit.document.id], wanted, outcome)
+                _judge(quality, hit, prompt, answers[prompt.key], wanted, outcome)
             bar.update(len(outcome.samples) - bar.n)
             bar.set_postfix(prompts=f"{seen}/{seen}", kept=len(outcome.samples), dropped=len(outcome.rejects))
     for document_id, few_shot_id, overlap in documents.left_out:
@@ -169,6 +169,7 @@ def _answers(
 ) -> Iterator[tuple[Prompt, Answer]]:
     """Yield every prompt's answer: from the journal, or from the model and then into the journal."""
     sampling = run.settings.sampling(run.task)
+    prompts = list({prompt.key: prompt for prompt in prompts}.values())  # two documents may have the same text
     keys = {prompt.key: answer_key(run.generator, run.task.schema, sampling, prompt) for prompt in prompts}
     missing = []
     for prompt in prompts:

@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import pyarrow
 import pyarrow.parquet
-from datasets import Dataset, Features
+from datasets import Features
 from filelock import FileLock
 
 from craft_hf.card import write_card
@@ -121,7 +122,7 @@ def _write(run: ResolvedRun, outcome: Outcome, folder: Path, seconds: float) -> 
 def _parquet(rows: Sequence[Mapping[str, JSON]], features: Features, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = {name: [row.get(name) for row in rows] for name in features}
-    Dataset.from_dict(columns, features=features).to_parquet(path)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pydict(columns, schema=features.arrow_schema), path)
 
 
 def versions() -> dict[str, str]:

@@ -78,7 +78,7 @@ def test_unknown_task_suggests_the_nearest_names() -> None:
     """A misspelt name is answered with the nearest ones and the list."""
     with pytest.raises(InputError, match=r"no task 'bioqq'\. Did you mean bioqa.*folder"):
         load_task("bioqq")
-    with pytest.raises(InputError, match="holds no task.yaml"):
+    with pytest.raises(InputError, match=r"holds no task\.yaml"):
         load_task(str(FOLDER))
 
 

@@ -50,7 +50,7 @@ def main() -> None:
     model, tokenizer = generator._loaded
     sampling = Sampling(max_new_tokens=NEW_TOKENS)
     print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {generator.identity['model']}"
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {generator.identity}"
     )
 
     mask, decode = [0.0], [0.0]

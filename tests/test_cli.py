@@ -1,0 +1,82 @@
+"""The command line: help with examples, results said, mistakes in one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from craft_hf.cli import app
+from craft_hf.version import __version__
+from tests.writer_server import WriterServer
+
+RUNNER = CliRunner()
+
+
+def craft_hf(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command."""
+    command = [str(Path(sys.executable).with_name("craft-hf")), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_has_an_example_for_every_command() -> None:
+    """Each command's help shows how to call it."""
+    assert "craft-hf generate bioqa" in RUNNER.invoke(app, ["--help"]).output
+    commands = (["generate"], ["rejected"], ["evaluate"], ["index", "build"], ["index", "info"], ["index", "search"])
+    for command in commands:
+        output = " ".join(RUNNER.invoke(app, [*command, "--help"]).output.split())
+        assert f"Example: craft-hf {' '.join(command)} " in output
+    assert RUNNER.invoke(app, ["--version"]).output == f"craft_hf {__version__}\n"
+
+
+def test_generate_writes_a_dataset_folder_and_says_where(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """Rows are printed with their documents; dataset, report, card and rejects are named; doing it again is fine."""
+    server.bad_every = 3
+    command = ["generate", "bioqa", "--generator", server.url, "--num-samples", "4", "--out", str(tmp_path / "out")]
+    result = RUNNER.invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("question: What is said of") == 3
+    assert "similarity 0." in result.output
+    assert "kept: 4" in result.output
+    for part in ("data", "report.md", "README.md"):
+        assert f"{tmp_path / 'out'}/{part}" in result.output
+        assert (tmp_path / "out" / part).exists()
+    calls = len(server.requests)
+    assert RUNNER.invoke(app, command).exit_code == 0
+    assert len(server.requests) == calls
+    shown = RUNNER.invoke(app, ["rejected", str(tmp_path / "out"), "--check", "schema"]).output.splitlines()
+    assert shown
+    assert {json.loads(line)["reason"] for line in shown} == {"no valid JSON"}
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_generate_never_writes_over_something_else(tmp_path: Path, kind: str) -> None:
+    """A folder that holds other things, or a file, is refused before anything is done."""
+    out = tmp_path / "out"
+    if kind == "file":
+        out.write_text("mine")
+    else:
+        out.mkdir()
+        (out / "mine.txt").write_text("mine")
+    result = craft_hf("generate", "bioqa", "--out", str(out))
+    assert result.returncode == 1
+    assert "give another --out" in result.stderr
+    assert "mine" in (out.read_text() if kind == "file" else (out / "mine.txt").read_text())
+
+
+def test_mistakes_are_one_line_without_a_traceback(tmp_path: Path) -> None:
+    """Errors go to stderr as one line that starts with the command's name; exit code 1."""
+    for arguments in (
+        ["generate", "bioga", "--out", str(tmp_path / "o")],
+        ["rejected", str(tmp_path)],
+        ["index", "info", str(tmp_path / "nowhere")],
+        ["evaluate", "embedded", "--data", str(tmp_path / "nowhere.jsonl")],
+    ):
+        result = craft_hf(*arguments)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr.startswith("craft-hf: ")
+        assert result.stderr.count("\n") == 1

@@ -1,0 +1,176 @@
+"""A run: rounds until enough is kept, shortfalls said aloud, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from craft_hf.corpus import Corpus
+from craft_hf.embed import Embedder
+from craft_hf.errors import InputError, StorageError
+from craft_hf.index import build_index
+from craft_hf.pipeline import PROMPTS_PER_SAMPLE, execute
+from craft_hf.run import ensure_run, read_rows
+from craft_hf.settings import Resources, RunSettings, resolve
+from craft_hf.tasks import load_task
+from tests.writer_server import WriterServer
+
+TOPICS = ("lichen", "whales", "enzymes", "volcano", "bridges", "glacier", "printing")
+
+
+@pytest.fixture(scope="module")
+def small_index(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An index of seven documents, one of them nearly a few-shot's text, embedded with the real model."""
+    rows = [{"id": topic, "text": " ".join(f"{topic}{a}{b}" for a in "abcdef" for b in "klmno")} for topic in TOPICS]
+    rows.append({"id": "leak", "text": "Copied: " + load_task("bioqa").few_shots[0].text})
+    folder = tmp_path_factory.mktemp("index") / "small"
+    build_index([Corpus(rows, name="made", license="CC0")], folder, Embedder())
+    return str(folder)
+
+
+def settings(server: WriterServer, index: str, samples: int, **more: object) -> RunSettings:
+    """Settings of a bioqa run over a small index."""
+    return RunSettings("bioqa", generator=server.url, index=index, num_samples=samples, **more)  # type: ignore[arg-type]
+
+
+def test_more_than_the_index_has_gives_what_there_is(
+    home: Path, server: WriterServer, small_index: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Asked for 50 of seven documents, the run gives seven, says so, and has left the few-shot's text out."""
+    with caplog.at_level(logging.WARNING, logger="craft_hf"):
+        run = resolve(settings(server, small_index, 50))
+        folder = ensure_run(run)
+    assert len(server.requests) == len(TOPICS)
+    report = json.loads((folder / "report.json").read_text())
+    assert dict(report["funnel"]) == {
+        "documents in the index": 8, "retrieved": 8, "few-shot texts left out": 1, "prompted": 7, "answered": 7, "kept": 7,
+    }  # fmt: skip
+    assert report["notes"] == ["Asked for 50 samples, gave 7: all 7 documents that the index has for this were used."]
+    assert "Asked for 50 samples, gave 7" in caplog.text
+    assert report["drops"] == [{"check": "leakage", "reason": "the document is nearly a few-shot's text", "count": 1}]
+
+
+def test_a_hopeless_generator_is_stopped(home: Path, server: WriterServer) -> None:
+    """When nothing is kept, the run ends after ten prompts a sample and says what to look at."""
+    server.bad_every = 1
+    outcome = execute(resolve(RunSettings("bioqa", generator=server.url, num_samples=2)))
+    assert len(server.requests) == 2 * PROMPTS_PER_SAMPLE
+    assert not outcome.samples
+    assert len(outcome.rejects) == 2 * PROMPTS_PER_SAMPLE
+    assert "stopped after 20 prompts" in outcome.notes[0]
+
+
+def test_rounds_ask_for_what_is_missing(home: Path, server: WriterServer) -> None:
+    """The first round asks for as many as wanted; later ones by the yield so far; every answer is accounted for."""
+    server.bad_every = 2
+    outcome = execute(resolve(RunSettings("bioqa", generator=server.url, num_samples=8)))
+    assert len(outcome.samples) == 8
+    assert 8 < len(server.requests) <= 8 * PROMPTS_PER_SAMPLE
+    assert len(server.requests) == len(outcome.samples) + len(outcome.rejects)
+    usage = outcome.usage
+    assert (usage.answers_generated, usage.answers_from_journal) == (len(server.requests), 0)
+    assert usage.prompt_tokens == 7 * len(server.requests)
+    surplus = [r for r in outcome.rejects if r.check == "surplus"]
+    assert all(r.similarity is not None and r.answer for r in surplus)
+
+
+def test_documents_of_the_same_text_are_asked_once(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """Two documents with one text share one prompt and one answer, and the second is a duplicate of the first."""
+    text = " ".join(f"remarkable{a}{b}" for a in "abcdef" for b in "klmno")
+    rows = [{"id": name, "text": text} for name in ("one", "two")]
+    build_index([Corpus(rows, name="twins")], tmp_path / "index", Embedder())
+    outcome = execute(resolve(settings(server, str(tmp_path / "index"), 2)))
+    assert len(server.requests) == 1
+    assert [s.hit.document.id for s in outcome.samples] == ["one"]
+    assert [(r.document_id, r.check, r.partner) for r in outcome.rejects] == [("two", "duplicate", "one")]
+
+
+def test_prompts_too_long_for_the_server_are_counted(home: Path, server: WriterServer, small_index: str) -> None:
+    """A document that does not fit is a reject of its own kind, and not counted as answered."""
+    from tests.openai_server import error
+
+    server.fail_after, server.failure = (
+        5,
+        error(400, "maximum context length is 10 tokens", code="context_length_exceeded"),
+    )
+    outcome = execute(resolve(settings(server, small_index, 7), Resources(concurrency=1)))
+    assert outcome.funnel["answered"] == 5
+    assert sum(r.check == "context" for r in outcome.rejects) == 2
+
+
+def test_a_run_is_done_once(home: Path, server: WriterServer, small_index: str) -> None:
+    """A finished run is not done again; a fresh one is, and takes the place of the old one."""
+    run = resolve(settings(server, small_index, 3))
+    rows = read_rows(ensure_run(run), 0, 1)
+    assert len(rows) == 11
+    ensure_run(run)
+    assert len(server.requests) == 3
+    ensure_run(run, fresh=True)
+    assert len(server.requests) == 6
+    assert [p.name for p in run.folder.parent.iterdir() if p.is_dir()] == [run.folder.name]
+
+
+def test_parts_of_the_rows_are_consecutive_and_complete(home: Path, server: WriterServer, small_index: str) -> None:
+    """Cut into any number of parts, the rows come back in order."""
+    folder = ensure_run(resolve(settings(server, small_index, 3)))
+    whole = read_rows(folder, 0, 1)
+    for shards in (2, 8, 50):
+        assert [row for shard in range(shards) for row in read_rows(folder, shard, shards)] == whole
+
+
+def test_a_folder_that_cannot_be_written_is_named(home: Path, server: WriterServer, small_index: str) -> None:
+    """A file in the way gives an error that names the place."""
+    (home / "runs").write_text("in the way")
+    with pytest.raises(StorageError, match="runs cannot be made"):
+        ensure_run(resolve(settings(server, small_index, 3)))
+
+
+def test_a_full_disk_at_the_end_keeps_the_answers(
+    home: Path, server: WriterServer, small_index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the run folder cannot be written, nothing half-written stays, and the next try pays for nothing."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    run = resolve(settings(server, small_index, 3))
+    monkeypatch.setattr("craft_hf.run.write_card", full)
+    with pytest.raises(StorageError, match=r"No space left on device.*safe in the journal"):
+        ensure_run(run)
+    assert not [p for p in (home / "runs").iterdir() if p.is_dir()]
+    monkeypatch.undo()
+    monkeypatch.setenv("CRAFT_HF_HOME", str(home))
+    ensure_run(run)
+    assert len(server.requests) == 3
+
+
+def test_an_index_of_another_model_is_refused(
+    home: Path, server: WriterServer, small_index: str, tmp_path: Path
+) -> None:
+    """An index whose model has changed since is refused before anything is paid for."""
+    import shutil
+
+    shutil.copytree(small_index, tmp_path / "index")
+    info = json.loads((tmp_path / "index" / "index.json").read_text())
+    (tmp_path / "index" / "index.json").write_text(json.dumps({**info, "embedding_revision": "older"}))
+    with pytest.raises(InputError, match="was built with"):
+        execute(resolve(settings(server, str(tmp_path / "index"), 3)))
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"concurrency": 0}, "concurrency is 0"),
+        ({"max_retries": -1}, "max_retries is -1"),
+        ({"timeout_s": 0}, "timeout_s is 0"),
+    ],
+)
+def test_bad_resources_are_named(values: dict[str, int], message: str) -> None:
+    """Each number out of range is named."""
+    with pytest.raises(InputError, match=message):
+        Resources(**values)  # type: ignore[arg-type]
