@@ -49,9 +49,7 @@ def main() -> None:
     generator = LocalGenerator()
     model, tokenizer = generator._loaded
     sampling = Sampling(max_new_tokens=NEW_TOKENS)
-    print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {generator.identity}"
-    )
+    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {generator.identity}")
 
     mask, decode = [0.0], [0.0]
     GrammarRows.mask = timed(mask, GrammarRows.mask)  # type: ignore[method-assign, assignment]
