@@ -84,8 +84,9 @@ class Prompt:
 class Answer:
     """What the model gave back: its text, why it stopped, and the tokens that were paid for.
 
-    `finish_reason` is "stop" for a finished answer, "length" for one that the token limit cut, "prompt_too_long" for a
-    prompt that was never sent because it does not fit into the model's context.
+    `finish_reason` is "stop" for a finished answer, "length" for one that the token limit cut, "overlong" for one that
+    was given up because a text in it is longer than the schema allows, "prompt_too_long" for a prompt that was never
+    sent because it does not fit into the model's context.
     """
 
     text: str

@@ -75,6 +75,19 @@ def test_the_token_limit_is_told_from_a_finished_answer(tiny: str) -> None:
         assert (answer.finish_reason, answer.completion_tokens) == ("length", 4)
 
 
+def test_an_answer_that_cannot_become_valid_is_given_up(tiny: str) -> None:
+    """A string that runs past its maxLength ends its row early; without a maxLength it runs to the token limit."""
+    bounded = {"type": "object", "required": ["t"], "properties": {"t": {"type": "string", "maxLength": 60}}}
+    free = {"type": "object", "required": ["t"], "properties": {"t": {"type": "string"}}}
+    sampling = Sampling(temperature=2.0, top_k=0, max_new_tokens=80)
+    generator = LocalGenerator(tiny)
+    for schema, reason, other in ((bounded, "overlong", "length"), (free, "length", "overlong")):
+        answers = [a for _, a in generator.generate(prompts(6), schema, sampling)]
+        assert {a.finish_reason for a in answers} >= {reason}
+        assert other not in {a.finish_reason for a in answers}
+        assert all((a.completion_tokens == 80) == (reason == "length") for a in answers if a.finish_reason == reason)
+
+
 def test_a_prompt_too_long_is_not_sent(tiny: str) -> None:
     """A prompt that does not fit into the context with its answer comes back by name, the others are answered."""
     asked = [*prompts(1), Prompter(load_task("bioqa")).prompt(Document("long", "word " * 9000))]

@@ -46,6 +46,7 @@ def test_json_in_a_code_fence_is_understood() -> None:
     ("answer", "finish_reason", "check", "reason"),
     [
         (json.dumps(GOOD)[:40], "length", "schema", "cut by the limit of new tokens"),
+        (json.dumps(GOOD)[:40], "overlong", "schema", "given up: a text longer than the schema allows"),
         ("", "prompt_too_long", "context", "prompt too long for the model's context"),
         ("Sure! Here it is", "stop", "schema", "no valid JSON"),
         ("[1, 2]", "stop", "schema", "no JSON object"),

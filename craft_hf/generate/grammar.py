@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +25,8 @@ class JsonGrammar:
         vocab_size: width of the model's logits, which may be larger than the tokenizer's vocabulary.
         schema: the JSON Schema that every answer must follow; keys come in the order of the schema.
 
+    `longest_string` is the most characters that any string of the schema may have, or infinity.
+
     Raises:
         InputError: xgrammar cannot compile the schema.
     """
@@ -37,6 +40,7 @@ class JsonGrammar:
         except RuntimeError as e:
             raise InputError(f"the schema cannot be turned into a grammar for constrained decoding: {e}") from e
         self._vocab_size = vocab_size
+        self.longest_string = max(_string_lengths(schema), default=math.inf)
 
     def rows(self, count: int) -> GrammarRows:
         """Return the state of `count` answers that all start now."""
@@ -54,6 +58,19 @@ def _without_lengths(schema: JSON) -> JSON:
     if isinstance(schema, list | tuple):
         return [_without_lengths(item) for item in schema]
     return schema
+
+
+def _string_lengths(schema: JSON) -> Iterator[float]:
+    """Yield the most characters of each string that a schema allows; infinity where it does not say."""
+    if isinstance(schema, Mapping):
+        if schema.get("type") == "string" and "enum" not in schema and "const" not in schema:
+            limit = schema.get("maxLength")
+            yield float(limit) if isinstance(limit, int) else math.inf
+        for value in schema.values():
+            yield from _string_lengths(value)
+    elif isinstance(schema, list | tuple):
+        for item in schema:
+            yield from _string_lengths(item)
 
 
 class GrammarRows:

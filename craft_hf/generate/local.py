@@ -22,6 +22,9 @@ from craft_hf.generate.grammar import JsonGrammar
 from craft_hf.models import EMBEDDED, Weights, generator_identity, generator_weights
 from craft_hf.records import JSON, Answer, Prompt, fingerprint
 
+_LOOK_EVERY = 16
+"""Tokens between two looks at whether a row still can become a valid answer."""
+
 
 @dataclass(frozen=True)
 class _Encoded:
@@ -130,7 +133,7 @@ class LocalGenerator:
     def _decode(
         self, batch: Sequence[_Encoded], grammar: JsonGrammar, sampling: Sampling
     ) -> Iterator[tuple[Prompt, Answer]]:
-        """Decode one batch; each answer leaves as soon as its JSON is complete or the token limit is reached."""
+        """Decode one batch; a row leaves when its JSON is complete or can no longer be valid, or at the token limit."""
         model, tokenizer = self._loaded
         distinct = {e.prefix: self._prefix(e.prefix) for e in batch}
         cache, cached_mask = batch_cache(model, [distinct[e.prefix] for e in batch])
@@ -143,7 +146,7 @@ class LocalGenerator:
         mask = torch.cat([cached_mask, own], dim=1).to(model.device)
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -width:]
         ids = ids.to(model.device)
-        states = grammar.rows(len(batch))
+        states, longest = grammar.rows(len(batch)), grammar.longest_string
         draws = np.stack([_uniforms(e.prompt.key, sampling) for e in batch])
         open_rows = list(range(len(batch)))
         tokens: list[list[int]] = [[] for _ in batch]
@@ -161,13 +164,16 @@ class LocalGenerator:
                 tokens[row].append(token)
             complete = states.accept(drawn)
             last = step + 1 == sampling.max_new_tokens
-            going = [i for i, done in enumerate(complete) if not done and not last]
+            going = []
             for i, row in enumerate(open_rows):
-                if i not in going:
-                    text = tokenizer.decode(tokens[row], skip_special_tokens=True)
+                look = complete[i] or last or (step + 1) % _LOOK_EVERY == 0
+                text = tokenizer.decode(tokens[row], skip_special_tokens=True) if look else ""
+                if complete[i] or last or len(text) - text.rfind('"') > longest + 1:
                     length = len(batch[row].prefix) + len(batch[row].suffix)
-                    reason = "stop" if complete[i] else "length"
+                    reason = "stop" if complete[i] else "length" if last else "overlong"
                     yield batch[row].prompt, Answer(text, reason, length, len(tokens[row]))
+                else:
+                    going.append(i)
             if not going:
                 return
             if len(going) < len(open_rows):

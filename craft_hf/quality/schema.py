@@ -22,6 +22,9 @@ class SchemaCheck:
             return {}, Verdict("context", False, "prompt too long for the model's context", float(answer.prompt_tokens))
         if answer.finish_reason == "length":
             return {}, Verdict("schema", False, "cut by the limit of new tokens", float(answer.completion_tokens))
+        if answer.finish_reason == "overlong":
+            reason = "given up: a text longer than the schema allows"
+            return {}, Verdict("schema", False, reason, float(answer.completion_tokens))
         try:
             fields = json.loads(_unfenced(answer.text))
         except json.JSONDecodeError:
