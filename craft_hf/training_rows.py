@@ -21,7 +21,7 @@ class DataArguments:
     task: str = field(default="bioqa", metadata={"help": "a task's name, or the folder of your own"})
     dataset: str | None = field(
         default=None,
-        metadata={"help": "folder written by save_to_disk, or Hub id; without it load_dataset('craft') generates one"},
+        metadata={"help": "folder of craft-hf generate or save_to_disk, or Hub id; by default one is generated"},
     )
     num_samples: int | None = field(default=None, metadata={"help": "rows to generate, few-shots not counted"})
     size: str | None = field(default=None, metadata={"help": "S, M, L or XL in place of num_samples"})
@@ -58,10 +58,14 @@ def load_rows(data: DataArguments, task: Task, few_shots_only: bool = False) -> 
     elif shape:
         raise InputError(f"{', '.join(shape)} shape a dataset that is generated; leave them out beside --dataset.")
     elif Path(data.dataset).is_dir() or data.dataset.count("/") > 1 or data.dataset.startswith((".", "/", "~")):
+        folder = Path(data.dataset).expanduser()
+        saved = (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
         try:
-            rows = datasets.load_from_disk(str(Path(data.dataset).expanduser()))
+            rows = datasets.load_from_disk(folder) if saved else datasets.load_dataset(str(folder), split="train")
         except (OSError, ValueError) as e:
-            raise InputError(f"{data.dataset} is no folder that datasets.save_to_disk wrote: {e}") from e
+            raise InputError(
+                f"{data.dataset} is no folder that `craft-hf generate --out` or datasets.save_to_disk wrote: {e}"
+            ) from e
     else:
         try:
             rows = datasets.load_dataset(data.dataset, split="train")

@@ -188,6 +188,13 @@ def test_load_rows_from_folder(task: Task, dataset: str, tmp_path: Path) -> None
         load_rows(DataArguments(dataset=str(tmp_path / "test")), task)
 
 
+def test_load_rows_of_a_generated_folder(task: Task, dataset: str, tmp_path: Path) -> None:
+    """The folder that `craft-hf generate --out` writes, with Parquet files below data, is taken as it is."""
+    (tmp_path / "made" / "data").mkdir(parents=True)
+    datasets.load_from_disk(dataset).to_parquet(tmp_path / "made" / "data" / "train-00000-of-00001.parquet")
+    assert len(load_rows(DataArguments(dataset=str(tmp_path / "made")), task)) == ROWS
+
+
 def test_load_rows_generates_without_a_dataset(task: Task, dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was asked for reaches load_dataset("craft"); few-shots alone need no generation."""
     calls = []
@@ -208,7 +215,7 @@ def test_load_rows_generates_without_a_dataset(task: Task, dataset: str, monkeyp
 
 def test_load_rows_errors(task: Task, dataset: str, tmp_path: Path) -> None:
     """No such folder or dataset, columns missing, no rows, arguments that contradict each other."""
-    with pytest.raises(InputError, match=r"is no folder that datasets\.save_to_disk wrote"):
+    with pytest.raises(InputError, match=r"is no folder that .*datasets\.save_to_disk wrote"):
         load_rows(DataArguments(dataset=str(tmp_path / "none")), task)
     with pytest.raises(InputError, match="neither a folder nor a dataset"):
         load_rows(DataArguments(dataset="no/such-dataset"), task)
