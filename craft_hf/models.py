@@ -81,7 +81,8 @@ def generator_weights(name: str = EMBEDDED) -> Weights:
     """
     weights = generator_identity(name)
     if name == EMBEDDED and not (Path(weights.location) / "config.json").is_file():
-        require("gguf", "demo")
+        for package in ("accelerate", "gguf"):  # transformers reads GGUF with both
+            require(package, "demo")
         folder, _ = _package(*_GENERATOR_PACKAGE[:2])
         _convert_gguf(folder, Path(weights.location))
     return weights
