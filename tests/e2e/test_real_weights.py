@@ -47,8 +47,8 @@ def test_load_dataset_on_the_embedded_default(home: Path) -> None:
 def test_kill_9_with_the_real_model_pays_for_no_answer_twice(home: Path, tmp_path: Path) -> None:
     """Killed while the real model generates: the second run reuses every answer in the journal."""
     command = [
-        sys.executable, "-c", "from craft_hf.cli import main; main()", "generate", "csqa", "--num-samples", "3",
-        "--max-new-tokens", "40", "--batch-size", "1", "--out", str(tmp_path / "out"),
+        sys.executable, "-c", "from craft_hf.cli import main; main()", "generate", "csqa", "--num-samples", "2",
+        "--max-new-tokens", "64", "--batch-size", "1", "--out", str(tmp_path / "out"),
     ]  # fmt: skip
     environment = {**os.environ, "CRAFT_HF_HOME": str(home)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
