@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +13,9 @@ from typing import Annotated
 import typer
 
 from craft_hf import index_cli
-from craft_hf.errors import CraftError
+from craft_hf.errors import CraftError, StorageError
 from craft_hf.models import EMBEDDED
+from craft_hf.report import read_report
 from craft_hf.rows import LINEAGE
 from craft_hf.version import __version__
 
@@ -73,9 +75,12 @@ def generate(
     generator_model: Annotated[str | None, typer.Option(help="The model's name on the server.")] = None,
     few_shots: Annotated[str | None, typer.Option(help="JSONL file to use in place of the task's few-shots.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Limit of an answer (default: the task's).")] = None,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.7,
     seed: Annotated[int, typer.Option(help="Draws few-shots and tokens.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Answers that a local generator decodes at a time.")] = 8,
     concurrency: Annotated[int, typer.Option(help="Requests that a server gets at a time.")] = 16,
+    timeout_s: Annotated[float, typer.Option(help="Seconds that a request to a server may take.")] = 120.0,
+    max_retries: Annotated[int, typer.Option(help="How often a failed request is sent again.")] = 4,
     show: Annotated[int, typer.Option(help="Rows to print at the end.")] = 3,
 ) -> None:
     """Make a dataset: retrieve documents, let the model rewrite them, keep what is good.
@@ -100,15 +105,16 @@ def generate(
         size=size,
         seed=seed,
         max_new_tokens=max_new_tokens,
+        temperature=temperature,
     )
-    run = resolve(settings, Resources(batch_size=batch_size, concurrency=concurrency))
+    resources = Resources(batch_size=batch_size, concurrency=concurrency, timeout_s=timeout_s, max_retries=max_retries)
+    run = resolve(settings, resources)
     try:
         folder = ensure_run(run)
     except KeyboardInterrupt:
         typer.echo("\nStopped; every answer is in the journal. Run the same command again to go on.", err=True)
         raise typer.Exit(130) from None
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(folder, out)
+    _copy(folder, out)
     rows = pyarrow.parquet.read_table(out / ROWS).to_pylist()
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     generated = [row for row in rows if not row["is_few_shot"]]
@@ -123,10 +129,38 @@ def generate(
     typer.echo(f"report  {out}/report.md\ncard    {out}/README.md\nrejects craft-hf rejected {out}")
 
 
+_PARTS = {"README.md", "assets", "data", "rejected", "report.json", "report.md"}
+
+
 def _check_out(out: Path) -> None:
-    """Never write over a folder that is not ours."""
-    if out.exists() and not (out / "report.json").is_file() and (out.is_file() or any(out.iterdir())):
-        raise CraftError(f"{out} exists and holds no dataset of craft_hf; give another --out, or remove it first.")
+    """Never write over a folder that is not ours, and find out before the run whether it can be written at all."""
+    if out.is_symlink() or out.is_file() or (out.is_dir() and (names := {p.name for p in out.iterdir()})):
+        if not out.is_symlink() and out.is_dir() and "report.json" in names and names <= _PARTS:
+            read_report(out)
+        else:
+            raise CraftError(f"{out} exists and is no dataset of craft_hf alone; give another --out, or remove it.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        Path(tempfile.mkdtemp(dir=out.parent, prefix=".craft-hf-")).rmdir()
+    except OSError as e:
+        raise StorageError(f"--out {out} cannot be written: {e}; give another folder.") from e
+
+
+def _copy(folder: Path, out: Path) -> None:
+    """Put a copy of a run's folder at `out`, whole or not at all."""
+    beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=".craft-hf-"))
+    try:
+        shutil.copytree(folder, beside / out.name)
+        (beside / out.name).chmod(0o755)
+        if out.exists():
+            out.rename(beside / "old")
+        (beside / out.name).rename(out)
+    except OSError as e:
+        raise StorageError(
+            f"{out} cannot be written: {e}. The run is safe; make room and run the command again."
+        ) from e
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _print_row(row: dict[str, object]) -> None:

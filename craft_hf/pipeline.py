@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets.utils import tqdm
+from filelock import FileLock
 
 from craft_hf.corpora import sample_corpus
 from craft_hf.corpus import Corpus
 from craft_hf.embed import Embedder
+from craft_hf.errors import InputError
 from craft_hf.generate import answer_key
 from craft_hf.generate.journal import Journal
 from craft_hf.index import Index, build_index
@@ -63,9 +65,13 @@ def open_index(path: str | None) -> Index:
     if path is not None:
         return Index.open(Path(path))
     folder = cache_folder() / "indexes" / index_identity(None)
-    if not (folder / "index.json").is_file():
-        build_index([Corpus(sample_corpus())], folder, Embedder())
-    return Index.open(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        try:
+            return Index.open(folder)
+        except InputError:  # not built yet, or damaged: only what is missing is embedded
+            build_index([Corpus(sample_corpus())], folder, Embedder())
+            return Index.open(folder)
 
 
 def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
@@ -120,7 +126,7 @@ class _Documents:
     def take(self, start: int, count: int) -> list[Hit]:
         """Return the hits from `start` on, at most `count`; fewer when the index has no more."""
         if start + count > len(self._found.hits):
-            self._found = retrieve(self._index, self._run.task.few_shots, self._queries, 2 * (start + count))
+            self._found = retrieve(self._index, self._run.task.few_shots, self._queries, start + count)
         return list(self._found.hits[start : start + count])
 
 
@@ -181,8 +187,9 @@ def _answers(
             yield prompt, _counted(answer, usage)
     started = time.monotonic()
     for prompt, answer in run.generator.generate(missing, run.task.schema, sampling):
-        journal.put(keys[prompt.key], answer)
-        usage.answers_generated += 1
+        if answer.finish_reason != "prompt_too_long":  # nothing was paid, and the context may grow
+            journal.put(keys[prompt.key], answer)
+            usage.answers_generated += 1
         usage.seconds_generating += time.monotonic() - started
         yield prompt, _counted(answer, usage)
         started = time.monotonic()

@@ -136,7 +136,7 @@ def rejected_rows(rejects: Sequence[Reject]) -> list[dict[str, JSON]]:
             "reason": reject.reason,
             "score": reject.score,
             "partner": reject.partner,
-            "answer": reject.answer,
+            "answer": reject.answer.encode("utf-8", "replace").decode(),
             "finish_reason": reject.finish_reason,
             "sample": sample_json(reject.fields) if reject.fields else "",
             "similarity": reject.similarity,

@@ -13,7 +13,9 @@ from craft_hf.generate import Generator, Sampling
 from craft_hf.index import Index
 from craft_hf.models import EMBEDDED, cache_folder, embedder_weights, file_fingerprint
 from craft_hf.quality import DUPLICATE_THRESHOLD
+from craft_hf.quality.wellformed import WellFormedCheck
 from craft_hf.records import JSON, fingerprint
+from craft_hf.rows import task_features
 from craft_hf.tasks import Task, load_task
 
 PIPELINE_VERSION = 1
@@ -63,6 +65,16 @@ class RunSettings:
     duplicate_threshold: float = DUPLICATE_THRESHOLD
 
     def __post_init__(self) -> None:
+        for name in ("task", "few_shots", "index", "generator"):  # paths are welcome
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, str(getattr(self, name)))
+        for name in ("temperature", "top_p", "duplicate_threshold"):  # 1 and 1.0 are the same run
+            try:
+                object.__setattr__(self, name, float(getattr(self, name)))
+            except (TypeError, ValueError):
+                raise InputError(f"{name} is {getattr(self, name)!r}, expected a number.") from None
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
+            raise InputError(f"seed is {self.seed!r}, expected a whole number.")
         if self.size is not None and self.num_samples is not None:
             raise InputError(
                 f"num_samples={self.num_samples} and size={self.size!r} were both given; give one of them."
@@ -168,6 +180,8 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
         GeneratorError: the server cannot say which model it has.
     """
     task = load_task(settings.task, settings.few_shots)
+    task_features(task)
+    _check_few_shots(task)
     generator = _generator(settings, resources or Resources())
     wanted = settings.rows_wanted(task)
     identity: dict[str, JSON] = {
@@ -181,6 +195,17 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
         "duplicate_threshold": settings.duplicate_threshold,
     }
     return ResolvedRun(settings, task, generator, identity)
+
+
+def _check_few_shots(task: Task) -> None:
+    """Refuse few-shots that the task's own rules would drop: the model would copy what is wrong with them."""
+    check = WellFormedCheck(task)
+    for number, shot in enumerate(task.few_shots, 1):
+        verdict = check.check(shot.sample)
+        if not verdict.keep:
+            raise InputError(
+                f"few-shot {number} ({shot.id}) of {task.name} breaks a rule of the task: {verdict.reason}."
+            )
 
 
 def index_identity(index: str | None) -> str:

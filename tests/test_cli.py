@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from craft_hf.cli import app
+from craft_hf.errors import CraftError, StorageError
 from craft_hf.version import __version__
 from tests.writer_server import WriterServer
 
@@ -80,3 +81,19 @@ def test_mistakes_are_one_line_without_a_traceback(tmp_path: Path) -> None:
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr.startswith("craft-hf: ")
         assert result.stderr.count("\n") == 1
+
+
+def test_generate_keeps_what_others_put_into_the_folder(home: Path, tmp_path: Path) -> None:
+    """A folder with a dataset of ours and something else in it is left alone; a link is, too."""
+    out = tmp_path / "out"
+    command = ["generate", "bioqa", "--size", "XS", "--out", str(out)]
+    assert RUNNER.invoke(app, command).exit_code == 0
+    assert RUNNER.invoke(app, command).exit_code == 0
+    (out / "thesis.txt").write_text("mine")
+    assert isinstance(RUNNER.invoke(app, command).exception, CraftError)
+    assert (out / "thesis.txt").read_text() == "mine"
+    (tmp_path / "link").symlink_to(out)
+    result = RUNNER.invoke(app, [*command[:-1], str(tmp_path / "link")])
+    assert isinstance(result.exception, CraftError)
+    assert isinstance(RUNNER.invoke(app, [*command[:-1], "/proc/nowhere/out"]).exception, StorageError)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".craft-hf-")) == []

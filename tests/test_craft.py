@@ -76,7 +76,7 @@ def test_second_call_comes_from_the_cache_and_default_values_change_nothing(home
     """Written-out defaults and another concurrency are the same dataset; no request is made."""
     first = load(server)
     calls = len(server.requests)
-    again = load(server, seed=0, temperature=0.7, concurrency=2, batch_size=3, generator_model="writer-1")
+    again = load(server, seed=0, duplicate_threshold=85, concurrency=2, batch_size=3, generator_model="writer-1")
     assert again.cache_files == first.cache_files
     assert len(server.requests) == calls
 
@@ -199,6 +199,9 @@ def test_sizes_count_the_few_shots_as_the_paper_does(home: Path) -> None:
         ({"size": "S", "num_samples": 3}, "both given"),
         ({"temperature": -1}, "temperature is -1"),
         ({"top_p": 0}, "top_p is 0"),
+        ({"temperature": "hot"}, "temperature is 'hot', expected a number"),
+        ({"seed": 1.5}, "seed is 1.5, expected a whole number"),
+        ({"generator": "embeded"}, "'embeded' is neither a model folder nor"),
         ({"duplicate_threshold": 101}, "duplicate_threshold is 101"),
         ({"task": "bioga"}, "Did you mean bioqa"),
         ({"generator": "ftp://host/v1"}, "ftp"),

@@ -14,7 +14,7 @@ import torch
 from craft_hf.errors import GeneratorError, InputError
 from craft_hf.generate import Sampling, answer_key
 from craft_hf.generate.grammar import JsonGrammar
-from craft_hf.generate.local import LocalGenerator, sample_tokens
+from craft_hf.generate.local import LocalGenerator, characters_of_last_string, sample_tokens
 from craft_hf.models import generator_identity, generator_weights
 from craft_hf.prompt import Prompter
 from craft_hf.records import Answer, Document, Prompt
@@ -86,6 +86,13 @@ def test_an_answer_that_cannot_become_valid_is_given_up(tiny: str) -> None:
         assert {a.finish_reason for a in answers} >= {reason}
         assert other not in {a.finish_reason for a in answers}
         assert all((a.completion_tokens == 80) == (reason == "length") for a in answers if a.finish_reason == reason)
+
+
+def test_escapes_count_as_one_character() -> None:
+    """The length of an unfinished string is that of its decoded text."""
+    assert characters_of_last_string('{"a": "one", "b": "12345') == 5
+    assert characters_of_last_string('{"b": "1\\n\\u00fc\\"5') == 5
+    assert characters_of_last_string("") == 0
 
 
 def test_a_prompt_too_long_is_not_sent(tiny: str) -> None:

@@ -15,7 +15,7 @@ ORDER = [
     *("index.shard", "index.build", "index.search", "index", "retrieve", "prompt"),
     *("generate", "generate.grammar", "generate.cache", "generate.local", "generate.server", "generate.journal"),
     *("quality.schema", "quality.wellformed", "quality.duplicate", "quality"),
-    *("settings", "pipeline", "rows", "templates", "markdown", "plots", "report", "card", "run", "craft"),
+    *("rows", "settings", "pipeline", "templates", "markdown", "plots", "report", "card", "run", "craft"),
     *("training_rows", "adapter", "finetune", "questions", "evaluate", "index_cli", "cli"),
 ]
 """The modules from the first to the last; `cli` wires everything."""

@@ -50,6 +50,9 @@ def test_json_in_a_code_fence_is_understood() -> None:
         ("", "prompt_too_long", "context", "prompt too long for the model's context"),
         ("Sure! Here it is", "stop", "schema", "no valid JSON"),
         ("[1, 2]", "stop", "schema", "no JSON object"),
+        ("[" * 100_000, "stop", "schema", "no valid JSON"),
+        ('{"question": "\\ud83d"}', "stop", "schema", "half a character (a lone surrogate)"),
+        ('{"options": [1' + "0" * 25 + "]}", "stop", "schema", "a whole number beyond 64 bits"),
         (json.dumps({**GOOD, "answer": "E"}), "stop", "schema", "answer: against the schema (enum)"),
         (json.dumps({**GOOD, "options": ["A. a"]}), "stop", "schema", "options: against the schema (minItems)"),
         (json.dumps({"question": "x"}), "stop", "schema", "sample: against the schema (required)"),
@@ -125,3 +128,11 @@ def test_duplicates_agree_with_comparing_all_pairs(texts: list[str], shots: list
         assert duplicates.check(str(number), {"t": text}).keep == expected
         if expected:
             kept.append(mine)
+
+
+def test_documents_that_share_an_id_are_all_remembered() -> None:
+    """A copy is found although another document of the same id was kept in between."""
+    duplicates = Duplicates([], 85)
+    assert duplicates.check("1", {"t": "alpha beta gamma"}).keep
+    assert duplicates.check("1", {"t": "delta epsilon zeta"}).keep
+    assert not duplicates.check("1", {"t": "alpha beta gamma"}).keep

@@ -96,6 +96,11 @@ def test_unknown_task_suggests_the_nearest_names() -> None:
         ("type: object", "type: array", "must have type: object"),
         ('"{{ answer }}"', '"{{ answer"', "template is broken"),
         ("metric: accuracy", "query: [title]", "query is .*expected one or more of text"),
+        ("metric: accuracy", "query: 5", "query is 5, expected a text or a list"),
+        ("{question: 16}", "16", "16 stands where a mapping is expected"),
+        ("{question: 16}", "{question: many}", "'many' stands where a whole number is expected"),
+        ('"{{ answer }}"', '"{{ anser }}"', "a template does not fit few-shot bioqa-01"),
+        ("[question, options, answer]", "[question]", "'options' must be listed under required"),
     ],
 )
 def test_broken_task_yaml_says_what_is_wrong(own: Path, old: str, new: str, message: str) -> None:
@@ -210,3 +215,27 @@ max_new_tokens: 10
     (own / "task.yaml").write_text(yaml.replace(fields, fields[:-1] + ", note: {type: string}}"))
     with pytest.raises(InputError, match="Write the line as text and sample instead"):
         load_task(str(own))
+
+
+def test_odd_line_separators_and_encodings(own: Path) -> None:
+    """A line separator inside a string ends no line; a file that is not UTF-8 is named."""
+    lines = (own / "few_shots.jsonl").read_text().splitlines()
+    first = {**json.loads(lines[0]), "text": "one\u2028two\u0085three"}
+    (own / "few_shots.jsonl").write_text("\n".join([json.dumps(first, ensure_ascii=False), *lines[1:]]))
+    assert load_task(str(own)).few_shots[0].text == first["text"]
+    (own / "few_shots.jsonl").write_bytes(b'{"text": "\xe4"}')
+    with pytest.raises(InputError, match="is not UTF-8 text"):
+        load_task(str(own))
+
+
+def test_order_of_fields_is_part_of_the_task(own: Path) -> None:
+    """Fields in another order are another task, and samples are shown in the order of the schema."""
+    before = load_task(str(own)).fingerprint
+    line = json.loads((own / "few_shots.jsonl").read_text().splitlines()[0])
+    edit(own, 1, {"sample": dict(reversed(line["sample"].items()))})
+    assert load_task(str(own)).fingerprint == before
+    assert list(load_task(str(own)).few_shots[0].sample) == ["question", "options", "answer"]
+    text = (own / "task.yaml").read_text()
+    answer = "    answer: {type: string, enum: [A, B, C, D]}\n"
+    (own / "task.yaml").write_text(text.replace(answer, "").replace("  properties:\n", "  properties:\n" + answer))
+    assert load_task(str(own)).fingerprint != before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
@@ -50,7 +51,7 @@ def answer_key(generator: Generator, schema: Mapping[str, JSON], sampling: Sampl
     parts: dict[str, JSON] = {
         "generator": dict(generator.identity),
         "sampling": asdict(sampling),
-        "schema": schema,
+        "schema": json.dumps(schema),
         "prompt": prompt.key,
     }
     return fingerprint(parts)

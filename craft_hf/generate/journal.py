@@ -59,7 +59,7 @@ class Journal:
         Raises:
             StorageError: the disk is full or not writable; all answers written before are safe.
         """
-        line = json.dumps({"key": key, **asdict(answer)}, ensure_ascii=False)
+        line = json.dumps({"key": key, **asdict(answer)})
         try:
             if self._file is None:
                 name = f"{time.time_ns():020d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"

@@ -7,6 +7,7 @@ an answer's random draw: each prompt has random numbers of its own, made from it
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from craft_hf.generate.grammar import JsonGrammar
 from craft_hf.models import EMBEDDED, Weights, generator_identity, generator_weights
 from craft_hf.records import JSON, Answer, Prompt, fingerprint
 
+_ESCAPE = re.compile(r"\\u[0-9a-fA-F]{4}|\\.")
 _LOOK_EVERY = 16
 """Tokens between two looks at whether a row still can become a valid answer."""
 
@@ -168,7 +170,7 @@ class LocalGenerator:
             for i, row in enumerate(open_rows):
                 look = complete[i] or last or (step + 1) % _LOOK_EVERY == 0
                 text = tokenizer.decode(tokens[row], skip_special_tokens=True) if look else ""
-                if complete[i] or last or len(text) - text.rfind('"') > longest + 1:
+                if complete[i] or last or characters_of_last_string(text) > longest:
                     length = len(batch[row].prefix) + len(batch[row].suffix)
                     reason = "stop" if complete[i] else "length" if last else "overlong"
                     yield batch[row].prompt, Answer(text, reason, length, len(tokens[row]))
@@ -184,6 +186,11 @@ class LocalGenerator:
             ids = torch.tensor([[tokens[row][-1]] for row in open_rows], device=model.device)
             mask = torch.cat([mask, mask.new_ones((len(open_rows), 1))], dim=1)
             positions = positions[:, -1:] + 1
+
+
+def characters_of_last_string(json_text: str) -> int:
+    """Return how many characters are behind the last quote that is not escaped; an escape counts as one."""
+    return len(_ESCAPE.sub("x", json_text).rpartition('"')[2])
 
 
 def _uniforms(key: str, sampling: Sampling) -> np.ndarray:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rapidfuzz import fuzz, process, utils
 
 from craft_hf.prompt import sample_json
 from craft_hf.records import JSON, FewShot, Verdict
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Texts to compare with, and whose they are; two documents may have the same id."""
+
+    ids: list[str]
+    texts: list[str]
 
 
 class Duplicates:
@@ -22,15 +31,21 @@ class Duplicates:
 
     def __init__(self, few_shots: Sequence[FewShot], threshold: float) -> None:
         self._threshold = threshold
-        self._few_shots = {s.id: utils.default_process(sample_json(s.sample)) for s in few_shots}
-        self._kept: dict[str, str] = {}
+        self._few_shots = _Texts([s.id for s in few_shots], [_processed(s.sample) for s in few_shots])
+        self._kept = _Texts([], [])
 
     def check(self, document_id: str, fields: Mapping[str, JSON]) -> Verdict:
         """Judge a sample and, if it is kept, remember it; a dropped one names its nearest partner and the ratio."""
-        text = utils.default_process(sample_json(fields))
+        text = _processed(fields)
         for others, reason in ((self._few_shots, "nearly a few-shot"), (self._kept, "nearly a kept sample")):
-            best = process.extractOne(text, others, scorer=fuzz.token_set_ratio, score_cutoff=self._threshold)
+            best = process.extractOne(text, others.texts, scorer=fuzz.token_set_ratio, score_cutoff=self._threshold)
             if best is not None:
-                return Verdict("duplicate", False, reason, float(best[1]), str(best[2]))
-        self._kept[document_id] = text
+                return Verdict("duplicate", False, reason, float(best[1]), others.ids[best[2]])
+        self._kept.ids.append(document_id)
+        self._kept.texts.append(text)
         return Verdict("duplicate", True)
+
+
+def _processed(fields: Mapping[str, JSON]) -> str:
+    text: str = utils.default_process(sample_json(fields))
+    return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -83,7 +84,9 @@ class Task:
         plain = {
             k: v for k, v in self.__dict__.items() if k not in ("few_shots", "fields", "fingerprint", "description")
         }
-        return fingerprint({**plain, "few_shots": [f.__dict__ for f in self.few_shots]})
+        return fingerprint(
+            {**plain, "schema": json.dumps(self.schema), "few_shots": [f.__dict__ for f in self.few_shots]}
+        )
 
 
 def load_task(name_or_path: str, few_shots: str | None = None) -> Task:
@@ -104,6 +107,11 @@ def load_task(name_or_path: str, few_shots: str | None = None) -> Task:
     path = Path(few_shots) if few_shots else folder / "few_shots.jsonl"
     shots = read_few_shots(path, task.name, task.schema, task.options_field, task.answer_field)
     require_enough(shots, path)
+    for shot in shots:
+        try:
+            task.prompt(shot.sample), task.completion(shot.sample)
+        except jinja2.TemplateError as e:
+            raise InputError(f"{folder / 'task.yaml'}: a template does not fit few-shot {shot.id}: {e}") from e
     return replace(task, few_shots=shots)
 
 
@@ -143,14 +151,31 @@ def _parse(path: Path) -> Task:
         raise InputError(f"{path}: missing {', '.join(missing)}; see craft_hf/tasks/bioqa/task.yaml for an example.")
     for key in ("instructions", "query", "categories"):
         if key in data:
+            if not isinstance(data[key], str | list):
+                raise InputError(f"{path}: {key} is {data[key]!r}, expected a text or a list of texts.")
             data[key] = tuple([data[key]] if isinstance(data[key], str) else data[key])
     task = Task(**{"description": "", **data}, few_shots=())
     _check(task, path)
     return task
 
 
+def _check_types(task: Task, path: Path) -> None:
+    """Raise InputError for a value of another type than expected."""
+    texts = (task.prompt_template, task.completion_template, task.options_field, task.answer_field)
+    counts = task.min_chars.values() if isinstance(task.min_chars, Mapping) else ()
+    checks: list[tuple[str, type, list[object]]] = [
+        ("a mapping", Mapping, [task.schema, task.min_chars]),
+        ("a text", str, [*texts]),
+        ("a whole number", int, [*counts]),
+    ]
+    for words, kind, values in checks:
+        if wrong := [value for value in values if not isinstance(value, kind)]:
+            raise InputError(f"{path}: {wrong[0]!r} stands where {words} is expected; compare with bioqa's.")
+
+
 def _check(task: Task, path: Path) -> None:
     """Raise InputError for whatever in the task cannot work later."""
+    _check_types(task, path)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", str(task.name)):
         raise InputError(
             f"{path}: name {task.name!r} must be letters, digits, '_' and '-' (it becomes a folder's name)."
@@ -175,6 +200,10 @@ def _check(task: Task, path: Path) -> None:
     for name in [*task.min_chars, *filter(None, (task.options_field, task.answer_field))]:
         if name not in properties:
             raise InputError(f"{path}: field {name!r} is not in the schema; its fields: {', '.join(properties)}.")
+    required = task.schema.get("required")
+    for name in filter(None, (task.options_field, task.answer_field)):
+        if not isinstance(required, list) or name not in required:
+            raise InputError(f"{path}: field {name!r} must be listed under required in the schema.")
     for template in (task.prompt_template, task.completion_template):
         try:
             _JINJA.parse(template)

