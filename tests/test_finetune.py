@@ -323,7 +323,7 @@ def test_run_recipe_ends_with_a_message(dataset: str, tmp_path: Path, tiny: str)
     cases = {
         "there is no task 'bioqq'. Did you mean bioqa": ["--task", "bioqq"],
         "there is no model folder ./none": ["--model_name_or_path", "./none"],
-        "the model no/such cannot be loaded": ["--model_name_or_path", "no/such"],
+        "'no/such' is neither a model folder nor a Hub model": ["--model_name_or_path", "no/such"],
         "leave --use_peft true": ["--use_peft", "false"],
         "there is no checkpoint in ": ["--resume_from_checkpoint", "true"],
         "there is no checkpoint /none": ["--resume_from_checkpoint", "/none"],
