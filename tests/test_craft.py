@@ -106,6 +106,26 @@ def test_a_changed_few_shot_or_task_rebuilds(home: Path, server: WriterServer, t
     assert len(server.requests) > calls
 
 
+def test_few_shots_in_the_authors_format_run(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """A file with Text, Instruction and Output takes the place of the task's few-shots, in prompts and in rows."""
+    options = "A. In the root.\nB. In the leaf.\nC. In the bark.\nD. In the seed."
+    lines = [
+        {
+            "Text": f"Plant {n} stores {w} somewhere.",
+            "Instruction": f"Where is {w} of plant {n}?\n{options}",
+            "Output": "B.",
+        }
+        for n, w in enumerate(("starch", "water", "resin", "sugar"))
+    ]
+    (tmp_path / "authors.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    rows = load(server, few_shots=str(tmp_path / "authors.jsonl"), num_samples=3)
+    assert sum(r["is_few_shot"] for r in rows) == 4
+    assert rows.filter(lambda r: r["is_few_shot"])[0]["options"][1] == "B. In the leaf."
+    first = server.requests[0]["messages"]
+    assert first[0]["content"].endswith(" somewhere.")
+    assert json.loads(first[1]["content"])["answer"] == "B"
+
+
 def test_more_samples_later_pay_only_for_the_new_ones(home: Path, server: WriterServer) -> None:
     """A larger run begins with the same rows, and no prompt is sent twice."""
     small = load(server, num_samples=4).to_list()
