@@ -101,12 +101,12 @@ class Corpus:
 
     def _document(self, row: Mapping[str, JSON], text: str, number: int) -> Document:
         return Document(
-            id=f"{self.name}:{number}" if row.get("id") in (None, "") else str(row["id"]),
-            text=text,
-            source=str(row.get("source") or self.name),
-            title=str(row.get("title") or ""),
-            url=str(row.get("url") or row.get("url_or_path") or ""),
-            license=str(row.get("license") or self._license),
+            id=_line(f"{self.name}:{number}" if row.get("id") in (None, "") else row["id"]),
+            text=_unicode(text),
+            source=_line(row.get("source") or self.name),
+            title=_line(row.get("title") or ""),
+            url=_line(row.get("url") or row.get("url_or_path") or ""),
+            license=_line(row.get("license") or self._license),
         )
 
     def _rows(self) -> Iterator[tuple[str, Mapping[str, JSON]]]:
@@ -129,7 +129,7 @@ class Corpus:
     def _file_rows(self, path: Path, text_id: str) -> Iterator[tuple[str, Mapping[str, JSON]]]:
         if path.name.endswith(".txt"):
             try:
-                text = path.read_text(encoding="utf-8")
+                text = path.read_text(encoding="utf-8-sig")
             except UnicodeDecodeError as e:
                 raise InputError(f"{path} is not UTF-8 text ({e}); convert it first.") from e
             if text.strip():
@@ -147,7 +147,8 @@ class Corpus:
         try:
             rows = datasets.load_dataset(dataset, self._config, split=self._split, streaming=True)
         except (OSError, ValueError) as e:
-            raise InputError(f"{dataset!r} is neither a file nor a Hub dataset that can be reached: {e}") from e
+            reason = " ".join(str(e).split())
+            raise InputError(f"{dataset!r} is neither a file nor a Hub dataset that can be reached: {reason}") from e
         yield from ((dataset, row) for row in rows)
 
 
@@ -164,6 +165,16 @@ def _looks_like_a_path(source: str) -> bool:
     return source.count("/") > 1 or source.startswith((".", "/", "~")) or source.endswith((*_ROW_FORMATS, ".txt"))
 
 
+def _unicode(text: str) -> str:
+    """Put "?" for lone surrogates: JSON can say them, but neither UTF-8 nor a tokenizer can."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _line(value: JSON) -> str:
+    """Return what may stand in a field beside the text: HDF5 strings end at a NUL."""
+    return _unicode(str(value)).replace("\0", "")
+
+
 def _json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, JSON]]]:
     with cast(IO[bytes], gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
         number = 0
@@ -174,7 +185,9 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, JSON]]]:
                     if not isinstance(row, dict):
                         raise InputError(f"{path}, line {number}: holds {type(row).__name__}, expected a JSON object.")
                     yield f"{path}, line {number}", row
-        except (json.JSONDecodeError, UnicodeDecodeError) as e:
+        except InputError:
+            raise
+        except (ValueError, RecursionError) as e:  # besides broken JSON: numbers too long, brackets too deep
             raise InputError(f"{path}, line {number}: not valid JSON ({e}); expected one object on each line.") from e
         except (EOFError, gzip.BadGzipFile, zlib.error) as e:
             raise InputError(f"{path}, after line {number}: the gzip file is broken or cut ({e}).") from e

@@ -29,6 +29,7 @@ class Embedder:
     """
 
     def __init__(self, name: str = EMBEDDED, device: str | None = None) -> None:
+        from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer
         from transformers import logging
 
@@ -39,10 +40,12 @@ class Embedder:
         logging.disable_progress_bar()
         try:
             self._encoder = SentenceTransformer(weights.location, device=device)
-        except (OSError, ValueError, RuntimeError) as e:  # RuntimeError: torch does not know the device
+        except (OSError, ValueError, SafetensorError, RuntimeError, AssertionError) as e:  # last two: no such device
+            reason = " ".join(str(e).split())
             raise InputError(
-                f"the embedding model {name!r} cannot be loaded on {device}: {e}. Expected a sentence-transformers "
-                f'folder, the Hub id of one that is in the cache or can be reached, or "{EMBEDDED}".'
+                f"the embedding model {name!r} cannot be loaded on {device}: {reason}. Expected a "
+                "sentence-transformers folder, the Hub id of one that is in the cache or can be reached, or "
+                f'"{EMBEDDED}".'
             ) from e
         finally:
             if shown:
@@ -59,10 +62,9 @@ class Embedder:
         """
         if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32)
+        sound = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # no lone surrogates
         with torch.inference_mode():
-            tensor = self._encoder.encode(
-                list(texts), batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False
-            )
+            tensor = self._encoder.encode(sound, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False)
             tensor = torch.nn.functional.normalize(tensor.float(), dim=1)
         vectors: Vectors = tensor.cpu().numpy()
         return vectors

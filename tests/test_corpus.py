@@ -59,6 +59,31 @@ def test_other_column_names_are_read(tmp_path: Path) -> None:
     assert [d.text for d in Corpus(path, text_column="body")] == [TEXT]
 
 
+def test_folder_of_mixed_files_is_one_corpus(tmp_path: Path) -> None:
+    """JSONL, compressed JSONL, Parquet and text stand side by side; ids count on through all files."""
+    write_jsonl(tmp_path / "a.jsonl", [{"body": TEXT + "1"}])
+    write_jsonl(tmp_path / "b.jsonl.gz", [{"body": TEXT + "2"}, {"body": "short"}])
+    pyarrow.parquet.write_table(pyarrow.table({"body": [TEXT + "3"], "license": ["MIT"]}), tmp_path / "c.parquet")
+    (tmp_path / "d.txt").write_text(TEXT + "4")
+    corpus = Corpus(tmp_path, text_column="body", name="mixed", license="CC0")
+    assert [(d.id, d.text[-1], d.source, d.license) for d in corpus] == [
+        ("mixed:1", "1", "mixed", "CC0"),
+        ("mixed:2", "2", "mixed", "CC0"),
+        ("mixed:4", "3", "mixed", "MIT"),
+        ("d.txt", "4", "mixed", "CC0"),
+    ]
+    assert corpus.skipped == {"under 200 characters": 1}
+
+
+def test_what_utf8_and_hdf5_cannot_say_is_replaced(tmp_path: Path) -> None:
+    """Lone surrogates become "?", NULs leave all fields but the text, and a byte order mark is no part of the text."""
+    odd = {"text": TEXT + "\ud800\0", "id": "i\0", "title": "t\udcff", "source": "s\ud800", "license": "\0CC0"}
+    path = write_jsonl(tmp_path / "c.jsonl", [odd])
+    assert list(Corpus(path)) == [Document("i", TEXT + "?\0", "s?", "t?", "", "CC0")]
+    (tmp_path / "marked.txt").write_text(TEXT, encoding="utf-8-sig")
+    assert [d.text for d in Corpus(tmp_path / "marked.txt")] == [TEXT]
+
+
 def test_a_falsy_id_is_kept() -> None:
     """The number 0 is an id; an empty id is none."""
     assert [d.id for d in Corpus([{"id": 0, "text": TEXT}, {"id": "", "text": TEXT}], name="n")] == ["0", "n:2"]
@@ -149,10 +174,13 @@ def test_missing_text_column_names_those_that_are_there(tmp_path: Path) -> None:
         (b"{broken", "line 2: not valid JSON"),
         (b"[1]", "line 2: holds list"),
         (b'{"text": "\xff"}', "line 2: not valid"),
+        (b'{"n": ' + b"1" * 5000 + b"}", "line 2: not valid JSON .*4300 digits"),
+        (b'{"n": ' + b"[" * 100_000 + b"}", "line 2: not valid JSON .*recursion"),
     ],
+    ids=["broken", "list", "not-utf8", "long-number", "deep"],
 )
 def test_invalid_json_names_its_line(tmp_path: Path, line: bytes, message: str) -> None:
-    """A line that is not JSON, not an object or not UTF-8 is named by its number."""
+    """A line that is not JSON, not an object, not UTF-8 or beyond what can be read is named by its number."""
     path = tmp_path / "c.jsonl"
     path.write_bytes(json.dumps(ROWS[0]).encode() + b"\n" + line + b"\n")
     with pytest.raises(InputError, match=message):

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from craft_hf.corpus import Corpus
 from craft_hf.embed import Embedder, Vectors
 from craft_hf.errors import InputError, StorageError
 from craft_hf.index import Index, build_index, read_info
+from craft_hf.index.shard import Shard
 from tests.vectors import HashEmbedder
 
 ROWS = [{"id": f"d{i}", "text": f"document {i} " * 30, "license": "CC0" if i % 2 else "MIT"} for i in range(10)]
@@ -21,6 +26,23 @@ ROWS = [{"id": f"d{i}", "text": f"document {i} " * 30, "license": "CC0" if i % 2
 def corpus(rows: Sequence[dict[str, str]] = ROWS) -> list[Corpus]:
     """One corpus of rows."""
     return [Corpus(rows, name="mine")]
+
+
+KILLED = """
+import json, sys, time
+from pathlib import Path
+from craft_hf.corpus import Corpus
+from craft_hf.index import build_index
+from tests.vectors import HashEmbedder
+
+class Slow(HashEmbedder):
+    def encode(self, texts, batch_size=32):
+        print(len(texts), flush=True)
+        time.sleep(0.3)
+        return super().encode(texts, batch_size)
+
+build_index([Corpus(json.loads(sys.argv[2]), name="mine")], Path(sys.argv[1]), Slow(), shard_documents=2)
+"""
 
 
 class Interrupted(HashEmbedder):
@@ -98,6 +120,29 @@ def test_interrupted_build_goes_on_with_the_next_shard(tmp_path: Path) -> None:
     assert info.fingerprint == build_index(corpus(), tmp_path / ".whole", HashEmbedder(), shard_documents=4).fingerprint
 
 
+def test_kill_9_costs_the_shard_in_hand_and_no_other(tmp_path: Path) -> None:
+    """After SIGKILL in the middle, the same build embeds the missing shards only and gives the same index."""
+    folder = tmp_path / "index"
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder), json.dumps(ROWS)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert process.stdout is not None
+    for _ in range(3):  # the third shard of five is being embedded
+        assert process.stdout.readline() == "2\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    whole = sorted(folder.glob("*.h5"))
+    assert 2 <= len(whole) < 5
+    rest = HashEmbedder()
+    info = build_index(corpus(), folder, rest, shard_documents=2)
+    assert sorted(rest.asked) == [row["text"] for row in ROWS[2 * len(whole) :]]
+    assert info == build_index(corpus(), tmp_path / "whole", HashEmbedder(), shard_documents=2)
+    assert sorted(p.name for p in folder.iterdir()) == ["index.json", *(f"shard-0000{i}.h5" for i in range(5))]
+
+
 def test_leftover_of_a_killed_write_is_replaced(tmp_path: Path) -> None:
     """A partial file of a process that was killed stands in nobody's way and is gone afterwards."""
     (tmp_path / "shard-00000.incomplete").write_bytes(b"partial")
@@ -151,6 +196,59 @@ def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
         build_index(corpus(), tmp_path / "thesis.docx" / "index", HashEmbedder())
 
 
+@pytest.mark.parametrize("name", ["shard-00000-of-00010.parquet", "shard-1.h5", "shard-notes"])
+def test_foreign_files_named_like_shards_are_safe(tmp_path: Path, name: str) -> None:
+    """A file that is called a shard but is none of the index's is neither removed nor taken for an unfinished index."""
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(InputError, match=f"holds '{name}', which is no part of an index"):
+        build_index(corpus(), tmp_path, HashEmbedder())
+    assert (tmp_path / name).read_text() == "precious"
+    with pytest.raises(InputError, match="is no index"):
+        read_info(tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 300 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as e:
+        pytest.skip(f"no tmpfs can be mounted here: {e}")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_build_on_a_full_disk_goes_on_when_there_is_room(small_disk: Path, tmp_path: Path) -> None:
+    """On a disk that is really full, whole shards stay and nothing else does; with more room only the rest is made."""
+    rows = [{"id": f"d{i}", "text": f"{i:02} " * 8000} for i in range(16)]
+    folder = small_disk / "index"
+    with pytest.raises(StorageError, match=r"cannot be written.*The shards before it are whole; make room"):
+        build_index(corpus(rows), folder, HashEmbedder(), shard_documents=2)
+    whole = sorted(folder.iterdir())
+    assert 3 <= len(whole) < 8
+    assert [p.name for p in whole] == [f"shard-0000{i}.h5" for i in range(len(whole))]
+    assert [d.id for path in whole for d in Shard(path).documents([0, 1])] == [f"d{i}" for i in range(2 * len(whole))]
+    subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
+    rest = HashEmbedder()
+    info = build_index(corpus(rows), folder, rest, shard_documents=2)
+    assert len(rest.asked) == 16 - 2 * len(whole)
+    assert info == build_index(corpus(rows), tmp_path / "whole", HashEmbedder(), shard_documents=2)
+    assert [d.text for d in Index.open(folder).documents([15, 0])] == [rows[15]["text"], rows[0]["text"]]
+
+
+def test_odd_strings_come_back(tmp_path: Path) -> None:
+    """Empty fields, all scripts, NULs and lone surrogates go into an index and come out as the corpus gave them."""
+    texts = ["Grüße, κόσμε, 世界 🙂 " * 20, "x" * 250 + "\0", "y" * 250 + "\ud800"]
+    rows = [{"id": f"d{i}", "text": text, "title": "", "source": "ä\udcff\0"} for i, text in enumerate(texts)]
+    info = build_index(corpus(rows), tmp_path, HashEmbedder())
+    documents = Index.open(tmp_path).documents(range(3))
+    assert documents == list(corpus(rows)[0])
+    assert [d.text for d in documents] == [texts[0], texts[1], "y" * 250 + "?"]
+    assert info.corpora[0]["source"] == "ä?"
+
+
 def test_full_disk_at_the_end_keeps_the_old_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """index.json is replaced whole or not at all."""
     first = build_index(corpus(), tmp_path, HashEmbedder())
@@ -193,6 +291,51 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     for folder, message in broken_folders(tmp_path):
         with pytest.raises(InputError, match=message):
             Index.open(folder)
+
+
+def test_any_flipped_byte_of_index_json_is_harmless_or_refused(tmp_path: Path) -> None:
+    """Whatever byte of index.json is another one, the index is read as it is or refused, and nothing else happens."""
+    build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
+    queries = HashEmbedder().encode(["query"])
+    want = Index.open(tmp_path).search(queries, 20)[1].tolist()
+    path = tmp_path / "index.json"
+    good = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for position in range(len(good)):
+        new = int(rng.integers(32, 127)) if position % 3 else int(rng.integers(48, 58))
+        path.write_bytes(good[:position] + bytes([new]) + good[position + 1 :])
+        try:
+            index = Index.open(tmp_path)
+            assert index.search(queries, 20)[1].tolist() == want
+            assert [d.id for d in index.documents(range(10))] == [f"d{i}" for i in range(10)]
+        except InputError:
+            refused += 1
+    assert refused > len(good) / 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"documents": 11}, "the shards hold 10 documents, expected 11"),
+        ({"shards": [{"file": "shard-00000.h5", "documents": 10}]}, "KeyError: 'fingerprint'"),
+        ({"shards": [1]}, "TypeError"),
+        ({"shards": [{"file": 1, "documents": 10, "bytes": 1, "fingerprint": ""}]}, "name or fingerprint is no text"),
+        (
+            {"shards": [{"file": "a", "documents": 10, "bytes": "1", "fingerprint": ""}]},
+            "size is no number",
+        ),
+    ],
+)
+def test_index_json_that_does_not_fit_its_shards_is_refused(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    """Numbers that do not add up, and shards that lack what is needed, are refused when the index is opened."""
+    build_index(corpus(), tmp_path, HashEmbedder())
+    data = json.loads((tmp_path / "index.json").read_text())
+    (tmp_path / "index.json").write_text(json.dumps({**data, **change}))
+    with pytest.raises(InputError, match=rf"index\.json is no index of craft_hf .*{message}"):
+        Index.open(tmp_path)
 
 
 def test_real_model_builds_the_same_index_again(tmp_path: Path) -> None:

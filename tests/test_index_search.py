@@ -71,6 +71,27 @@ def test_unit_vectors_give_cosine_similarities(tmp_path: Path) -> None:
     np.testing.assert_allclose(scores[:, 0], 1, atol=1e-3)
 
 
+def test_duplicates_keep_the_order_of_the_index(tmp_path: Path) -> None:
+    """Documents with the same vector follow each other by row, across shards, wherever k cuts them."""
+    once = HashEmbedder(64).encode([str(i) for i in range(20)])
+    index = given_index(tmp_path, np.concatenate([once] * 7), 32)
+    for k in (3, 10, 140):
+        _, rows = index.search(once, k)
+        for number, line in enumerate(rows.tolist()):
+            same = [row for row in line if row % 20 == number]
+            assert same == list(range(number, 140, 20))[:k], "the best are the document and its duplicates"
+            assert line[: len(same)] == same
+
+
+def test_dimension_that_index_json_does_not_have_is_refused(tmp_path: Path) -> None:
+    """A dimension in index.json that is not the shards' is noticed before anything is compared."""
+    given_index(tmp_path, np.eye(4, dtype=np.float32), 4)
+    path = tmp_path / "index.json"
+    path.write_text(path.read_text().replace('"dimension": 4', '"dimension": 3'))
+    with pytest.raises(InputError, match=r"is not the one that index\.json names"):
+        Index.open(tmp_path).search(np.zeros((1, 3), dtype=np.float32), 1)
+
+
 def test_one_shard_can_be_searched_alone(tmp_path: Path) -> None:
     """Step 1 takes a path and gives the shard's own rows; a floor leaves out what does not beat it."""
     vectors = np.array([[3], [1], [2], [2]], dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,7 @@ def test_layout_is_the_designed_one(path: Path) -> None:
     with h5py.File(path) as file:
         assert file["embedding"].dtype == np.float16
         assert file["embedding"].chunks is None
+        np.testing.assert_array_equal(file["embedding"][:], Shard(path).embeddings)
         assert file["text"][:].tobytes().decode() == "".join(d.text for d in DOCUMENTS)
         assert file["text_end"].dtype == np.int64
         assert list(file["id"].asstr()) == ["a", "b", "c"]
@@ -98,7 +100,9 @@ def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("not HDF5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["data"] = [1]
-    for name in ("missing.h5", "text.h5", "other.h5"):
+    with h5py.File(tmp_path / "groups.h5", "w") as file:
+        file.create_group("embedding")
+    for name in ("missing.h5", "text.h5", "other.h5", "groups.h5"):
         with pytest.raises(InputError, match=rf"{name} is missing, truncated or no shard"):
             Shard(tmp_path / name)
 
@@ -107,6 +111,21 @@ def test_unwritable_place_is_a_storage_error(tmp_path: Path) -> None:
     """A folder that is not there cannot be written to."""
     with pytest.raises(StorageError, match=r"cannot be written.*make room"):
         write_shard(tmp_path / "no" / "s.h5", DOCUMENTS, VECTORS, "m")
+
+
+def test_interrupted_write_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while a shard is written leaves the earlier shard of that name, and no partial file."""
+    path = tmp_path / "shard-00000.h5"
+    fingerprint = write_shard(path, DOCUMENTS, VECTORS, "m")
+
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_shard(path, DOCUMENTS, -VECTORS, "m")
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert Shard(path).fingerprint == fingerprint
 
 
 def test_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
@@ -129,6 +148,7 @@ except StorageError as e:
     print(sorted(p.name for p in folder.iterdir()), Shard(folder / "shard-00000.h5").rows)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "shard-00001.h5 cannot be written" in done.stdout, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "shard-00001.h5 cannot be written" in done.stdout
     assert "The shards before it are whole" in done.stdout
     assert done.stdout.endswith("['shard-00000.h5'] 1\n")

@@ -93,6 +93,47 @@ def test_fewer_hits_are_the_first_of_more(
     assert len(more.hits) == larger or len(more.hits) + len(more.left_out) == documents
 
 
+@pytest.mark.parametrize("few_shots", range(3, 9))
+def test_similarities_are_those_of_the_placing_branch(tmp_path: Path, few_shots: int) -> None:
+    """k come back whatever F is, and each hit's similarity is that to its few-shot, or the mean over all of them."""
+    rng = np.random.default_rng(few_shots)
+    vectors = rng.standard_normal((150, 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    queries = vectors[:few_shots]
+    hits = found(tmp_path, vectors, queries, 61, 40)
+    assert len({document for document, _, _ in hits}) == len(hits) == 61
+    exact = queries.astype(np.float64) @ vectors.astype(np.float16).astype(np.float64).T
+    for document, similarity, (placed_by, *_) in hits:
+        column = exact[:, int(document[1:])]
+        want = column.mean() if placed_by == "average" else column[int(placed_by[1:])]
+        assert similarity == pytest.approx(want, abs=1e-6)
+    averages = sum(by[0] == "average" for _, _, by in hits)
+    assert abs(averages - 61 / 2) <= 0.5
+
+
+@pytest.mark.parametrize("leaks", [17, 40, 90])
+def test_more_leaks_than_reckoned_with_need_a_deeper_search(tmp_path: Path, leaks: int) -> None:
+    """With more texts left out than the slack, k still come back, all leaks met are reported, and prefixes hold."""
+    rng = np.random.default_rng(leaks)
+    vectors = rng.standard_normal((120, 16)).astype(np.float32)
+    vectors[:leaks, 0] += 20  # all leaks are nearest to the few-shot whose text they are, and to the average
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    index = given_index(tmp_path, vectors, 50, [STORY] * leaks + [""] * (120 - leaks))
+    examples = [FewShot("story", STORY, {}), *shots(2)]
+    queries = np.eye(3, 16, dtype=np.float32)
+    queries[:, 0] = 1
+    largest = retrieve(index, examples, queries, 120)
+    assert len(largest.hits) == 120 - leaks
+    assert sorted(d for d, _, _ in largest.left_out) == sorted(f"d{i}" for i in range(leaks))
+    assert {few_shot for _, few_shot, _ in largest.left_out} == {"story"}
+    for k in (1, 5, 29, 30):
+        result = retrieve(index, examples, queries, k)
+        assert result.hits == largest.hits[:k]
+        assert len(result.hits) == k
+        assert result.left_out == largest.left_out[: len(result.left_out)]
+        assert len(result.left_out) > 16
+
+
 def test_halves_are_the_papers(tmp_path: Path) -> None:
     """With no document in two lists, half of k comes by the average and k/2/F by each of the F few-shots."""
     rng = np.random.default_rng(0)

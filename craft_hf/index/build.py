@@ -6,10 +6,12 @@ import contextlib
 import itertools
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from datasets.utils import tqdm
@@ -23,6 +25,8 @@ from craft_hf.records import JSON, Document, fingerprint
 SHARD_DOCUMENTS = 50_000
 BATCH_DOCUMENTS = 256
 """Documents embedded between two steps of the progress bar."""
+
+_OURS = re.compile(r"shard-\d{5,}\.(h5|incomplete)")
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def build_index(
         fingerprint=fingerprint([made_by, *(s["fingerprint"] for s in shards)]),
     )
     _write_info(info, folder)
-    for stale in set(folder.glob("shard-*")) - {folder / str(s["file"]) for s in shards}:
+    for stale in set(_shard_files(folder)) - {folder / str(s["file"]) for s in shards}:
         stale.unlink()
     return info
 
@@ -133,7 +137,9 @@ def _check_folder(folder: Path) -> None:
     """Never write into a folder that holds something else."""
     if folder.is_dir():
         strange = [
-            p.name for p in folder.iterdir() if p.name != "index.json" and not p.name.startswith(("shard-", "."))
+            p.name
+            for p in folder.iterdir()
+            if p.name != "index.json" and not p.name.startswith(".") and not _OURS.fullmatch(p.name)
         ]
         if strange:
             raise InputError(
@@ -143,12 +149,30 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"{folder} is a file; give a folder for the index.")
 
 
+def _shard_files(folder: Path) -> list[Path]:
+    """Return shards, whole or not; "shard-00000-of-00010.parquet" is somebody else's."""
+    return [p for p in folder.iterdir() if _OURS.fullmatch(p.name)]
+
+
 def _make(folder: Path) -> None:
     """Make the folder: only when there is something to write, so that bad input leaves nothing behind."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise StorageError(f"the index folder {folder} cannot be made: {e}; give another one.") from e
+
+
+def _check(info: IndexInfo) -> None:
+    """Raise ValueError, TypeError or KeyError if an `index.json` does not describe its shards."""
+    documents = 0
+    for shard in info.shards:
+        if not (isinstance(shard["file"], str) and isinstance(shard["fingerprint"], str)):
+            raise TypeError("a shard's name or fingerprint is no text")
+        if not isinstance(shard["bytes"], int):
+            raise TypeError("a shard's size is no number")
+        documents += cast(int, shard["documents"])
+    if documents != info.documents:
+        raise ValueError(f"the shards hold {documents} documents, expected {info.documents}")
 
 
 def _write_info(info: IndexInfo, folder: Path) -> None:
@@ -178,7 +202,7 @@ def read_info(folder: Path) -> IndexInfo:
         raise InputError(f"there is no index folder {folder}; {advice}")
     path = folder / "index.json"
     if not path.is_file():
-        if any(folder.glob("shard-*")):
+        if _shard_files(folder):
             raise InputError(f"the index {folder} is unfinished; run the command that built it again, it goes on.")
         empty = "is empty" if not any(folder.iterdir()) else "is no index (it has no index.json)"
         raise InputError(f"the folder {folder} {empty}; {advice}")
@@ -189,7 +213,9 @@ def read_info(folder: Path) -> IndexInfo:
                 f"{path} has format {data['format']}, this craft_hf reads format {FORMAT}; build the index again, or "
                 "install the version of craft_hf that built it."
             )
-        return IndexInfo(**{**data, "shards": tuple(data["shards"]), "corpora": tuple(data["corpora"])})
+        info = IndexInfo(**{**data, "shards": tuple(data["shards"]), "corpora": tuple(data["corpora"])})
+        _check(info)
+        return info
     except InputError:
         raise
     except (ValueError, TypeError, KeyError) as e:

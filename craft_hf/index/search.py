@@ -72,7 +72,8 @@ class Index:
         """Open a shard and make sure that it is the one that was built."""
         entry = self.info.shards[number]
         shard = Shard(self.folder / str(entry["file"]))
-        if shard.rows != entry["documents"] or shard.fingerprint != entry["fingerprint"]:
+        expected = entry["documents"], self.info.dimension, entry["fingerprint"]
+        if (shard.rows, shard.dimension, shard.fingerprint) != expected:
             shard.close()
             raise InputError(f"the shard {shard.path} is not the one that index.json names; build the index again.")
         return shard

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,9 @@ from craft_hf.errors import InputError, StorageError
 from craft_hf.records import Document
 
 FORMAT = 1
+Halves = np.ndarray[tuple[int, int], np.dtype[np.float16]]
+"""float16, shape (documents, dimension)."""
+
 _STRINGS = ("id", "source", "title", "url", "license")
 
 
@@ -59,28 +62,44 @@ def write_shard(path: Path, documents: Sequence[Document], embeddings: Vectors, 
     halves = np.ascontiguousarray(embeddings, dtype=np.float16)
     source = input_hash(documents, embedder)
     fingerprint = hashlib.blake2b(source.encode() + halves.tobytes(), digest_size=16).hexdigest()
+    content = _hdf5(documents, halves, {"format": FORMAT, "fingerprint": fingerprint, "input_hash": source})
     temporary = path.with_suffix(".incomplete")
-    texts = [d.text.encode("utf-8", "replace") for d in documents]
     try:
-        with h5py.File(temporary, "w") as file:
-            file.create_dataset("embedding", data=halves)
-            file.create_dataset("text", data=np.frombuffer(b"".join(texts), dtype=np.uint8))
-            file.create_dataset("text_end", data=np.cumsum([len(t) for t in texts], dtype=np.int64))
-            for name in _STRINGS:
-                values = [getattr(d, name).encode("utf-8", "replace") for d in documents]
-                file.create_dataset(name, data=values, dtype=h5py.string_dtype())
-            file.attrs.update({"format": FORMAT, "fingerprint": fingerprint, "input_hash": source})
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
-    except (OSError, RuntimeError) as e:  # HDF5 reports a full disk as either
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    except OSError as e:
         raise StorageError(
             f"the shard {path} cannot be written: {e}. The shards before it are whole; make room and run the same "
             "command again: it goes on with this shard."
         ) from e
+    finally:  # also after Ctrl-C; a complete file has its own name by now
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return fingerprint
+
+
+def _hdf5(documents: Sequence[Document], halves: Halves, attributes: Mapping[str, str | int]) -> bytes:
+    """Return the content of a shard's file.
+
+    It is made in memory because HDF5 cannot let go of a file on a full disk: it tries again when the process ends, and
+    crashes it.
+    """
+    with h5py.File("shard", "w", driver="core", backing_store=False, block_size=2**24) as file:
+        file.create_dataset("embedding", data=halves)
+        texts = [d.text.encode("utf-8", "replace") for d in documents]
+        file.create_dataset("text", data=np.frombuffer(b"".join(texts), dtype=np.uint8))
+        file.create_dataset("text_end", data=np.cumsum([len(t) for t in texts], dtype=np.int64))
+        del texts
+        for name in _STRINGS:
+            values = [getattr(d, name).encode("utf-8", "replace") for d in documents]
+            file.create_dataset(name, data=values, dtype=h5py.string_dtype())
+        file.attrs.update(attributes)
+        file.flush()
+        content: bytes = file.id.get_file_image()
+    return content
 
 
 class Shard:
@@ -101,7 +120,7 @@ class Shard:
             self.fingerprint = str(self._file.attrs["fingerprint"])
             self.input_hash = str(self._file.attrs["input_hash"])
             whole = self.rows == 0 or self._offset is not None
-        except (OSError, KeyError, ValueError) as e:
+        except (OSError, KeyError, ValueError, AttributeError, RuntimeError) as e:
             raise InputError(
                 f"the shard {path} is missing, truncated or no shard of craft_hf ({e}); build the index again with the "
                 "same command: only what is missing is embedded."
@@ -110,7 +129,7 @@ class Shard:
             raise InputError(f"the shard {path} is truncated; build the index again with the same command.")
 
     @cached_property
-    def embeddings(self) -> np.ndarray[tuple[int, int], np.dtype[np.float16]]:
+    def embeddings(self) -> Halves:
         """The embeddings, float16 (rows, dimension), mapped from the file."""
         shape = (self.rows, self.dimension)
         if not self.rows:

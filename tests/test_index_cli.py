@@ -1,0 +1,150 @@
+"""The command `craft-hf index`, on real texts and the embedded model."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from craft_hf.cli import app
+from craft_hf.errors import InputError
+from craft_hf.index import read_info
+
+RUNNER = CliRunner()
+TEXTS = {
+    "valve": "The mitral valve lies between the left atrium and the left ventricle of the heart. " * 4,
+    "leaf": "In the chloroplasts of leaves, plants turn light, water and carbon dioxide into sugar. " * 4,
+    "bread": "Knead the dough, let it rise for two hours in a warm place, and bake it until it is brown. " * 4,
+    "bank": "A central bank lends money to other banks and sets the rate of interest. " * 4,
+    "star": "Stars like the sun shine because hydrogen fuses to helium in their cores. " * 4,
+}
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the installed command."""
+    program = Path(sys.executable).with_name("craft-hf")
+    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def run(*arguments: str | Path) -> str:
+    """Run the command in this process and return what it prints."""
+    result = RUNNER.invoke(app, ["index", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with TEXTS, and one text that is too short."""
+    path = tmp_path_factory.mktemp("corpus") / "notes.jsonl"
+    rows = [{"id": name, "title": f"The {name}", "body": text} for name, text in TEXTS.items()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"id": "short", "body": "short"}]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(corpus: Path) -> tuple[Path, str]:
+    """An index of the corpus, built once by the installed command, and what the command printed."""
+    folder = corpus.parent / "index"
+    done = command(
+        *("index", "build", corpus, "--out", folder, "--text-column", "body", "--license", "CC0"),
+        *("--name", "my notes", "--shard-documents", 2),
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+@pytest.mark.parametrize("name", ["build", "info", "search"])
+def test_help_shows_an_example(name: str) -> None:
+    """The help of each command says how to call it."""
+    words = " ".join(run(name, "--help").split())
+    assert re.search(rf"Example: craft-hf index {name} [a-z]", words)
+
+
+def test_build_says_what_the_index_holds(built: tuple[Path, str]) -> None:
+    """After building, the summary of the index is printed, as `info` prints it."""
+    folder, output = built
+    info = read_info(folder)
+    assert output == run("info", folder)
+    lines = [line.strip() for line in output.splitlines()]
+    assert lines == [
+        f"{folder}: 5 documents in 3 shards, fingerprint {info.fingerprint}",
+        f"embedded with all-MiniLM-L6-v2 ({info.embedding_revision}), 384 dimensions",
+        "5  my notes  (CC0)",
+        "1  left out: under 200 characters",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        ("How do plants make sugar?", "leaf"),
+        ("Which valve is in the heart?", "valve"),
+        ("Why does the sun shine?", "star"),
+    ],
+)
+def test_search_finds_what_answers(built: tuple[Path, str], question: str, name: str) -> None:
+    """The best document comes first, with similarity, id, title, licence and the start of its text."""
+    lines = run("search", built[0], question, "-k", "3").splitlines()
+    hits = [re.fullmatch(r"(0\.\d{3})  (\w+)  The \2 \(CC0\)", line) for line in lines[::2]]
+    assert all(hits)
+    scores = [float(hit[1]) for hit in hits if hit]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert hits[0] is not None
+    assert hits[0][2] == name
+    assert lines[1].strip() == TEXTS[name][:200].strip()
+
+
+def test_search_gives_all_there_is(built: tuple[Path, str]) -> None:
+    """-k beyond the index is no mistake, -k 0 is one."""
+    assert len(run("search", built[0], "anything", "-k", "50").splitlines()) == 10
+    assert RUNNER.invoke(app, ["index", "search", str(built[0]), "anything", "-k", "0"]).exit_code == 2
+
+
+def test_several_sources_of_several_kinds_are_one_index(corpus: Path, tmp_path: Path) -> None:
+    """Sources follow each other; each document names the file it came from."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "essay.txt").write_text(TEXTS["bank"])
+    output = run("build", corpus, tmp_path / "notes", "--out", tmp_path / "i", "--text-column", "body")
+    assert f"{tmp_path / 'i'}: 6 documents in 1 shards" in output
+    assert read_info(tmp_path / "i").documents == 6
+    assert "6  notes  (licence not stated)" in output
+
+
+@pytest.mark.parametrize(
+    "case", ["missing corpus", "wrong column", "nothing left", "foreign folder", "truncated", "model"]
+)
+def test_mistakes_are_named_and_leave_nothing(built: tuple[Path, str], corpus: Path, tmp_path: Path, case: str) -> None:
+    """Each mistake is an InputError that names it, and no index is left behind."""
+    out = tmp_path / "out"
+    build = ["build", corpus, "--out", out]
+    (tmp_path / "cut").mkdir()
+    for path in built[0].iterdir():
+        (tmp_path / "cut" / path.name).write_bytes(path.read_bytes()[: -1 if "00001" in path.name else None])
+    arguments, message = {
+        "missing corpus": (["build", "missing.jsonl", "--out", out], "no corpus file missing.jsonl"),
+        "wrong column": (build, "has no text column 'text'; its columns: id, title, body"),
+        "nothing left": ([*build, "--text-column", "body", "--min-chars", 9000], "none of the 6 documents is left"),
+        "foreign folder": ([*build[:-1], corpus.parent, "--text-column", "body"], "which is no part of an index"),
+        "truncated": (["search", tmp_path / "cut", "text"], "shard-00001.h5 has"),
+        "model": ([*build, "--embedding-model", tmp_path], "has no weights"),
+    }[case]
+    result = RUNNER.invoke(app, ["index", *map(str, arguments)])
+    assert isinstance(result.exception, InputError)
+    assert message in str(result.exception)
+    assert result.stdout == ""
+    assert not out.exists()
+
+
+def test_installed_command_says_a_mistake_in_one_line(built: tuple[Path, str], tmp_path: Path) -> None:
+    """The installed command ends with code 1 and one line on stderr, without a traceback."""
+    (tmp_path / "index.json").write_bytes((built[0] / "index.json").read_bytes())
+    done = command("index", "search", tmp_path, "text")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"craft-hf: the shard \S+shard-00000\.h5 is missing; build the index again .*\n", done.stderr)
