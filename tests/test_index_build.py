@@ -273,8 +273,8 @@ def broken_folders(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     yield tmp_path / "photos", r"photos is no index \(it has no index\.json\)"
     for name, content in {
         "list": "[]",
-        "cut": '{"format": 1, "shar',
-        "bare": '{"format": 1}',
+        "cut": '{"format": 2, "shar',
+        "bare": '{"format": 2}',
         "empty-json": "{}",
     }.items():
         (tmp_path / name).mkdir()
@@ -283,7 +283,7 @@ def broken_folders(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     build_index(corpus(), tmp_path / "future", HashEmbedder())
     data = json.loads((tmp_path / "future" / "index.json").read_text())
     (tmp_path / "future" / "index.json").write_text(json.dumps({**data, "format": 99, "new": 1}))
-    yield tmp_path / "future", "has format 99, this craft_hf reads format 1"
+    yield tmp_path / "future", "has format 99, this craft_hf reads format 2"
 
 
 def test_what_is_no_index_is_refused(tmp_path: Path) -> None:

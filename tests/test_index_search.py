@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,16 +15,100 @@ from craft_hf.corpora import sample_corpus
 from craft_hf.corpus import Corpus
 from craft_hf.embed import Embedder, Vectors
 from craft_hf.errors import InputError
-from craft_hf.index import Index, build_index, search
-from craft_hf.index.search import search_shard
+from craft_hf.index import Index, build_index, scan
 from tests.vectors import HashEmbedder, given_index, whole_numbers
 
 
 def brute_force(vectors: Vectors, queries: Vectors, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Compare everything with everything and sort it all; ties keep the order of rows."""
-    scores = queries @ vectors.astype(np.float16).astype(np.float32).T
+    exact = queries.astype(np.float64) @ vectors.astype(np.float16).astype(np.float64).T
+    scores = exact.astype(np.float32)
     rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, rows, axis=1), rows
+
+
+def clustered(rng: np.random.Generator, rows: int, dimension: int) -> Vectors:
+    """Unit vectors on a grid of 2^-10, in clusters, so that many are nearly equal, some wholly, and some are zero."""
+    centres = rng.standard_normal((5, dimension))
+    vectors = centres[rng.integers(0, 5, rows)] + 0.05 * rng.standard_normal((rows, dimension))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[rng.random(rows) < 0.05] = 0
+    vectors[rng.random(rows) < 0.1] = vectors[0]
+    return np.rint(vectors * 1024).astype(np.float32) / 1024
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 2**32), st.integers(1, 3000), st.sampled_from([1, 2, 3, 33, 384]), st.integers(1, 9),
+    st.integers(1, 3500), st.integers(1, 3), st.integers(1, 3000), st.sampled_from([7, 256, 4096]),
+)  # fmt: skip
+def test_scan_of_codes_loses_nothing(
+    seed: int, documents: int, dimension: int, asked: int, k: int, threads: int, shard: int, block: int
+) -> None:
+    """Near-equal, equal and zero vectors, any sizes, shards, blocks and threads: scores and rows of brute force."""
+    rng = np.random.default_rng(seed)
+    vectors, queries = clustered(rng, documents, dimension), clustered(rng, asked, dimension)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "BLOCK", block)
+        index = given_index(Path(folder), vectors, max(shard, documents // 20 + 1))
+        scores, rows = index.search(queries, k, threads)
+    want_scores, want_rows = brute_force(vectors, queries, k)
+    np.testing.assert_array_equal(scores, want_scores)
+    np.testing.assert_array_equal(rows, want_rows)
+
+
+def test_wrong_guess_of_the_floor_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the sample holds nothing but good documents, the floor is too high: those queries are scanned again."""
+    rng = np.random.default_rng(0)
+    vectors = whole_numbers(rng, 4096, 16) / 16
+    queries = np.stack([np.ones(16), -np.ones(16)]).astype(np.float32)
+    chunk = 4096 // 16 // scan._CHUNKS
+    for start in np.linspace(0, 4096 - chunk, scan._CHUNKS).astype(int):
+        vectors[start : start + chunk] = 1  # just what the sample takes
+    index = given_index(tmp_path, vectors, 4096)
+    scanned: list[int] = []
+    real = scan._scan
+
+    def noted(parts: Any, asked: Any, *rest: Any) -> Any:
+        scanned.append(len(asked.codes))
+        return real(parts, asked, *rest)
+
+    monkeypatch.setattr(scan, "_scan", noted)
+    scores, rows = index.search(queries, 700)
+    want_scores, want_rows = brute_force(vectors, queries, 700)
+    assert scanned == [2, 1], "the first query's guess was too high, the second's was not"
+    np.testing.assert_array_equal(scores, want_scores)
+    np.testing.assert_array_equal(rows, want_rows)
+
+
+def test_machine_code_and_python_agree(tmp_path: Path) -> None:
+    """`collect` gives the same compiled and as it stands, for all float16 numbers, subnormal ones included."""
+    bits = np.arange(2**16, dtype=np.uint16)
+    halves = bits[np.isfinite(bits.view(np.float16))].reshape(-1, 16)
+    exact = halves.view(np.float16).astype(np.float64)
+    queries = np.random.default_rng(0).standard_normal((3, 16)) / 2**20
+    found = []
+    for collect in (scan.collect, scan.compiled()):
+        scores, rows = np.zeros((3, len(halves)), np.float32), np.zeros((3, len(halves)), np.int64)
+        counts, ones = np.zeros(3, np.int64), np.ones(3, np.float32)
+        collect(
+            np.zeros((len(halves), 3), np.int32), np.ones(len(halves), np.float32), np.ones(len(halves), np.float32),
+            halves, ones, ones, ones, ones, queries.astype(np.float32), queries,
+            np.full(3, np.finfo(np.float32).min), 10, scores, rows, counts,
+        )  # fmt: skip
+        assert counts.tolist() == [len(halves)] * 3
+        found.append((scores, rows))
+    np.testing.assert_allclose(found[0][0], (queries @ exact.T).astype(np.float32), rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6, atol=1e-12)
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_queries_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    """NaN has no neighbours."""
+    index = given_index(tmp_path, np.eye(4, dtype=np.float32), 4)
+    with pytest.raises(InputError, match="a query holds NaN or infinity"):
+        index.search(np.full((1, 4), np.nan, dtype=np.float32), 1)
+    assert index.search(np.zeros((0, 4), dtype=np.float32), 2)[0].shape == (0, 2)
 
 
 @pytest.mark.parametrize("k", [1, 7, 50, 137, 1000])
@@ -32,7 +117,7 @@ def test_search_equals_brute_force_with_ties(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k: int, shard_documents: int
 ) -> None:
     """Scores and rows are those of brute force, for any number of shards, blocks and k, also beyond the documents."""
-    monkeypatch.setattr(search, "_BLOCK", 16)
+    monkeypatch.setattr(scan, "BLOCK", 16)
     rng = np.random.default_rng(k)
     vectors, queries = whole_numbers(rng, 137), whole_numbers(rng, 9)
     index = given_index(tmp_path, vectors, shard_documents)
@@ -90,16 +175,6 @@ def test_dimension_that_index_json_does_not_have_is_refused(tmp_path: Path) -> N
     path.write_text(path.read_text().replace('"dimension": 4', '"dimension": 3'))
     with pytest.raises(InputError, match=r"is not the one that index\.json names"):
         Index.open(tmp_path).search(np.zeros((1, 3), dtype=np.float32), 1)
-
-
-def test_one_shard_can_be_searched_alone(tmp_path: Path) -> None:
-    """Step 1 takes a path and gives the shard's own rows; a floor leaves out what does not beat it."""
-    vectors = np.array([[3], [1], [2], [2]], dtype=np.float32)
-    given_index(tmp_path, vectors, 10)
-    query = np.ones((1, 1), dtype=np.float32)
-    path = tmp_path / "shard-00000.h5"
-    assert [r.tolist() for r in search_shard(path, query, 3)[0]] == [[3, 2, 2], [0, 2, 3]]
-    assert [r.tolist() for r in search_shard(path, query, 3, np.array([2], dtype=np.float32))[0]] == [[3], [0]]
 
 
 def test_documents_come_in_the_order_asked(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_documents_and_embeddings_come_back(path: Path) -> None:
     shard = Shard(path)
     assert (shard.rows, shard.dimension) == (3, 8)
     assert shard.documents([2, 0, 0, 1]) == [DOCUMENTS[i] for i in (2, 0, 0, 1)]
-    assert isinstance(shard.embeddings, np.memmap)
+    assert isinstance(shard.embeddings.base, np.memmap)
     np.testing.assert_array_equal(shard.embeddings, VECTORS.astype(np.float16))
     shard.close()
     assert [p.name for p in path.parent.iterdir()] == [path.name]
