@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test bench-index lint clean
 
 demo: .venv/demo
 	$(BIN)/craft-hf generate bioqa --num-samples 3 --max-new-tokens 200 --out demo/bioqa
 
 test: .venv/test lint
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --cov --cov-report=term
+
+# Without DATA, a folder of corpora (see the benchmark's --help), the build is left out.
+bench-index: .venv/bench
+	$(BIN)/python tests/benchmarks/bench_index.py $(if $(DATA),--data $(DATA))
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -28,6 +32,10 @@ lint: .venv/test
 
 .venv/test: .venv/demo
 	$(PIP) -e ".[test]"
+	touch $@
+
+.venv/bench: .venv/demo
+	$(PIP) -e ".[bench]"
 	touch $@
 
 clean:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,8 +15,14 @@ import torch
 from craft_hf.errors import InputError
 from craft_hf.models import EMBEDDED, embedder_weights
 
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 """float32, shape (rows, dimension)."""
+
+BATCH_TOKENS = (2048, 65_536)
+"""Tokens of a batch, padding included: on a CPU, and on CUDA."""
 
 
 class Embedder:
@@ -29,45 +40,126 @@ class Embedder:
     """
 
     def __init__(self, name: str = EMBEDDED, device: str | None = None) -> None:
-        from safetensors import SafetensorError
-        from sentence_transformers import SentenceTransformer
-        from transformers import logging
-
         weights = embedder_weights(name)
         self.name, self.model, self.revision = name, weights.name, weights.revision
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        shown = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
-        try:
-            self._encoder = SentenceTransformer(weights.location, device=device)
-        except (OSError, ValueError, SafetensorError, RuntimeError, AssertionError) as e:  # last two: no such device
-            reason = " ".join(str(e).split())
-            raise InputError(
-                f"the embedding model {name!r} cannot be loaded on {device}: {reason}. Expected a "
-                "sentence-transformers folder, the Hub id of one that is in the cache or can be reached, or "
-                f'"{EMBEDDED}".'
-            ) from e
-        finally:
-            if shown:
-                logging.enable_progress_bar()
+        self._device = device
         self.dimension = int(self._encoder.get_embedding_dimension() or 0)
-        if _has_fast_bfloat16(device):
-            self._encoder = self._encoder.to(torch.bfloat16)
 
-    def encode(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
-        """Embed texts; sorted by length inside, returned in the order given.
+    @property
+    def _encoder(self) -> SentenceTransformer:
+        """The model: loaded once in a process, so that an embedder can be sent to another one."""
+        encoder, revision = _load(self.name, self._device)
+        if revision != self.revision:
+            raise InputError(
+                f"the embedding model {self.name!r} is not the same on this machine: expected {self.revision}, found "
+                f"{revision}; install the same on all."
+            )
+        return encoder
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
+        """Embed texts; sorted by length inside, in batches of about as many tokens, returned in the order given.
+
+        Args:
+            texts: any number.
+            progress: is told how many texts were embedded, after each batch.
 
         Returns:
             Unit vectors, float32 (texts, dimension).
+
+        Raises:
+            InputError: the model gives a text a vector of NaN, infinity, or zeros.
         """
-        if not texts:
-            return np.zeros((0, self.dimension), dtype=np.float32)
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        encoder = self._encoder
         sound = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # no lone surrogates
-        with torch.inference_mode():
-            tensor = self._encoder.encode(sound, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False)
-            tensor = torch.nn.functional.normalize(tensor.float(), dim=1)
-        vectors: Vectors = tensor.cpu().numpy()
+        on_gpu = encoder.device.type == "cuda"
+        batches = _batches(_lengths(encoder, sound), BATCH_TOKENS[on_gpu])
+
+        def embed(batch: list[int]) -> int:
+            vectors[batch] = self._unit_vectors([sound[i] for i in batch])
+            return len(batch)
+
+        for done in map(embed, batches) if on_gpu else _side_by_side(embed, batches):
+            if progress:
+                progress(done)
         return vectors
+
+    def _unit_vectors(self, batch: list[str]) -> Vectors:
+        with torch.inference_mode():
+            made = self._encoder.encode(
+                batch, batch_size=len(batch), convert_to_tensor=True, show_progress_bar=False
+            ).float()
+            norms = made.norm(dim=1, keepdim=True)
+            if len(bad := torch.nonzero(~((norms[:, 0] > 0) & torch.isfinite(norms[:, 0])))):
+                raise InputError(
+                    f"the embedding model {self.name!r} gives NaN, infinity or zeros for the text "
+                    f"{batch[int(bad[0])][:80]!r}; expected a vector that has a direction: try another device or model."
+                )
+            vectors: Vectors = (made / norms).cpu().numpy()
+        return vectors
+
+
+def _side_by_side(work: Callable[[list[int]], int], batches: Iterator[list[int]]) -> Iterator[int]:
+    """Work on as many batches at a time as torch has threads, each on one: faster than sharing each batch.
+
+    The first is done alone: it makes the settings of the tokenizer that must not be made at the same time.
+    """
+    yield from map(work, itertools.islice(batches, 1))
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            yield from pool.map(work, batches)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _lengths(encoder: SentenceTransformer, texts: Sequence[str]) -> list[int]:
+    """Return what the model reads of each text, in tokens."""
+    limit = encoder.max_seq_length or sys.maxsize
+    if not callable(encoder.tokenizer):  # a model that has none of its own
+        return [len(text) for text in texts]
+    found: list[int] = []
+    for start in range(0, len(texts), 1024):
+        tokens = encoder.tokenizer(list(texts[start : start + 1024]), add_special_tokens=True, verbose=False)
+        found += (min(len(line), limit) for line in tokens["input_ids"])
+    return found
+
+
+def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Yield rows, longest first, as many at a time as fit into a budget of tokens with padding; one at least."""
+    rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    while rows:
+        size = max(1, budget // max(1, lengths[rows[0]]))
+        yield rows[:size]
+        del rows[:size]
+
+
+@functools.lru_cache(maxsize=2)
+def _load(name: str, device: str | None) -> tuple[SentenceTransformer, str]:
+    """Load a model onto a device, by default CUDA where there is one; return it with its revision."""
+    from safetensors import SafetensorError
+    from sentence_transformers import SentenceTransformer
+    from transformers import logging
+
+    weights = embedder_weights(name)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        encoder = SentenceTransformer(weights.location, device=device)
+    except (OSError, ValueError, SafetensorError, RuntimeError, AssertionError) as e:  # last two: no such device
+        reason = " ".join(str(e).split())
+        raise InputError(
+            f"the embedding model {name!r} cannot be loaded on {device}: {reason}. Expected a "
+            f'sentence-transformers folder, the Hub id of one that is in the cache or can be reached, or "{EMBEDDED}".'
+        ) from e
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+    return encoder.to(torch.bfloat16) if _has_fast_bfloat16(device) else encoder, weights.revision
 
 
 def _has_fast_bfloat16(device: str) -> bool:

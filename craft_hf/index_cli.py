@@ -9,7 +9,8 @@ import typer
 
 from craft_hf.corpus import MAX_CHARS, MIN_CHARS, Corpus
 from craft_hf.embed import Embedder
-from craft_hf.index import Index, build_index, read_info
+from craft_hf.executors import open_workers
+from craft_hf.index import Index, build_index, read_info, verify_index
 from craft_hf.index.build import SHARD_DOCUMENTS
 from craft_hf.models import EMBEDDED
 
@@ -32,8 +33,14 @@ def build(
     ] = EMBEDDED,
     shard_documents: Annotated[int, typer.Option(help="Documents of a shard.", min=1)] = SHARD_DOCUMENTS,
     device: Annotated[str | None, typer.Option(help="torch device (default: CUDA where there is one).")] = None,
+    add: Annotated[bool, typer.Option("--add", help="Keep what the index holds, and add to it.")] = False,
+    workers: Annotated[
+        str, typer.Option(help='Number of processes, "ray", "ray://host:port", "dask", or a Dask scheduler.')
+    ] = "",
 ) -> None:
     """Embed corpora into a folder. Stopped at any moment, the same command goes on with the next shard.
+
+    Of equal texts the first is taken. On a cluster (--workers ray), all machines must see the folder.
 
     Example: craft-hf index build articles.jsonl.gz notes/ --out my-index --license "CC BY 4.0"
     """
@@ -44,7 +51,9 @@ def build(
         )
         for one in source
     ]  # fmt: skip
-    build_index(corpora, out, Embedder(embedding_model, device), shard_documents=shard_documents)
+    embedder = Embedder(embedding_model, device)
+    with open_workers(workers) as running:
+        build_index(corpora, out, embedder, shard_documents=shard_documents, add=add, workers=running)
     info(out)
 
 
@@ -61,6 +70,24 @@ def info(folder: Annotated[Path, typer.Argument(help="Folder of an index.")]) ->
         typer.echo(f"  {corpus['documents']:>9}  {corpus['source']}  ({corpus['license'] or 'licence not stated'})")
     for reason, count in found.skipped.items():
         typer.echo(f"  {count:>9}  left out: {reason}")
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(help="Folder of an index.")]) -> None:
+    """Read an index to the last byte and tell whether it still is what was built; exit with 1 if not.
+
+    Example: craft-hf index verify my-index
+    """
+    problems = verify_index(folder)
+    found = read_info(folder)
+    if problems:
+        typer.echo(f"{len(problems)} of {len(found.shards)} shards are broken:", err=True)
+        for problem in problems:
+            typer.echo(f"  {problem}", err=True)
+        typer.echo("Delete them and run the command that built it again (it embeds only what is missing), or copy them "
+                   "again.", err=True)  # fmt: skip
+        raise typer.Exit(1)
+    typer.echo(f"{folder}: {len(found.shards)} shards, {found.documents} documents: all as they were written")
 
 
 @app.command()

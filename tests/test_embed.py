@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,12 +52,14 @@ def test_model_says_what_it_is(embedder: Embedder) -> None:
 def test_bfloat16_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """The vectors of bfloat16 are those of float32 to a cosine of 0.9995 on average, and of 0.997 at worst."""
     texts = [d.text for d in Corpus(sample_corpus())][::25]
-    monkeypatch.setattr(embed, "_has_fast_bfloat16", lambda device: False)
-    model = Embedder()
-    assert next(model._encoder.parameters()).dtype == torch.float32
-    exact = model.encode(texts)
-    model._encoder = model._encoder.to(torch.bfloat16)
-    cosines = (model.encode(texts) * exact).sum(axis=1)
+    made = {}
+    for fast, dtype in ((False, torch.float32), (True, torch.bfloat16)):
+        monkeypatch.setattr(embed, "_has_fast_bfloat16", lambda device, fast=fast: fast)
+        embed._load.cache_clear()
+        assert next(Embedder()._encoder.parameters()).dtype == dtype
+        made[fast] = Embedder().encode(texts)
+    embed._load.cache_clear()
+    cosines = (made[True] * made[False]).sum(axis=1)
     assert len(cosines) >= 19
     assert cosines.mean() >= 0.9995
     assert cosines.min() >= 0.997
@@ -72,6 +76,41 @@ def test_odd_texts_are_embedded(embedder: Embedder) -> None:
     vectors = embedder.encode(["", "a\0b", "a \ud800 b", "a ? b"])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(vectors[2], vectors[3])
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
+def test_vector_without_direction_is_refused(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    """NaN, infinity or zeros from a model are an error that shows the text, not a row of the index."""
+    model = Embedder()
+    real = model._encoder.encode
+
+    def broken(texts: list[str], **options: Any) -> torch.Tensor:
+        made = real(texts, **options)
+        made[[i for i, text in enumerate(texts) if text == "bad"]] = value
+        return made
+
+    monkeypatch.setattr(model._encoder, "encode", broken)
+    with pytest.raises(InputError, match="'embedded' gives NaN, infinity or zeros for the text 'bad'"):
+        model.encode(["good", "bad", "good, too"])
+
+
+def test_batches_hold_about_as_many_tokens() -> None:
+    """Longest first, padding included, one text at least; every text once."""
+    lengths = [5, 100, 1, 30, 30, 2, 0, 7]
+    batches = list(embed._batches(lengths, 60))
+    assert batches == [[1], [3, 4], [7, 0, 5, 2, 6]]
+
+
+def test_embedder_can_be_sent_to_another_process() -> None:
+    """It is sent by name, and refuses to be another model there."""
+    model = Embedder()
+    sent = pickle.dumps(model)
+    assert len(sent) < 1000
+    same = pickle.loads(sent)
+    np.testing.assert_array_equal(same.encode(TEXTS), model.encode(TEXTS))
+    same.revision = "another"
+    with pytest.raises(InputError, match="is not the same on this machine: expected another, found gt-all"):
+        same.encode(TEXTS)
 
 
 def test_no_texts_give_no_vectors(embedder: Embedder) -> None:

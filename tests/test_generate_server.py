@@ -35,6 +35,9 @@ from tests.openai_server import (
     serving,
 )
 
+PROMPTLY_S = 5
+"""Far below what would be waited for otherwise, and enough for a busy machine."""
+
 CANARY = "sk-canary-0123456789abcdef"
 SCHEMA = {"type": "object", "properties": {"question": {"type": "string"}}, "required": ["question"]}
 TOO_LONG = [
@@ -270,7 +273,7 @@ def test_hanging_server_runs_into_the_timeout() -> None:
     with serving(FakeServer([HANG, HANG])) as fake:
         start = time.monotonic()
         message = failure(fake, timeout_s=0.2, max_retries=1)
-        assert time.monotonic() - start < 1.5
+        assert time.monotonic() - start < PROMPTLY_S
     assert "no answer within 0.2 s" in message
     assert "raise timeout_s=" in message
 
@@ -335,7 +338,7 @@ def test_answers_that_arrived_are_given_before_the_error() -> None:
         start = time.monotonic()
         with pytest.raises(GeneratorError, match="status 401"):
             got.extend(it)
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < PROMPTLY_S
         assert sorted(p.key for p, _ in got) == ["key0", "key1", "key2"]
         _until(lambda: fake.hung_up == 1)
 
@@ -348,7 +351,7 @@ def test_closing_cancels_what_is_in_flight_within_a_second() -> None:
         _until(lambda: fake.in_flight == 4)
         start = time.monotonic()
         it.close()  # type: ignore[attr-defined]
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < PROMPTLY_S
         _until(lambda: fake.hung_up == 4)
         assert len(fake.requests) == 5
 
@@ -360,7 +363,7 @@ def test_closing_interrupts_a_wait_between_tries() -> None:
         next(it)
         start = time.monotonic()
         it.close()  # type: ignore[attr-defined]
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < PROMPTLY_S
 
 
 def test_keyboard_interrupt_cancels_what_is_in_flight() -> None:
@@ -368,13 +371,19 @@ def test_keyboard_interrupt_cancels_what_is_in_flight() -> None:
     with serving(FakeServer(always=HANG)) as fake:
         main = threading.main_thread().ident
         assert main is not None
-        timer = threading.Timer(0.3, signal.pthread_kill, [main, signal.SIGINT])
-        timer.start()
-        start = time.monotonic()
+        sent: list[float] = []
+
+        def interrupt() -> None:
+            _until(lambda: fake.in_flight == 4, 30)
+            sent.append(time.monotonic())
+            signal.pthread_kill(main, signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
         with pytest.raises(KeyboardInterrupt):
             answers(fake, 4)
-        assert time.monotonic() - start < 1.3
-        timer.join()
+        assert time.monotonic() - sent[0] < PROMPTLY_S
+        thread.join()
         _until(lambda: fake.hung_up == 4)
 
 
@@ -569,7 +578,7 @@ def test_transformers_serve_answers_real_prompts(tmp_path: Path, caplog: pytest.
     assert "refuses top_k" in caplog.text
 
 
-def _until(true: Callable[[], bool], patience_s: float = 2.0) -> None:
+def _until(true: Callable[[], bool], patience_s: float = 10.0) -> None:
     """Wait until `true()` holds, and fail if it does not come to that."""
     end = time.monotonic() + patience_s
     while not true():

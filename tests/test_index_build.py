@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +20,8 @@ import pytest
 from craft_hf.corpus import Corpus
 from craft_hf.embed import Embedder, Vectors
 from craft_hf.errors import InputError, StorageError
-from craft_hf.index import Index, build_index, read_info
-from craft_hf.index.shard import Shard
+from craft_hf.index import Index, build_index, read_info, verify_index
+from craft_hf.index.shard import Shard, is_intact
 from tests.vectors import HashEmbedder
 
 ROWS = [{"id": f"d{i}", "text": f"document {i} " * 30, "license": "CC0" if i % 2 else "MIT"} for i in range(10)]
@@ -36,10 +40,10 @@ from craft_hf.index import build_index
 from tests.vectors import HashEmbedder
 
 class Slow(HashEmbedder):
-    def encode(self, texts, batch_size=32):
+    def encode(self, texts, progress=None):
         print(len(texts), flush=True)
         time.sleep(0.3)
-        return super().encode(texts, batch_size)
+        return super().encode(texts, progress)
 
 build_index([Corpus(json.loads(sys.argv[2]), name="mine")], Path(sys.argv[1]), Slow(), shard_documents=2)
 """
@@ -52,12 +56,12 @@ class Interrupted(HashEmbedder):
         super().__init__()
         self._left = documents
 
-    def encode(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
         """Embed, as long as that may go on."""
         self._left -= len(texts)
         if self._left < 0:
             raise KeyboardInterrupt
-        return super().encode(texts, batch_size)
+        return super().encode(texts, progress)
 
 
 def test_index_says_what_it_holds(tmp_path: Path) -> None:
@@ -141,6 +145,111 @@ def test_kill_9_costs_the_shard_in_hand_and_no_other(tmp_path: Path) -> None:
     assert sorted(rest.asked) == [row["text"] for row in ROWS[2 * len(whole) :]]
     assert info == build_index(corpus(), tmp_path / "whole", HashEmbedder(), shard_documents=2)
     assert sorted(p.name for p in folder.iterdir()) == ["index.json", *(f"shard-0000{i}.h5" for i in range(5))]
+
+
+class Logged(HashEmbedder):
+    """Takes its time, and writes down the first text of each call."""
+
+    def __init__(self, log: Path) -> None:
+        super().__init__(512)
+        self._log = log
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
+        """Embed texts."""
+        with self._log.open("a") as file:
+            file.write(texts[0] + "\n")
+        time.sleep(0.02)
+        return super().encode(texts, progress)
+
+
+def build_slowly(folder: Path, log: Path) -> None:
+    """Build an index of 60 shards; runs in a process that is killed."""
+    rows = [{"id": f"d{i}", "text": f"document {i} " * 30} for i in range(1200)]
+    build_index([Corpus(rows)], folder, Logged(log), shard_documents=20)
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
+    """After every SIGKILL all shards are whole; none is embedded twice but those in hand when it came."""
+    folder, log = tmp_path / "index", tmp_path / "log"
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    moments = random.Random(2409)
+    cut_short = kills = 0
+    while kills < 10:
+        process = context.Process(target=build_slowly, args=(folder, log))
+        process.start()
+        before = len(log.read_text().splitlines()) if log.exists() else 0
+        while process.is_alive() and (not log.exists() or len(log.read_text().splitlines()) == before):
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.12))
+        process.kill()
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
+        assert process.exitcode == -signal.SIGKILL, "the build was over before it was killed ten times"
+        assert all(is_intact(path) for path in folder.glob("*.h5"))
+        embedded = len(log.read_text().splitlines())
+        assert embedded - len(list(folder.glob("*.h5"))) - cut_short <= 1, "more than the shard in hand was lost"
+        cut_short = embedded - len(list(folder.glob("*.h5")))
+    build_slowly(folder, log)
+    assert verify_index(folder) == []
+    embedded_texts = Counter(log.read_text().splitlines())
+    assert len(embedded_texts) == 60
+    assert embedded_texts.total() == 60 + cut_short
+    assert cut_short <= 10
+
+
+def test_corpus_is_added_without_embedding_the_rest(tmp_path: Path) -> None:
+    """New documents come behind the old ones; those whose text is there already are left out and counted."""
+    build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
+    more = [{"id": f"n{i}", "text": f"new document {i} " * 30, "license": "MIT"} for i in range(5)]
+    embedder = HashEmbedder()
+    info = build_index(corpus([*more, ROWS[3], more[0]]), tmp_path, embedder, shard_documents=4, add=True)
+    assert sorted(embedder.asked) == sorted(row["text"] for row in more)
+    assert (info.documents, info.skipped) == (15, {"exact duplicate": 2})
+    assert [s["documents"] for s in info.shards] == [4, 4, 2, 4, 1]
+    assert info.corpora == (
+        {"source": "mine", "license": "CC0", "documents": 5}, {"source": "mine", "license": "MIT", "documents": 10},
+    )  # fmt: skip
+    assert [d.id for d in Index.open(tmp_path).documents([9, 10, 14])] == ["d9", "n0", "n4"]
+    assert verify_index(tmp_path) == []
+    again = build_index(corpus(more), tmp_path, HashEmbedder(), shard_documents=4, add=True)
+    assert (again.documents, again.fingerprint) == (15, info.fingerprint)
+
+
+def test_interrupted_adding_leaves_the_index_and_goes_on(tmp_path: Path) -> None:
+    """While a corpus is added the old index can be searched; the same call again embeds what is missing."""
+    old = build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
+    more = corpus([{"id": f"n{i}", "text": f"new document {i} " * 30} for i in range(8)])
+    with pytest.raises(KeyboardInterrupt):
+        build_index(more, tmp_path, Interrupted(5), shard_documents=4, add=True)
+    assert Index.open(tmp_path).info == old
+    rest = HashEmbedder()
+    assert build_index(more, tmp_path, rest, shard_documents=4, add=True).documents == 18
+    assert len(rest.asked) == 4
+
+
+def test_models_are_not_mixed_in_one_index(tmp_path: Path) -> None:
+    """Adding with another model, or to what is no index, is refused before anything is embedded."""
+    with pytest.raises(InputError, match="build one with"):
+        build_index(corpus(), tmp_path / "none", HashEmbedder(), add=True)
+    build_index(corpus(), tmp_path, HashEmbedder())
+    other = HashEmbedder(revision="2")
+    with pytest.raises(
+        InputError, match=r"was built with hash-model \(1\), but the embedding model is hash-model \(2\)"
+    ):
+        build_index(corpus(), tmp_path, other, add=True)
+    assert not other.asked
+
+
+def test_equal_texts_are_taken_once(tmp_path: Path) -> None:
+    """Of equal texts in one or several corpora the first is taken."""
+    corpora = [
+        Corpus([*ROWS, ROWS[0]], name="a"),
+        Corpus([{**ROWS[1], "id": "other"}, {"text": "unique " * 50}], name="b"),
+    ]
+    info = build_index(corpora, tmp_path, HashEmbedder(), shard_documents=4)
+    assert (info.documents, info.skipped) == (11, {"exact duplicate": 2})
 
 
 def test_leftover_of_a_killed_write_is_replaced(tmp_path: Path) -> None:

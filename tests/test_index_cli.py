@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,7 +111,7 @@ def test_search_gives_all_there_is(built: tuple[Path, str]) -> None:
 def test_several_sources_of_several_kinds_are_one_index(corpus: Path, tmp_path: Path) -> None:
     """Sources follow each other; each document names the file it came from."""
     (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "essay.txt").write_text(TEXTS["bank"])
+    (tmp_path / "notes" / "essay.txt").write_text("Banks lend money to people and firms. " * 9)
     output = run("build", corpus, tmp_path / "notes", "--out", tmp_path / "i", "--text-column", "body")
     assert f"{tmp_path / 'i'}: 6 documents in 1 shards" in output
     assert read_info(tmp_path / "i").documents == 6
@@ -148,3 +149,13 @@ def test_installed_command_says_a_mistake_in_one_line(built: tuple[Path, str], t
     done = command("index", "search", tmp_path, "text")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"craft-hf: the shard \S+shard-00000\.h5 is missing; build the index again .*\n", done.stderr)
+
+
+def test_corpus_is_added_by_two_processes(built: tuple[Path, str], tmp_path: Path) -> None:
+    """--add puts documents behind those that are there, --workers embeds them elsewhere; verify finds all whole."""
+    folder = shutil.copytree(built[0], tmp_path / "index")
+    (tmp_path / "essay.txt").write_text("Banks lend money to people and firms. " * 9)
+    output = run("build", tmp_path / "essay.txt", "--out", folder, "--add", "--workers", "2", "--license", "CC0")
+    assert "6 documents in 4 shards" in output
+    assert "1  essay  (CC0)" in output
+    assert "6 documents: all as they were written" in run("verify", folder)

@@ -15,7 +15,7 @@ from craft_hf.corpora import sample_corpus
 from craft_hf.corpus import Corpus
 from craft_hf.embed import Embedder, Vectors
 from craft_hf.errors import InputError
-from craft_hf.index import Index, build_index, scan
+from craft_hf.index import Index, build_index, kernel, scan
 from tests.vectors import HashEmbedder, given_index, whole_numbers
 
 
@@ -88,19 +88,28 @@ def test_machine_code_and_python_agree(tmp_path: Path) -> None:
     exact = halves.view(np.float16).astype(np.float64)
     queries = np.random.default_rng(0).standard_normal((3, 16)) / 2**20
     found = []
-    for collect in (scan.collect, scan.compiled()):
-        scores, rows = np.zeros((3, len(halves)), np.float32), np.zeros((3, len(halves)), np.int64)
-        counts, ones = np.zeros(3, np.int64), np.ones(3, np.float32)
+    for collect in (kernel.collect, kernel.compiled()):
+        keys, counts, ones = np.zeros((3, len(halves)), np.uint64), np.zeros(3, np.int64), np.ones(3, np.float32)
         collect(
-            np.zeros((len(halves), 3), np.int32), np.ones(len(halves), np.float32), np.ones(len(halves), np.float32),
-            halves, ones, ones, ones, ones, queries.astype(np.float32), queries,
-            np.full(3, np.finfo(np.float32).min), 10, scores, rows, counts,
+            np.zeros((3, len(halves)), np.int32), np.ones(len(halves), np.float32), np.ones(len(halves), np.float32),
+            halves, ones, ones, ones, queries.astype(np.float32), np.full(3, np.finfo(np.float32).min), 10,
+            keys, counts,
         )  # fmt: skip
         assert counts.tolist() == [len(halves)] * 3
-        found.append((scores, rows))
-    np.testing.assert_allclose(found[0][0], (queries @ exact.T).astype(np.float32), rtol=1e-6, atol=1e-12)
+        found.append(scan.unpack(keys))
+    np.testing.assert_allclose(found[0][0], (queries.astype(np.float32) @ exact.T), rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6, atol=1e-12)
     np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_keys_sort_by_score_then_row(tmp_path: Path) -> None:
+    """Keys of any scores, negative, zero and subnormal ones included, are in the order of scores, best first."""
+    numbers = np.array([-2, -1, -(2.0**-20), -(2.0**-24), 0, 2.0**-24, 2.0**-20, 0.5, 1, 2], np.float32)
+    index = given_index(tmp_path, np.repeat(numbers, 2)[:, None], 3)
+    scores, rows = index.search(np.ones((1, 1), np.float32), 20)
+    np.testing.assert_array_equal(scores[0], np.repeat(numbers[::-1], 2))
+    assert rows[0].tolist() == [row for first in range(18, -1, -2) for row in (first, first + 1)]
+    assert not np.signbit(index.search(-np.ones((1, 1), np.float32), 10)[0][0][8:]).any(), "no -0"
 
 
 def test_queries_that_are_not_finite_are_refused(tmp_path: Path) -> None:

@@ -37,7 +37,6 @@ def test_documents_and_embeddings_come_back(path: Path) -> None:
     assert shard.documents([2, 0, 0, 1]) == [DOCUMENTS[i] for i in (2, 0, 0, 1)]
     assert isinstance(shard.embeddings.base, np.memmap)
     np.testing.assert_array_equal(shard.embeddings, VECTORS.astype(np.float16))
-    shard.close()
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
@@ -48,7 +47,6 @@ def test_single_documents_are_read_alone(tmp_path: Path) -> None:
     shard = Shard(tmp_path / "s.h5")
     assert shard.documents([499, 0]) == [documents[499], documents[0]]
     assert shard.documents(range(500)) == documents
-    shard.close()
 
 
 def test_layout_is_the_designed_one(path: Path) -> None:

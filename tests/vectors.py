@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ class HashEmbedder(Embedder):
         self.name, self.model, self.revision, self.dimension = "hash", "hash-model", revision, dimension
         self.asked: list[str] = []
 
-    def encode(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
         """Embed texts."""
         self.asked += texts
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
@@ -37,7 +37,7 @@ class GivenEmbedder(HashEmbedder):
         super().__init__(vectors.shape[1])
         self._vectors = vectors
 
-    def encode(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
         """Look up the rows of texts."""
         return self._vectors[[int(text.split()[1]) for text in texts]]
 

@@ -2,90 +2,78 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
-import os
-import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
-from typing import cast
 
-import numpy as np
 from datasets.utils import tqdm
 
 from craft_hf.corpus import Corpus
-from craft_hf.embed import Embedder, Vectors
+from craft_hf.embed import Embedder
 from craft_hf.errors import InputError, StorageError
+from craft_hf.executors import Workers
+from craft_hf.index.info import SHARD_FILE, IndexInfo, read_info, shard_files, write_info
 from craft_hf.index.shard import FORMAT, Shard, input_hash, write_shard
+from craft_hf.index.unique import Unique
 from craft_hf.records import JSON, Document, fingerprint
 
 SHARD_DOCUMENTS = 50_000
-BATCH_DOCUMENTS = 256
-"""Documents embedded between two steps of the progress bar."""
-
-_OURS = re.compile(r"shard-\d{5,}\.(h5|incomplete)")
-
-
-@dataclass(frozen=True)
-class IndexInfo:
-    """What `index.json` holds.
-
-    `embedding_name` is the name that loads the model, `embedding_model` and `embedding_revision` say what it is.
-    `shards` hold "file", "documents", "bytes" and "fingerprint"; `corpora` hold "source", "license" and "documents";
-    `skipped` counts by reason the documents that were left out. `fingerprint` is a hash of the content.
-    """
-
-    format: int
-    embedding_name: str
-    embedding_model: str
-    embedding_revision: str
-    dimension: int
-    documents: int
-    shards: tuple[Mapping[str, JSON], ...]
-    corpora: tuple[Mapping[str, JSON], ...]
-    skipped: Mapping[str, int]
-    fingerprint: str
 
 
 def build_index(
-    corpora: Sequence[Corpus], folder: Path, embedder: Embedder, *, shard_documents: int = SHARD_DOCUMENTS
+    corpora: Sequence[Corpus],
+    folder: Path,
+    embedder: Embedder,
+    *,
+    shard_documents: int = SHARD_DOCUMENTS,
+    add: bool = False,
+    workers: Workers | None = None,
 ) -> IndexInfo:
-    """Embed the documents of some corpora into a folder.
+    """Embed the documents of some corpora into a folder; of equal texts only the first is taken.
 
     Interrupted at any moment, the same call goes on with the first shard that is not there; a shard whose documents
     did not change is not embedded again.
 
     Args:
         corpora: what to index, in this order.
-        folder: made if needed; may hold an earlier or an unfinished index, but nothing else.
+        folder: made if needed; may hold an earlier or an unfinished index, but nothing else. Workers write to it, too.
         embedder: its model is written into the index.
         shard_documents: documents of a shard.
+        add: keep what the index in the folder holds, and put new shards behind it.
+        workers: where shards are embedded; by default in this process. The index does not depend on it.
 
     Raises:
-        InputError: a corpus is missing, broken or empty, or the folder holds something else.
-        StorageError: the disk is full; what was built before is whole.
+        InputError: a corpus is missing, broken or empty, or the folder holds something else; with `add`, there is no
+            index, or its embedding model is another.
+        StorageError: the disk is full or a worker process was lost; what was built before is whole.
     """
     _check_folder(folder)
     if not corpora:
         raise InputError("no corpus was given; expected at least one to build an index of.")
+    old = _start(folder, embedder) if add else None
     made_by = f"{embedder.model}@{embedder.revision}"
-    shards: list[Mapping[str, JSON]] = []
+    shards: list[Mapping[str, JSON]] = list(old.shards) if old else []
     counts: Counter[tuple[str, str]] = Counter()
+    skipped: Counter[str] = Counter(old.skipped if old else {})
+    for earlier in old.corpora if old else ():
+        counts[str(earlier["source"]), str(earlier["license"])] += int(str(earlier["documents"]))
+    unique = Unique()
+    for entry in shards:
+        unique.add(Shard(folder / str(entry["file"])).text_hashes)
+    unique.dropped = 0
+    documents = unique.filter(itertools.chain.from_iterable(corpora))
     with tqdm(desc="Embedding", unit=" documents") as bar:
-        for documents in _batched(itertools.chain.from_iterable(corpora), shard_documents):
-            path = folder / f"shard-{len(shards):05d}.h5"
-            content = _finished(path, input_hash(documents, made_by))
-            if content is None:
-                _make(folder)
-                content = write_shard(path, documents, _embed(documents, embedder, bar), made_by)
-            else:
-                bar.update(len(documents))
-            counts.update((d.source, d.license) for d in documents)
+        for content, batch in _shards(documents, folder, embedder, len(shards), shard_documents, workers, bar):
+            counts.update((d.source, d.license) for d in batch)
+            path = folder / _name(len(shards))
             size = path.stat().st_size
-            shards.append({"file": path.name, "documents": len(documents), "bytes": size, "fingerprint": content})
+            shards.append({"file": path.name, "documents": len(batch), "bytes": size, "fingerprint": content})
+    for corpus in corpora:
+        skipped.update(corpus.skipped)
+    if unique.dropped:
+        skipped["exact duplicate"] += unique.dropped
     info = IndexInfo(
         format=FORMAT,
         embedding_name=embedder.name,
@@ -95,30 +83,92 @@ def build_index(
         documents=sum(counts.values()),
         shards=tuple(shards),
         corpora=tuple({"source": s, "license": lic, "documents": n} for (s, lic), n in sorted(counts.items())),
-        skipped=dict(sum((corpus.skipped for corpus in corpora), Counter())),
+        skipped=dict(skipped),
         fingerprint=fingerprint([made_by, *(s["fingerprint"] for s in shards)]),
     )
-    _write_info(info, folder)
-    for stale in set(_shard_files(folder)) - {folder / str(s["file"]) for s in shards}:
+    write_info(info, folder)
+    for stale in set(shard_files(folder)) - {folder / str(s["file"]) for s in shards}:
         stale.unlink()
     return info
 
 
-def _embed(documents: Sequence[Document], embedder: Embedder, bar: tqdm) -> Vectors:
-    """Embed a shard's documents, longest first inside, with a step of the bar for every batch."""
-    vectors = np.empty((len(documents), embedder.dimension), dtype=np.float32)
-    by_length = sorted(range(len(documents)), key=lambda i: -len(documents[i].text))
-    for start in range(0, len(by_length), BATCH_DOCUMENTS):
-        rows = by_length[start : start + BATCH_DOCUMENTS]
-        vectors[rows] = embedder.encode([documents[row].text for row in rows])
-        bar.update(len(rows))
-    return vectors
+def build_shard(path: Path, documents: Sequence[Document], embedder: Embedder, bar: tqdm | None = None) -> str:
+    """Embed documents and write them as a shard; this is what a worker does.
+
+    Returns:
+        The shard's fingerprint.
+    """
+    vectors = embedder.encode([d.text for d in documents], bar.update if bar is not None else None)
+    return write_shard(path, documents, vectors, f"{embedder.model}@{embedder.revision}")
+
+
+def _shards(
+    documents: Iterable[Document],
+    folder: Path,
+    embedder: Embedder,
+    first: int,
+    size: int,
+    workers: Workers | None,
+    bar: tqdm,
+) -> Iterator[tuple[str, list[Document]]]:
+    """Yield fingerprint and documents of each shard from number `first` on, in order, when its file is there."""
+    under_way: deque[tuple[Future[str], list[Document]]] = deque()
+    made_by = f"{embedder.model}@{embedder.revision}"
+
+    def finish() -> tuple[str, list[Document]]:
+        future, batch = under_way.popleft()
+        try:
+            content = future.result()
+        except BrokenExecutor as e:
+            raise StorageError(
+                f"a worker process was lost ({e}), often for want of memory. The shards that are finished are whole; "
+                "run the same command again, with fewer workers or smaller shards."
+            ) from e
+        bar.update(len(batch))
+        return content, batch
+
+    try:
+        for number, batch in enumerate(_batched(documents, size), first):
+            path = folder / _name(number)
+            ready: Future[str] = Future()
+            if (found := _finished(path, input_hash(batch, made_by))) is not None:
+                ready.set_result(found)
+            else:
+                _make(folder)
+                if workers is None:
+                    yield build_shard(path, batch, embedder, bar), batch
+                    continue
+                ready = workers.executor.submit(build_shard, path, batch, embedder)
+            under_way.append((ready, batch))
+            while len(under_way) > (workers.count if workers else 0):
+                yield finish()
+        while under_way:
+            yield finish()
+    finally:
+        for future, _ in under_way:
+            future.cancel()
 
 
 def _batched(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
     iterator = iter(documents)
     while batch := list(itertools.islice(iterator, size)):
         yield batch
+
+
+def _name(number: int) -> str:
+    return f"shard-{number:05d}.h5"
+
+
+def _start(folder: Path, embedder: Embedder) -> IndexInfo:
+    """Return what an index holds that is to be added to."""
+    info = read_info(folder)
+    if (info.embedding_model, info.embedding_revision) != (embedder.model, embedder.revision):
+        raise InputError(
+            f"{folder} was built with {info.embedding_model} ({info.embedding_revision}), but the embedding model is "
+            f"{embedder.model} ({embedder.revision}); an index holds the embeddings of one model only: use its model, "
+            "or another folder."
+        )
+    return info
 
 
 def _finished(path: Path, expected: str) -> str | None:
@@ -129,7 +179,6 @@ def _finished(path: Path, expected: str) -> str | None:
         shard = Shard(path)
     except InputError:
         return None
-    shard.close()
     return shard.fingerprint if shard.input_hash == expected else None
 
 
@@ -139,7 +188,7 @@ def _check_folder(folder: Path) -> None:
         strange = [
             p.name
             for p in folder.iterdir()
-            if p.name != "index.json" and not p.name.startswith(".") and not _OURS.fullmatch(p.name)
+            if p.name != "index.json" and not p.name.startswith(".") and not SHARD_FILE.fullmatch(p.name)
         ]
         if strange:
             raise InputError(
@@ -149,74 +198,9 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"{folder} is a file; give a folder for the index.")
 
 
-def _shard_files(folder: Path) -> list[Path]:
-    """Return shards, whole or not; "shard-00000-of-00010.parquet" is somebody else's."""
-    return [p for p in folder.iterdir() if _OURS.fullmatch(p.name)]
-
-
 def _make(folder: Path) -> None:
     """Make the folder: only when there is something to write, so that bad input leaves nothing behind."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise StorageError(f"the index folder {folder} cannot be made: {e}; give another one.") from e
-
-
-def _check(info: IndexInfo) -> None:
-    """Raise ValueError, TypeError or KeyError if an `index.json` does not describe its shards."""
-    documents = 0
-    for shard in info.shards:
-        if not (isinstance(shard["file"], str) and isinstance(shard["fingerprint"], str)):
-            raise TypeError("a shard's name or fingerprint is no text")
-        if not isinstance(shard["bytes"], int):
-            raise TypeError("a shard's size is no number")
-        documents += cast(int, shard["documents"])
-    if documents != info.documents:
-        raise ValueError(f"the shards hold {documents} documents, expected {info.documents}")
-
-
-def _write_info(info: IndexInfo, folder: Path) -> None:
-    temporary = folder / ".index.json.incomplete"
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(asdict(info), file, indent=1, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, folder / "index.json")
-    except OSError as e:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise StorageError(
-            f"{folder / 'index.json'} cannot be written: {e}; make room and run the command again."
-        ) from e
-
-
-def read_info(folder: Path) -> IndexInfo:
-    """Read an index's `index.json`.
-
-    Raises:
-        InputError: the folder is missing, empty, no index, unfinished, or of another format.
-    """
-    advice = "build one with: craft-hf index build CORPUS --out FOLDER"
-    if not folder.is_dir():
-        raise InputError(f"there is no index folder {folder}; {advice}")
-    path = folder / "index.json"
-    if not path.is_file():
-        if _shard_files(folder):
-            raise InputError(f"the index {folder} is unfinished; run the command that built it again, it goes on.")
-        empty = "is empty" if not any(folder.iterdir()) else "is no index (it has no index.json)"
-        raise InputError(f"the folder {folder} {empty}; {advice}")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT:
-            raise InputError(
-                f"{path} has format {data['format']}, this craft_hf reads format {FORMAT}; build the index again, or "
-                "install the version of craft_hf that built it."
-            )
-        info = IndexInfo(**{**data, "shards": tuple(data["shards"]), "corpora": tuple(data["corpora"])})
-        _check(info)
-        return info
-    except InputError:
-        raise
-    except (ValueError, TypeError, KeyError) as e:
-        raise InputError(f"{path} is no index of craft_hf ({type(e).__name__}: {e}); {advice}") from e

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
+from concurrent.futures import as_completed
 from functools import cached_property
 from pathlib import Path
 
@@ -14,13 +15,17 @@ from datasets.utils import tqdm
 
 from craft_hf.embed import Embedder, Vectors
 from craft_hf.errors import InputError
-from craft_hf.index.build import IndexInfo, read_info
+from craft_hf.executors import Workers
+from craft_hf.index.info import IndexInfo, read_info
 from craft_hf.index.scan import Part, top_k
 from craft_hf.index.shard import Shard
 from craft_hf.records import Document
 
 _PART = 65_536
 """Most documents that one thread scans at a time."""
+
+_MOST_MAPPED = 100
+"""Shards up to which an index keeps them mapped between searches: a system lets a process have some 1,000 files."""
 
 Rows = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 """int64, shape (queries, k): rows of the index."""
@@ -33,6 +38,7 @@ class Index:
 
     def __init__(self, folder: Path, info: IndexInfo) -> None:
         self.folder, self.info = folder, info
+        self._shards: dict[int, Shard] = {}
 
     @classmethod
     def open(cls, folder: Path) -> Index:
@@ -67,14 +73,17 @@ class Index:
         return np.cumsum([0, *(int(str(entry["documents"])) for entry in self.info.shards)], dtype=np.int64)
 
     def _shard(self, number: int) -> Shard:
-        """Open a shard and make sure that it is the one that was built."""
-        entry = self.info.shards[number]
-        shard = Shard(self.folder / str(entry["file"]))
-        expected = entry["documents"], self.info.dimension, entry["fingerprint"]
-        if (shard.rows, shard.dimension, shard.fingerprint) != expected:
-            shard.close()
-            raise InputError(f"the shard {shard.path} is not the one that index.json names; build the index again.")
-        return shard
+        """Return a shard, and make sure that it is the one that was built."""
+        if number not in self._shards:
+            entry = self.info.shards[number]
+            shard = Shard(self.folder / str(entry["file"]))
+            expected = entry["documents"], self.info.dimension, entry["fingerprint"]
+            if (shard.rows, shard.dimension, shard.fingerprint) != expected:
+                raise InputError(f"the shard {shard.path} is not the one that index.json names; build the index again.")
+            if len(self.info.shards) > _MOST_MAPPED:
+                return shard
+            self._shards[number] = shard
+        return self._shards[number]
 
     def check_embedder(self, embedder: Embedder) -> None:
         """Raise InputError unless the index was built with this model."""
@@ -89,13 +98,17 @@ class Index:
                 f"{embedder.dimension}-dimensional ones; rebuild the index, or use its model."
             )
 
-    def search(self, queries: Vectors, k: int, threads: int | None = None) -> tuple[Vectors, Rows]:
+    def search(
+        self, queries: Vectors, k: int, threads: int | None = None, workers: Workers | None = None
+    ) -> tuple[Vectors, Rows]:
         """Return the k most similar documents of each query.
 
         Args:
             queries: float32 (queries, dimension); unit vectors give cosine similarities.
             k: how many, 1 or more; fewer come back if the index holds fewer.
             threads: how many; by default as many as torch uses. The result does not depend on it.
+            workers: where parts of the index are searched, with so many threads each; by default in this process. The
+                result does not depend on it.
 
         Returns:
             Similarities, float32 (queries, min(k, documents)), best first, and rows of the same shape. Ties keep the
@@ -115,8 +128,9 @@ class Index:
         if not len(queries):
             return np.zeros((0, k), dtype=np.float32), np.zeros((0, k), dtype=np.int64)
         with tqdm(desc="Searching", total=len(self), unit=" documents", delay=3) as bar:
-            found = top_k(self._parts(), queries, k, threads or torch.get_num_threads(), bar.update)
-        return np.stack([scores for scores, _ in found]), np.stack([rows for _, rows in found])
+            if workers is None:
+                return top_k(self._parts(), queries, k, threads or torch.get_num_threads(), bar.update)
+            return _shared_out(self._parts(), queries, k, threads or 1, workers, bar)
 
     def _parts(self) -> list[Part]:
         """Cut the shards into what one thread scans at a time."""
@@ -141,5 +155,22 @@ class Index:
             here = np.unique(asked[shards == number])
             shard = self._shard(int(number))
             found.update(zip(here.tolist(), shard.documents((here - self._starts[number]).tolist()), strict=True))
-            shard.close()
+            shard.check_unchanged()
         return [found[int(row)] for row in asked]
+
+
+def _shared_out(
+    parts: list[Part], queries: Vectors, k: int, threads: int, workers: Workers, bar: tqdm
+) -> tuple[Vectors, Rows]:
+    """Let each worker search some of the parts; put together what they find."""
+    futures = {}
+    for number in range(workers.count):
+        share = parts[number * len(parts) // workers.count : (number + 1) * len(parts) // workers.count]
+        if share:
+            future = workers.executor.submit(top_k, share, queries, k, threads)
+            futures[future] = sum(end - start for _, _, start, end in share)
+    for done in as_completed(futures):
+        bar.update(futures[done])
+    scores, rows = (np.concatenate(column, axis=1) for column in zip(*(f.result() for f in futures), strict=True))
+    order = np.stack([np.lexsort(pair)[:k] for pair in zip(rows, -scores, strict=True)])
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)

@@ -3,10 +3,12 @@
 embedding                       float16 (documents, dimension)
 code, scale, residual           the same as int8, and its scales and errors (see `quantize`), float32
 text, text_end                  all texts as one UTF-8 blob, and where each ends, int64
+text_hash                       see `text_hashes`, uint64
 id, source, title, url, license variable-length strings
 attributes                      format, fingerprint, input_hash, and longest: no quantized embedding is longer
 
-Embeddings and codes are contiguous and begin at whole pages: they can be mapped straight from the file.
+Embeddings and codes are contiguous and begin at whole pages: they can be mapped straight from the file. The HDF5
+content is followed by 40 bytes, which HDF5 does not look at: its size and its SHA-256.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ import numpy as np
 from craft_hf.embed import Vectors
 from craft_hf.errors import InputError, StorageError
 from craft_hf.index.quantize import Codes, Floats, Halves, quantize
+from craft_hf.index.unique import Hashes, text_hashes
 from craft_hf.records import Document
 
 FORMAT = 2
 _PAGE = 4096
+_TRAILER = 40
 _MAPPED = ("embedding", "code", "scale", "residual")
 _STRINGS = ("id", "source", "title", "url", "license")
 
@@ -77,6 +81,7 @@ def write_shard(path: Path, documents: Sequence[Document], embeddings: Vectors, 
     try:
         with temporary.open("wb") as file:
             file.write(content)
+            file.write(_trailer(len(content), hashlib.sha256(content)))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -108,6 +113,7 @@ def _hdf5(documents: Sequence[Document], halves: Halves, attributes: Mapping[str
         texts = [d.text.encode("utf-8", "replace") for d in documents]
         file.create_dataset("text", data=np.frombuffer(b"".join(texts), dtype=np.uint8))
         file.create_dataset("text_end", data=np.cumsum([len(t) for t in texts], dtype=np.int64))
+        file.create_dataset("text_hash", data=text_hashes(documents))
         del texts
         for name in _STRINGS:
             values = [getattr(d, name).encode("utf-8", "replace") for d in documents]
@@ -118,44 +124,66 @@ def _hdf5(documents: Sequence[Document], halves: Halves, attributes: Mapping[str
     return content
 
 
+def _trailer(size: int, digest: hashlib._Hash) -> bytes:
+    return size.to_bytes(8, "little") + digest.digest()
+
+
+def is_intact(path: Path) -> bool:
+    """Read a shard's file and tell whether it still is what was written, to the last bit."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        left = size = os.fstat(file.fileno()).st_size - _TRAILER
+        while left > 0 and (block := file.read(min(left, 2**20))):
+            digest.update(block)
+            left -= len(block)
+        return left == 0 and file.read() == _trailer(size, digest)
+
+
 class Shard:
-    """A shard opened for reading.
+    """A shard for reading; may be used by several threads. What was mapped once stays mapped.
 
     Raises:
-        InputError: the file is missing, truncated or no shard.
+        InputError: the file is missing, truncated or no shard, or of another format.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._opened = _state(path)
         try:
-            self._file = h5py.File(path, "r")
-            made_by = int(self._file.attrs["format"])
-            self.rows, self.dimension = (int(n) for n in self._file["embedding"].shape)
-            self.fingerprint = str(self._file.attrs["fingerprint"])
-            self.input_hash = str(self._file.attrs["input_hash"])
-            self.longest = float(self._file.attrs["longest"]) if made_by == FORMAT else 0.0
-            whole = made_by != FORMAT or self._fits(path.stat().st_size)
+            with h5py.File(path, "r") as file:
+                made_by = int(file.attrs["format"])
+                self.rows, self.dimension = (int(n) for n in file["embedding"].shape)
+                self.fingerprint = str(file.attrs["fingerprint"])
+                self.input_hash = str(file.attrs["input_hash"])
+                if made_by == FORMAT:
+                    self.longest = float(file.attrs["longest"])
+                    self._offsets = {name: file[name].id.get_offset() for name in _MAPPED}
+                    size = _written_size(path)
+                    ends = ((self._offsets[name] or 0) + file[name].nbytes for name in _MAPPED)
+                    whole = size is not None and max(ends) <= size
         except (OSError, KeyError, ValueError, AttributeError, RuntimeError) as e:
             raise InputError(
                 f"the shard {path} is missing, truncated or no shard of craft_hf ({e}); build the index again with the "
                 "same command: only what is missing is embedded."
             ) from e
         if made_by != FORMAT:
-            self.close()
             raise InputError(
                 f"the shard {path} has format {made_by}, this craft_hf reads format {FORMAT}; build the index again, "
                 "or install the version of craft_hf that built it."
             )
         if not whole:
-            self.close()
             raise InputError(f"the shard {path} is truncated; build the index again with the same command.")
 
-    def _fits(self, size: int) -> bool:
-        """Whether all that is mapped lies within the file."""
-        return not self.rows or all(
-            (offset := self._file[name].id.get_offset()) is not None and offset + self._file[name].nbytes <= size
-            for name in _MAPPED
-        )
+    def __reduce__(self) -> tuple[type[Shard], tuple[Path]]:
+        return Shard, (self.path,)
+
+    def check_unchanged(self) -> None:
+        """Raise InputError if the file is not the one that was opened, or was written to since."""
+        if _state(self.path) != self._opened:
+            raise InputError(
+                f"the shard {self.path} was changed since it was opened; open the index again, and see that nothing "
+                "writes to it meanwhile."
+            )
 
     @cached_property
     def embeddings(self) -> Halves:
@@ -177,17 +205,18 @@ class Shard:
         """Euclidean lengths of what the codes leave over, float32 (rows,), mapped from the file."""
         return self._map("residual", np.float32, (self.rows,))
 
-    @cached_property
-    def _text_end(self) -> np.ndarray:
-        ends: np.ndarray = self._file["text_end"][:]
-        return ends
-
     def _map(self, name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
         if not self.rows:
             return np.zeros(shape, dtype=dtype)
-        offset = self._file[name].id.get_offset()
         # Copy on write, though nobody writes: torch wants writable memory.
-        return np.asarray(np.memmap(self.path, dtype=dtype, mode="c", offset=offset, shape=shape))
+        return np.asarray(np.memmap(self.path, dtype=dtype, mode="c", offset=self._offsets[name], shape=shape))
+
+    @property
+    def text_hashes(self) -> Hashes:
+        """Hashes of the texts, uint64 (rows,)."""
+        with h5py.File(self.path, "r") as file:
+            hashes: Hashes = file["text_hash"][:]
+        return hashes
 
     def documents(self, rows: Sequence[int]) -> list[Document]:
         """Return documents by row, in the order given.
@@ -196,10 +225,11 @@ class Shard:
             InputError: the file is damaged.
         """
         try:
-            columns = [self._strings(name, rows) for name in _STRINGS]
-            blob = self._file["text"]
-            starts = np.concatenate([[0], self._text_end])
-            texts = [blob[starts[row] : starts[row + 1]].tobytes().decode("utf-8") for row in rows]
+            with h5py.File(self.path, "r") as file:
+                columns = [self._strings(file[name], rows) for name in _STRINGS]
+                blob = file["text"]
+                starts = np.concatenate([[0], file["text_end"][:]])
+                texts = [blob[starts[row] : starts[row + 1]].tobytes().decode("utf-8") for row in rows]
         except (OSError, KeyError, ValueError) as e:
             raise InputError(
                 f"the shard {self.path} is damaged ({e}); delete it and build the index again with the same command."
@@ -209,13 +239,24 @@ class Shard:
             for text, *row in zip(texts, *columns, strict=True)
         ]
 
-    def _strings(self, name: str, rows: Sequence[int]) -> list[str]:
+    def _strings(self, column: h5py.Dataset, rows: Sequence[int]) -> list[str]:
         """Read strings one by one, or all at once where many are wanted: a single read costs as much as 100 strings."""
-        column = self._file[name]
         if 100 * len(rows) > self.rows:
             column = column[:]
         return [column[row].decode("utf-8") for row in rows]
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+
+def _written_size(path: Path) -> int | None:
+    """Return the size of a file's HDF5 content as it was written, or None if the file does not end after it."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END) - _TRAILER
+        file.seek(max(size, 0))
+        return size if int.from_bytes(file.read(8), "little") == size else None
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

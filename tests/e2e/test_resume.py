@@ -47,10 +47,10 @@ def test_a_killed_run_goes_on_and_pays_for_nothing_twice(
     wait_for_requests(server, 15, process)
     process.send_signal(kill)
     sent = time.monotonic()
-    error = process.communicate(timeout=20)[1]
+    error = process.communicate(timeout=60)[1]
     assert process.returncode != 0
     if kill == signal.SIGINT:
-        assert time.monotonic() - sent < 5
+        assert time.monotonic() - sent < 15, "the answers in flight are not waited for"
         assert "Stopped; every answer is in the journal" in error
         assert "Traceback" not in error
     before = len(server.requests)
@@ -88,12 +88,12 @@ def test_a_server_that_dies_midway_loses_nothing(home: Path, server: WriterServe
     server.fail_after = 12
     server.failure = error(401, "Invalid key")
     process = start(home, server, tmp_path / "out")
-    message = process.communicate(timeout=60)[1]
+    message = process.communicate(timeout=120)[1]
     assert process.returncode == 1
     assert "401" in message
     assert "Traceback" not in message
     good = server.answered
     server.fail_after = 0
-    assert start(home, server, tmp_path / "out").wait(timeout=60) == 0
+    assert start(home, server, tmp_path / "out").wait(timeout=120) == 0
     assert server.answered == len(set(server.documents))
     assert good >= 12 - CONCURRENCY

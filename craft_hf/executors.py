@@ -1,0 +1,113 @@
+"""Where work on shards is done: processes of this machine, a Ray cluster, or a Dask cluster.
+
+All of them are `concurrent.futures.Executor`s. On a cluster every machine must see the index's folder under the same
+path, and have craft_hf and the embedding model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from craft_hf.errors import InputError
+from craft_hf.extras import require
+
+
+@dataclass(frozen=True)
+class Workers:
+    """An executor, and how many pieces of work it does at a time."""
+
+    executor: Executor
+    count: int
+
+
+@contextlib.contextmanager
+def open_workers(where: str) -> Iterator[Workers | None]:
+    """Start or find workers, and let go of them at the end.
+
+    Args:
+        where: "" for none; a number of processes of this machine; "ray" for the Ray cluster that RAY_ADDRESS or the
+            machine names, or else a new one on this machine; "ray://host:port"; "dask" for a new Dask cluster on this
+            machine, or the address of its scheduler ("tcp://host:port").
+
+    Raises:
+        InputError: `where` is nothing of this kind, or the cluster cannot be reached.
+    """
+    if not where:
+        yield None
+    elif where.isdecimal() and int(where) > 0:
+        count = int(where)
+        context = multiprocessing.get_context("spawn")
+        numbers = context.Queue()
+        for number in range(count):
+            numbers.put(number)
+        pool = ProcessPoolExecutor(count, context, initializer=_settle, initargs=(numbers, count))
+        try:
+            yield Workers(pool, count)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    elif where == "ray" or where.startswith("ray://"):
+        yield from _ray(where)
+    elif where == "dask" or where.startswith(("tcp://", "tls://")):
+        yield from _dask(where)
+    else:
+        raise InputError(
+            f'workers are {where!r}; expected a number of processes, "ray", "ray://host:port", "dask", or the '
+            '"tcp://host:port" of a Dask scheduler.'
+        )
+
+
+def _settle(numbers: Any, count: int) -> None:
+    """Give a process its share of the cores, or one of the GPUs."""
+    import torch
+
+    number = numbers.get()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
+
+
+class _RayExecutor(Executor):
+    def __init__(self, ray: Any, resources: dict[str, int]) -> None:
+        self._call = ray.remote(**resources)(_call)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = self._call.remote(fn, *args, **kwargs).future()
+        return future
+
+
+def _call(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return fn(*args, **kwargs)
+
+
+def _ray(where: str) -> Iterator[Workers]:
+    ray = require("ray", "ray")
+    started = not ray.is_initialized()
+    try:
+        if started:
+            ray.init(address=where if "://" in where else None, log_to_driver=False, logging_level="warning")
+    except (ConnectionError, OSError, ValueError) as e:
+        raise InputError(f"the Ray cluster {where!r} cannot be reached: {e}") from e
+    try:
+        resources = ray.cluster_resources()
+        kind = "GPU" if resources.get("GPU") else "CPU"
+        yield Workers(_RayExecutor(ray, {f"num_{kind.lower()}s": 1}), max(1, int(resources.get(kind, 1))))
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _dask(where: str) -> Iterator[Workers]:
+    distributed = require("distributed", "dask")
+    try:
+        cluster = distributed.LocalCluster(threads_per_worker=1, dashboard_address=None) if where == "dask" else where
+        client = distributed.Client(cluster)
+    except OSError as e:
+        raise InputError(f"the Dask scheduler {where!r} cannot be reached: {e}") from e
+    with client:
+        yield Workers(client.get_executor(pure=False, retries=3), max(1, sum(client.nthreads().values())))

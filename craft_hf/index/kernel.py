@@ -1,0 +1,99 @@
+"""The inner loop of the scan, as machine code: code products come in, exact scores of what may be good go out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+
+def collect(
+    products: np.ndarray, scales: np.ndarray, residuals: np.ndarray, bits: np.ndarray, steps: np.ndarray,
+    lengths: np.ndarray, slack: np.ndarray, exact: np.ndarray, floors: np.ndarray, first: int, keys: np.ndarray,
+    counts: np.ndarray,
+) -> None:  # fmt: skip
+    """Append to each query's list the documents of a block that reach its floor.
+
+    Args:
+        products: int32 (queries, documents), the products of the codes.
+        scales: float32 (documents,).
+        residuals: float32 (documents,).
+        bits: uint16 (documents, dimension), the float16 embeddings.
+        steps: float32 (queries,), scales of the queries' codes.
+        lengths: float32 (queries,), Euclidean.
+        slack: float32 (queries,), bound of what the codes do not tell because of the query, and of rounding.
+        exact: float32 (queries, dimension).
+        floors: float32 (queries,).
+        first: row of the block's first document.
+        keys: uint64 (queries, room), filled up to `counts`. A key holds the score in its upper half, as a number that
+            is smaller the better the score is, and the row in its lower half: sorted, they are best first, ties in the
+            order of rows. So an index has 2^32 documents at most.
+        counts: int64 (queries,).
+    """
+    queries, documents = products.shape
+    dimension = bits.shape[1]
+    near = np.empty(documents, np.int64)
+    words = np.empty(dimension, np.uint32)
+    single, tiny = words.view(np.float32), np.float32(2.0**-14)
+    embedding = np.empty(dimension, np.float64)
+    score = np.empty(1, np.float32)
+    score_bits = score.view(np.uint32)
+    for start in range(0, queries, 64):
+        near[:] = 0
+        for query in range(start, min(start + 64, queries)):  # documents in a row: made into vector instructions
+            step, length, gap = steps[query], lengths[query], slack[query] - max(floors[query], np.float32(-1e30))
+            bit = np.int64(1) << np.int64(query - start)
+            for document in range(documents):
+                bound = products[query, document] * (scales[document] * step) + residuals[document] * length + gap
+                near[document] |= bit if bound >= 0 else np.int64(0)
+        for document in range(documents):
+            if near[document] == 0:
+                continue
+            for column in range(dimension):  # float16 to float32: shift the exponent by 112, ...
+                half = np.uint32(bits[document, column])
+                words[column] = ((half & np.uint32(0x7FFF)) << np.uint32(13)) + np.uint32(112 << 23)
+            for column in range(dimension):  # ... mend subnormal numbers, ...
+                value = single[column]
+                single[column] = value if value >= tiny else np.float32(2) * value - tiny
+            for column in range(dimension):  # ... and put the sign
+                words[column] |= (np.uint32(bits[document, column]) & np.uint32(0x8000)) << np.uint32(16)
+            for column in range(dimension):
+                embedding[column] = np.float64(single[column])
+            left = np.uint64(near[document])
+            query = start - 1
+            while left != 0:
+                query += 1
+                wanted = left & np.uint64(1)
+                left >>= np.uint64(1)
+                if wanted == 0:
+                    continue
+                total = 0.0
+                for column in range(dimension):
+                    total += embedding[column] * np.float64(exact[query, column])
+                score[0] = np.float32(total)
+                if score[0] >= floors[query]:
+                    pattern = score_bits[0]
+                    if pattern == np.uint32(0x80000000):  # -0
+                        pattern = np.uint32(0)
+                    if pattern < np.uint32(0x80000000):
+                        pattern = np.uint32(0x7FFFFFFF) - pattern
+                    keys[query, counts[query]] = np.uint64(pattern) << np.uint64(32) | np.uint64(first + document)
+                    counts[query] += 1
+
+
+@functools.cache
+def compiled() -> Callable[..., None]:
+    """Return `collect` as machine code; compiled once and kept on disk, as numba does it."""
+    import numba
+
+    # Not "fast" in full: that would let the compiler forget about infinities.
+    jit = functools.partial(
+        numba.njit, collect, nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy"
+    )
+    made: Callable[..., None]
+    try:
+        made = jit(cache=True)
+    except RuntimeError:  # no folder that numba could write to
+        made = jit()
+    return made

@@ -1,0 +1,182 @@
+"""Shards embedded by other processes: the same index as without them, whoever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from craft_hf.corpus import Corpus
+from craft_hf.embed import Embedder, Vectors
+from craft_hf.errors import InputError, StorageError
+from craft_hf.executors import open_workers
+from craft_hf.index import Index, build_index, verify_index
+from tests.vectors import HashEmbedder, given_index, whole_numbers
+
+ROOT = Path(__file__).parents[1]
+ROWS = [{"id": f"d{i}", "text": f"document {i} " * 30} for i in range(40)]
+
+
+class SlowEmbedder(HashEmbedder):
+    """Takes its time, and writes down who embedded what (one line with process and first text for each call)."""
+
+    def __init__(self, log: Path, seconds: float = 0.2) -> None:
+        super().__init__()
+        self._log, self._seconds = log, seconds
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
+        """Embed texts."""
+        with self._log.open("a") as file:
+            file.write(f"{os.getpid()} {texts[0].split()[1]}\n")
+        time.sleep(self._seconds)
+        return super().encode(texts, progress)
+
+
+def built(folder: Path, embedder: Embedder, where: str) -> None:
+    """Build the index of ROWS in shards of two, and compare with one that was built here."""
+    with open_workers(where) as workers:
+        info = build_index([Corpus(ROWS)], folder, embedder, shard_documents=2, workers=workers)
+    plain = build_index([Corpus(ROWS)], folder.with_name("plain"), HashEmbedder(), shard_documents=2)
+    assert info == plain
+    assert verify_index(folder) == []
+
+
+def test_processes_build_the_same_index(tmp_path: Path) -> None:
+    """Two processes share the shards; search in pieces, by the same processes, gives the same hits."""
+    built(tmp_path / "index", SlowEmbedder(tmp_path / "log"), "2")
+    assert len({line.split()[0] for line in (tmp_path / "log").read_text().splitlines()}) == 2
+    rng = np.random.default_rng(0)
+    index = given_index(tmp_path / "vectors", whole_numbers(rng, 300), 17)
+    queries = whole_numbers(rng, 5)
+    with open_workers("2") as workers:
+        scores, rows = index.search(queries, 50, workers=workers)
+    want_scores, want_rows = index.search(queries, 50)
+    np.testing.assert_array_equal(scores, want_scores)
+    np.testing.assert_array_equal(rows, want_rows)
+
+
+@pytest.mark.slow
+def test_real_model_in_processes_gives_the_same_vectors(tmp_path: Path) -> None:
+    """The embedder is sent to the processes by name, and loaded there."""
+    rows = [{"id": str(i), "text": f"Sentence number {i} is about plants and light. " * 6} for i in range(6)]
+    build_index([Corpus(rows)], tmp_path / "here", Embedder(), shard_documents=3)
+    with open_workers("2") as workers:
+        build_index([Corpus(rows)], tmp_path / "there", Embedder(), shard_documents=3, workers=workers)
+    query = Embedder().encode(["plants"])
+    here, there = (Index.open(tmp_path / name).search(query, 6) for name in ("here", "there"))
+    np.testing.assert_allclose(here[0], there[0], atol=1e-3)
+
+
+def test_lost_process_is_a_clear_error_and_costs_nothing(tmp_path: Path) -> None:
+    """A process that is killed ends the build; run again, only what is missing is embedded."""
+    log = tmp_path / "log"
+
+    def kill_one() -> None:
+        while not log.exists() or len(log.read_text().splitlines()) < 6:
+            time.sleep(0.01)
+        os.kill(int(log.read_text().split()[0]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with pytest.raises(StorageError, match=r"a worker process was lost.*run the same command again"):
+        built(tmp_path / "index", SlowEmbedder(log), "2")
+    killer.join()
+    whole = len(list((tmp_path / "index").glob("*.h5")))
+    assert whole >= 4
+    log.unlink()
+    built(tmp_path / "index", SlowEmbedder(log, 0), "")
+    assert len(log.read_text().splitlines()) == 20 - whole
+
+
+@pytest.mark.slow
+def test_ray_cluster_that_loses_a_node_builds_the_same_index(tmp_path: Path) -> None:
+    """A real cluster of two nodes; one is killed in the middle, its shards are embedded by the other."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    log = tmp_path / "log"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        other = cluster.add_node(num_cpus=1)
+        ray.init(
+            address=cluster.address, log_to_driver=False, logging_level="error",
+            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+        )  # fmt: skip
+        killed = threading.Event()
+
+        def kill_node() -> None:
+            while not log.exists() or len(_processes(log)) < 2:
+                time.sleep(0.05)
+            cluster.remove_node(other, allow_graceful=False)
+            killed.set()
+
+        killer = threading.Thread(target=kill_node)
+        killer.start()
+        built(tmp_path / "index", SlowEmbedder(log, 1), "ray")
+        killer.join(30)
+        assert killed.is_set(), "both nodes worked, and one was lost"
+        _embedded_once_but_for(log, in_flight=2)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_dask_cluster_that_loses_a_worker_builds_the_same_index(tmp_path: Path) -> None:
+    """A real cluster of two worker processes; one is killed in the middle and replaced."""
+    distributed = pytest.importorskip("distributed")
+
+    log = tmp_path / "log"
+    environment = {"PYTHONPATH": str(ROOT)}
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, worker_dashboard_address=None, env=environment
+    ) as cluster:
+
+        def kill_worker() -> None:
+            while not log.exists() or len(_processes(log)) < 2:
+                time.sleep(0.05)
+            os.kill(int(log.read_text().split()[0]), signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_worker)
+        killer.start()
+        built(tmp_path / "index", SlowEmbedder(log), cluster.scheduler_address)
+        killer.join(30)
+    _embedded_once_but_for(log, in_flight=2)
+
+
+def _processes(log: Path) -> set[str]:
+    return {line.split()[0] for line in log.read_text().splitlines()}
+
+
+def _embedded_once_but_for(log: Path, in_flight: int) -> None:
+    """No shard was embedded twice but those that the lost worker had in hand."""
+    firsts = [line.split()[1] for line in log.read_text().splitlines()]
+    assert len(set(firsts)) == 20
+    assert len(firsts) <= 20 + in_flight
+
+
+@pytest.mark.parametrize("where", ["0", "-1", "two", "http://host:1"])
+def test_unknown_workers_are_refused(where: str) -> None:
+    """The error says what is expected."""
+    with pytest.raises(InputError, match='expected a number of processes, "ray"'), open_workers(where):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("where", "name"), [("tcp://127.0.0.1:9", "Dask scheduler"), ("ray://127.0.0.1:9", "Ray cluster")]
+)
+def test_cluster_that_is_not_there_is_named(where: str, name: str) -> None:
+    """An address at which nobody listens."""
+    dask = pytest.importorskip("dask")
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(InputError, match=f"the {name} '{where}' cannot be reached"),
+        open_workers(where),
+    ):
+        pass
