@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "craft_hf"
 ORDER = [
     *("version", "errors", "records", "extras", "plugin", "__init__", "models"),
     *("tasks.few_shots", "tasks", "corpora", "corpus", "embed", "executors"),
-    *("index.unique", "index.quantize", "index.shard", "index.info", "index.build", "index.verify", "index.kernel"),
-    *("index.scan", "index.search", "index", "retrieve", "prompt"),
+    *("index.unique", "index.quantize", "index.shard", "index.info", "index.build", "index.verify"),
+    *("index.kernel", "index.device", "index.scan", "index.search", "index", "retrieve", "prompt"),
     *("generate", "generate.grammar", "generate.cache", "generate.local", "generate.server", "generate.journal"),
     *("quality.schema", "quality.wellformed", "quality.duplicate", "quality"),
     *("rows", "settings", "pipeline", "templates", "markdown", "plots", "report", "card", "run", "craft"),

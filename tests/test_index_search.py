@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from craft_hf.corpus import Corpus
 from craft_hf.embed import Embedder, Vectors
 from craft_hf.errors import InputError
 from craft_hf.index import Index, build_index, kernel, scan
+from craft_hf.index.device import Device
 from tests.vectors import HashEmbedder, given_index, whole_numbers
 
 
@@ -92,14 +94,35 @@ def test_machine_code_and_python_agree(tmp_path: Path) -> None:
         keys, counts, ones = np.zeros((3, len(halves)), np.uint64), np.zeros(3, np.int64), np.ones(3, np.float32)
         collect(
             np.zeros((3, len(halves)), np.int32), np.ones(len(halves), np.float32), np.ones(len(halves), np.float32),
-            halves, ones, ones, ones, queries.astype(np.float32), np.full(3, np.finfo(np.float32).min), 10,
-            keys, counts,
+            halves, ones, ones, ones, queries.astype(np.float32), np.full(3, np.finfo(np.float32).min),
+            np.arange(10, 10 + len(halves)), keys, counts,
         )  # fmt: skip
         assert counts.tolist() == [len(halves)] * 3
         found.append(scan.unpack(keys))
     np.testing.assert_allclose(found[0][0], (queries.astype(np.float32) @ exact.T), rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6, atol=1e-12)
     np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("device", ["here", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_another_device_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    """Comparing codes elsewhere changes nothing: floors raised on the way, ties, parts of odd sizes, k above a block.
+
+    Without a GPU, the same operations run on the CPU.
+    """
+    if device == "here":
+        monkeypatch.setattr(scan, "Device", lambda name, codes: Device("cpu", codes))
+    elif not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    monkeypatch.setattr(scan, "BLOCK", 100)
+    rng = np.random.default_rng(0)
+    vectors, queries = clustered(rng, 3001, 33), clustered(rng, 7, 33)
+    index = given_index(tmp_path, vectors, 700)
+    for k in (1, 50, 2000, 4000):
+        scores, rows = index.search(queries, k, device=device)
+        want_scores, want_rows = brute_force(vectors, queries, k)
+        np.testing.assert_array_equal(scores, want_scores)
+        np.testing.assert_array_equal(rows, want_rows)
 
 
 def test_keys_sort_by_score_then_row(tmp_path: Path) -> None:

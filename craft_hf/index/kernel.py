@@ -10,7 +10,7 @@ import numpy as np
 
 def collect(
     products: np.ndarray, scales: np.ndarray, residuals: np.ndarray, bits: np.ndarray, steps: np.ndarray,
-    lengths: np.ndarray, slack: np.ndarray, exact: np.ndarray, floors: np.ndarray, first: int, keys: np.ndarray,
+    lengths: np.ndarray, slack: np.ndarray, exact: np.ndarray, floors: np.ndarray, rows: np.ndarray, keys: np.ndarray,
     counts: np.ndarray,
 ) -> None:  # fmt: skip
     """Append to each query's list the documents of a block that reach its floor.
@@ -25,7 +25,7 @@ def collect(
         slack: float32 (queries,), bound of what the codes do not tell because of the query, and of rounding.
         exact: float32 (queries, dimension).
         floors: float32 (queries,).
-        first: row of the block's first document.
+        rows: int64 (documents,), rows in the index.
         keys: uint64 (queries, room), filled up to `counts`. A key holds the score in its upper half, as a number that
             is smaller the better the score is, and the row in its lower half: sorted, they are best first, ties in the
             order of rows. So an index has 2^32 documents at most.
@@ -78,7 +78,7 @@ def collect(
                         pattern = np.uint32(0)
                     if pattern < np.uint32(0x80000000):
                         pattern = np.uint32(0x7FFFFFFF) - pattern
-                    keys[query, counts[query]] = np.uint64(pattern) << np.uint64(32) | np.uint64(first + document)
+                    keys[query, counts[query]] = np.uint64(pattern) << np.uint64(32) | np.uint64(rows[document])
                     counts[query] += 1
 
 

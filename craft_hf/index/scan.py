@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from craft_hf.embed import Vectors
+from craft_hf.index.device import Device
 from craft_hf.index.kernel import compiled
 from craft_hf.index.quantize import Codes, Floats, quantize
 from craft_hf.index.shard import Shard
@@ -86,7 +87,12 @@ def rounded(queries: Vectors) -> Vectors:
 
 
 def top_k(
-    parts: Sequence[Part], queries: Vectors, k: int, threads: int, progress: Callable[[int], object] = int
+    parts: Sequence[Part],
+    queries: Vectors,
+    k: int,
+    threads: int,
+    device: str = "cpu",
+    progress: Callable[[int], object] = int,
 ) -> tuple[Vectors, Rows]:
     """Return the k best rows of each query among all parts.
 
@@ -95,6 +101,7 @@ def top_k(
         queries: float32 (queries, dimension).
         k: how many, 1 or more.
         threads: how many parts are scanned at a time.
+        device: where the codes are compared; scores are always computed on the CPU.
         progress: is told how many documents were scanned.
 
     Returns:
@@ -104,10 +111,10 @@ def top_k(
     rows = sum(stop - start for _, _, start, stop in parts)
     prepared = _Queries.prepare(queries)
     floors = _guess(parts, prepared, k, rows)
-    found = _scan(parts, prepared, k, floors, threads, progress)
+    found = _scan(parts, prepared, k, floors, threads, device, progress)
     if missed := [line for line, keys in enumerate(found) if len(keys) < min(k, rows)]:
         again = np.full(len(missed), _LOWEST, dtype=np.float32)
-        rescanned = _scan(parts, prepared.take(np.array(missed)), k, again, threads, lambda documents: None)
+        rescanned = _scan(parts, prepared.take(np.array(missed)), k, again, threads, device, lambda documents: None)
         for line, keys in zip(missed, rescanned, strict=True):
             found[line] = keys
     return unpack(np.stack(found))
@@ -141,7 +148,13 @@ def _guess(parts: Sequence[Part], queries: _Queries, k: int, rows: int) -> Float
 
 
 def _scan(
-    parts: Sequence[Part], queries: _Queries, k: int, floors: Floats, threads: int, progress: Callable[[int], object]
+    parts: Sequence[Part],
+    queries: _Queries,
+    k: int,
+    floors: Floats,
+    threads: int,
+    device: str,
+    progress: Callable[[int], object],
 ) -> list[Keys]:
     """Scan all parts with some threads, each of which keeps its own best; return the k best keys of each query."""
     local = threading.local()
@@ -150,9 +163,9 @@ def _scan(
     def scan(part: Part) -> None:
         if not hasattr(local, "best"):
             torch.set_num_threads(1)  # of this thread: the parts are what runs side by side
-            local.best = _Best(len(queries.codes), k, floors)
+            local.best = _Best(queries, k, floors, device)
             kept.append(local.best)
-        local.best.scan(part, queries)
+        local.best.scan(part)
 
     before = torch.get_num_threads()
     with ThreadPoolExecutor(max(1, min(threads, len(parts)))) as pool:
@@ -173,33 +186,46 @@ class _Best:
     `floors` is shared by all threads: the k-th best of any of them is a floor for all.
     """
 
-    def __init__(self, queries: int, k: int, floors: Floats) -> None:
-        self._k, self._floors = k, floors
-        self._keys = np.empty((queries, k + max(k // 4, 256) + BLOCK), dtype=np.uint64)
-        self._counts = np.zeros(queries, dtype=np.int64)
+    def __init__(self, queries: _Queries, k: int, floors: Floats, device: str) -> None:
+        self._queries, self._k, self._floors = queries, k, floors
+        self._keys = np.empty((len(queries.codes), k + max(k // 4, 256) + BLOCK), dtype=np.uint64)
+        self._counts = np.zeros(len(queries.codes), dtype=np.int64)
+        self._device = None if device == "cpu" else Device(device, queries.codes)
 
     def of(self, line: int) -> Keys:
         """Return what is kept for one query, in no order."""
         return self._keys[line, : self._counts[line]]
 
-    def scan(self, part: Part, queries: _Queries) -> None:
+    def scan(self, part: Part) -> None:
         """Take in what reaches the floors in some rows of a shard."""
-        collect = compiled()
         base, opened, first, last = part
         shard = opened()
-        codes, scales, residuals = shard.codes, shard.scales, shard.residuals
-        bits = shard.embeddings.view(np.uint16)
-        slack = queries.bounds(shard.longest)
-        for start in range(first, last, BLOCK):
-            stop = min(start + BLOCK, last)
-            collect(
-                _products(codes[start:stop], queries.codes), scales[start:stop], residuals[start:stop],
-                bits[start:stop], queries.steps, queries.lengths, slack, queries.exact, self._floors,
-                base + start, self._keys, self._counts,
+        codes, queries, slack = shard.codes, self._queries, self._queries.bounds(shard.longest)
+        if self._device:
+            near, products = self._device.near(
+                codes[first:last], shard.scales[first:last], shard.residuals[first:last], queries.steps,
+                queries.lengths, slack - self._floors,
             )  # fmt: skip
-            for line in np.flatnonzero(self._counts > self._keys.shape[1] - BLOCK):
-                self._cut(int(line))
+            for start in range(0, len(near), BLOCK):
+                block = slice(start, start + BLOCK)
+                self._collect(shard, first + near[block], base, np.ascontiguousarray(products[:, block]), slack)
+        else:
+            for start in range(first, last, BLOCK):
+                rows = np.arange(start, min(start + BLOCK, last))
+                self._collect(shard, rows, base, _products(codes[start : rows[-1] + 1], queries.codes), slack)
         shard.check_unchanged()
+
+    def _collect(self, shard: Shard, rows: np.ndarray, base: int, products: np.ndarray, slack: Floats) -> None:
+        """Take in some rows of a shard, BLOCK at most."""
+        dense = len(rows) == rows[-1] - rows[0] + 1
+        some = slice(rows[0], rows[-1] + 1) if dense else rows
+        compiled()(
+            products, shard.scales[some], shard.residuals[some], shard.embeddings.view(np.uint16)[some],
+            self._queries.steps, self._queries.lengths, slack, self._queries.exact, self._floors, base + rows,
+            self._keys, self._counts,
+        )  # fmt: skip
+        for line in np.flatnonzero(self._counts > self._keys.shape[1] - BLOCK):
+            self._cut(int(line))
 
     def _cut(self, line: int) -> None:
         keys = self.of(line)

@@ -99,7 +99,7 @@ class Index:
             )
 
     def search(
-        self, queries: Vectors, k: int, threads: int | None = None, workers: Workers | None = None
+        self, queries: Vectors, k: int, threads: int | None = None, workers: Workers | None = None, device: str = "cpu"
     ) -> tuple[Vectors, Rows]:
         """Return the k most similar documents of each query.
 
@@ -109,6 +109,8 @@ class Index:
             threads: how many; by default as many as torch uses. The result does not depend on it.
             workers: where parts of the index are searched, with so many threads each; by default in this process. The
                 result does not depend on it.
+            device: "cuda" to compare codes on a GPU; worth it where there are few cores. The result does not depend on
+                it.
 
         Returns:
             Similarities, float32 (queries, min(k, documents)), best first, and rows of the same shape. Ties keep the
@@ -129,8 +131,8 @@ class Index:
             return np.zeros((0, k), dtype=np.float32), np.zeros((0, k), dtype=np.int64)
         with tqdm(desc="Searching", total=len(self), unit=" documents", delay=3) as bar:
             if workers is None:
-                return top_k(self._parts(), queries, k, threads or torch.get_num_threads(), bar.update)
-            return _shared_out(self._parts(), queries, k, threads or 1, workers, bar)
+                return top_k(self._parts(), queries, k, threads or torch.get_num_threads(), device, bar.update)
+            return _shared_out(self._parts(), queries, k, threads or 1, device, workers, bar)
 
     def _parts(self) -> list[Part]:
         """Cut the shards into what one thread scans at a time."""
@@ -160,14 +162,14 @@ class Index:
 
 
 def _shared_out(
-    parts: list[Part], queries: Vectors, k: int, threads: int, workers: Workers, bar: tqdm
+    parts: list[Part], queries: Vectors, k: int, threads: int, device: str, workers: Workers, bar: tqdm
 ) -> tuple[Vectors, Rows]:
     """Let each worker search some of the parts; put together what they find."""
     futures = {}
     for number in range(workers.count):
         share = parts[number * len(parts) // workers.count : (number + 1) * len(parts) // workers.count]
         if share:
-            future = workers.executor.submit(top_k, share, queries, k, threads)
+            future = workers.executor.submit(top_k, share, queries, k, threads, device)
             futures[future] = sum(end - start for _, _, start, end in share)
     for done in as_completed(futures):
         bar.update(futures[done])
