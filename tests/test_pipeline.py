@@ -83,17 +83,15 @@ def test_rounds_ask_for_what_is_missing(home: Path, server: WriterServer) -> Non
     assert all(r.similarity is not None and r.answer for r in surplus)
 
 
-@pytest.mark.parametrize(("ids", "requests"), [(("one", "two"), 2), (("one", "one"), 1)])
-def test_documents_of_the_same_text_give_one_row(
-    home: Path, server: WriterServer, tmp_path: Path, ids: tuple[str, str], requests: int
-) -> None:
-    """The second of two documents with one text is a duplicate of the first; an identical prompt is sent once."""
+def test_documents_of_nearly_the_same_text_give_one_row(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """Of equal texts the index takes one; where two differ by a blank, the second sample is a duplicate."""
     text = " ".join(f"remarkable{a}{b}" for a in "abcdef" for b in "klmno")
-    build_index([Corpus([{"id": i, "text": text} for i in ids], name="twins")], tmp_path / "index", Embedder())
+    twins = [{"id": "one", "text": text}, {"id": "same", "text": text}, {"id": "two", "text": text + " "}]
+    build_index([Corpus(twins, name="twins")], tmp_path / "index", Embedder())
     outcome = execute(resolve(settings(server, str(tmp_path / "index"), 2)))
-    assert len(server.requests) == requests
+    assert len(server.requests) == 2
     assert [s.hit.document.id for s in outcome.samples] == ["one"]
-    assert [(r.document_id, r.check, r.partner) for r in outcome.rejects] == [(ids[1], "duplicate", "one")]
+    assert [(r.document_id, r.check, r.partner) for r in outcome.rejects] == [("two", "duplicate", "one")]
 
 
 def test_prompts_too_long_for_the_server_are_counted(home: Path, server: WriterServer, small_index: str) -> None:

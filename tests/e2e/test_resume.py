@@ -25,7 +25,10 @@ def start(home: Path, server: WriterServer, out: Path, samples: int = 40) -> sub
         "--num-samples", str(samples), "--concurrency", str(CONCURRENCY), "--out", str(out),
     ]  # fmt: skip
     environment = {**os.environ, "CRAFT_HF_HOME": str(home)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell makes its jobs deaf to it
+    )  # fmt: skip
 
 
 def wait_for_requests(server: WriterServer, count: int, process: subprocess.Popen[str]) -> None:
