@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,10 @@ import datasets
 import pyarrow
 import pyarrow.parquet
 import pytest
+from backports import zstd
 
 from craft_hf.corpora import sample_corpus
-from craft_hf.corpus import Corpus
+from craft_hf.corpus import Corpus, split_name
 from craft_hf.errors import InputError
 from craft_hf.records import Document
 
@@ -27,7 +29,8 @@ ROWS: Sequence[Mapping[str, str]] = (
 def write_jsonl(path: Path, rows: Sequence[Mapping[str, object]] = ROWS) -> Path:
     """Write rows as JSONL, compressed if the name says so."""
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".zst": zstd.compress}.get(path.suffix, bytes)
+    path.write_bytes(pack(text.encode()))
     return path
 
 
@@ -39,7 +42,9 @@ def expected(name: str, license: str = "") -> list[Document]:
     ]
 
 
-@pytest.mark.parametrize("file", ["corpus.jsonl", "corpus.jsonl.gz", "corpus.json"])
+@pytest.mark.parametrize(
+    "file", [f"corpus.{kind}{packed}" for kind in ("jsonl", "json") for packed in ("", ".gz", ".bz2", ".zst")]
+)
 def test_json_lines_are_read_with_their_columns(tmp_path: Path, file: str) -> None:
     """JSON lines, plain or compressed, keep id, source, title, url and licence; what is missing gets a default."""
     assert list(Corpus(write_jsonl(tmp_path / file), license="MIT")) == expected("corpus", "MIT")
@@ -98,6 +103,26 @@ def test_text_files_of_a_folder_are_one_document_each_in_sorted_order(tmp_path: 
     documents = list(Corpus(tmp_path))
     assert [(d.id, d.text) for d in documents] == [(n, TEXT + n) for n in ("a.txt", "b.txt", "sub/a.txt")]
     assert {d.source for d in documents} == {tmp_path.name}
+
+
+@pytest.mark.parametrize(
+    ("source", "split"),
+    [
+        ("notes=data/notes.jsonl", ("notes", "data/notes.jsonl")),
+        ("web=allenai/c4:en:train", ("web", "allenai/c4:en:train")),
+        ("data/year=2020/a.jsonl", ("", "data/year=2020/a.jsonl")),
+        ("year=2020", ("", "year=2020")),
+        ("a=b=c", ("a", "b=c")),
+        ("plain", ("", "plain")),
+    ],
+)
+def test_name_goes_before_a_source_unless_it_is_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, split: tuple[str, str]
+) -> None:
+    """NAME=SOURCE is taken apart; what is there under the whole name, or has the "=" in a folder, is not."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "year=2020").mkdir()
+    assert split_name(source) == split
 
 
 def test_one_text_file_is_one_document(tmp_path: Path) -> None:

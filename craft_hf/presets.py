@@ -1,0 +1,180 @@
+"""Presets: the name of a corpus of the CRAFT paper comes in, a `Corpus` of raw files or its Hub dataset goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from craft_hf.corpus import MAX_CHARS, MIN_CHARS, Corpus, open_source, split_name
+from craft_hf.errors import InputError
+from craft_hf.readers import Chain, Source
+from craft_hf.readers.files import Files
+from craft_hf.readers.hub import HubDataset
+from craft_hf.readers.stackexchange import StackExchange, hub_row
+from craft_hf.readers.wikihow import WikiHow, method_row
+from craft_hf.readers.wikipedia import Wikipedia
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How a known corpus is read.
+
+    `files` opens raw files under the name of the corpus, and `raw` says which; `hub` opens the Hub dataset `repo` under
+    that name, where no files are given. A document that names no licence gets `license` if it comes from files, and
+    `hub_license` if from the Hub: what the dataset's card says, or the licence of the texts where the card says none.
+    """
+
+    raw: str
+    files: Callable[[Path, str], Source]
+    license: str
+    repo: str
+    hub: Callable[[str, str], Source]
+    hub_license: str
+
+
+PRESETS = {
+    "c4": Preset(
+        raw="shards such as c4-train.00000-of-01024.json.gz",
+        files=lambda path, name: Files(path),
+        license="ODC-BY",
+        repo="allenai/c4",
+        hub=lambda repo, name: HubDataset(repo, "en", revision="1588ec454efa1a09f29cd18ddd04fe05fc8653a2"),
+        hub_license="ODC-BY",
+    ),
+    "wikipedia": Preset(
+        raw="the output of `wikiextractor --json`, or Parquet files of the Hub dataset",
+        files=lambda path, name: Wikipedia(path),
+        license="CC BY-SA 4.0",
+        repo="wikimedia/wikipedia",
+        hub=lambda repo, name: HubDataset(repo, "20231101.en", revision="b04c8d1ceb2f5cd4588862100d08de323dccfbaa"),
+        hub_license="CC BY-SA 3.0 and GFDL",
+    ),
+    # The Hub dataset has no titles and only answers with a positive score; its revision is not pinned.
+    "stackexchange": Preset(
+        raw="a folder of unpacked dumps, one folder for each site, with Posts.xml in each",
+        files=StackExchange,
+        license="CC BY-SA",
+        repo="HuggingFaceGECLM/StackExchange_Mar2023",
+        hub=lambda repo, name: HubDataset(repo, split="all", revision="main", convert=partial(hub_row, name=name)),
+        hub_license="CC BY-SA",
+    ),
+    # The authors' own dataset, wangwilliamyang/wikihow, is a script that downloads nothing, and `datasets` runs no
+    # scripts; this CSV file is a cleaned copy whose card refers to the same paper. Its revision is not pinned.
+    "wikihow": Preset(
+        raw="wikihowAll.csv or wikihowSep.csv of the WikiHow dataset",
+        files=lambda path, name: WikiHow(path),
+        license="CC BY-NC-SA 3.0",
+        repo="gursi26/wikihow-cleaned",
+        hub=lambda repo, name: HubDataset(repo, revision="main", convert=method_row),
+        hub_license="CC BY-NC-SA 3.0",
+    ),
+}
+"""The corpora of the CRAFT paper (arXiv 2409.02098)."""
+
+
+def preset_corpus(
+    preset: str,
+    *sources: str | Path,
+    name: str = "",
+    license: str = "",
+    min_chars: int = MIN_CHARS,
+    max_chars: int = MAX_CHARS,
+) -> Corpus:
+    """Open a corpus of the CRAFT paper.
+
+    Args:
+        preset: a key of `PRESETS`.
+        sources: files or folders in the raw format of the preset; without any, its Hub dataset is streamed.
+        name: name of the corpus; by default that of the preset.
+        license: licence of documents that name none; by default the preset's.
+        min_chars: shorter documents are left out.
+        max_chars: longer documents are left out.
+
+    Raises:
+        InputError: there is no such preset, or no such file or folder; the rest comes while iterating, see `Corpus`.
+    """
+    known = PRESETS.get(preset)
+    if known is None:
+        raise InputError(f"there is no preset {preset!r}; choose from {', '.join(PRESETS)}.")
+    name = name or preset
+    for source in sources:
+        if not Path(source).exists():
+            raise InputError(
+                f"there is no {source}; the preset {preset} reads {known.raw}, or without a source the Hub dataset "
+                f"{known.repo}."
+            )
+    opened = [known.files(Path(source), name) for source in sources] or [known.hub(known.repo, name)]
+    license = license or (known.license if sources else known.hub_license)
+    return Corpus(Chain(opened), name=name, license=license, min_chars=min_chars, max_chars=max_chars)
+
+
+def open_corpora(
+    sources: Sequence[str],
+    preset: str = "",
+    *,
+    name: str = "",
+    licenses: Sequence[str] = (),
+    text_column: str = "text",
+    split: str = "train",
+    config: str | None = None,
+    min_chars: int = MIN_CHARS,
+    max_chars: int = MAX_CHARS,
+) -> list[Corpus]:
+    """Open the sources of a command line, in their order; those of one name and licence are one corpus.
+
+    Args:
+        sources: what `Corpus` takes or, with a preset, `preset_corpus`; each may be NAME=SOURCE. With a preset, none
+            stands for its Hub dataset.
+        preset: a key of `PRESETS`.
+        name: name of the corpora whose source says none.
+        licenses: licences of documents that name none: one for all sources, or one for each.
+        text_column: see `Corpus`; a preset knows its own.
+        split: see `Corpus`; a preset knows its own.
+        config: see `Corpus`; a preset knows its own.
+        min_chars: shorter documents are left out.
+        max_chars: longer documents are left out.
+
+    Raises:
+        InputError: no source and no preset, more than one licence but not one for each source, an argument that the
+            preset settles itself, or what `Corpus` and `preset_corpus` raise.
+    """
+    if not sources and not preset:
+        raise InputError(f"no source was given; name files, folders, Hub datasets, or a preset: {', '.join(PRESETS)}.")
+    if preset and (text_column, split, config) != ("text", "train", None):
+        raise InputError(f"the preset {preset} knows its text column, split and configuration; leave them out.")
+    groups = _groups(sources, preset, name, licenses)
+    corpora = []
+    for (named, license), group in groups:
+        if preset:
+            corpus = preset_corpus(
+                preset, *group, name=named, license=license, min_chars=min_chars, max_chars=max_chars
+            )
+        else:
+            corpus = Corpus(
+                Chain([open_source(source, text_column, split, config, None) for source in group]),
+                text_column=text_column, name=named, license=license, min_chars=min_chars, max_chars=max_chars,
+            )  # fmt: skip
+        corpora.append(corpus)
+    return corpora
+
+
+def _groups(
+    sources: Sequence[str], preset: str, name: str, licenses: Sequence[str]
+) -> list[tuple[tuple[str, str], list[str]]]:
+    """Put together the sources of each name and licence; those without a name stay alone."""
+    if len(licenses) > 1 and len(licenses) != len(sources):
+        raise InputError(
+            f"{len(licenses)} licences were given for {len(sources)} sources; expected one for all, or one for each in "
+            "the order of the sources."
+        )
+    if not sources:
+        return [((name, "".join(licenses)), [])]
+    groups: dict[tuple[str, str, int], list[str]] = {}
+    for number, text in enumerate(sources):
+        named, source = split_name(text)
+        named = named or name or preset
+        license = licenses[number] if len(licenses) > 1 else "".join(licenses)
+        groups.setdefault((named, license, 0 if named else number), []).append(source)
+    return [((named, license), group) for (named, license, _), group in groups.items()]

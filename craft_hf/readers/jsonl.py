@@ -1,0 +1,28 @@
+"""JSON lines: a file, plain or compressed, comes in, one row for each line goes out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from craft_hf.errors import InputError
+from craft_hf.readers import Rows
+from craft_hf.readers.lines import read_lines
+
+
+def json_rows(path: Path) -> Rows:
+    """Yield the object of each line that is not blank.
+
+    Raises:
+        InputError: a line is no JSON object, or the file is broken; the message names file and line.
+    """
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as e:  # besides broken JSON: numbers too long, brackets too deep
+            raise InputError(f"{path}, line {number}: not valid JSON ({e}); expected one object on each line.") from e
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {number}: holds {type(row).__name__}, expected a JSON object.")
+        yield f"{path}, line {number}", row

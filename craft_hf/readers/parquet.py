@@ -1,0 +1,25 @@
+"""Parquet: a file comes in, its rows go out, a batch in memory at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from craft_hf.errors import InputError
+from craft_hf.readers import Rows
+
+
+def parquet_rows(path: Path) -> Rows:
+    """Yield the rows of a file.
+
+    Raises:
+        InputError: it is no Parquet file, or a broken one.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                yield from ((str(path), row) for row in batch.to_pylist())
+    except (pyarrow.ArrowInvalid, OSError) as e:
+        raise InputError(f"{path} is not a readable Parquet file: {e}") from e

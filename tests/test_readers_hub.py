@@ -1,0 +1,99 @@
+"""Hub datasets: `datasets` streams a folder laid out like the dataset's repository, so nothing reaches the Hub."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from craft_hf.corpus import Corpus
+from craft_hf.errors import InputError
+from craft_hf.readers.hub import HubDataset, parse_hub
+
+
+def shard(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write a shard of C4."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A folder like the repository of allenai/c4: two configurations, one of them with two splits."""
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: en\n  data_files:\n  - split: train\n    path: en/c4-train.*.json.gz\n"
+        "  - split: validation\n    path: en/c4-validation.*.json.gz\n"
+        "- config_name: de\n  data_files:\n  - split: train\n    path: de/c4-train.*.json.gz\n---\n"
+    )
+    for config, split, number in (("en", "train", 0), ("en", "train", 1), ("en", "validation", 0), ("de", "train", 0)):
+        name = f"{config}/c4-{split}.{number:05d}-of-00002.json.gz"
+        shard(tmp_path / name, [{"text": name, "timestamp": "2019-04-25T12:57:54Z", "url": "https://e.org"}])
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("config", "split", "shards"),
+    [
+        ("en", "train", ["en/c4-train.00000-of-00002.json.gz", "en/c4-train.00001-of-00002.json.gz"]),
+        ("en", "validation", ["en/c4-validation.00000-of-00002.json.gz"]),
+        ("de", "all", ["de/c4-train.00000-of-00002.json.gz"]),
+    ],
+)
+def test_configuration_and_split_are_streamed(repository: Path, config: str, split: str, shards: list[str]) -> None:
+    """Only the shards of the configuration and split are read, in order, each time anew."""
+    corpus = Corpus(HubDataset(str(repository), config, split), name="c4", min_chars=1)
+    for _ in range(2):
+        assert [d.text for d in corpus] == shards
+    assert corpus.name == "c4"
+
+
+@pytest.mark.parametrize(
+    ("text", "repo", "config", "split", "revision", "name"),
+    [
+        ("allenai/c4", "allenai/c4", None, "train", None, "allenai/c4"),
+        ("allenai/c4:en", "allenai/c4", "en", "train", None, "allenai/c4:en"),
+        ("allenai/c4:en:validation", "allenai/c4", "en", "validation", None, "allenai/c4:en"),
+        ("allenai/c4@1588ec4:en:train+validation", "allenai/c4", "en", "train+validation", "1588ec4", "allenai/c4:en"),
+        ("squad::all", "squad", None, "all", None, "squad"),
+        ("a/b@refs/pr/4", "a/b", None, "train", "refs/pr/4", "a/b"),
+    ],
+)
+def test_one_string_says_all(
+    text: str, repo: str, config: str | None, split: str, revision: str | None, name: str
+) -> None:
+    """Revision, configuration and split may follow the id, each may be left out."""
+    read = parse_hub(text, None, "train", None)
+    assert (read.repo, read.config, read.split, read.revision, read.name) == (repo, config, split, revision, name)
+
+
+def test_the_string_goes_before_the_arguments() -> None:
+    """What the string leaves out is taken from the arguments."""
+    read = parse_hub("a/b@v1::test", "en", "train", "main")
+    assert (read.config, read.split, read.revision) == ("en", "test", "v1")
+
+
+@pytest.mark.parametrize("source", ["nobody/nothing:en:train", "nobody/nothing@main", "no such name", "a/b@refs/pr/4"])
+def test_unreachable_dataset_is_named(source: str) -> None:
+    """Without its configuration and split, the dataset is called by its id."""
+    with pytest.raises(InputError, match="is neither a file nor a Hub dataset that can be reached"):
+        list(Corpus(source))
+
+
+@pytest.mark.parametrize(("config", "split", "message"), [("fr", "train", "fr"), ("en", "test", "Bad split: test")])
+def test_unknown_configuration_and_split_list_those_there_are(
+    repository: Path, config: str, split: str, message: str
+) -> None:
+    """The error says what the dataset has instead."""
+    with pytest.raises(InputError, match=message):
+        list(HubDataset(str(repository), config, split).rows(Counter()))
+
+
+def test_shard_that_breaks_while_streaming_names_the_row(repository: Path) -> None:
+    """A cut shard behind a whole one is an error that says how far reading went."""
+    path = repository / "en" / "c4-train.00001-of-00002.json.gz"
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(InputError, match="after row 1: the Hub dataset cannot be read on"):
+        list(HubDataset(str(repository), "en").rows(Counter()))

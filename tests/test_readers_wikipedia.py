@@ -1,0 +1,81 @@
+"""Wikipedia: the output of WikiExtractor, packed or not, and the Hub dataset's files."""
+
+from __future__ import annotations
+
+import bz2
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from craft_hf.corpus import Corpus
+from craft_hf.errors import InputError
+from craft_hf.readers.wikipedia import Wikipedia
+from craft_hf.records import Document
+
+LINK = "https://en.wikipedia.org/wiki?curid="
+
+
+def article(number: int, title: str, text: str) -> bytes:
+    """A line as `wikiextractor --json` writes it."""
+    row = {"id": str(number), "revid": "43475265", "url": f"{LINK}{number}", "title": title, "text": text}
+    return json.dumps(row).encode() + b"\n"
+
+
+def test_extracted_folders_are_read_in_order(tmp_path: Path) -> None:
+    """AA/wiki_00, AA/wiki_01.bz2 and AB/wiki_00 follow each other; empty texts and redirects are left out by name."""
+    for name in ("AA", "AB"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "AA" / "wiki_00").write_bytes(
+        article(12, "Anarchism", "Anarchism is.") + article(13, "AccessibleComputing", "")
+    )
+    (tmp_path / "AA" / "wiki_01.bz2").write_bytes(bz2.compress(article(25, "Autism", "Autism is.")))
+    (tmp_path / "AB" / "wiki_00").write_bytes(
+        article(14, "A", "#REDIRECT Anarchism")
+        + article(15, "B", "REDIRECT Anarchism")
+        + article(16, "C", "Redirects.")
+    )
+    (tmp_path / "AB" / "notes.txt").write_text("no article")
+    corpus = Corpus(Wikipedia(tmp_path), license="CC BY-SA 4.0", min_chars=1)
+    documents = list(corpus)
+    assert documents[0] == Document("12", "Anarchism is.", "wikipedia", "Anarchism", f"{LINK}12", "CC BY-SA 4.0")
+    assert [d.title for d in documents] == ["Anarchism", "Autism", "C"]
+    assert corpus.skipped == {"no text": 1, "redirect": 2}
+
+
+def test_one_extracted_file_is_read(tmp_path: Path) -> None:
+    """A single file without an ending is read as well."""
+    (tmp_path / "wiki_00").write_bytes(article(12, "Anarchism", "Anarchism is."))
+    assert [d.id for d in Corpus(Wikipedia(tmp_path / "wiki_00"), min_chars=1)] == ["12"]
+
+
+def test_parquet_of_the_hub_dataset_is_read(tmp_path: Path) -> None:
+    """Downloaded files of the Hub dataset are read by their ending."""
+    table = pyarrow.table({"id": ["12"], "url": ["u"], "title": ["Anarchism"], "text": ["Anarchism is."]})
+    pyarrow.parquet.write_table(table, tmp_path / "train-00000-of-00041.parquet")
+    assert list(Corpus(Wikipedia(tmp_path), min_chars=1)) == [
+        Document("12", "Anarchism is.", "wikipedia", "Anarchism", "u")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "wiki_00",
+            b'<doc id="12" url="u" title="Anarchism">\nAnarchism\n</doc>\n',
+            "run wikiextractor again with --json",
+        ),
+        ("wiki_00", article(12, "A", "text") + b'{"id": "13", "te', r"wiki_00, line 2: not valid JSON"),
+        ("wiki_00.bz2", bz2.compress(article(12, "A", "text"))[:-5], r"wiki_00\.bz2, after line \d: the bzip2 file"),
+        ("articles.xml", b"<mediawiki>", "holds no corpus file"),
+    ],
+    ids=["markup", "cut", "cut-bz2", "dump"],
+)
+def test_other_formats_and_cut_files_are_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    """WikiExtractor's other format, cut files and a raw dump each get an error of their own."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        list(Corpus(Wikipedia(tmp_path), min_chars=1))
