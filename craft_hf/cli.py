@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import textwrap
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -26,12 +27,16 @@ Examples:
 
   craft-hf index build articles.jsonl.gz --out my-index
 
+  craft-hf retrieve bioqa --index my-index -k 200
+
   craft-hf generate path/to/my-task --index my-index --generator http://localhost:8000/v1 --size S --out my-dataset
 
   craft-hf rejected my-dataset
 
   craft-hf evaluate embedded --data questions.jsonl --limit 200
 """
+
+_INDEX = "Folder of an index, or user/name on the Hub (default: the sample corpus)."
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -68,7 +73,7 @@ def generate(
     ],
     num_samples: Annotated[int | None, typer.Option(help="Generated rows to keep (default 10).")] = None,
     size: Annotated[str | None, typer.Option(help="S, M, L or XL, in place of --num-samples.")] = None,
-    index: Annotated[str | None, typer.Option(help="Folder of an index (default: the sample corpus).")] = None,
+    index: Annotated[str | None, typer.Option(help=_INDEX)] = None,
     generator: Annotated[
         str, typer.Option(help='"embedded", a Hub id, a model folder, or the URL of a server.')
     ] = EMBEDDED,
@@ -127,6 +132,35 @@ def generate(
         f"\ndataset {out}/data ({len(rows)} rows, {len(generated)} of them generated; the others are the few-shots)"
     )
     typer.echo(f"report  {out}/report.md\ncard    {out}/README.md\nrejects craft-hf rejected {out}")
+
+
+@app.command("retrieve")
+def retrieve_only(
+    task: Annotated[
+        str, typer.Argument(help="A shipped task (bioqa, csqa, medqa, recipegen, summarization), or a task folder.")
+    ],
+    index: Annotated[str | None, typer.Option(help=_INDEX)] = None,
+    k: Annotated[int, typer.Option("-k", help="Documents; CRAFT takes two for each sample wanted.", min=1)] = 100,
+    few_shots: Annotated[str | None, typer.Option(help="JSONL file to use in place of the task's few-shots.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Say it as JSON.")] = False,
+) -> None:
+    """See whether few-shots and index fit each other before anything is generated: retrieval alone, as Markdown.
+
+    Example: craft-hf retrieve bioqa --index my-index -k 200
+    """
+    from craft_hf.markdown import render
+    from craft_hf.pipeline import index_summary, look, open_index
+    from craft_hf.tasks import load_task
+
+    loaded = load_task(task, few_shots)
+    opened = open_index(index)
+    found = {
+        "task": loaded.name, "asked": k, "index": index_summary(opened), "coverage": asdict(look(loaded, opened, k))
+    }  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False, indent=2, allow_nan=False))
+    else:
+        typer.echo(render("retrieval.md.j2", plots=[], **found).rstrip())
 
 
 _PARTS = {"README.md", "assets", "data", "rejected", "report.json", "report.md"}

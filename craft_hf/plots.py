@@ -37,6 +37,7 @@ def draw_all(
     kept: Sequence[float],
     rejected: Sequence[float],
     answers: Mapping[str, int],
+    coverage: Mapping[str, Any] | None = None,
 ) -> dict[str, bytes]:
     """Draw every plot that there is data for.
 
@@ -46,15 +47,17 @@ def draw_all(
         kept: cosine similarities of the documents that became rows, each in [-1, 1].
         rejected: cosine similarities of the documents that did not, where they are known.
         answers: how often each answer is the right one.
+        coverage: a `coverage.Coverage` as plain data.
 
     Returns:
-        File name to content, two files a plot: "funnel", "similarity" and "answers" with ".png" and ".svg".
+        File name to content, two files a plot: "funnel", "similarity", "decay" and "answers" with ".png" and ".svg".
     """
     files: dict[str, bytes] = {}
     with matplotlib.rc_context(_STYLE):
         figures = {
             "funnel": _funnel(funnel) if funnel else None,
             "similarity": _similarity(kept, rejected) if len(kept) + len(rejected) else None,
+            "decay": _decay(coverage) if coverage and coverage["hits"] else None,
             "answers": _answers(answers) if any(answers.values()) else None,
         }
         drawn = [(name, figure) for name, figure in figures.items() if figure]
@@ -124,6 +127,31 @@ def _similarity(kept: Sequence[float], rejected: Sequence[float]) -> Figure:
     axes.set_ylim(top=axes.get_ylim()[1] * 1.05)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes.set_title("How near the documents are", loc="left")
+    return figure
+
+
+def _decay(coverage: Mapping[str, Any]) -> Figure:
+    """A panel for each half with hits: the median over the rank, with the 10% and 90% quantiles as a hatched band."""
+    halves = {name: half for name, half in coverage["decay"].items() if half["bands"]}
+    figure = Figure(figsize=(6.5, 3.4), layout="constrained")
+    panels = figure.subplots(1, len(halves), sharey=True, squeeze=False)[0]
+    for axes, (name, half) in zip(panels, halves.items(), strict=True):
+        ranks = [(band["first"] + band["last"]) / 2 for band in half["bands"]]
+        low, median, high = ([band[part] for band in half["bands"]] for part in ("low", "median", "high"))
+        axes.fill_between(ranks, low, high, facecolor="white", edgecolor=BLUE, hatch="////", label="hits, 10% to 90%")
+        axes.plot(ranks, median, color="black", marker="o", markersize=4, linewidth=1.4, label="hits, median")
+        axes.axhline(half["random_high"], color="black", linestyle="--", linewidth=1, label="by chance, 1 of 20")
+        if name == "averaged" and (each_other := coverage["few_shot_similarity"]) is not None:
+            axes.axhline(each_other, color=ORANGE, linestyle=":", linewidth=2.2, label="few-shots to each other")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlim(0.5, half["bands"][-1]["last"] + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.set_xlabel(f"rank in the {name} half")
+    panels[0].set_ylabel("cosine similarity")
+    panels[0].set_title("How similarity falls", loc="left")
+    handles, labels = panels[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=2)
     return figure
 
 

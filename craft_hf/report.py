@@ -28,7 +28,8 @@ class RunReport:
     everything that decides the rows. `funnel` holds stages in order; a stage whose name has "left out" in it counts
     what went away. `rows` has the keys rows, few_shots, generated and rejected. `sources` counts all rows, few-shots
     included; lengths (characters), similarity, answers and few_shot_use look at the generated rows only. `measured`
-    takes a sentence from each later stage, under a name such as "contamination" or "human_review".
+    takes a sentence from each later stage, under a name such as "contamination" or "human_review". `coverage` holds
+    what `coverage.Coverage` does; it is empty where nothing was retrieved.
     """
 
     task: str
@@ -49,6 +50,7 @@ class RunReport:
     versions: Mapping[str, str]
     notes: Sequence[str]
     measured: Mapping[str, str] = field(default_factory=dict)
+    coverage: Row = field(default_factory=dict)
 
 
 def make_report(
@@ -65,6 +67,7 @@ def make_report(
     notes: Sequence[str],
     versions: Mapping[str, str],
     measured: Mapping[str, str] | None = None,
+    coverage: Row | None = None,
 ) -> RunReport:
     """Compute a run's report.
 
@@ -81,6 +84,7 @@ def make_report(
         notes: plain sentences for the reader.
         versions: of Python and of the packages that shape the rows.
         measured: a sentence from each further stage, by the stage's name.
+        coverage: how few-shots and index fit each other, see `coverage.Coverage`.
     """
     generated = [row for row in rows if not row.get("is_few_shot")]
     sources = Counter((str(r.get("source") or ""), str(r.get("license") or "")) for r in rows)
@@ -105,6 +109,7 @@ def make_report(
         versions=dict(versions),
         notes=[*notes, *_mismatch(funnel, len(generated))],
         measured=dict(measured or {}),
+        coverage=_plain(coverage or {}),
     )
 
 
@@ -115,7 +120,7 @@ def write_report(report: RunReport, rows: Sequence[Row], rejects: Sequence[Row],
         StorageError: the folder cannot be written.
     """
     kept, dropped = (similarity_of(r for r in part if not r.get("is_few_shot")) for part in (rows, rejects))
-    images = plots.draw_all(report.funnel, kept, dropped, report.answers)
+    images = plots.draw_all(report.funnel, kept, dropped, report.answers, report.coverage)
     shown = [name.removesuffix(".png") for name in images if name.endswith(".png")]
     examples = {_reason(reject): reject for reject in reversed(rejects)}  # the first of each reason
     page = render("report.md.j2", report=report, plots=shown, examples=examples, shares=funnel_shares(report.funnel))
@@ -142,7 +147,7 @@ def read_report(folder: Path) -> RunReport:
     except (OSError, ValueError) as e:
         raise InputError(f"{path} cannot be read as a report: {e}; give the folder that a run wrote.") from e
     known = {f.name for f in fields(RunReport)}
-    wrong = (known - {"measured"}) - set(data) | set(data) - known if isinstance(data, dict) else known
+    wrong = (known - {"measured", "coverage"}) - set(data) | set(data) - known if isinstance(data, dict) else known
     if wrong:
         raise InputError(f"{path} is no report of this craft_hf (see {', '.join(sorted(wrong))}); do the run again.")
     return RunReport(**{**data, "funnel": [(stage, count) for stage, count in data["funnel"]]})

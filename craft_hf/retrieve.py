@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -40,10 +40,11 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Hits in order, and the documents left out: (document id, few-shot id, overlap of their texts)."""
+    """Hits in order, the documents left out: (document id, few-shot id, overlap of their texts), and the hits' rows."""
 
-    hits: list[Hit]
-    left_out: list[tuple[str, str, float]]
+    hits: list[Hit] = field(default_factory=list)
+    left_out: list[tuple[str, str, float]] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
 
 
 def retrieve(index: Index, few_shots: Sequence[FewShot], queries: Vectors, k: int) -> Retrieval:
@@ -89,7 +90,7 @@ def _first(
     depth: int,
 ) -> Retrieval:
     """Return up to k hits from the `depth` best documents of every branch."""
-    found = Retrieval([], [])
+    found = Retrieval()
     scores, rows = index.search(queries, depth)
     ranks = [{int(row): rank for rank, row in enumerate(line)} for line in rows]
     merged = _merge(rows, complete=rows.shape[1] == len(index))
@@ -102,6 +103,7 @@ def _first(
             row = int(rows[branch, rank])
             others = [name for b, name in enumerate(branches) if b != branch and ranks[b].get(row, depth) <= rank]
             found.hits.append(Hit(document, float(scores[branch, rank]), (branches[branch], *others)))
+            found.rows.append(row)
     return found
 
 

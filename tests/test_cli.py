@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from craft_hf.cli import app
 from craft_hf.errors import CraftError, StorageError
+from craft_hf.tasks import FOLDER
 from craft_hf.version import __version__
 from tests.writer_server import WriterServer
 
@@ -27,7 +28,15 @@ def craft_hf(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_has_an_example_for_every_command() -> None:
     """Each command's help shows how to call it."""
     assert "craft-hf generate bioqa" in RUNNER.invoke(app, ["--help"]).output
-    commands = (["generate"], ["rejected"], ["evaluate"], ["index", "build"], ["index", "info"], ["index", "search"])
+    commands = (
+        ["generate"],
+        ["retrieve"],
+        ["rejected"],
+        ["evaluate"],
+        ["index", "build"],
+        ["index", "info"],
+        ["index", "search"],
+    )
     for command in commands:
         output = " ".join(RUNNER.invoke(app, [*command, "--help"]).output.split())
         assert f"Example: craft-hf {' '.join(command)} " in output
@@ -81,6 +90,33 @@ def test_mistakes_are_one_line_without_a_traceback(tmp_path: Path) -> None:
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr.startswith("craft-hf: ")
         assert result.stderr.count("\n") == 1
+
+
+def test_retrieve_tells_what_the_few_shots_find(home: Path) -> None:
+    """The same figures come as Markdown and as JSON; k beyond the index gives all of it; no generator is asked."""
+    page = RUNNER.invoke(app, ["retrieve", "bioqa", "-k", "20"])
+    assert page.exit_code == 0, page.output
+    assert page.stdout.startswith("# Retrieval for bioqa\n\nIndex: 452 documents, embedded with all-MiniLM-L6-v2.")
+    assert "| openstax-biology-1e | 14 | 70.0% |" in page.stdout
+    assert "\n\n\n" not in page.stdout
+    found = json.loads(RUNNER.invoke(app, ["retrieve", "bioqa", "-k", "20", "--json"]).stdout)
+    assert (found["task"], found["asked"], found["coverage"]["hits"]) == ("bioqa", 20, 20)
+    assert found["coverage"]["sources"][0]["source"] == "openstax-biology-1e"
+    assert found["coverage"]["warnings"] == []
+    everything = json.loads(RUNNER.invoke(app, ["retrieve", "bioqa", "-k", "5000", "--json"]).stdout)
+    assert everything["coverage"]["hits"] == everything["index"]["documents"] == 452
+    assert any("The end of the averaged half" in warning for warning in everything["coverage"]["warnings"])
+
+
+def test_retrieve_takes_other_few_shots_and_refuses_what_it_cannot_use(home: Path, tmp_path: Path) -> None:
+    """--few-shots is used in place of the task's own; a missing index or task is one line."""
+    lines = (FOLDER / "bioqa" / "few_shots.jsonl").read_text().splitlines()
+    (tmp_path / "shots.jsonl").write_text("\n".join(lines[:4]))
+    command = ["retrieve", "bioqa", "-k", "4", "--few-shots", str(tmp_path / "shots.jsonl"), "--json"]
+    assert len(json.loads(RUNNER.invoke(app, command).stdout)["coverage"]["few_shots"]) == 4
+    assert RUNNER.invoke(app, ["retrieve", "bioqa", "-k", "0"]).exit_code == 2
+    for arguments in (["bioga"], ["bioqa", "--index", str(tmp_path / "nowhere")]):
+        assert isinstance(RUNNER.invoke(app, ["retrieve", *arguments]).exception, CraftError)
 
 
 def test_generate_keeps_what_others_put_into_the_folder(home: Path, tmp_path: Path) -> None:

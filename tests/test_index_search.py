@@ -220,6 +220,19 @@ def test_documents_come_in_the_order_asked(tmp_path: Path) -> None:
             index.documents([0, row])
 
 
+def test_embeddings_are_those_of_the_rows_asked_for(tmp_path: Path) -> None:
+    """Any rows in any order, also twice and from several shards, give what was stored; rows outside are refused."""
+    vectors = whole_numbers(np.random.default_rng(0), 9)
+    index = given_index(tmp_path, vectors, 4)
+    asked = [8, 0, 3, 4, 0, 7]
+    found = index.embeddings(asked)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, vectors[asked])
+    assert index.embeddings([]).shape == (0, vectors.shape[1])
+    with pytest.raises(InputError, match="row 9 is outside the index, which holds rows 0 to 8"):
+        index.embeddings([0, 9])
+
+
 def test_bad_queries_are_refused(tmp_path: Path) -> None:
     """k below 1 and vectors of another width are refused with what was expected."""
     index = given_index(tmp_path, np.eye(4, dtype=np.float32), 4)

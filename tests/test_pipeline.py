@@ -13,6 +13,7 @@ from craft_hf.embed import Embedder
 from craft_hf.errors import InputError, StorageError
 from craft_hf.index import build_index
 from craft_hf.pipeline import PROMPTS_PER_SAMPLE, execute
+from craft_hf.report import read_report
 from craft_hf.run import ensure_run, read_rows
 from craft_hf.settings import Resources, RunSettings, resolve
 from craft_hf.tasks import load_task
@@ -57,6 +58,10 @@ def test_more_than_the_index_has_gives_what_there_is(
     assert report["notes"] == ["Asked for 50 samples, gave 7: all 7 documents that the index has for this were used."]
     assert "Asked for 50 samples, gave 7" in caplog.text
     assert report["drops"] == [{"check": "leakage", "reason": "the document is nearly a few-shot's text", "count": 1}]
+    assert (report["coverage"]["hits"], report["coverage"]["left_out"]) == (7, 1)
+    assert [source["source"] for source in report["coverage"]["sources"]] == ["made"]
+    assert "nothing of the few-shots' kind" in (folder / "report.md").read_text()
+    assert (folder / "assets" / "decay.png").is_file()
 
 
 def test_a_hopeless_generator_is_stopped(home: Path, server: WriterServer) -> None:
@@ -108,14 +113,17 @@ def test_prompts_too_long_for_the_server_are_counted(home: Path, server: WriterS
 
 
 def test_a_run_is_done_once(home: Path, server: WriterServer, small_index: str) -> None:
-    """A finished run is not done again; a fresh one is, and takes the place of the old one."""
+    """A finished run is not done again; a fresh one takes the place of the old one, and its coverage is the same."""
     run = resolve(settings(server, small_index, 3))
     rows = read_rows(ensure_run(run), 0, 1)
     assert len(rows) == 11
     ensure_run(run)
     assert len(server.requests) == 3
+    coverage = read_report(run.folder).coverage
     ensure_run(run, fresh=True)
     assert len(server.requests) == 6
+    assert read_report(run.folder).coverage == coverage
+    assert coverage["hits"] == 3
     assert [p.name for p in run.folder.parent.iterdir() if p.is_dir()] == [run.folder.name]
 
 

@@ -283,6 +283,71 @@ def test_number_shapes() -> None:
     assert [number(v) for v in given] == ["1,234,567", "1,235", "0.123", "2", NOT_MEASURED, "True", "a\\|b"]
 
 
+COVERAGE: Mapping[str, JSON] = {
+    "hits": 30,
+    "left_out": 2,
+    "found_by_few_shots": 20,
+    "both": 0.25,
+    "few_shots": [{"id": "cells-0", "placed": 15, "found": 20, "alone": 20, "share": 1.0}],
+    "sources": [{"source": "a|b", "hits": 30, "share": 1.0, "documents": 40, "index_share": 0.5, "ratio": 2.0}],
+    "decay": {
+        name: {
+            "bands": [
+                {
+                    "first": 1 + 5 * i,
+                    "last": 5 + 5 * i,
+                    "low": top - i / 20,
+                    "median": top - i / 25,
+                    "high": top - i / 30,
+                }
+                for i in range(3)
+            ],
+            "random_median": 0.02,
+            "random_high": 0.15,
+        }
+        for name, top in (("individual", 0.6), ("averaged", 0.3))
+    },
+    "near_duplicates": {"compared": 30, "pairs": 1, "repeats": 1, "examples": [["d2", "d1", 0.97]]},
+    "random_documents": 80,
+    "mean_similarity": 0.3,
+    "random_similarity": 0.03,
+    "few_shot_similarity": None,
+    "vendi_score": 12.5,
+    "warnings": ["The few-shot <b>cells-0</b> dominates."],
+}
+"""What `coverage.Coverage` gives for a task with one few-shot, as plain data."""
+
+
+def test_report_shows_coverage_with_its_plot(rows: list[dict[str, JSON]], tmp_path: Path) -> None:
+    """Warnings, tables and the plot of similarity over rank are in the page; writing twice gives the same bytes."""
+    report = report_of(rows, coverage=COVERAGE)
+    for name in ("a", "b"):
+        write_report(report, rows, [], tmp_path / name)
+    page = (tmp_path / "a" / "report.md").read_text()
+    assert "## How few-shots and index fit\n\n30 documents were retrieved" in page
+    assert "2 were left out as nearly the text of a few-shot. Both halves found 25.0%." in page
+    assert "> The few-shot &lt;b&gt;cells-0&lt;/b&gt; dominates." in page
+    assert "| individual, 1 to 5 | 0.600 | 0.600 | 0.600 |" in page
+    assert "| a\\|b | 30 | 100.0% | 50.0% | 2 |" in page
+    assert "of two few-shots not measured" in page
+    assert "- d2 and d1: 0.970" in page
+    assert "![Lines: similarity over the rank, for the individual and the averaged half](assets/decay.png)" in page
+    for name in ("decay.png", "decay.svg"):
+        assert (tmp_path / "a" / "assets" / name).read_bytes() == (tmp_path / "b" / "assets" / name).read_bytes()
+    assert read_report(tmp_path / "a") == report
+
+
+def test_decay_is_drawn_of_the_halves_that_there_are() -> None:
+    """One half alone is drawn, with or without the line of the few-shots; without hits nothing is."""
+    half = COVERAGE["decay"]["averaged"]  # type: ignore[index, call-overload]
+    empty = {**half, "bands": []}
+    for decay in ({"individual": half, "averaged": empty}, {"individual": empty, "averaged": half}):
+        for each_other in (None, 0.2):
+            coverage = {**COVERAGE, "decay": decay, "few_shot_similarity": each_other}
+            assert len(plots.draw_all([], [], [], {}, coverage)) == 2
+    assert plots.draw_all([], [], [], {}, {**COVERAGE, "hits": 0}) == {}
+
+
 def test_funnel_shares_pass_over_what_was_left_out() -> None:
     """A stage's share is that of the stage before; what was left out is none."""
     funnel = [("retrieved", 200), ("few-shot texts left out", 10), ("prompted", 100), ("kept", 0), ("x", 1)]
@@ -314,7 +379,7 @@ def test_read_report_takes_one_without_later_measurements(rows: list[dict[str, J
     """A report from before a field with a default came in can still be read."""
     write_report(report_of(rows), rows, [], tmp_path)
     data = json.loads((tmp_path / "report.json").read_text())
-    del data["measured"]
+    del data["measured"], data["coverage"]
     (tmp_path / "report.json").write_text(json.dumps(data))
     assert read_report(tmp_path) == report_of(rows)
 

@@ -181,6 +181,15 @@ def test_same_input_gives_the_same_hits(tmp_path: Path) -> None:
     assert found(tmp_path / "a", vectors, queries, 30, 60) == found(tmp_path / "b", vectors, queries, 30, 7)
 
 
+def test_rows_are_those_of_the_hits(tmp_path: Path) -> None:
+    """Each hit's row leads to its document, whatever was left out before it."""
+    vectors = whole_numbers(np.random.default_rng(5), 40)
+    index = given_index(tmp_path, vectors, 9, [STORY if i % 5 == 0 else "" for i in range(40)])
+    result = retrieve(index, [FewShot("story", STORY, {}), *shots(2)], vectors[:3], 20)
+    assert result.left_out
+    assert index.documents(result.rows) == [hit.document for hit in result.hits]
+
+
 def test_bad_input_is_refused(tmp_path: Path) -> None:
     """k below 1, no few-shot, and another number of embeddings than of few-shots are refused."""
     index = given_index(tmp_path, np.eye(4, dtype=np.float32), 4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from functools import cached_property
 from pathlib import Path
@@ -148,17 +148,34 @@ class Index:
         Raises:
             InputError: a row is outside the index, or its shard is broken.
         """
+        found: dict[int, Document] = {}
+        for shard, here, start in self._by_shard(rows):
+            found.update(zip(here.tolist(), shard.documents((here - start).tolist()), strict=True))
+            shard.check_unchanged()
+        return [found[int(row)] for row in rows]
+
+    def embeddings(self, rows: Sequence[int]) -> Vectors:
+        """Return the embeddings of documents by row, float32 (rows, dimension), in the order given.
+
+        Raises:
+            InputError: a row is outside the index, or its shard is broken.
+        """
         asked = np.asarray(rows, dtype=np.int64)
+        vectors = np.empty((len(asked), self.info.dimension), dtype=np.float32)
+        for shard, here, start in self._by_shard(rows):
+            wanted = np.isin(asked, here)
+            vectors[wanted] = shard.embeddings[asked[wanted] - start]
+            shard.check_unchanged()
+        return vectors
+
+    def _by_shard(self, rows: Sequence[int]) -> Iterator[tuple[Shard, RowsOfOne, int]]:
+        """Yield each shard that holds some of the rows, with these, once each and sorted, and the shard's first row."""
+        asked = np.unique(np.asarray(rows, dtype=np.int64))
         if len(outside := asked[(asked < 0) | (asked >= len(self))]):
             raise InputError(f"row {outside[0]} is outside the index, which holds rows 0 to {len(self) - 1}.")
         shards = np.searchsorted(self._starts, asked, side="right") - 1
-        found: dict[int, Document] = {}
         for number in np.unique(shards):
-            here = np.unique(asked[shards == number])
-            shard = self._shard(int(number))
-            found.update(zip(here.tolist(), shard.documents((here - self._starts[number]).tolist()), strict=True))
-            shard.check_unchanged()
-        return [found[int(row)] for row in asked]
+            yield self._shard(int(number)), asked[shards == number], int(self._starts[number])
 
 
 def _shared_out(
