@@ -17,3 +17,7 @@ class GeneratorError(CraftError, RuntimeError):
 
 class StorageError(CraftError, RuntimeError):
     """Writing to disk failed; what was written before is whole."""
+
+
+class HubError(CraftError, RuntimeError):
+    """The Hugging Face Hub cannot be reached or fails; what was sent or fetched before is not lost."""

@@ -7,25 +7,54 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.corpus import MAX_CHARS, MIN_CHARS, Corpus
+from craft_hf.corpus import MAX_CHARS, MIN_CHARS
 from craft_hf.embed import Embedder
+from craft_hf.errors import InputError
 from craft_hf.executors import open_workers
-from craft_hf.index import Index, build_index, read_info, verify_index
+from craft_hf.hub import hub_name
+from craft_hf.index import (
+    Index,
+    build_index,
+    find_index,
+    index_folder,
+    pull_index,
+    push_index,
+    read_info,
+    verify_index,
+)
 from craft_hf.index.build import SHARD_DOCUMENTS
 from craft_hf.models import EMBEDDED
+from craft_hf.presets import PRESETS, open_corpora
+from craft_hf.readers.hub import SYNTAX
 
 app = typer.Typer(no_args_is_help=True, help="Build an index of embedded documents, look at it, search in it.")
+
+_FOLDER = "Folder of an index, or user/name or user/name@revision on the Hub."
 
 
 @app.command()
 def build(
-    source: Annotated[list[str], typer.Argument(help="Files (.jsonl[.gz], .parquet, .txt), folders, or Hub datasets.")],
     out: Annotated[Path, typer.Option(help="Folder of the index.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=]SOURCE",
+            help="Files (.jsonl, .json, also .gz, .bz2, .zst; .parquet, .txt), folders, or Hub datasets: "
+            f"{SYNTAX}, of which only REPO is needed.",
+        ),
+    ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(help=f"Read raw files of {', '.join(PRESETS)}, or without a source its Hub dataset."),
+    ] = "",
     text_column: Annotated[str, typer.Option(help="Field or column that holds the text.")] = "text",
-    license: Annotated[str, typer.Option(help="Licence of documents that name none.")] = "",
+    license: Annotated[
+        list[str] | None,
+        typer.Option(help="Licence of documents that name none; repeat it to give one for each source, in order."),
+    ] = None,
     name: Annotated[str, typer.Option(help="Source of documents that name none (default: the file's name).")] = "",
-    split: Annotated[str, typer.Option(help="Split of a Hub dataset.")] = "train",
-    config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset.")] = None,
+    split: Annotated[str, typer.Option(help="Split of a Hub dataset that names none.")] = "train",
+    config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset that names none.")] = None,
     min_chars: Annotated[int, typer.Option(help="Shorter documents are left out.")] = MIN_CHARS,
     max_chars: Annotated[int, typer.Option(help="Longer documents are left out.")] = MAX_CHARS,
     embedding_model: Annotated[
@@ -43,14 +72,15 @@ def build(
     Of equal texts the first is taken. On a cluster (--workers ray), all machines must see the folder.
 
     Example: craft-hf index build articles.jsonl.gz notes/ --out my-index --license "CC BY 4.0"
+
+    Several corpora: craft-hf index build web=allenai/c4:en:train notes=notes/ --out my-index
+
+    A corpus of the paper: craft-hf index build dumps/ --preset stackexchange --out my-index --add
     """
-    corpora = [
-        Corpus(
-            one, text_column=text_column, name=name, split=split, config=config, license=license,
-            min_chars=min_chars, max_chars=max_chars,
-        )
-        for one in source
-    ]  # fmt: skip
+    corpora = open_corpora(
+        source or [], preset, name=name, licenses=license or [], text_column=text_column, split=split, config=config,
+        min_chars=min_chars, max_chars=max_chars,
+    )  # fmt: skip
     embedder = Embedder(embedding_model, device)
     with open_workers(workers) as running:
         build_index(corpora, out, embedder, shard_documents=shard_documents, add=add, workers=running)
@@ -58,12 +88,12 @@ def build(
 
 
 @app.command()
-def info(folder: Annotated[Path, typer.Argument(help="Folder of an index.")]) -> None:
+def info(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
     """Say what an index holds.
 
     Example: craft-hf index info my-index
     """
-    found = read_info(folder)
+    _, found = find_index(folder)
     typer.echo(f"{folder}: {found.documents} documents in {len(found.shards)} shards, fingerprint {found.fingerprint}")
     typer.echo(f"embedded with {found.embedding_model} ({found.embedding_revision}), {found.dimension} dimensions")
     for corpus in found.corpora:
@@ -73,11 +103,12 @@ def info(folder: Annotated[Path, typer.Argument(help="Folder of an index.")]) ->
 
 
 @app.command()
-def verify(folder: Annotated[Path, typer.Argument(help="Folder of an index.")]) -> None:
+def verify(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
     """Read an index to the last byte and tell whether it still is what was built; exit with 1 if not.
 
     Example: craft-hf index verify my-index
     """
+    folder = index_folder(folder)
     problems = verify_index(folder)
     found = read_info(folder)
     if problems:
@@ -92,7 +123,7 @@ def verify(folder: Annotated[Path, typer.Argument(help="Folder of an index.")]) 
 
 @app.command()
 def search(
-    folder: Annotated[Path, typer.Argument(help="Folder of an index.")],
+    folder: Annotated[Path, typer.Argument(help=_FOLDER)],
     text: Annotated[str, typer.Argument(help="What to look for.")],
     k: Annotated[int, typer.Option("-k", help="How many documents.", min=1)] = 5,
 ) -> None:
@@ -100,10 +131,36 @@ def search(
 
     Example: craft-hf index search my-index "How do plants make sugar?" -k 3
     """
-    index = Index.open(folder)
+    index = Index.open(index_folder(folder))
     embedder = Embedder(index.info.embedding_name)
     index.check_embedder(embedder)
     scores, rows = index.search(embedder.encode([text]), k)
     for score, document in zip(scores[0], index.documents([int(r) for r in rows[0]]), strict=True):
         start = " ".join(document.text.split())[:200]
         typer.echo(f"{score:.3f}  {document.id}  {document.title} ({document.license})\n       {start}")
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="Folder of an index.")],
+    repository: Annotated[str, typer.Argument(help="user/name of a dataset repository on the Hub; made if needed.")],
+    public: Annotated[bool, typer.Option("--public", help="All can see it (default: you and who you invite).")] = False,
+) -> None:
+    """Put an index on the Hub. Stopped at any moment, the same command goes on; nothing is sent twice.
+
+    Example: craft-hf index push my-index user/name
+    """
+    url = push_index(folder, repository, private=not public)
+    typer.echo(f"{url}\nuse it with: craft-hf generate TASK --index {repository} --out FOLDER")
+
+
+@app.command()
+def pull(repository: Annotated[str, typer.Argument(help="user/name or user/name@revision on the Hub.")]) -> None:
+    """Fetch an index from the Hub into its cache, where all commands find it; only what is missing is fetched.
+
+    Example: craft-hf index pull user/name
+    """
+    name = hub_name(repository)
+    if name is None:
+        raise InputError(f"{repository!r} is no name on the Hub; expected user/name or user/name@revision.")
+    info(pull_index(*name))

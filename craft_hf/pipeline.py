@@ -11,24 +11,27 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 
 from datasets.utils import tqdm
 from filelock import FileLock
 
 from craft_hf.corpora import sample_corpus
 from craft_hf.corpus import Corpus
-from craft_hf.embed import Embedder
+from craft_hf.coverage import measure
+from craft_hf.coverage.figures import Coverage
+from craft_hf.embed import Embedder, Vectors
 from craft_hf.errors import InputError
 from craft_hf.generate import answer_key
 from craft_hf.generate.journal import Journal
-from craft_hf.index import Index, build_index
+from craft_hf.index import Index, build_index, index_folder
 from craft_hf.models import cache_folder
 from craft_hf.prompt import Prompter
 from craft_hf.quality import Quality
 from craft_hf.records import JSON, Answer, Hit, Prompt, Reject, Sample, fingerprint
 from craft_hf.retrieve import Retrieval, retrieve
 from craft_hf.settings import ResolvedRun, index_identity
+from craft_hf.tasks import Task
 
 PROMPTS_PER_SAMPLE = 10
 """A run gives up when it has sent this many prompts for each sample wanted; CRAFT retrieves 2 documents a sample."""
@@ -58,13 +61,17 @@ class Outcome:
     funnel: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     index: Mapping[str, JSON] = field(default_factory=dict)
+    coverage: Coverage | None = None
 
 
 def open_index(path: str | None) -> Index:
-    """Open the index of a run; without a path, that of the sample corpus, which is built on first use (seconds)."""
+    """Open the index of a run: a folder, or one on the Hub, which is pulled.
+
+    Without a path it is that of the sample corpus, which is built on first use (seconds).
+    """
     if path is not None:
-        return Index.open(Path(path))
-    folder = cache_folder() / "indexes" / index_identity(None)
+        return Index.open(index_folder(path))
+    folder = cache_folder() / "indexes" / index_identity()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         try:
@@ -88,13 +95,14 @@ def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
     index = open_index(run.settings.index)
     outcome.index = index_summary(index)
     wanted = run.settings.rows_wanted(run.task)
-    documents = _Documents(run, index)
+    documents = _Documents(run.task, index)
     outcome.funnel = {"documents in the index": len(index)}
     if wanted:
         sampling = run.settings.sampling(run.task)
         folder = cache_folder() / "journal" / fingerprint([dict(run.generator.identity), dataclasses.asdict(sampling)])
         with Journal(folder, replay=not fresh) as journal:
             _rounds(run, documents, journal, wanted, outcome)
+        outcome.coverage = documents.coverage()
     asked = len(outcome.samples) + sum(r.check != "leakage" for r in outcome.rejects)
     unanswered = sum(r.check == "context" for r in outcome.rejects)
     outcome.funnel |= {
@@ -107,26 +115,43 @@ def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
     return outcome
 
 
+def look(task: Task, index: Index, k: int) -> Coverage:
+    """Retrieve k documents for a task, and tell how they fit it; no generator is asked.
+
+    Raises:
+        InputError: k is below 1, or the index was built with another embedding model or is broken.
+    """
+    documents = _Documents(task, index)
+    documents.take(0, k)
+    return documents.coverage()
+
+
 class _Documents:
     """The retrieved documents in order, retrieved deeper as they are asked for."""
 
-    def __init__(self, run: ResolvedRun, index: Index) -> None:
-        self._run, self._index = run, index
-        self._found = Retrieval(hits=[], left_out=[])
-        if run.settings.rows_wanted(run.task):
-            embedder = Embedder(index.info.embedding_name)
-            index.check_embedder(embedder)
-            self._queries = embedder.encode([run.task.query_text(s) for s in run.task.few_shots])
+    def __init__(self, task: Task, index: Index) -> None:
+        self._task, self._index = task, index
+        self._found = Retrieval()
+
+    @cached_property
+    def _queries(self) -> Vectors:
+        embedder = Embedder(self._index.info.embedding_name)
+        self._index.check_embedder(embedder)
+        return embedder.encode([self._task.query_text(shot) for shot in self._task.few_shots])
 
     @property
     def left_out(self) -> list[tuple[str, str, float]]:
         """Documents that nearly are the text of a few-shot: (document id, few-shot id, overlap)."""
         return self._found.left_out
 
+    def coverage(self) -> Coverage:
+        """Return how all documents that were taken fit the few-shots."""
+        return measure(self._index, self._task.few_shots, self._queries, self._found)
+
     def take(self, start: int, count: int) -> list[Hit]:
         """Return the hits from `start` on, at most `count`; fewer when the index has no more."""
         if start + count > len(self._found.hits):
-            self._found = retrieve(self._index, self._run.task.few_shots, self._queries, start + count)
+            self._found = retrieve(self._index, self._task.few_shots, self._queries, start + count)
         return list(self._found.hits[start : start + count])
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from craft_hf.corpora import sample_corpus
 from craft_hf.errors import InputError
 from craft_hf.generate import Generator, Sampling
-from craft_hf.index import Index
+from craft_hf.index import find_index
 from craft_hf.models import EMBEDDED, cache_folder, embedder_weights, file_fingerprint
 from craft_hf.quality import DUPLICATE_THRESHOLD
 from craft_hf.quality.wellformed import WellFormedCheck
@@ -34,7 +34,7 @@ class RunSettings:
     Args:
         task: name of a shipped task, or the folder of an own one.
         few_shots: a JSONL file to use in place of the task's few-shots.
-        index: folder of an index; the sample corpus by default.
+        index: folder of an index, or "user/name" or "user/name@revision" on the Hub; the sample corpus by default.
         generator: "embedded", a Hub id, a model folder, or the URL of an OpenAI-compatible server.
         generator_model: the model's name on the server; may be left out if the server has only one.
         num_samples: generated rows to keep, 1 or more; the few-shots come on top.
@@ -178,16 +178,22 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
     Raises:
         InputError: task, index or generator do not exist or are broken.
         GeneratorError: the server cannot say which model it has.
+        HubError: the index is on the Hub, which cannot be reached, and not in its cache.
     """
     task = load_task(settings.task, settings.few_shots)
     task_features(task)
     _check_few_shots(task)
     generator = _generator(settings, resources or Resources())
     wanted = settings.rows_wanted(task)
+    if settings.index is None:
+        index = index_identity()
+    else:
+        name, info = find_index(settings.index)
+        settings, index = replace(settings, index=name), info.fingerprint  # the Hub may get another one meanwhile
     identity: dict[str, JSON] = {
         "pipeline": PIPELINE_VERSION,
         "task": task.fingerprint,
-        "index": index_identity(settings.index),
+        "index": index,
         "generator": dict(generator.identity) if wanted else {},
         "sampling": asdict(settings.sampling(task)) if wanted else {},
         "num_samples": wanted,
@@ -208,10 +214,8 @@ def _check_few_shots(task: Task) -> None:
             )
 
 
-def index_identity(index: str | None) -> str:
-    """Return what stands for the index's content: its fingerprint, or that of the sample corpus and its embedder."""
-    if index is not None:
-        return Index.open(Path(index)).fingerprint
+def index_identity() -> str:
+    """Return what stands for the content of the sample corpus's index: the corpus and its embedder."""
     return f"sample-{fingerprint([file_fingerprint(sample_corpus()), embedder_weights().revision])}"
 
 

@@ -10,13 +10,18 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "craft_hf"
 
 ORDER = [
-    *("version", "errors", "records", "extras", "plugin", "__init__", "models"),
-    *("tasks.few_shots", "tasks", "corpora", "corpus", "embed", "executors"),
+    *("version", "errors", "records", "extras", "plugin", "__init__", "models", "hub"),
+    *("templates", "markdown"),
+    *("tasks.few_shots", "tasks", "corpora"),
+    *("readers", "readers.lines", "readers.jsonl", "readers.parquet", "readers.files", "readers.hub", "readers.html"),
+    *("readers.stackexchange", "readers.wikipedia", "readers.wikihow"),
+    *("corpus", "presets", "embed", "executors"),
     *("index.unique", "index.quantize", "index.shard", "index.info", "index.build", "index.verify"),
-    *("index.kernel", "index.device", "index.scan", "index.search", "index", "retrieve", "prompt"),
+    *("index.kernel", "index.device", "index.scan", "index.search", "index.card", "index.hub", "index", "retrieve"),
+    *("coverage.figures", "coverage.alike", "coverage.advice", "coverage", "prompt"),
     *("generate", "generate.grammar", "generate.cache", "generate.local", "generate.server", "generate.journal"),
     *("quality.schema", "quality.wellformed", "quality.duplicate", "quality"),
-    *("rows", "settings", "pipeline", "templates", "markdown", "plots", "report", "card", "run", "craft"),
+    *("rows", "settings", "pipeline", "plots", "report", "card", "run", "craft"),
     *("training_rows", "adapter", "finetune", "questions", "evaluate", "index_cli", "cli"),
 ]
 """The modules from the first to the last; `cli` wires everything."""

@@ -159,3 +159,23 @@ def test_corpus_is_added_by_two_processes(built: tuple[Path, str], tmp_path: Pat
     assert "6 documents in 4 shards" in output
     assert "1  essay  (CC0)" in output
     assert "6 documents: all as they were written" in run("verify", folder)
+
+
+def test_corpora_of_a_preset_and_with_names_are_one_index(built: tuple[Path, str], tmp_path: Path) -> None:
+    """Raw files of a preset go behind other corpora; each keeps its name and licence."""
+    folder = shutil.copytree(built[0], tmp_path / "index")
+    (tmp_path / "wikihowAll.csv").write_text(f'headline,title,text\n"\nRest.",How to Rest1,"{"Lie down. " * 30}"\n')
+    run("build", tmp_path / "wikihowAll.csv", "--preset", "wikihow", "--out", folder, "--add")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text(f"{name} Banks lend money to people and firms. " * 9)
+    sources = (f"left={tmp_path}/a.txt", f"right={tmp_path}/b.txt")
+    output = run("build", *sources, "--out", folder, "--add", "--license", "CC0", "--license", "MIT")
+    lines = [line.strip() for line in output.splitlines()]
+    assert lines[2:6] == ["1  left  (CC0)", "5  my notes  (CC0)", "1  right  (MIT)", "1  wikihow  (CC BY-NC-SA 3.0)"]
+
+
+def test_build_without_a_source_or_a_preset_is_refused(tmp_path: Path) -> None:
+    """The error lists the presets."""
+    result = RUNNER.invoke(app, ["index", "build", "--out", str(tmp_path / "out")])
+    assert isinstance(result.exception, InputError)
+    assert "or a preset: c4, wikipedia, stackexchange, wikihow" in str(result.exception)

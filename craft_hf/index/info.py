@@ -87,7 +87,7 @@ def read_info(folder: Path) -> IndexInfo:
     """
     advice = "build one with: craft-hf index build CORPUS --out FOLDER"
     if not folder.is_dir():
-        raise InputError(f"there is no index folder {folder}; {advice}")
+        raise InputError(f"there is no index folder {folder}; {advice}, or give the name of one on the Hub: user/name")
     path = folder / "index.json"
     if not path.is_file():
         if shard_files(folder):
