@@ -147,6 +147,7 @@ def test_dask_cluster_that_loses_a_worker_builds_the_same_index(tmp_path: Path) 
         killer.start()
         built(tmp_path / "index", SlowEmbedder(log), cluster.scheduler_address)
         killer.join(30)
+        assert not killer.is_alive(), "both workers worked, and one was lost"
     _embedded_once_but_for(log, in_flight=2)
 
 
