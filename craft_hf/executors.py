@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -46,9 +47,14 @@ def open_workers(where: str) -> Iterator[Workers | None]:
         numbers = context.Queue()
         for number in range(count):
             numbers.put(number)
+        others = set(multiprocessing.active_children())
         pool = ProcessPoolExecutor(count, context, initializer=_settle, initargs=(numbers, count))
         try:
             yield Workers(pool, count)
+        except BaseException:  # Ctrl-C, say: nobody waits for the shards in hand
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
     elif where == "ray" or where.startswith("ray://"):
@@ -63,9 +69,10 @@ def open_workers(where: str) -> Iterator[Workers | None]:
 
 
 def _settle(numbers: Any, count: int) -> None:
-    """Give a process its share of the cores, or one of the GPUs."""
+    """Give a process its share of the cores, or one of the GPUs; Ctrl-C is its parent's to hear."""
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     number = numbers.get()
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())

@@ -94,6 +94,32 @@ def test_lost_process_is_a_clear_error_and_costs_nothing(tmp_path: Path) -> None
     assert len(log.read_text().splitlines()) == 20 - whole
 
 
+def test_interrupt_does_not_wait_for_the_shards_in_hand(tmp_path: Path) -> None:
+    """Ctrl-C ends the build at once, and its processes with it, though each would work for minutes."""
+    log = tmp_path / "log"
+
+    def interrupt() -> None:
+        while not log.exists() or len(log.read_text().splitlines()) < 2:
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    main = threading.main_thread().ident
+    assert main is not None
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+    start = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            built(tmp_path / "index", SlowEmbedder(log, 600), "2")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    interrupter.join()
+    assert time.monotonic() - start < 300, "less than a shard takes"
+    for process in _processes(log):
+        assert not Path(f"/proc/{process}").exists()
+
+
 @pytest.mark.slow
 def test_ray_cluster_that_loses_a_node_builds_the_same_index(tmp_path: Path) -> None:
     """A real cluster of two nodes; one is killed in the middle, its shards are embedded by the other."""

@@ -24,8 +24,8 @@ from craft_hf.records import Document
 _PART = 65_536
 """Most documents that one thread scans at a time."""
 
-_MOST_MAPPED = 100
-"""Shards up to which an index keeps them mapped between searches: a system lets a process have some 1,000 files."""
+_MOST_MAPPED = 1_000
+"""Shards up to which an index keeps them mapped between searches; each costs the system 0.2% of its size."""
 
 Rows = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 """int64, shape (queries, k): rows of the index."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 
 from craft_hf.embed import Vectors
 from craft_hf.errors import InputError, StorageError
@@ -205,11 +207,23 @@ class Shard:
         """Euclidean lengths of what the codes leave over, float32 (rows,), mapped from the file."""
         return self._map("residual", np.float32, (self.rows,))
 
+    @cached_property
+    def _bytes(self) -> np.ndarray:
+        """The whole file, mapped: copy on write, though nobody writes, for torch wants writable memory.
+
+        Unlike numpy and mmap, torch keeps no file open for it; a process may have some 1,000 open.
+        """
+        try:
+            size = self.path.stat().st_size
+            mapped: np.ndarray = torch.from_file(str(self.path), shared=False, size=size, dtype=torch.uint8).numpy()
+        except (OSError, RuntimeError) as e:
+            raise InputError(f"the shard {self.path} cannot be mapped into memory: {e}") from e
+        return mapped
+
     def _map(self, name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
-        if not self.rows:
-            return np.zeros(shape, dtype=dtype)
-        # Copy on write, though nobody writes: torch wants writable memory.
-        return np.asarray(np.memmap(self.path, dtype=dtype, mode="c", offset=self._offsets[name], shape=shape))
+        start = self._offsets[name] or 0  # of nothing HDF5 does not say where it is
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        return self._bytes[start : start + size].view(dtype).reshape(shape)
 
     @property
     def text_hashes(self) -> Hashes:
