@@ -86,13 +86,15 @@ class Answer:
 
     `finish_reason` is "stop" for a finished answer, "length" for one that the token limit cut, "overlong" for one that
     was given up because a text in it is longer than the schema allows, "prompt_too_long" for a prompt that was never
-    sent because it does not fit into the model's context.
+    sent because it does not fit into the model's context. `cached_tokens` are those of the prompt's tokens that the
+    model did not have to read again, because it had read them as the beginning of another prompt.
     """
 
     text: str
     finish_reason: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True)
