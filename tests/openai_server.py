@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -28,15 +29,25 @@ class Reply:
     hang_up: bool = False
 
 
-def ok(text: str | None = ANSWER, finish_reason: str = "stop", delay_s: float = 0.0, usage: bool = True) -> Reply:
+def ok(
+    text: str | None = ANSWER,
+    finish_reason: str = "stop",
+    delay_s: float = 0.0,
+    usage: bool = True,
+    refusal: str | None = None,
+    cached: int | None = None,
+) -> Reply:
     """A chat completion."""
+    message = {"role": "assistant", "content": text, "refusal": refusal}
     body: dict[str, Any] = {
         "id": "1",
         "object": "chat.completion",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}],
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
     }
     if usage:
         body["usage"] = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    if cached is not None:
+        body["usage"]["prompt_tokens_details"] = {"cached_tokens": cached}
     return Reply(json.dumps(body), delay_s=delay_s)
 
 
@@ -55,8 +66,8 @@ HANG = Reply(ok().body, delay_s=30.0)
 class FakeServer:
     """Answers POST /v1/chat/completions with `replies` in turn, then with `ok()`; keeps what it was sent.
 
-    `refuses` names request fields that get a 400, as from servers that do not know them; `by_content` gives the reply
-    to requests whose last message is a key of it, and goes before `replies`.
+    `refuses` names request fields that get a 400, as from servers that do not know them, or types of response_format;
+    `by_content` gives the reply to requests whose last message is a key of it, and goes before `replies`.
     """
 
     def __init__(
@@ -76,6 +87,8 @@ class FakeServer:
         self.model_requests = 0
         self.in_flight = self.most_in_flight = 0
         self.hung_up = 0  # clients that were gone before their answer was written
+        self.answers = 0  # chat replies with status 200 that were written whole
+        self.kill: Callable[[], None] = lambda: None  # set by `serving`
         self.closing = threading.Event()
         self.lock = threading.Lock()
         self.url = ""
@@ -86,7 +99,7 @@ class FakeServer:
             self.requests.append(body)
             self.times.append(time.monotonic())
             for name in self.refuses:
-                if name in body:
+                if name in body or body.get("response_format", {}).get("type") == name:
                     return error(400, f"Unrecognized request argument supplied: {name}", param=name)
             last = body["messages"][-1]["content"]
             if last in self.by_content:
@@ -98,6 +111,16 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # headers and body are two writes: without it each answer waits 40 ms
     server: _Http
+
+    def setup(self) -> None:
+        super().setup()
+        with self.server.fake.lock:
+            self.server.open_connections.add(self.connection)
+
+    def finish(self) -> None:
+        with self.server.fake.lock:
+            self.server.open_connections.discard(self.connection)
+        super().finish()
 
     def log_message(self, *_: object) -> None:
         pass
@@ -127,6 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
             fake.hung_up += gone
         if not gone:
             self._send(reply)
+            with fake.lock:
+                fake.answers += reply.status == 200
 
     def _wait(self, delay_s: float) -> bool:
         """Wait; True if the client closed its connection meanwhile."""
@@ -162,19 +187,35 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
+    allow_reuse_address = True
     request_queue_size = 64
     fake: FakeServer
+
+    def __init__(self, fake: FakeServer, port: int) -> None:
+        self.fake, self.open_connections = fake, set[socket.socket]()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def kill(self) -> None:
+        """End as a killed process does: nobody listens any more, and what is in flight is reset."""
+        self.shutdown()
+        self.server_close()
+        self.fake.closing.set()
+        with self.fake.lock:
+            for connection in self.open_connections:
+                with suppress(OSError):
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, *_: object) -> None:
         pass
 
 
 @contextmanager
-def serving(fake: FakeServer) -> Iterator[FakeServer]:
-    """Serve `fake` on a free port of loopback until the block ends."""
-    http = _Http(("127.0.0.1", 0), _Handler)
-    http.fake = fake
+def serving(fake: FakeServer, port: int = 0) -> Iterator[FakeServer]:
+    """Serve `fake` on a port of loopback, by default a free one, until the block ends or the server is killed."""
+    http = _Http(fake, port)
     fake.url = f"http://127.0.0.1:{http.server_address[1]}"
+    fake.kill = http.kill
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

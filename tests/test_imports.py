@@ -19,9 +19,12 @@ ORDER = [
     *("index.unique", "index.quantize", "index.shard", "index.info", "index.build", "index.verify"),
     *("index.kernel", "index.device", "index.scan", "index.search", "index.card", "index.hub", "index", "retrieve"),
     *("coverage.figures", "coverage.alike", "coverage.advice", "coverage", "prompt"),
-    *("generate", "generate.grammar", "generate.cache", "generate.local", "generate.server", "generate.journal"),
+    *("generate", "generate.grammar", "generate.attention", "generate.batches", "generate.cache", "generate.decode"),
+    *("generate.local", "generate.background", "generate.keys", "generate.replies", "generate.structured"),
+    *("generate.limit", "generate.endpoints", "generate.pool", "generate.asking", "generate.server"),
+    "generate.journal",
     *("quality.schema", "quality.wellformed", "quality.duplicate", "quality"),
-    *("rows", "settings", "pipeline", "plots", "report", "card", "run", "craft"),
+    *("usage", "rows", "settings", "progress", "pipeline", "estimate", "plots", "report", "card", "run", "craft"),
     *("training_rows", "adapter", "finetune", "questions", "evaluate", "index_cli", "cli"),
 ]
 """The modules from the first to the last; `cli` wires everything."""

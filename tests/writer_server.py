@@ -15,7 +15,7 @@ from tests.openai_server import FakeServer, Reply, ok
 
 
 class WriterServer(FakeServer):
-    """Answers every prompt; every `bad_every`-th document, by a hash of its text, gets an answer that is no JSON."""
+    """Answers every prompt; every `bad_every`-th document, by a hash of its text, gets a refusal, which is no JSON."""
 
     def __init__(self, bad_every: int = 0, delay_s: float = 0.0) -> None:
         super().__init__(models=("writer-1",))
@@ -33,7 +33,7 @@ class WriterServer(FakeServer):
             self.answered += 1
         document = body["messages"][-1]["content"].split("Text:\n", 1)[1]
         if self.bad_every and zlib.crc32(document.encode()) % self.bad_every == 0:
-            return ok("I cannot do that.", delay_s=self.delay_s)
+            return ok(None, refusal="I cannot do that.", delay_s=self.delay_s)
         words = list(dict.fromkeys(w.lower() for w in re.findall(r"[A-Za-z]{5,}", document)))
         middle = len(words) // 2
         sample = {
