@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from craft_hf.records import JSON, Document, FewShot, Prompt, fingerprint
 from craft_hf.tasks import Task
@@ -18,42 +18,65 @@ def sample_json(sample: Mapping[str, JSON]) -> str:
     return json.dumps(sample, ensure_ascii=False)
 
 
+PER_PROMPT = "per-prompt"
+"""Value of `prefix_groups` for the paper's way: few-shots drawn anew for every prompt."""
+
+
 class Prompter:
     """Builds the prompt of a document; the same document always gets the same prompt, whatever else is asked.
 
     The few-shots are drawn per group, not per prompt, so that the prompts of a group share a prefix that the model
-    reads once. There are as many groups as few-shots, and over the groups every few-shot stands equally often in every
-    position. A document's group (and which of the task's instructions it gets) follows from a hash of its id and the
-    seed, so asking for more documents later changes no prompt.
+    reads once. Over the groups every few-shot stands equally often in every position, or once more. A document's group
+    (and which of the task's instructions it gets) follows from a hash of its id and the seed, so asking for more
+    documents later changes no prompt.
 
     Args:
         task: gives instructions and few-shots.
         seed: another seed draws other groups.
+        prefix_groups: how many groups, 1 or more; as many as few-shots by default. "per-prompt" draws the few-shots of
+            each prompt apart, as CRAFT does.
     """
 
-    def __init__(self, task: Task, seed: int = 0) -> None:
+    def __init__(self, task: Task, seed: int = 0, prefix_groups: int | str | None = None) -> None:
         self.task = task
         self.seed = seed
-        rng = random.Random(seed)
-        shots = list(task.few_shots)
-        rng.shuffle(shots)
-        offsets = [0, *rng.sample(range(1, len(shots)), FEW_SHOTS_IN_PROMPT - 1)]
-        self.groups: tuple[tuple[FewShot, ...], ...] = tuple(
-            tuple(shots[(first + offset) % len(shots)] for offset in offsets) for first in range(len(shots))
-        )
+        count = len(task.few_shots) if prefix_groups is None else prefix_groups
+        self.groups: tuple[tuple[FewShot, ...], ...] = () if isinstance(count, str) else _groups(task, seed, count)
 
     def prompt(self, document: Document) -> Prompt:
         """Return the prompt for a document."""
         draw = int(fingerprint([self.seed, document.id]), 16)
-        group = self.groups[draw % len(self.groups)]
-        instruction = self.task.instructions[draw // len(self.groups) % len(self.task.instructions)]
+        if self.groups:
+            draw, number = divmod(draw, len(self.groups))
+            shots: Sequence[FewShot] = self.groups[number]
+        else:
+            shots = random.Random(draw).sample(self.task.few_shots, FEW_SHOTS_IN_PROMPT)
+        instruction = self.task.instructions[draw % len(self.task.instructions)]
         messages: list[Mapping[str, str]] = []
-        for shot in group:
+        for shot in shots:
             messages.append(_user(shot.text, instruction))
             messages.append({"role": "assistant", "content": sample_json(shot.sample)})
         messages.append(_user(document.text, instruction))
         plain = [dict(m) for m in messages]
-        return Prompt(fingerprint(plain), document.id, tuple(messages), tuple(shot.id for shot in group))
+        return Prompt(fingerprint(plain), document.id, tuple(messages), tuple(shot.id for shot in shots))
+
+
+def _groups(task: Task, seed: int, count: int) -> tuple[tuple[FewShot, ...], ...]:
+    """Draw groups in rounds; in a round, position p of the groups goes through the shuffled few-shots from offset p on.
+
+    A whole round uses each few-shot once in each position. In one that is cut short the offsets lie so that each
+    few-shot is used as often as any other, or once more.
+    """
+    rng = random.Random(seed)
+    shots, groups = list(task.few_shots), list[tuple[FewShot, ...]]()
+    while len(groups) < count:
+        rng.shuffle(shots)
+        size = min(len(shots), count - len(groups))
+        offsets = [0, *rng.sample(range(1, len(shots)), FEW_SHOTS_IN_PROMPT - 1)]
+        if len({place * size % len(shots) for place in range(FEW_SHOTS_IN_PROMPT)}) == FEW_SHOTS_IN_PROMPT:
+            offsets = [place * size for place in range(FEW_SHOTS_IN_PROMPT)]
+        groups += [tuple(shots[(first + offset) % len(shots)] for offset in offsets) for first in range(size)]
+    return tuple(groups)
 
 
 def _user(text: str, instruction: str) -> Mapping[str, str]:

@@ -36,8 +36,9 @@ def ok(
     usage: bool = True,
     refusal: str | None = None,
     cached: int | None = None,
+    tokens: tuple[int, int] = (7, 3),
 ) -> Reply:
-    """A chat completion."""
+    """A chat completion; `tokens` are those of the prompt and of the answer."""
     message = {"role": "assistant", "content": text, "refusal": refusal}
     body: dict[str, Any] = {
         "id": "1",
@@ -45,7 +46,7 @@ def ok(
         "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
     }
     if usage:
-        body["usage"] = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+        body["usage"] = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)}
     if cached is not None:
         body["usage"]["prompt_tokens_details"] = {"cached_tokens": cached}
     return Reply(json.dumps(body), delay_s=delay_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -13,8 +14,9 @@ import torch
 
 from craft_hf.errors import GeneratorError, InputError
 from craft_hf.generate import Sampling, answer_key
+from craft_hf.generate.decode import characters_of_last_string, sample_tokens
 from craft_hf.generate.grammar import JsonGrammar
-from craft_hf.generate.local import LocalGenerator, characters_of_last_string, sample_tokens
+from craft_hf.generate.local import LocalGenerator
 from craft_hf.models import generator_identity, generator_weights
 from craft_hf.prompt import Prompter
 from craft_hf.records import Answer, Document, Prompt
@@ -118,30 +120,36 @@ def test_the_seed_draws_other_answers_and_the_same_ones_again(tiny: str) -> None
     assert first != run(generator, asked, Sampling(temperature=2.0, top_k=0, max_new_tokens=64, seed=1))
 
 
-def logits_with_and_without_prefix(name: str, device: str | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Next-token logits of a mixed batch through shared prefixes, and of each prompt alone without any cache."""
-    from craft_hf.generate.cache import batch_cache
+def logits_with_and_without_prefix(
+    name: str, device: str | None = None, count: int = 24
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Next-token logits in batches of what shares few-shots, and of each prompt alone by the model's own attention."""
+    from craft_hf.generate.batches import plan
+    from craft_hf.generate.cache import Prefixes, causal_mask
 
     generator = LocalGenerator(name, device=device)
-    model, tokenizer = generator._loaded
+    model, _ = generator._loaded
     model = model.to(torch.float32)
-    encoded = [generator._encode(p) for p in prompts(5)]
-    assert all(len(e.prefix) > 3 * len(e.suffix) for e in encoded)
-    assert len({e.prefix for e in encoded}) > 1
+    assert generator._shares
+    encoded = [generator._encode(p) for p in prompts(count)]
+    batches = list(plan(encoded, 4, 10_000, 10))
+    assert len({len(batch.shared) for batch in batches}) > 1, "some share all few-shots, some fewer"
+    prefixes, shared, alone = Prefixes(model), [], []
     with torch.inference_mode():
-        alone = [model(torch.tensor([[*e.prefix, *e.suffix]], device=model.device)).logits[0, -1] for e in encoded]
-        cache, mask = batch_cache(model, [generator._prefix(e.prefix) for e in encoded])
-        width = max(len(e.suffix) for e in encoded)
-        pad = [width - len(e.suffix) for e in encoded]
-        ids = torch.tensor([[0] * n + list(e.suffix) for n, e in zip(pad, encoded, strict=True)])
-        own = torch.tensor([[0] * n + [1] * len(e.suffix) for n, e in zip(pad, encoded, strict=True)])
-        mask = torch.cat([mask, own], 1)
-        out = model(
-            input_ids=ids.to(model.device), attention_mask=mask.to(model.device), past_key_values=cache,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, -width:].to(model.device),
-        )  # fmt: skip
-    assert tokenizer.chat_template
-    return out.logits[:, -1].cpu(), torch.stack(alone).cpu()
+        for batch in batches:
+            layers, _ = prefixes.layers(batch.shared)
+            width, before = max(map(len, batch.suffixes)), sum(map(len, batch.shared))
+            ids = torch.tensor([[0] * (width - len(s)) + list(s) for s in batch.suffixes], device=model.device)
+            own = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in batch.suffixes], device=model.device)
+            out = model(
+                input_ids=ids, attention_mask=causal_mask(own, width, model.dtype), use_cache=False,
+                position_ids=before + (own.cumsum(1) - 1).clamp(min=0), shared_prefix=layers,
+            )  # fmt: skip
+            shared.append(out.logits[:, -1])
+        model.set_attn_implementation("sdpa")
+        for row in (row for batch in batches for row in batch.rows):
+            alone.append(model(torch.tensor([row.after(0)], device=model.device)).logits[0, -1])
+    return torch.cat(shared).cpu(), torch.stack(alone).cpu()
 
 
 def test_shared_prefixes_change_no_logit(tiny: str) -> None:
@@ -153,7 +161,7 @@ def test_shared_prefixes_change_no_logit(tiny: str) -> None:
 @pytest.mark.slow
 def test_shared_prefixes_change_no_logit_of_the_real_model() -> None:
     """The same on the embedded default weights."""
-    shared, alone = logits_with_and_without_prefix("embedded")
+    shared, alone = logits_with_and_without_prefix("embedded", count=5)
     torch.testing.assert_close(shared, alone, rtol=1e-3, atol=1e-2)
 
 
@@ -172,16 +180,109 @@ def test_greedy_answers_do_not_depend_on_the_batch(tiny: str) -> None:
     for size in (1, 4, 9):
         generator = LocalGenerator(tiny, batch_size=size)
         generator._loaded[0].float()
-        results.append(run(generator, asked, sampling))
+        answers = run(generator, asked, sampling)
+        results.append({key: replace(answer, cached_tokens=0) for key, answer in answers.items()})
     assert results[0] == results[1] == results[2]
 
 
-def test_a_small_prefix_budget_only_costs_time(tiny: str) -> None:
-    """With room for a single prefix, the answers are the same."""
-    asked, sampling = prompts(6), Sampling(temperature=0, max_new_tokens=32)
-    small = LocalGenerator(tiny, prefix_bytes=1)
-    assert run(small, asked, sampling) == run(LocalGenerator(tiny), asked, sampling)
-    assert len(small._prefixes) == 1
+def test_a_run_that_was_stopped_gives_the_same_answers(tiny: str) -> None:
+    """In bfloat16, where every rounding shows: what is missing after a stop is answered as if there had been none."""
+    asked, sampling = prompts(11), Sampling(temperature=2.0, top_k=0, max_new_tokens=64)
+    first = run(LocalGenerator(tiny, batch_size=4), asked, sampling)
+    known = {prompt.key for prompt in asked[::3]}
+    generator = LocalGenerator(tiny, batch_size=4)
+    rest = list(generator.generate(asked, SCHEMA, sampling, lambda prompt: prompt.key not in known))
+    assert sorted(p.key for p, _ in rest) == sorted(p.key for p in asked if p.key not in known)
+    for prompt, answer in rest:
+        assert replace(answer, cached_tokens=0) == replace(first[prompt.document_id], cached_tokens=0)
+
+
+def test_nothing_is_computed_once_nothing_is_wanted(tiny: str) -> None:
+    """When a budget is spent in the first batch, its rows are answered and no other batch is begun."""
+    generator, answers = LocalGenerator(tiny, batch_size=4), list[Prompt]()
+    for prompt, _ in generator.generate(prompts(12), SCHEMA, Sampling(max_new_tokens=32), lambda _: not answers):
+        answers.append(prompt)
+    assert 0 < len(answers) <= 4
+
+
+def test_what_was_not_read_again_is_counted(tiny: str) -> None:
+    """All prompt tokens but the cached ones were read: the own ones, and each shared part once."""
+    asked = prompts(40)
+    generator = LocalGenerator(tiny, batch_size=8)
+    read: list[torch.Tensor] = []
+    model, _ = generator._loaded
+    assert generator._shares
+    model.register_forward_pre_hook(lambda _, args, kwargs: read.append(kwargs["input_ids"]), with_kwargs=True)
+    answers = run(generator, asked, Sampling(max_new_tokens=1))
+    total = sum(a.prompt_tokens for a in answers.values())
+    cached = sum(a.cached_tokens for a in answers.values())
+    assert 0.3 * total < cached < total
+    assert sum(int((ids != 0).sum()) for ids in read) == total - cached, "0 is padding"
+
+
+def test_a_model_with_attention_of_its_own_keeps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With a sliding window nothing is shared: the answers are those of the model's own attention, one by one."""
+    from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
+
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        vocab_size=49152, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=12, sliding_window=64, max_position_embeddings=8192,
+    )  # fmt: skip
+    Gemma2ForCausalLM(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(generator_weights().location).save_pretrained(tmp_path)
+    asked, sampling = prompts(4), Sampling(temperature=0, max_new_tokens=24)
+    results = []
+    for size in (1, 4):
+        generator = LocalGenerator(str(tmp_path), batch_size=size)
+        generator._loaded[0].float()
+        results.append(run(generator, asked, sampling))
+    assert "its attention is special" in caplog.text
+    assert results[0] == results[1]
+    assert all(a.cached_tokens == 0 for a in results[0].values())
+
+
+# Written for this test after the manner of the families' templates: what they put around turns, and what they refuse.
+_ALTERNATE = (
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate user/assistant') }}{% endif %}"
+)
+TEMPLATES = {
+    "mistral": "<s>" + _ALTERNATE + "{% if m['role'] == 'user' %}[INST] {{ m['content'] }} [/INST]"
+    "{% else %} {{ m['content'] }}</s>{% endif %}{% endfor %}",
+    "gemma": _ALTERNATE + "<start_of_turn>{{ 'model' if m['role'] == 'assistant' else 'user' }}\n"
+    "{{ m['content'] | trim }}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}",
+    "qwen": "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if loop.last and m['role'] == 'assistant' %}<think>\n\n"
+    "</think>\n\n{% endif %}{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n\n</think>\n\n{% endif %}",
+    "llama": "{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n{{ m['content'] | trim }}"
+    "<|eot_id|>{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}",
+}
+
+
+@pytest.mark.parametrize("family", TEMPLATES)
+def test_templates_of_all_families_share_few_shots(tiny: str, tmp_path: Path, family: str) -> None:
+    """Templates that refuse system turns, or write a last answer otherwise, render, and share what they can."""
+    import shutil
+
+    from transformers import AutoTokenizer
+
+    shutil.copytree(tiny, tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    tokenizer.chat_template = TEMPLATES[family]
+    tokenizer.save_pretrained(tmp_path / "model")
+    generator = LocalGenerator(str(tmp_path / "model"), batch_size=4)
+    encoded = [generator._encode(p) for p in prompts(3)]
+    assert all(len(e.path) == 3 for e in encoded)
+    assert all(len(e.own) < len(e) / 2 for e in encoded)
+    for e, p in zip(encoded, prompts(3), strict=True):
+        text = generator._loaded[1].apply_chat_template(
+            [dict(m) for m in p.messages], add_generation_prompt=True, tokenize=False
+        )
+        assert generator._loaded[1].decode(e.after(0)) == text
+    assert len(run(generator, prompts(6), Sampling(max_new_tokens=32))) == 6
 
 
 def test_sampling_draws_with_the_right_frequencies() -> None:

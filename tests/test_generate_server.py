@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import signal
 import subprocess
@@ -11,13 +10,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from craft_hf.errors import GeneratorError, InputError
 from craft_hf.generate import Generator, Sampling
+from craft_hf.generate.keys import key_for
 from craft_hf.generate.server import ServerGenerator
 from craft_hf.records import Answer, Prompt
 from tests.openai_server import (
@@ -34,12 +33,9 @@ from tests.openai_server import (
     ok,
     serving,
 )
-
-PROMPTLY_S = 5
-"""Far below what would be waited for otherwise, and enough for a busy machine."""
+from tests.server_client import PROMPTLY_S, SCHEMA, answers, clean, failure, generator, prompts, until
 
 CANARY = "sk-canary-0123456789abcdef"
-SCHEMA = {"type": "object", "properties": {"question": {"type": "string"}}, "required": ["question"]}
 TOO_LONG = [
     error(400, "This model's maximum context length is 4096 tokens. However, you requested 9999 tokens (8463 in ..."),
     error(400, "Input too large.", code="context_length_exceeded", param="messages"),
@@ -54,50 +50,7 @@ TOO_LONG = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key and no proxy of the machine that runs the tests."""
-    for name in ("CRAFT_HF_API_KEY", "OPENAI_API_KEY", "OPENAI_CUSTOM_HEADERS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
-    """Every test ends with the threads that it began with; a pool's idle threads get a moment to notice."""
-    before = _own_threads()
-    yield
-    end = time.monotonic() + 2
-    while (left := _own_threads() - before) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not left
-
-
-def _own_threads() -> set[threading.Thread]:
-    """The generator's threads, and those of its event loop."""
-    return {t for t in threading.enumerate() if t.name.startswith(("craft_hf", "asyncio", "AnyIO"))}
-
-
-def prompts(count: int) -> list[Prompt]:
-    """Prompts "ask 0", "ask 1" and so on."""
-    return [Prompt(f"key{i}", f"d{i}", ({"role": "user", "content": f"ask {i}"},), ("f1",)) for i in range(count)]
-
-
-def generator(url: str, **changes: object) -> ServerGenerator:
-    """A generator that waits hardly at all between tries."""
-    return ServerGenerator(url, **{"model": "tiny", "backoff_s": 0.01, "max_retries": 2, **changes})  # type: ignore[arg-type]
-
-
-def answers(fake: FakeServer, count: int = 1, **changes: object) -> list[Answer]:
-    """What a generator at the fake server answers."""
-    return [a for _, a in generator(fake.url, **changes).generate(prompts(count), SCHEMA, Sampling())]
-
-
-def failure(fake: FakeServer, **changes: object) -> str:
-    """The message of the error that ends a run of one prompt."""
-    with pytest.raises(GeneratorError) as e:
-        answers(fake, **changes)
-    return str(e.value)
+_clean = clean
 
 
 def test_answer_has_text_finish_reason_and_tokens() -> None:
@@ -107,6 +60,19 @@ def test_answer_has_text_finish_reason_and_tokens() -> None:
         got = list(g.generate(prompts(2), SCHEMA, Sampling()))
     assert [p.key for p, _ in got] == ["key0", "key1"]
     assert [a for _, a in got] == [Answer(ANSWER, "stop", 7, 3), Answer("cut her", "length", 0, 0)]
+
+
+def test_cached_tokens_are_told() -> None:
+    """What the server says of its prefix cache is kept."""
+    with serving(FakeServer([ok(cached=5)])) as fake:
+        assert answers(fake) == [Answer(ANSWER, "stop", 7, 3, 5)]
+
+
+def test_refusal_is_an_answer_with_its_words() -> None:
+    """A model that declines is not asked again; its words are kept for reading."""
+    with serving(FakeServer([ok(None, refusal="I cannot do that.")])) as fake:
+        assert answers(fake) == [Answer("I cannot do that.", "refusal", 7, 3)]
+        assert len(fake.requests) == 1
 
 
 def test_request_carries_sampling_schema_and_a_seed_of_its_own() -> None:
@@ -139,7 +105,7 @@ def test_every_prompt_is_answered_once_and_concurrency_is_kept() -> None:
 
 def test_answers_come_as_they_finish() -> None:
     """A slow request does not hold up the answers of those after it."""
-    with serving(FakeServer(by_content={"ask 0": ok("slow", delay_s=0.4)})) as fake:
+    with serving(FakeServer(by_content={"ask 0": ok(delay_s=0.4)})) as fake:
         got = [p.key for p, _ in generator(fake.url, concurrency=2).generate(prompts(6), SCHEMA, Sampling())]
     assert got[-1] == "key0"
     assert len(got) == 6
@@ -161,6 +127,25 @@ def test_half_a_surrogate_pair_is_sent_as_a_question_mark() -> None:
         broken = Prompt("k", "d", ({"role": "user", "content": "cut \ud83d here"},), ())
         assert len(list(generator(fake.url).generate([broken], SCHEMA, Sampling()))) == 1
     assert fake.requests[0]["messages"][0]["content"] == "cut ? here"
+
+
+def test_only_wanted_prompts_are_sent() -> None:
+    """`wanted` is asked when a prompt's turn comes; a no costs no request, and frees the place for the next."""
+    with serving(FakeServer()) as fake:
+        g = generator(fake.url, concurrency=2)
+        got = [p.key for p, _ in g.generate(prompts(9), SCHEMA, Sampling(), lambda p: p.key in ("key3", "key7"))]
+        assert sorted(got) == ["key3", "key7"]
+        assert len(fake.requests) == 2
+
+
+def test_wanted_is_asked_when_a_prompt_is_sent() -> None:
+    """When the budget is spent by the first answers, the prompts behind them are not sent."""
+    spent: list[str] = []
+    with serving(FakeServer()) as fake:
+        it = generator(fake.url, concurrency=4).generate(prompts(20), SCHEMA, Sampling(), lambda _: len(spent) < 4)
+        for prompt, _ in it:
+            spent.append(prompt.key)
+        assert len(fake.requests) <= 4 + 4
 
 
 def test_no_prompts_asks_nothing() -> None:
@@ -287,21 +272,24 @@ def test_body_is_shown_up_to_200_characters() -> None:
 
 
 def test_retry_after_is_waited_for_up_to_the_timeout() -> None:
-    """The server's Retry-After is kept, but no longer than one request may take; a date is left to the backoff."""
+    """The server's Retry-After, in seconds or as a date, is kept, but no longer than one request may take."""
     replies = [
         error(429, "x", {"Retry-After": "0.2"}),
         error(429, "x", {"Retry-After": "3600"}),
         error(429, "x", {"Retry-After": "Wed, 21 Oct 2065 07:28:00 GMT"}),
+        error(429, "x", {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+        error(429, "x", {"Retry-After": "soon"}),
     ]
     with serving(FakeServer(replies)) as fake:
-        assert len(answers(fake, timeout_s=0.4, max_retries=3)) == 1
+        assert len(answers(fake, timeout_s=0.4, max_retries=5)) == 1
         gaps = [b - a for a, b in zip(fake.times, fake.times[1:], strict=False)]
     assert 0.2 <= gaps[0] < 0.4
     assert 0.4 <= gaps[1] < 0.8
-    assert gaps[2] < 0.3
+    assert 0.4 <= gaps[2] < 0.8
+    assert max(gaps[3:]) < 0.35
 
 
-@pytest.mark.parametrize("refused", ["response_format", "top_k", "seed"])
+@pytest.mark.parametrize("refused", ["top_k", "seed"])
 def test_refused_parameter_is_left_out_from_then_on(refused: str, caplog: pytest.LogCaptureFixture) -> None:
     """A parameter that the server refuses by name costs one request, is reported once, and is not sent again."""
     with serving(FakeServer(refuses=[refused])) as fake, caplog.at_level(logging.WARNING):
@@ -309,7 +297,7 @@ def test_refused_parameter_is_left_out_from_then_on(refused: str, caplog: pytest
         assert len(list(g.generate(prompts(3), SCHEMA, Sampling()))) == 3
         assert len(list(g.generate(prompts(2), SCHEMA, Sampling()))) == 2
     assert [refused in r for r in fake.requests] == [True, False, False, False, False, False]
-    warnings = [r.getMessage() for r in caplog.records if r.name == "craft_hf.generate.server"]
+    warnings = [r.getMessage() for r in caplog.records if r.name == "craft_hf.generate.endpoints"]
     assert len(warnings) == 1
     assert f"refuses {refused}" in warnings[0]
 
@@ -340,7 +328,7 @@ def test_answers_that_arrived_are_given_before_the_error() -> None:
             got.extend(it)
         assert time.monotonic() - start < PROMPTLY_S
         assert sorted(p.key for p, _ in got) == ["key0", "key1", "key2"]
-        _until(lambda: fake.hung_up == 1)
+        until(lambda: fake.hung_up == 1)
 
 
 def test_closing_cancels_what_is_in_flight_within_a_second() -> None:
@@ -348,11 +336,11 @@ def test_closing_cancels_what_is_in_flight_within_a_second() -> None:
     with serving(FakeServer([ok()], always=HANG)) as fake:
         it = generator(fake.url, concurrency=4).generate(prompts(20), SCHEMA, Sampling())
         next(it)
-        _until(lambda: fake.in_flight == 4)
+        until(lambda: fake.in_flight == 4)
         start = time.monotonic()
         it.close()  # type: ignore[attr-defined]
         assert time.monotonic() - start < PROMPTLY_S
-        _until(lambda: fake.hung_up == 4)
+        until(lambda: fake.hung_up == 4)
         assert len(fake.requests) == 5
 
 
@@ -374,7 +362,7 @@ def test_keyboard_interrupt_cancels_what_is_in_flight(interruptible: None) -> No
         sent: list[float] = []
 
         def interrupt() -> None:
-            _until(lambda: fake.in_flight == 4, 30)
+            until(lambda: fake.in_flight == 4, 30)
             sent.append(time.monotonic())
             signal.pthread_kill(main, signal.SIGINT)
 
@@ -384,7 +372,7 @@ def test_keyboard_interrupt_cancels_what_is_in_flight(interruptible: None) -> No
             answers(fake, 4)
         assert time.monotonic() - sent[0] < PROMPTLY_S
         thread.join()
-        _until(lambda: fake.hung_up == 4)
+        until(lambda: fake.hung_up == 4)
 
 
 @pytest.fixture
@@ -416,6 +404,7 @@ def test_generate_works_inside_a_running_loop() -> None:
         ("https://host/api/openai", "https://host/api/openai"),
         ("https://host/v1/chat/completions", "https://host/v1"),
         ("http://[::1]:8000", "http://[::1]:8000/v1"),
+        ("http://a:8000, http://b:8000/v1/", "http://a:8000/v1,http://b:8000/v1"),
     ],
 )
 def test_url_is_normalised(given: str, normal: str) -> None:
@@ -425,7 +414,18 @@ def test_url_is_normalised(given: str, normal: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "localhost:8000", "ftp://host/v1", "http://", "http:///v1", "http://h:port", "http://[::1", "http://h?a=b"],
+    [
+        "",
+        "localhost:8000",
+        "ftp://host/v1",
+        "http://",
+        "http:///v1",
+        "http://h:port",
+        "http://[::1",
+        "http://h?a=b",
+        "http://a,",
+        "http://a b",
+    ],
 )
 def test_url_that_is_none_is_refused(url: str) -> None:
     """An address without http, host or a proper port says what is expected."""
@@ -433,7 +433,22 @@ def test_url_that_is_none_is_refused(url: str) -> None:
         ServerGenerator(url)
 
 
-@pytest.mark.parametrize("url", [f"http://me:{CANARY}@host/v1", f"http://host/v1?key={CANARY}", f"me:{CANARY}@host"])
+def test_address_that_comes_twice_is_refused() -> None:
+    """Two names for one server would count it twice."""
+    with pytest.raises(InputError, match="names http://a/v1 twice"):
+        ServerGenerator("http://a,http://a/v1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://me:{CANARY}@host/v1",
+        f"http://host/v1?key={CANARY}",
+        f"me:{CANARY}@host",
+        f"http://a,http://me:{CANARY}@b",
+        f"http://a,b?k={CANARY}",
+    ],
+)
 def test_url_with_a_secret_is_refused_without_showing_it(url: str) -> None:
     """A password or a query in the address is refused, and not printed."""
     with pytest.raises(InputError) as e:
@@ -515,6 +530,12 @@ def test_key_is_sent_and_shown_nowhere(
                 list(g.generate(prompts(1), SCHEMA, Sampling()))
             seen += [str(e.value), "".join(traceback.format_exception(e.value)), repr(e.value.__context__)]
             assert set(fake.keys) == {f"Bearer {CANARY}"}
+    with serving(FakeServer([error(401, echo)])) as one, serving(FakeServer([error(500, echo)] * 9)) as two:
+        with pytest.raises(GeneratorError) as both_fail:
+            list(generator(f"{one.url},{two.url}").generate(prompts(3), SCHEMA, Sampling()))
+        seen += [str(both_fail.value), "".join(traceback.format_exception(both_fail.value))]
+        assert one.url in seen[-1]
+        assert two.url in seen[-1]
     with serving(FakeServer(models=[CANARY, "other"])) as fake, pytest.raises(InputError) as listed:
         _ = generator(fake.url, model=None).identity
     seen += [str(listed.value), caplog.text]
@@ -530,6 +551,46 @@ def test_craft_key_goes_before_openai_key(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv("CRAFT_HF_API_KEY", "first")
         answers(fake)
     assert fake.keys == ["Bearer none", "Bearer first"]
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("https://router.huggingface.co/v1", "hub"),
+        ("https://huggingface.co", "hub"),
+        ("https://x.endpoints.huggingface.co:443/v1", "hub"),
+        ("http://router.huggingface.co/v1", "other"),
+        ("https://huggingface.co.example.com/v1", "other"),
+        ("https://nothuggingface.co/v1", "other"),
+        ("https://example.com/huggingface.co/v1", "other"),
+    ],
+)
+def test_hub_token_goes_to_the_hub_alone(url: str, sent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HF_TOKEN goes to hosts under huggingface.co, encrypted; the key of another provider does not go there."""
+    monkeypatch.setenv("HF_TOKEN", "hub")
+    monkeypatch.setenv("OPENAI_API_KEY", "other")
+    assert key_for(url) == sent
+    monkeypatch.setenv("CRAFT_HF_API_KEY", "own")
+    assert key_for(url) == "own"
+
+
+def test_hub_token_is_not_sent_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server on loopback sees no HF_TOKEN."""
+    monkeypatch.setenv("HF_TOKEN", CANARY)
+    with serving(FakeServer()) as fake:
+        answers(fake, model=None)
+    assert set(fake.keys) == {"Bearer none"}
+
+
+def test_redirect_takes_no_key_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that redirects to another one does not make the key go there."""
+    monkeypatch.setenv("CRAFT_HF_API_KEY", CANARY)
+    with serving(FakeServer()) as there:
+        away = Reply("", 307, headers={"Location": f"{there.url}/v1/chat/completions"})
+        with serving(FakeServer([away])) as fake:
+            assert len(answers(fake)) == 1
+            assert fake.keys == [f"Bearer {CANARY}"]
+        assert there.keys == [""]
 
 
 def test_key_that_no_header_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -551,51 +612,3 @@ def test_module_imports_without_openai() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 'pip install "craft_hf[server]"' in done.stdout
-
-
-@pytest.mark.slow
-def test_transformers_serve_answers_real_prompts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Real weights behind `transformers serve`: it refuses top_k, ignores the schema, answers three prompts."""
-    from craft_hf.models import generator_weights
-
-    folder, port = generator_weights().location, free_port()
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", folder, "--port", str(port)]
-    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    (tmp_path / "hub").mkdir()  # without it, `transformers serve` answers 500 when asked for its models
-    with (tmp_path / "log").open("wb") as log:
-        server = subprocess.Popen([*command, "--host", "127.0.0.1"], stdout=log, stderr=log, env=environment)
-    try:
-        _until(lambda: server.poll() is not None or _listens(port), 120)
-        assert server.poll() is None, (tmp_path / "log").read_text()
-        url = f"http://127.0.0.1:{port}"
-        with pytest.raises(InputError, match="generator_model="):
-            _ = ServerGenerator(url).identity
-        asked = [
-            Prompt(f"k{i}", f"d{i}", ({"role": "user", "content": f"What is the capital of {land}? One word."},), ())
-            for i, land in enumerate(("France", "Italy", "Japan"))
-        ]
-        sampling = Sampling(0.1, max_new_tokens=24)
-        got = {p.key: a for p, a in ServerGenerator(url, folder, 2).generate(asked, SCHEMA, sampling)}
-    finally:
-        server.kill()
-        server.wait()
-    assert sorted(got) == ["k0", "k1", "k2"]
-    assert all(a.text and a.finish_reason in ("stop", "length") for a in got.values()), got
-    assert all(a.prompt_tokens > 5 and 0 < a.completion_tokens <= 24 for a in got.values())
-    assert "Paris" in got["k0"].text
-    assert "refuses top_k" in caplog.text
-
-
-def _until(true: Callable[[], bool], patience_s: float = 10.0) -> None:
-    """Wait until `true()` holds, and fail if it does not come to that."""
-    end = time.monotonic() + patience_s
-    while not true():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
-
-
-def _listens(port: int) -> bool:
-    import socket
-
-    with socket.socket() as s:
-        return s.connect_ex(("127.0.0.1", port)) == 0

@@ -24,8 +24,21 @@ ORDER = [
     *("generate.limit", "generate.endpoints", "generate.pool", "generate.asking", "generate.server"),
     "generate.journal",
     *("quality.schema", "quality.wellformed", "quality.duplicate", "quality"),
-    *("usage", "rows", "settings", "progress", "pipeline", "estimate", "plots", "report", "card", "run", "craft"),
-    *("training_rows", "adapter", "finetune", "questions", "evaluate", "index_cli", "cli"),
+    *(
+        "usage",
+        "rows",
+        "settings",
+        "progress",
+        "pipeline",
+        "estimate",
+        "plots",
+        "report",
+        "card",
+        "run",
+        "export",
+        "craft",
+    ),
+    *("training_rows", "adapter", "finetune", "questions", "evaluate", "index_cli", "generate_cli", "cli"),
 ]
 """The modules from the first to the last; `cli` wires everything."""
 

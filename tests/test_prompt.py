@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -37,6 +38,33 @@ def test_groups_use_every_few_shot_equally_often_in_every_position() -> None:
         assert all(len({s.id for s in g}) == 3 for g in groups)
 
 
+@given(st.integers(3, 8), st.integers(1, 40), st.integers(0, 2**31))
+def test_any_number_of_groups_is_balanced(shots: int, count: int, seed: int) -> None:
+    """Few-shots and positions are used equally often or once more, per round of as many groups as few-shots."""
+    task = replace(BIOQA, few_shots=BIOQA.few_shots[:shots])
+    groups = Prompter(task, seed, count).groups
+    assert len(groups) == count
+    assert all(len({shot.id for shot in group}) == 3 for group in groups)
+    for places in ((0,), (1,), (2,), (0, 1, 2)):
+        used = Counter(group[place].id for group in groups for place in places)
+        assert max(used.values()) - min(used[shot.id] for shot in task.few_shots) <= 1
+
+
+def test_per_prompt_draws_from_all_triples() -> None:
+    """Without groups, 2,000 documents get nearly all of the 8 x 7 x 6 triples, each few-shot about equally often."""
+    prompter = Prompter(BIOQA, prefix_groups="per-prompt")
+    triples = Counter(prompter.prompt(Document(f"d{i}", "text")).few_shot_ids for i in range(2000))
+    assert len(triples) > 320
+    used = Counter(shot for triple, count in triples.items() for shot in triple * count)
+    assert all(650 < count < 850 for count in used.values())
+    assert prompter.prompt(Document("d1", "text")) == Prompter(BIOQA, 0, "per-prompt").prompt(Document("d1", "text"))
+
+
+def test_default_is_a_group_for_each_few_shot() -> None:
+    """Left out, and written out, it is the same."""
+    assert Prompter(BIOQA, 3).groups == Prompter(BIOQA, 3, len(BIOQA.few_shots)).groups
+
+
 @given(st.text(min_size=1), st.text(min_size=1), st.integers(0, 2**31))
 def test_prompt_depends_on_document_and_seed_alone(document_id: str, text: str, seed: int) -> None:
     """Two prompters with the same seed give the same prompt for the same document."""
@@ -64,7 +92,7 @@ def test_alternative_instructions_are_given_to_about_half_each() -> None:
 def test_three_few_shots_are_enough() -> None:
     """With as few few-shots as a task may have, each group holds all of them."""
     few = CSQA.few_shots[:3]
-    task = type(CSQA)(**{**{f: getattr(CSQA, f) for f in CSQA.__dataclass_fields__}, "few_shots": few})
+    task = replace(CSQA, few_shots=few)
     assert all({s.id for s in g} == {s.id for s in few} for g in Prompter(task).groups)
     assert Prompter(task).prompt(Document("d", "t")).few_shot_ids
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -24,6 +24,11 @@ class Sampling:
     seed: int = 0
 
 
+def everything(prompt: Prompt) -> bool:
+    """Want every prompt's answer."""
+    return True
+
+
 class Generator(Protocol):
     """A model that answers prompts with JSON; see `local.LocalGenerator` and `server.ServerGenerator`."""
 
@@ -33,9 +38,18 @@ class Generator(Protocol):
         ...
 
     def generate(
-        self, prompts: Sequence[Prompt], schema: Mapping[str, JSON], sampling: Sampling
+        self,
+        prompts: Sequence[Prompt],
+        schema: Mapping[str, JSON],
+        sampling: Sampling,
+        wanted: Callable[[Prompt], bool] = everything,
     ) -> Iterator[tuple[Prompt, Answer]]:
         """Answer every prompt once, in any order, each as soon as it is finished.
+
+        `wanted` is asked right before a prompt is sent, and again with every prompt: it says no to those whose answer
+        is known, and to all once the budget is spent. Known ones are passed all the same because the numbers that a
+        model computes depend, in their last bits, on what it computes at the same time: a run that was stopped and goes
+        on needs the batches that it had.
 
         A prompt that does not fit into the model's context comes back with finish_reason "prompt_too_long" and an
         empty text.

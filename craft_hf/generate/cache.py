@@ -1,13 +1,14 @@
-"""Key-value caches: that of a shared prefix is computed once, and put before the rows of a batch."""
+"""Key-value caches: that of a shared prefix is computed once; that of a batch holds the rows' own tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from craft_hf.generate.attention import Layers
+from craft_hf.generate.batches import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -16,47 +17,20 @@ _STEP = 64
 """Tokens by which a layer grows at a time: it is copied every 64 tokens instead of with every token."""
 
 
-def shares_prefixes(model: PreTrainedModel) -> bool:
-    """Whether the model keeps all keys and values, so that a prefix can be reused (no sliding window, no state)."""
-    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
-
-
-@dataclass(frozen=True)
-class PrefixCache:
-    """Keys and values of a prefix, for each layer (1, heads, tokens, head dimension)."""
-
-    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
-    length: int
-
-    @classmethod
-    def compute(cls, model: PreTrainedModel, ids: Sequence[int]) -> PrefixCache:
-        """Run the prefix through the model; an empty prefix gives an empty cache."""
-        if not ids:
-            return cls((), 0)
-        cache = DynamicCache(config=model.config)
-        model(input_ids=torch.tensor([list(ids)], device=model.device), past_key_values=cache, logits_to_keep=1)
-        return cls(tuple((layer.keys, layer.values) for layer in cache.layers), len(ids))
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that the cache takes, in bytes."""
-        return sum(k.nbytes + v.nbytes for k, v in self.layers)
-
-
 class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no types here
-    """A cache layer that starts with the prefixes of its rows and grows in steps."""
+    """A cache layer that grows in steps."""
 
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        super().__init__()
-        self.dtype, self.device = keys.dtype, keys.device
-        self.keys, self.values = keys, values
-        self._buffers = (keys, values)
-        self.is_initialized = True
+    is_initialized: bool
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append keys and values, each (rows, heads, new tokens, head dimension); returns all of them."""
+        if not self.is_initialized:
+            self.dtype, self.device = key_states.dtype, key_states.device
+            self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
+            self._buffers = (self.keys, self.values)
+            self.is_initialized = True
         start = self.keys.shape[-2]
         end = start + key_states.shape[-2]
         if end > self._buffers[0].shape[-2]:
@@ -79,32 +53,75 @@ def _grown(tensor: torch.Tensor, length: int) -> torch.Tensor:
     return grown
 
 
-def batch_cache(model: PreTrainedModel, prefixes: Sequence[PrefixCache]) -> tuple[DynamicCache, torch.Tensor]:
-    """Put the prefixes of a batch side by side, padded on the left to the longest.
+def own_cache(model: PreTrainedModel) -> DynamicCache:
+    """Return an empty cache for the own tokens of a batch."""
+    cache = DynamicCache(config=model.config)
+    if keeps_everything(model):
+        cache.layers = [GrowingLayer() for _ in cache.layers]
+    return cache
+
+
+def keeps_everything(model: PreTrainedModel) -> bool:
+    """Whether the model keeps all keys and values, so that a prefix can be shared (no sliding window, no state)."""
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
+
+
+class Prefixes:
+    """Keys and values of the parts that batches share; those of the last batch are kept for the next.
+
+    Part is read after part, whatever is kept already, so that the numbers are the same in every order of work.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._parts: tuple[Tokens, ...] = ()
+        self._layers: list[Layers] = [()]
+
+    def layers(self, parts: tuple[Tokens, ...]) -> tuple[Layers, int]:
+        """Return keys and values of these parts, one behind the other, and how many tokens were read for it."""
+        same = 0
+        while same < min(len(parts), len(self._parts)) and parts[same] == self._parts[same]:
+            same += 1
+        self._parts = parts[:same]
+        del self._layers[same + 1 :]
+        for part in parts[same:]:
+            self._layers.append(self._read(part))
+            self._parts = (*self._parts, part)
+        return self._layers[-1], sum(map(len, parts[same:]))
+
+    @torch.inference_mode()
+    def _read(self, part: Tokens) -> Layers:
+        """Run one more part through the model."""
+        before = self._layers[-1]
+        start = before[0][0].shape[2] if before else 0
+        ids = torch.tensor([part], device=self._model.device)
+        positions = torch.arange(start, start + len(part), device=self._model.device)[None]
+        cache = DynamicCache(config=self._model.config)
+        self._model(
+            input_ids=ids, attention_mask=causal_mask(torch.ones_like(ids), len(part), self._model.dtype),
+            position_ids=positions, past_key_values=cache, shared_prefix=before, logits_to_keep=1,
+        )  # fmt: skip
+        new = [(layer.keys, layer.values) for layer in cache.layers]
+        if not before:
+            return new
+        return [
+            (torch.cat([k, more_k], dim=2), torch.cat([v, more_v], dim=2))
+            for (k, v), (more_k, more_v) in zip(before, new, strict=True)
+        ]
+
+
+def causal_mask(own: torch.Tensor, new: int, dtype: torch.dtype) -> torch.Tensor:
+    """Return what is added to the scores so that no token sees a later one, or padding.
 
     Args:
-        model: decides the kind of cache where there are no prefixes.
-        prefixes: one for each row; rows of one group pass the same object.
+        own: 1 for a token, 0 for padding, (rows, tokens).
+        new: how many of the tokens, from the end, look at the others.
+        dtype: of the model.
 
     Returns:
-        The cache, and the attention mask of what is in it, int64 (rows, longest prefix).
+        (rows, 1, new, tokens); padding sees itself, for a row that sees nothing has no softmax.
     """
-    longest = max(p.length for p in prefixes)
-    mask = torch.tensor([[0] * (longest - p.length) + [1] * p.length for p in prefixes], dtype=torch.long)
-    cache = DynamicCache(config=model.config)
-    if longest:
-        cache.layers = [
-            GrowingLayer(_side_by_side(prefixes, i, 0, longest), _side_by_side(prefixes, i, 1, longest))
-            for i in range(len(cache.layers))
-        ]
-    return cache, mask.reshape(len(prefixes), longest)
-
-
-def _side_by_side(prefixes: Sequence[PrefixCache], layer: int, part: int, longest: int) -> torch.Tensor:
-    some = next(p.layers[layer][part] for p in prefixes if p.length)
-    _, heads, _, dimension = some.shape
-    out = some.new_zeros(len(prefixes), heads, longest, dimension)
-    for row, prefix in enumerate(prefixes):
-        if prefix.length:
-            out[row, :, longest - prefix.length :] = prefix.layers[layer][part][0]
-    return out
+    columns = torch.arange(own.shape[1], device=own.device)
+    lines = columns[-new:, None]
+    seen = ((columns <= lines) & own[:, None, None, :].bool()) | (columns == lines)
+    return torch.zeros(seen.shape, dtype=dtype, device=own.device).masked_fill_(~seen, torch.finfo(dtype).min)

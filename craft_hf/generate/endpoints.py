@@ -25,7 +25,8 @@ class Endpoint:
     """One address, and what a run has learned of the server behind it.
 
     `refused` names the parameters that it does not take, `rung` is the form of asking for JSON that it does take (see
-    `structured.response_format`), `obeys` tells whether every finished answer was valid JSON so far.
+    `structured.response_format`), `obeys` tells whether every finished answer was valid JSON so far, and `few_shots`
+    are the tuples of few-shots that are best sent here, because its prefix cache may hold them.
     """
 
     url: str
@@ -33,6 +34,7 @@ class Endpoint:
     refused: set[str] = field(default_factory=set)
     rung: int = 0
     obeys: bool = True
+    few_shots: set[tuple[str, ...]] = field(default_factory=set)
 
     def options(self, schema: Mapping[str, JSON], sampling: Sampling, seed: int) -> dict[str, Any]:
         """Return the parameters of a request that this server has not refused and that a run can do without."""

@@ -18,7 +18,7 @@ from typing import Any
 from craft_hf.generate.endpoints import Endpoint
 from craft_hf.generate.keys import scrubbed
 from craft_hf.generate.replies import Fault
-from craft_hf.records import Answer, Prompt, fingerprint
+from craft_hf.records import Answer, Prompt
 
 _log = logging.getLogger(__name__)
 
@@ -76,22 +76,13 @@ class Line:
 
 @dataclass(eq=False)
 class Request:
-    """A prompt on its way: how often each line failed it, and the bad answer that it got, with what all of them cost.
-
-    `lines` are in the order in which prompts with the same few-shots like them.
-    """
+    """A prompt on its way: how often each line failed it, and the last bad answer, with the tokens of all of them."""
 
     prompt: Prompt
-    lines: Sequence[Line]
     tries: Counter[Line] = field(default_factory=Counter)
     bad: Answer | None = None
     wrong: str = ""
     reasks: int = 0
-
-    @property
-    def home(self) -> Line:
-        """The line that it likes best of those in use."""
-        return next((line for line in self.lines if line.is_in_use), self.lines[0])
 
 
 class Pool:
@@ -109,13 +100,6 @@ class Pool:
         self._alarm: asyncio.TimerHandle | None = None
         for line in lines:
             line.endpoint.limit.begin()
-
-    def request(self, prompt: Prompt) -> Request:
-        """Put a prompt on its way; prompts with the same few-shots like the same line best (rendezvous hashing)."""
-        if len(self._lines) == 1:
-            return Request(prompt, self._lines)
-        key = list(prompt.few_shot_ids)
-        return Request(prompt, sorted(self._lines, key=lambda line: fingerprint([line.endpoint.url, key])))
 
     async def line(self, request: Request) -> Line | None:
         """Wait for a line; requests that were sent before go first. None says that no server is left to ask."""
@@ -201,8 +185,16 @@ class Pool:
         return next((line for line in able if line.aside), None)
 
     def _home(self, request: Request, able: Sequence[Line]) -> Line | None:
-        least = min((line.load for line in self._lines if line.is_in_use), default=0.0)
-        return request.home if request.home in able and request.home.load <= least + SLACK else None
+        """The line in use that has read these few-shots before, or the one that knows the fewest; not if it is full."""
+        in_use = [line for line in self._lines if line.is_in_use]
+        few_shots = request.prompt.few_shot_ids
+        home = next((line for line in in_use if few_shots in line.endpoint.few_shots), None)
+        if home is None and in_use:
+            home = min(in_use, key=lambda line: len(line.endpoint.few_shots))
+            home.endpoint.few_shots.add(few_shots)
+        if home is None or home not in able or home.load > min(line.load for line in in_use) + SLACK:
+            return None
+        return home
 
     def _least_full(self, request: Request, able: Sequence[Line]) -> Line | None:
         return min(able, key=lambda line: (request.tries[line], line.load), default=None)

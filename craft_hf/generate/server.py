@@ -20,7 +20,7 @@ from craft_hf.generate.background import in_background
 from craft_hf.generate.endpoints import Endpoint, addresses
 from craft_hf.generate.keys import check_keys, key_for, scrubbed
 from craft_hf.generate.limit import Limit
-from craft_hf.generate.pool import Line, Pool, backoff
+from craft_hf.generate.pool import Line, Pool, Request, backoff
 from craft_hf.generate.replies import Fault, attempt, read_models
 from craft_hf.generate.structured import Checker
 from craft_hf.records import JSON, Answer, Prompt, fingerprint
@@ -106,7 +106,7 @@ class ServerGenerator:
 
         async def work(put: Callable[[tuple[Prompt, Answer]], None], slots: asyncio.Semaphore) -> None:
             async def one(prompt: Prompt) -> None:
-                answer = await ask(pool, call, pool.request(prompt), wanted)
+                answer = await ask(pool, call, Request(prompt), wanted)
                 if answer is None:
                     slots.release()
                 else:
