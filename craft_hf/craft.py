@@ -47,7 +47,12 @@ class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has
     top_k: int = 40
     max_new_tokens: int | None = None
     duplicate_threshold: float = DUPLICATE_THRESHOLD
-    batch_size: int = 8
+    prefix_groups: int | str | None = None
+    min_similarity: float = -1.0
+    max_budget: float | None = None
+    price_in: float = 0.0
+    price_out: float = 0.0
+    batch_size: int | None = None
     device: str | None = None
     concurrency: int = 16
     timeout_s: float = 120.0

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from datasets.utils import tqdm
 from filelock import FileLock
 
 from craft_hf.corpora import sample_corpus
@@ -26,12 +26,14 @@ from craft_hf.generate import answer_key
 from craft_hf.generate.journal import Journal
 from craft_hf.index import Index, build_index, index_folder
 from craft_hf.models import cache_folder
+from craft_hf.progress import Progress
 from craft_hf.prompt import Prompter
 from craft_hf.quality import Quality
 from craft_hf.records import JSON, Answer, Hit, Prompt, Reject, Sample, fingerprint
 from craft_hf.retrieve import Retrieval, retrieve
 from craft_hf.settings import ResolvedRun, index_identity
 from craft_hf.tasks import Task
+from craft_hf.usage import Usage
 
 PROMPTS_PER_SAMPLE = 10
 """A run gives up when it has sent this many prompts for each sample wanted; CRAFT retrieves 2 documents a sample."""
@@ -39,16 +41,8 @@ PROMPTS_PER_SAMPLE = 10
 SMALLEST_YIELD = 0.2
 """Share of kept samples that a round reckons with at least, so that a bad start does not empty the purse at once."""
 
-
-@dataclass
-class Usage:
-    """What a run paid for, and what it found in the journal."""
-
-    answers_generated: int = 0
-    answers_from_journal: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds_generating: float = 0.0
+PILOT = 16
+"""Prompts from which a run with a budget learns what a prompt costs."""
 
 
 @dataclass
@@ -95,12 +89,10 @@ def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
     index = open_index(run.settings.index)
     outcome.index = index_summary(index)
     wanted = run.settings.rows_wanted(run.task)
-    documents = _Documents(run.task, index)
+    documents = Documents(run.task, index, run.settings.min_similarity)
     outcome.funnel = {"documents in the index": len(index)}
     if wanted:
-        sampling = run.settings.sampling(run.task)
-        folder = cache_folder() / "journal" / fingerprint([dict(run.generator.identity), dataclasses.asdict(sampling)])
-        with Journal(folder, replay=not fresh) as journal:
+        with open_journal(run, replay=not fresh) as journal:
             _rounds(run, documents, journal, wanted, outcome)
         outcome.coverage = documents.coverage()
     asked = len(outcome.samples) + sum(r.check != "leakage" for r in outcome.rejects)
@@ -115,22 +107,29 @@ def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
     return outcome
 
 
+def open_journal(run: ResolvedRun, replay: bool = True) -> Journal:
+    """Open the journal in which a run's answers are; runs of the same generator and sampling have the same one."""
+    sampling = dataclasses.asdict(run.settings.sampling(run.task))
+    folder = cache_folder() / "journal" / fingerprint([dict(run.generator.identity), sampling])
+    return Journal(folder, replay=replay)
+
+
 def look(task: Task, index: Index, k: int) -> Coverage:
     """Retrieve k documents for a task, and tell how they fit it; no generator is asked.
 
     Raises:
         InputError: k is below 1, or the index was built with another embedding model or is broken.
     """
-    documents = _Documents(task, index)
+    documents = Documents(task, index)
     documents.take(0, k)
     return documents.coverage()
 
 
-class _Documents:
-    """The retrieved documents in order, retrieved deeper as they are asked for."""
+class Documents:
+    """The documents for a task in the order of retrieval, retrieved deeper as they are asked for."""
 
-    def __init__(self, task: Task, index: Index) -> None:
-        self._task, self._index = task, index
+    def __init__(self, task: Task, index: Index, floor: float = -1.0) -> None:
+        self._task, self._index, self._floor = task, index, floor
         self._found = Retrieval()
 
     @cached_property
@@ -151,36 +150,39 @@ class _Documents:
     def take(self, start: int, count: int) -> list[Hit]:
         """Return the hits from `start` on, at most `count`; fewer when the index has no more."""
         if start + count > len(self._found.hits):
-            self._found = retrieve(self._index, self._task.few_shots, self._queries, start + count)
+            self._found = retrieve(self._index, self._task.few_shots, self._queries, start + count, self._floor)
         return list(self._found.hits[start : start + count])
 
 
-def _rounds(run: ResolvedRun, documents: _Documents, journal: Journal, wanted: int, outcome: Outcome) -> None:
+def _rounds(run: ResolvedRun, documents: Documents, journal: Journal, wanted: int, outcome: Outcome) -> None:
     """Fill the outcome round by round; a round asks for what is missing, by the yield seen so far."""
-    prompter = Prompter(run.task, run.settings.seed)
-    quality = Quality(run.task, run.settings.duplicate_threshold)
-    seen = 0
-    with tqdm(total=wanted, desc=f"Generating {run.task.name}", unit=" samples") as bar:
-        while (missing := wanted - len(outcome.samples)) > 0:
+    settings, usage = run.settings, outcome.usage
+    prompter = Prompter(run.task, settings.seed, settings.prefix_groups)
+    quality = Quality(run.task, settings.duplicate_threshold)
+    budget, seen = settings.budget, 0
+    with Progress(run.task.name, wanted, usage) as progress:
+        while (missing := wanted - len(outcome.samples)) > 0 and not budget.is_spent(usage):
             share = max(len(outcome.samples) / seen, SMALLEST_YIELD) if seen else 1.0
             size = min(math.ceil(missing / share), PROMPTS_PER_SAMPLE * wanted - seen)
-            hits = documents.take(seen, size)
+            hits = documents.take(seen, int(min(size, budget.prompts_left(usage, PILOT))))
             if not hits:
                 outcome.notes.append(_shortfall(len(outcome.samples), wanted, seen, size))
                 break
-            seen += len(hits)
             prompts = [prompter.prompt(hit.document) for hit in hits]
             answers: dict[str, Answer] = {}
-            for prompt, answer in _answers(run, prompts, journal, outcome.usage):
+            for prompt, answer in ask(run, prompts, journal, usage, lambda: not budget.is_spent(usage)):
                 answers[prompt.key] = answer
-                kept = len(outcome.samples)
-                bar.set_postfix(
-                    prompts=f"{seen - len(hits) + len(answers)}/{seen}", kept=kept, dropped=len(outcome.rejects)
-                )
+                progress.arrived(quality.would_keep(answer))
             for hit, prompt in zip(hits, prompts, strict=True):
-                _judge(quality, hit, prompt, answers[prompt.key], wanted, outcome)
-            bar.update(len(outcome.samples) - bar.n)
-            bar.set_postfix(prompts=f"{seen}/{seen}", kept=len(outcome.samples), dropped=len(outcome.rejects))
+                if prompt.key in answers:
+                    seen += 1
+                    _judge(quality, hit, prompt, answers[prompt.key], wanted, outcome)
+            progress.judged(len(outcome.samples), Counter(reject.check for reject in outcome.rejects))
+    if len(outcome.samples) < wanted and budget.is_spent(usage):
+        outcome.notes.append(
+            f"Asked for {wanted} samples, gave {len(outcome.samples)}: max_budget of {budget} was spent on {seen} "
+            "prompts. With a higher one the run goes on from here."
+        )
     for document_id, few_shot_id, overlap in documents.left_out:
         reason = "the document is nearly a few-shot's text"
         outcome.rejects.append(Reject(document_id, "leakage", reason, overlap, few_shot_id))
@@ -195,36 +197,42 @@ def _shortfall(kept: int, wanted: int, seen: int, size: int) -> str:
     )
 
 
-def _answers(
-    run: ResolvedRun, prompts: Sequence[Prompt], journal: Journal, usage: Usage
+def ask(
+    run: ResolvedRun, prompts: Sequence[Prompt], journal: Journal, usage: Usage, go_on: Callable[[], bool]
 ) -> Iterator[tuple[Prompt, Answer]]:
-    """Yield every prompt's answer: from the journal, or from the model and then into the journal."""
+    """Yield every prompt's answer: from the journal, or from the model and then into the journal.
+
+    Args:
+        run: says which model, and how to draw its tokens.
+        prompts: in any order; two with the same key get one answer.
+        journal: is read and written.
+        usage: is counted up.
+        go_on: asked before each prompt is sent; from the first False on, what is not in flight gets no answer.
+    """
     sampling = run.settings.sampling(run.task)
-    prompts = list({prompt.key: prompt for prompt in prompts}.values())  # two documents may have the same text
+    # Prompts with the same few-shots one after the other: what they share, a server finds in its cache.
+    prompts = sorted({prompt.key: prompt for prompt in prompts}.values(), key=lambda prompt: prompt.few_shot_ids)
     keys = {prompt.key: answer_key(run.generator, run.task.schema, sampling, prompt) for prompt in prompts}
-    missing = []
+    known = set()
     for prompt in prompts:
-        answer = journal.get(keys[prompt.key])
-        if answer is None:
-            missing.append(prompt)
-        else:
-            usage.answers_from_journal += 1
-            yield prompt, _counted(answer, usage)
+        if (answer := journal.get(keys[prompt.key])) is not None:
+            known.add(prompt.key)
+            usage.add(answer, from_journal=True)
+            yield prompt, answer
+
+    def wanted(prompt: Prompt) -> bool:
+        return prompt.key not in known and go_on()
+
+    if len(known) == len(prompts):
+        return
     started = time.monotonic()
-    for prompt, answer in run.generator.generate(missing, run.task.schema, sampling):
+    for prompt, answer in run.generator.generate(prompts, run.task.schema, sampling, wanted):
         if answer.finish_reason != "prompt_too_long":  # nothing was paid, and the context may grow
             journal.put(keys[prompt.key], answer)
-            usage.answers_generated += 1
+        usage.add(answer, from_journal=False)
         usage.seconds_generating += time.monotonic() - started
-        yield prompt, _counted(answer, usage)
+        yield prompt, answer
         started = time.monotonic()
-
-
-def _counted(answer: Answer, usage: Usage) -> Answer:
-    if answer.finish_reason != "prompt_too_long":
-        usage.prompt_tokens += answer.prompt_tokens
-        usage.completion_tokens += answer.completion_tokens
-    return answer
 
 
 def _judge(quality: Quality, hit: Hit, prompt: Prompt, answer: Answer, wanted: int, outcome: Outcome) -> None:

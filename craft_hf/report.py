@@ -78,7 +78,7 @@ def make_report(
         identity: everything that decides the rows.
         index: documents, embedding_model, and corpora: a list of name, license, documents.
         funnel: stages in order, each with its number of documents, the last one with the rows that were kept.
-        usage: answers_generated, answers_from_journal, prompt_tokens, completion_tokens, seconds_generating, _total.
+        usage: what `usage.Usage` holds, cost (None without prices) and seconds_total.
         rows: dataset rows: the task's fields and the lineage.
         rejects: what became no row: check, reason, score, partner, answer, ...
         notes: plain sentences for the reader.

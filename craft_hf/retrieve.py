@@ -13,6 +13,7 @@ than 1,280 documents is none at all; the exact search needs no such cut.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +48,9 @@ class Retrieval:
     rows: list[int] = field(default_factory=list)
 
 
-def retrieve(index: Index, few_shots: Sequence[FewShot], queries: Vectors, k: int) -> Retrieval:
+def retrieve(
+    index: Index, few_shots: Sequence[FewShot], queries: Vectors, k: int, floor: float = -math.inf
+) -> Retrieval:
     """Return k distinct documents by mixed similarity.
 
     Args:
@@ -55,6 +58,7 @@ def retrieve(index: Index, few_shots: Sequence[FewShot], queries: Vectors, k: in
         few_shots: F of them.
         queries: their embeddings, unit vectors, float32 (F, dimension).
         k: how many hits, 1 or more; fewer come back only if the index has no more.
+        floor: least similarity; a document that reaches it to a few-shot, or to their mean, may be placed by that one.
 
     Returns:
         The hits in the order of the merge. `Hit.retrieved_by` names the branch that placed the document, then the
@@ -75,8 +79,8 @@ def retrieve(index: Index, few_shots: Sequence[FewShot], queries: Vectors, k: in
     queries = np.concatenate([queries, mean])
     depth = k + _SLACK
     while True:
-        found = _first(index, branches, shingles, queries, k, depth)
-        if len(found.hits) == k or depth >= len(index):
+        found, ended = _first(index, branches, shingles, queries, k, depth, floor)
+        if len(found.hits) == k or ended:
             return found
         depth *= 2  # more was left out than was reckoned with
 
@@ -88,12 +92,15 @@ def _first(
     queries: Vectors,
     k: int,
     depth: int,
-) -> Retrieval:
-    """Return up to k hits from the `depth` best documents of every branch."""
+    floor: float,
+) -> tuple[Retrieval, bool]:
+    """Return up to k hits from the `depth` best documents of every branch, and whether no branch has more."""
     found = Retrieval()
     scores, rows = index.search(queries, depth)
     ranks = [{int(row): rank for rank, row in enumerate(line)} for line in rows]
-    merged = _merge(rows, complete=rows.shape[1] == len(index))
+    ends = [int(n) for n in (scores >= floor).sum(axis=1)]
+    ended = [end < depth or depth >= len(index) for end in ends]
+    merged = _merge(rows, ends, ended)
     while len(found.hits) < k and (turns := list(itertools.islice(merged, min(k - len(found.hits), _BATCH)))):
         documents = index.documents([int(rows[turn]) for turn in turns])
         for (branch, rank), document in zip(turns, documents, strict=True):
@@ -104,26 +111,26 @@ def _first(
             others = [name for b, name in enumerate(branches) if b != branch and ranks[b].get(row, depth) <= rank]
             found.hits.append(Hit(document, float(scores[branch, rank]), (branches[branch], *others)))
             found.rows.append(row)
-    return found
+    return found, all(ended)
 
 
-def _merge(rows: Rows, complete: bool) -> Iterator[tuple[int, int]]:
+def _merge(rows: Rows, ends: Sequence[int], ended: Sequence[bool]) -> Iterator[tuple[int, int]]:
     """Yield (branch, rank) of each new document: few-shots and average take turns, the few-shots in a circle.
 
-    A branch whose list is used up passes its turn if the list was `complete`; otherwise the merge ends there, as what
-    would come next is not known and a deeper search has to tell.
+    Of each branch's list the first `ends` count. A branch whose list is used up passes its turn if nothing more can
+    come (`ended`); otherwise the merge ends there, as what would come next has to be searched for.
     """
-    singles, depth = len(rows) - 1, rows.shape[1]
+    singles = len(rows) - 1
     taken: set[int] = set()
     next_rank = [0] * len(rows)
     for turn in itertools.count():
         branch = (turn // 2) % singles if turn % 2 == 0 else singles
-        while next_rank[branch] < depth and int(rows[branch, next_rank[branch]]) in taken:
+        while next_rank[branch] < ends[branch] and int(rows[branch, next_rank[branch]]) in taken:
             next_rank[branch] += 1
-        if next_rank[branch] < depth:
+        if next_rank[branch] < ends[branch]:
             taken.add(int(rows[branch, next_rank[branch]]))
             yield branch, next_rank[branch]
-        elif not complete or all(rank >= depth for rank in next_rank):
+        elif not ended[branch] or all(rank >= end for rank, end in zip(next_rank, ends, strict=True)):
             return
 
 

@@ -100,6 +100,8 @@ def _write(run: ResolvedRun, outcome: Outcome, folder: Path, seconds: float) -> 
     generator = f"{identity.get('model', '')}@{identity.get('revision', '')}".strip("@")
     rows = [*few_shot_rows(run.task.few_shots), *sample_rows(outcome.samples, generator)]
     rejects = rejected_rows(outcome.rejects)
+    budget = run.settings.budget
+    cost = budget.spent(outcome.usage) if budget.prices else None
     report = make_report(
         run.task,
         config_id=run.run_id,
@@ -107,7 +109,7 @@ def _write(run: ResolvedRun, outcome: Outcome, folder: Path, seconds: float) -> 
         identity=run.identity,
         index=outcome.index,
         funnel=list(outcome.funnel.items()),
-        usage={**asdict(outcome.usage), "seconds_total": seconds},
+        usage={**asdict(outcome.usage), "cost": cost, "seconds_total": seconds},
         rows=rows,
         rejects=rejects,
         notes=outcome.notes,

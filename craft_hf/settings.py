@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,13 +13,15 @@ from craft_hf.errors import InputError
 from craft_hf.generate import Generator, Sampling
 from craft_hf.index import find_index
 from craft_hf.models import EMBEDDED, cache_folder, embedder_weights, file_fingerprint
+from craft_hf.prompt import PER_PROMPT
 from craft_hf.quality import DUPLICATE_THRESHOLD
 from craft_hf.quality.wellformed import WellFormedCheck
 from craft_hf.records import JSON, fingerprint
 from craft_hf.rows import task_features
 from craft_hf.tasks import Task, load_task
+from craft_hf.usage import Budget, Prices
 
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 """Raised whenever the same settings would give other rows, so that nothing stale comes from a cache."""
 
 SIZES: Mapping[str, int] = {"XS": 0, "S": 100, "M": 500, "L": 5_000, "XL": 25_000}
@@ -45,6 +48,13 @@ class RunSettings:
         top_k: number of likeliest tokens to draw from; 0 for all.
         max_new_tokens: limit of an answer, in tokens; the task's by default.
         duplicate_threshold: token-set ratio, 0 to 100, from which a sample counts as a duplicate.
+        prefix_groups: how many triples of few-shots the prompts begin with, 1 or more, by default as many as there are
+            few-shots; or "per-prompt" to draw the few-shots of every prompt apart, as CRAFT does, which takes longer.
+        min_similarity: least similarity, -1 to 1, of a document that is used; by default any.
+        max_budget: the most that the run may cost, in tokens read and written, or in money if there are prices. It
+            ends with what it has kept then; answers in flight are still taken.
+        price_in: price of a million tokens that the model reads.
+        price_out: price of a million tokens that the model writes.
 
     Raises:
         InputError: a value is out of range, or two contradict each other.
@@ -63,12 +73,20 @@ class RunSettings:
     top_k: int = 40
     max_new_tokens: int | None = None
     duplicate_threshold: float = DUPLICATE_THRESHOLD
+    prefix_groups: int | str | None = None
+    min_similarity: float = -1.0
+    max_budget: float | None = None
+    price_in: float = 0.0
+    price_out: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("task", "few_shots", "index", "generator"):  # paths are welcome
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, str(getattr(self, name)))
-        for name in ("temperature", "top_p", "duplicate_threshold"):  # 1 and 1.0 are the same run
+        numbers = ["temperature", "top_p", "duplicate_threshold", "min_similarity", "price_in", "price_out"]
+        if self.max_budget is not None:
+            numbers.append("max_budget")
+        for name in numbers:  # 1 and 1.0 are the same run
             try:
                 object.__setattr__(self, name, float(getattr(self, name)))
             except (TypeError, ValueError):
@@ -89,10 +107,24 @@ class RunSettings:
         for name, (value, least) in whole.items():
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise InputError(f"{name} is {value!r}, expected a whole number of at least {least}.")
-        ranges = {"temperature": (self.temperature, 0, 5), "duplicate_threshold": (self.duplicate_threshold, 0, 100)}
+        ranges = {
+            "temperature": (self.temperature, 0, 5),
+            "duplicate_threshold": (self.duplicate_threshold, 0, 100),
+            "min_similarity": (self.min_similarity, -1, 1),
+            "price_in": (self.price_in, 0, 1e6),
+            "price_out": (self.price_out, 0, 1e6),
+        }
         for name, (number, low, high) in ranges.items():
             if not low <= number <= high:
-                raise InputError(f"{name} is {number!r}, expected a number from {low} to {high}.")
+                raise InputError(f"{name} is {number!r}, expected a number from {low} to {high:g}.")
+        if self.max_budget is not None and not 0 < self.max_budget < math.inf:
+            raise InputError(f"max_budget is {self.max_budget!r}, expected tokens, or money, above 0.")
+        groups = self.prefix_groups
+        if isinstance(groups, str) and groups.isdecimal():
+            groups = int(groups)
+            object.__setattr__(self, "prefix_groups", groups)
+        if groups not in (None, PER_PROMPT) and (not isinstance(groups, int) or isinstance(groups, bool) or groups < 1):
+            raise InputError(f"prefix_groups is {groups!r}, expected a whole number of at least 1, or {PER_PROMPT!r}.")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p is {self.top_p!r}, expected a number above 0 and up to 1.")
         if self.is_server and (parts := urlsplit(self.generator)) and (parts.username or parts.password):
@@ -105,6 +137,11 @@ class RunSettings:
     def is_server(self) -> bool:
         """Whether the generator is a URL."""
         return "://" in self.generator
+
+    @property
+    def budget(self) -> Budget:
+        """What the run may cost."""
+        return Budget(self.max_budget, Prices(self.price_in, self.price_out))
 
     def rows_wanted(self, task: Task) -> int:
         """Return how many generated rows to keep."""
@@ -123,7 +160,7 @@ class Resources:
     """With what a run is done; none of it decides which rows come out.
 
     Args:
-        batch_size: answers that a local generator decodes at a time.
+        batch_size: answers that a local generator decodes at a time; by default 16 on a CPU, 128 on a GPU.
         device: torch device of a local generator; by default CUDA where there is one, else the CPU.
         concurrency: requests that a server gets at a time.
         timeout_s: seconds that one request may take.
@@ -133,7 +170,7 @@ class Resources:
         InputError: a number is out of range.
     """
 
-    batch_size: int = 8
+    batch_size: int | None = None
     device: str | None = None
     concurrency: int = 16
     timeout_s: float = 120.0
@@ -142,6 +179,8 @@ class Resources:
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("concurrency", 1), ("max_retries", 0)):
             value = getattr(self, name)
+            if name == "batch_size" and value is None:
+                continue
             if not isinstance(value, int) or value < least:
                 raise InputError(f"{name} is {value!r}, expected a whole number of at least {least}.")
         if not self.timeout_s > 0:
@@ -199,6 +238,9 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
         "num_samples": wanted,
         "seed": settings.seed,
         "duplicate_threshold": settings.duplicate_threshold,
+        "prefix_groups": settings.prefix_groups or len(task.few_shots),
+        "min_similarity": settings.min_similarity,
+        "budget": asdict(settings.budget) if settings.max_budget else None,
     }
     return ResolvedRun(settings, task, generator, identity)
 

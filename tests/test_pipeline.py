@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +16,12 @@ from craft_hf.embed import Embedder
 from craft_hf.errors import InputError, StorageError
 from craft_hf.index import build_index
 from craft_hf.pipeline import PROMPTS_PER_SAMPLE, execute
+from craft_hf.progress import Progress
 from craft_hf.report import read_report
 from craft_hf.run import ensure_run, read_rows
 from craft_hf.settings import Resources, RunSettings, resolve
 from craft_hf.tasks import load_task
+from craft_hf.usage import Usage
 from tests.writer_server import WriterServer
 
 TOPICS = ("lichen", "whales", "enzymes", "volcano", "bridges", "glacier", "printing")
@@ -112,6 +117,68 @@ def test_prompts_too_long_for_the_server_are_counted(home: Path, server: WriterS
     assert sum(r.check == "context" for r in outcome.rejects) == 2
 
 
+def test_a_budget_ends_the_run_with_what_it_has(home: Path, server: WriterServer) -> None:
+    """200 tokens, at 10 an answer, are 20 prompts and what was in flight; a higher budget pays for the rest only."""
+    asked = RunSettings("bioqa", generator=server.url, num_samples=60, max_budget=200)
+    outcome = execute(resolve(asked, Resources(concurrency=2)))
+    assert 20 <= len(server.requests) <= 21
+    assert outcome.usage.prompt_tokens + outcome.usage.completion_tokens == 10 * len(server.requests)
+    assert 0 < len(outcome.samples) <= len(server.requests)
+    assert outcome.notes == [
+        f"Asked for 60 samples, gave {len(outcome.samples)}: max_budget of 200 tokens was spent on "
+        f"{len(server.requests)} prompts. With a higher one the run goes on from here."
+    ]
+    before = len(server.requests)
+    more = execute(resolve(replace(asked, max_budget=400), Resources(concurrency=2)))
+    assert 40 <= len(server.requests) <= 42
+    assert more.usage.answers_from_journal == before
+
+
+def test_a_budget_in_money(home: Path, server: WriterServer) -> None:
+    """7 tokens read at 1 and 3 written at 2 a million make 13 a million prompts; the report has the price."""
+    asked = RunSettings("bioqa", generator=server.url, num_samples=60, max_budget=20 * 13e-6, price_in=1, price_out=2)
+    folder = ensure_run(resolve(asked, Resources(concurrency=1)))
+    assert 20 <= len(server.requests) <= 21
+    assert read_report(folder).usage["cost"] == pytest.approx(13e-6 * len(server.requests))
+
+
+def test_a_floor_of_similarity_ends_the_run(home: Path, server: WriterServer, small_index: str) -> None:
+    """No document below it is prompted, and the report says that nothing more was there."""
+    everything = execute(resolve(settings(server, small_index, 7)))
+    similarities = sorted(sample.hit.similarity for sample in everything.samples)
+    floor = (similarities[-2] + similarities[-1]) / 2
+    outcome = execute(resolve(settings(server, small_index, 7, min_similarity=floor)))
+    assert all(sample.hit.similarity >= floor for sample in outcome.samples)
+    assert 1 <= len(outcome.samples) < 7
+    assert f"all {len(outcome.samples)} documents that the index has for this were used" in outcome.notes[0]
+    assert len(server.requests) == len(TOPICS), "the answers came from the journal"
+
+
+def test_prompts_with_the_same_few_shots_are_sent_together(home: Path, server: WriterServer) -> None:
+    """A server sees each triple of few-shots in one go, also where they are drawn for every prompt."""
+    for groups in (4, "per-prompt"):
+        server.requests.clear()
+        asked = RunSettings("bioqa", generator=server.url, num_samples=30, prefix_groups=groups)
+        execute(resolve(asked, Resources(concurrency=1)))
+        first_round = [tuple(m["content"] for m in r["messages"][:-1]) for r in server.requests[:30]]
+        runs = [few_shots for few_shots, _ in itertools.groupby(first_round)]
+        assert len(runs) == len(set(runs))
+        assert len(runs) == 4 if groups == 4 else len(runs) > 20
+
+
+def test_progress_says_what_is_kept_dropped_and_how_fast() -> None:
+    """While a round goes on, and at its end."""
+    usage = Usage(completion_tokens_now=50, seconds_generating=2)
+    with Progress("bioqa", 10, usage) as progress:
+        assert str(progress) == "0 prompts, dropped: 0, 25 tokens/s"
+        for good in (True, False, True):
+            progress.arrived(good)
+        assert str(progress) == "3 prompts, dropped: bad=1, 25 tokens/s"
+        progress.judged(1, Counter({"schema": 1, "duplicate": 1}))
+        progress.arrived(True)
+        assert str(progress) == "4 prompts, dropped: duplicate=1 schema=1, 25 tokens/s"
+
+
 def test_a_run_is_done_once(home: Path, server: WriterServer, small_index: str) -> None:
     """A finished run is not done again; a fresh one takes the place of the old one, and its coverage is the same."""
     run = resolve(settings(server, small_index, 3))
@@ -188,3 +255,29 @@ def test_bad_resources_are_named(values: dict[str, int], message: str) -> None:
     """Each number out of range is named."""
     with pytest.raises(InputError, match=message):
         Resources(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"prefix_groups": 0}, "prefix_groups is 0, expected a whole number of at least 1, or 'per-prompt'"),
+        ({"prefix_groups": "all"}, "prefix_groups is 'all'"),
+        ({"min_similarity": 2}, "min_similarity is 2"),
+        ({"max_budget": 0}, "max_budget is 0"),
+        ({"max_budget": "much"}, "max_budget is 'much', expected a number"),
+        ({"price_in": -1}, "price_in is -1"),
+    ],
+)
+def test_bad_settings_are_named(values: dict[str, object], message: str) -> None:
+    """Each value out of range is named, with what was expected."""
+    with pytest.raises(InputError, match=message):
+        RunSettings("bioqa", **values)  # type: ignore[arg-type]
+
+
+def test_what_is_written_out_is_the_same_run_as_the_default(home: Path, server: WriterServer) -> None:
+    """Eight groups for eight few-shots are the default; a price changes no row, a budget and another number do."""
+    plain = RunSettings("bioqa", generator=server.url)
+    same = [replace(plain, prefix_groups="8"), replace(plain, price_in=3)]
+    other = [replace(plain, **more) for more in ({"prefix_groups": 4}, {"max_budget": 9}, {"min_similarity": 0.1})]  # type: ignore[arg-type]
+    assert {resolve(s).run_id for s in same} == {resolve(plain).run_id}
+    assert len({resolve(s).run_id for s in (plain, *other)}) == 4

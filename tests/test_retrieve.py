@@ -145,6 +145,19 @@ def test_halves_are_the_papers(tmp_path: Path) -> None:
     assert [placed.count(f"f{i}") for i in range(4)] == [10, 10, 10, 10]
 
 
+def test_a_floor_leaves_what_no_branch_finds_similar_enough(tmp_path: Path) -> None:
+    """What is left are the documents that reach it in any branch, each placed by one in which it does."""
+    rng = np.random.default_rng(3)
+    vectors, queries = whole_numbers(rng, 60, 6), whole_numbers(rng, 3, 6)
+    index = given_index(tmp_path, vectors, 10)
+    scores = np.concatenate([queries, queries.mean(axis=0, keepdims=True)]) @ vectors.T
+    floor = float(np.quantile(scores, 0.85)) + 1e-3
+    hits = retrieve(index, shots(3), queries, 60, floor).hits
+    assert {hit.document.id for hit in hits} == {f"d{row}" for row in np.flatnonzero((scores >= floor).any(axis=0))}
+    assert 5 < len(hits) < 60
+    assert all(hit.similarity >= floor for hit in hits)
+
+
 def test_more_than_there_is_gives_all_there_is(tmp_path: Path) -> None:
     """k beyond the index gives every document once."""
     vectors = whole_numbers(np.random.default_rng(0), 33)

@@ -27,6 +27,11 @@ class Quality:
         self._wellformed = WellFormedCheck(task)
         self._duplicates = Duplicates(task.few_shots, duplicate_threshold)
 
+    def would_keep(self, answer: Answer) -> bool:
+        """Whether an answer passes the checks that look at nothing but itself."""
+        fields, verdict = self._schema.check(answer)
+        return verdict.keep and self._wellformed.check(fields).keep
+
     def check(self, document_id: str, answer: Answer) -> tuple[Mapping[str, JSON], list[Verdict]]:
         """Judge the answer to a document's prompt, and remember it for later ones if it is kept.
 
