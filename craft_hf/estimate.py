@@ -1,0 +1,153 @@
+"""What a run will cost, before it: a `ResolvedRun` comes in, prompts, tokens, time and money go out.
+
+A few of the run's own prompts are sent as a pilot. Their answers are in the journal afterwards, so the run does not pay
+for them again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from craft_hf.errors import InputError
+from craft_hf.pipeline import PROMPTS_PER_SAMPLE, Documents, ask, open_index, open_journal
+from craft_hf.prompt import Prompter, sample_json
+from craft_hf.quality import Quality
+from craft_hf.records import Answer, Prompt
+from craft_hf.settings import ResolvedRun
+from craft_hf.usage import Usage
+
+LOOKED_AT = 1_000
+"""Prompts that are looked at, at most; the run's others are taken to be like them."""
+
+CHARACTERS_PER_TOKEN = 4.0
+"""English text and the usual tokenizers, where no model was asked; a rule of thumb of OpenAI's documentation."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is expected of a run.
+
+    `prompts` are needed for the wanted samples at the share `kept` of the pilot (None without a pilot: then each
+    prompt is taken to give a sample). Of the `prompt_tokens`, `shared_tokens` are few-shots that a prompt of the same
+    group has brought before, which a model with a prefix cache does not read again. `seconds` and `cost` are None where
+    there was no pilot and no price.
+    """
+
+    samples: int
+    prompts: int
+    prompt_tokens: int
+    shared_tokens: int
+    completion_tokens: int
+    kept: float | None
+    seconds: float | None
+    cost: float | None
+    pilot_prompts: int
+    notes: Sequence[str] = ()
+
+
+def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
+    """Look at the run's prompts, send some of them, and reckon.
+
+    Args:
+        run: what to do.
+        pilot: how many prompts to send; 0 asks no model, and leaves time and yield open.
+
+    Raises:
+        InputError: pilot is below 0.
+        CraftError: see `pipeline.execute`.
+    """
+    if pilot < 0:
+        raise InputError(f"pilot is {pilot}, expected 0 or more.")
+    samples = run.settings.rows_wanted(run.task)
+    documents = Documents(run.task, open_index(run.settings.index), run.settings.min_similarity)
+    prompter = Prompter(run.task, run.settings.seed, run.settings.prefix_groups)
+    sent = _prompts(documents, prompter, max(samples, pilot))[:pilot]
+    usage, answers = Usage(), dict[str, Answer]()
+    if sent:
+        with open_journal(run) as journal:
+            answers = {p.document_id: answer for p, answer in ask(run, sent, journal, usage, lambda: True)}
+    kept = _kept(run, answers) if answers else None
+    wanted = math.ceil(samples / max(kept if kept is not None else 1.0, 1 / PROMPTS_PER_SAMPLE))
+    prompts = _prompts(documents, prompter, wanted)
+    needed, notes = wanted, []
+    if len(prompts) < min(wanted, LOOKED_AT):
+        needed = len(prompts)
+        notes.append(f"The index has only {needed} documents for this, {wanted} would be needed.")
+    if kept == 0:
+        notes.append("No answer of the pilot was kept: try a stronger generator before you pay for a run.")
+    per_token = sum(map(_characters, sent)) / usage.prompt_tokens if usage.prompt_tokens else CHARACTERS_PER_TOKEN
+    read = needed * _mean(map(_characters, prompts)) / per_token
+    written = needed * (usage.completion_tokens / usage.answers if usage.answers else _shots(run) / per_token)
+    budget = run.settings.budget
+    cost = budget.prices.of(read, written) if budget.prices else None
+    if budget.most is not None and (read + written if cost is None else cost) > budget.most:
+        notes.append(f"max_budget of {budget} will end the run before it has {samples} samples.")
+    seconds = needed * usage.seconds_generating / usage.answers_generated if usage.answers_generated else None
+    if usage.answers and not usage.answers_generated:
+        notes.append("All answers of the pilot were in the journal, so the time is not known.")
+    return Estimate(
+        samples, needed, round(read), round(_shared(prompts, needed) / per_token), round(written), kept,
+        seconds, cost, len(answers), tuple(notes),
+    )  # fmt: skip
+
+
+def _prompts(documents: Documents, prompter: Prompter, count: int) -> list[Prompt]:
+    """Return the first prompts in the run's order, in which neighbours share few-shots."""
+    prompts = [prompter.prompt(hit.document) for hit in documents.take(0, min(count, LOOKED_AT))]
+    return sorted(prompts, key=lambda prompt: prompt.few_shot_ids)
+
+
+def _kept(run: ResolvedRun, answers: Mapping[str, Answer]) -> float:
+    quality = Quality(run.task, run.settings.duplicate_threshold)
+    return _mean(quality.check(name, answer)[1][-1].keep for name, answer in answers.items())
+
+
+def _characters(prompt: Prompt) -> int:
+    return sum(len(turn["content"]) for turn in prompt.messages)
+
+
+def _shots(run: ResolvedRun) -> float:
+    """Return the mean characters of the few-shots' samples: what an answer will be like."""
+    return _mean(len(sample_json(shot.sample)) for shot in run.task.few_shots)
+
+
+def _shared(prompts: Sequence[Prompt], needed: int) -> float:
+    """Return the characters of few-shots that an earlier one of `needed` prompts has brought already."""
+    sizes = [_characters(prompt) - len(prompt.messages[-1]["content"]) for prompt in prompts]
+    groups = {prompt.few_shot_ids: size for prompt, size in zip(prompts, sizes, strict=True)}
+    return max(0.0, needed * _mean(sizes) - sum(groups.values()))
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return statistics.mean(found) if found else 0.0
+
+
+def as_text(found: Estimate) -> str:
+    """Return the estimate as lines for a person."""
+    lines = [
+        f"samples wanted      {found.samples:,}",
+        f"prompts             {found.prompts:,}"
+        + (f" (kept in the pilot: {found.kept:.0%})" if found.kept is not None else " (if every answer is kept)"),
+        f"prompt tokens       {found.prompt_tokens:,}, {found.shared_tokens:,} of them few-shots sent before",
+        f"completion tokens   {found.completion_tokens:,}",
+        f"time                {_duration(found.seconds) if found.seconds is not None else 'not measured'}",
+        f"price               {f'{found.cost:.2f}' if found.cost is not None else 'no --price-in, --price-out given'}",
+        f"measured on         {found.pilot_prompts} prompts, which the run will not pay for again",
+    ]
+    return "\n".join([*lines, *found.notes])
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def as_json(found: Estimate) -> str:
+    """Return the estimate as JSON."""
+    return json.dumps(vars(found) | {"notes": list(found.notes)}, indent=2)
