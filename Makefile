@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench-index lint clean
+.PHONY: demo test bench-index bench-generate lint clean
 
 demo: .venv/demo
 	$(BIN)/craft-hf generate bioqa --num-samples 3 --max-new-tokens 200 --out demo/bioqa
@@ -14,6 +14,9 @@ test: .venv/test lint
 # Without DATA, a folder of corpora (see the benchmark's --help), the build is left out.
 bench-index: .venv/bench
 	$(BIN)/python tests/benchmarks/bench_index.py $(if $(DATA),--data $(DATA))
+
+bench-generate: .venv/demo
+	$(BIN)/python tests/benchmarks/bench_generate.py $(if $(DATA),--data $(DATA))
 
 lint: .venv/test
 	$(BIN)/ruff check .
