@@ -54,7 +54,7 @@ class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has
     price_out: float = 0.0
     batch_size: int | None = None
     device: str | None = None
-    concurrency: int = 16
+    concurrency: int = 64
     timeout_s: float = 120.0
     max_retries: int = 4
 

@@ -15,8 +15,8 @@ from craft_hf.rows import LINEAGE
 
 _GROUPS = "Triples of few-shots to begin prompts with, or per-prompt (default: as many as few-shots)."
 _BUDGET = "Most that the run may cost: tokens, or money if there are prices."
+_GENERATOR = '"embedded", a Hub id, a model folder, or the URL of a server; several URLs are separated by commas.'
 _INDEX = "Folder of an index, or user/name on the Hub (default: the sample corpus)."
-
 
 Task = Annotated[
     str, typer.Argument(help="A shipped task (bioqa, csqa, medqa, recipegen, summarization), or a task folder.")
@@ -24,7 +24,7 @@ Task = Annotated[
 NumSamples = Annotated[int | None, typer.Option(help="Generated rows to keep (default 10).")]
 Size = Annotated[str | None, typer.Option(help="S, M, L or XL, in place of --num-samples.")]
 Index = Annotated[str | None, typer.Option(help=_INDEX)]
-Generator = Annotated[str, typer.Option(help='"embedded", a Hub id, a model folder, or the URL of a server.')]
+Generator = Annotated[str, typer.Option(help=_GENERATOR)]
 GeneratorModel = Annotated[str | None, typer.Option(help="The model's name on the server.")]
 FewShots = Annotated[str | None, typer.Option(help="JSONL file to use in place of the task's few-shots.")]
 MaxNewTokens = Annotated[int | None, typer.Option(help="Limit of an answer (default: the task's).")]
@@ -133,7 +133,7 @@ def generate(
     price_in: PriceIn = 0.0,
     price_out: PriceOut = 0.0,
     batch_size: Annotated[int | None, typer.Option(help="Answers that a local generator decodes at a time.")] = None,
-    concurrency: Annotated[int, typer.Option(help="Requests that a server gets at a time.")] = 16,
+    concurrency: Annotated[int, typer.Option(help="Most requests in flight at a time.")] = 64,
     timeout_s: Annotated[float, typer.Option(help="Seconds that a request to a server may take.")] = 120.0,
     max_retries: Annotated[int, typer.Option(help="How often a failed request is sent again.")] = 4,
     show: Annotated[int, typer.Option(help="Rows to print at the end.")] = 3,

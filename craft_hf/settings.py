@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from craft_hf.corpora import sample_corpus
 from craft_hf.errors import InputError
@@ -38,8 +37,9 @@ class RunSettings:
         task: name of a shipped task, or the folder of an own one.
         few_shots: a JSONL file to use in place of the task's few-shots.
         index: folder of an index, or "user/name" or "user/name@revision" on the Hub; the sample corpus by default.
-        generator: "embedded", a Hub id, a model folder, or the URL of an OpenAI-compatible server.
-        generator_model: the model's name on the server; may be left out if the server has only one.
+        generator: "embedded", a Hub id, a model folder, or the URL of an OpenAI-compatible server; several of them,
+            which share the prompts, are separated by commas.
+        generator_model: the model's name on the servers; may be left out if they have only one.
         num_samples: generated rows to keep, 1 or more; the few-shots come on top.
         size: S, M, L or XL in place of `num_samples`: rows in all, few-shots included, as in CRAFT's datasets.
         seed: draws the few-shots of the prompts and the tokens of the local generator.
@@ -127,11 +127,6 @@ class RunSettings:
             raise InputError(f"prefix_groups is {groups!r}, expected a whole number of at least 1, or {PER_PROMPT!r}.")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p is {self.top_p!r}, expected a number above 0 and up to 1.")
-        if self.is_server and (parts := urlsplit(self.generator)) and (parts.username or parts.password):
-            raise InputError(
-                f"the generator URL of {parts.hostname} holds a user name or password; leave them out of it and put "
-                "the key into the environment variable CRAFT_HF_API_KEY."
-            )
 
     @property
     def is_server(self) -> bool:
@@ -162,7 +157,7 @@ class Resources:
     Args:
         batch_size: answers that a local generator decodes at a time; by default 16 on a CPU, 128 on a GPU.
         device: torch device of a local generator; by default CUDA where there is one, else the CPU.
-        concurrency: requests that a server gets at a time.
+        concurrency: requests in flight at a time, at most; what a server can bear is found out.
         timeout_s: seconds that one request may take.
         max_retries: how often a failed request is sent again.
 
@@ -172,7 +167,7 @@ class Resources:
 
     batch_size: int | None = None
     device: str | None = None
-    concurrency: int = 16
+    concurrency: int = 64
     timeout_s: float = 120.0
     max_retries: int = 4
 

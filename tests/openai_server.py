@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 import threading
@@ -13,12 +14,18 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+RESET = struct.pack("ii", 1, 0)
+"""The value of SO_LINGER with which closing a connection resets it."""
+
 ANSWER = '{"question": "Q?"}'
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What one request gets: after `delay_s` seconds a status, headers and a body; `cut` sends half of the body."""
+    """What one request gets: after `delay_s` seconds a status, headers and a body.
+
+    `cut` sends half of the body; `hang_up` closes the connection in place of an answer, `reset` resets it.
+    """
 
     body: str = ""
     status: int = 200
@@ -27,6 +34,7 @@ class Reply:
     delay_s: float = 0.0
     cut: bool = False
     hang_up: bool = False
+    reset: bool = False
 
 
 def ok(
@@ -172,8 +180,11 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _send(self, reply: Reply) -> None:
-        if reply.hang_up:
+        if reply.hang_up or reply.reset:
             self.close_connection = True
+            if reply.reset:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                os.close(self.connection.detach())  # a shutdown, as socketserver does it, would end it politely
             return
         body = reply.body.encode()
         self.send_response(reply.status)
@@ -204,7 +215,7 @@ class _Http(ThreadingHTTPServer):
         with self.fake.lock:
             for connection in self.open_connections:
                 with suppress(OSError):
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                     connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, *_: object) -> None:

@@ -103,7 +103,7 @@ def test_when_all_fail_each_is_named() -> None:
             keys(prompts(8), f"{nobody},{both(bad, worse)}")
         message = str(e.value)
     assert "none of the 3 servers answers" in message
-    for part in (f"{nobody}/v1 gave no connection", f"{bad.url}/v1 gave status 500: ", f"{worse.url}/v1 gave no conn"):
+    for part in (f"{nobody}/v1 gave no connection", f"{bad.url}/v1 gave status 500: ", f"{worse.url}/v1 gave a conn"):
         assert part in message
 
 

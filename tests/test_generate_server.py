@@ -217,10 +217,11 @@ def test_passing_fault_is_tried_again(fault: Reply) -> None:
         (error(500, "out of\nmemory"), ["status 500", r"out of\nmemory", "server's log"]),
         (HTML, ["HTML", "<!DOCTYPE html>", "/v1 address of an OpenAI-compatible server?"]),
         (CUT_JSON, ["cut or broken", '"chat.com', "proxy"]),
-        (CUT_CONNECTION, ["no connection", "is the server running"]),
+        (CUT_CONNECTION, ["a connection that broke", "received", "proxy"]),
+        (Reply(reset=True), ["a connection that broke", "reset", "proxy"]),
         (Reply('{"choices": []}'), ["JSON without an answer", '{"choices": []}']),
     ],
-    ids=["429", "500", "html", "cut-json", "cut", "no-choice"],
+    ids=["429", "500", "html", "cut-json", "cut", "reset", "no-choice"],
 )
 def test_lasting_fault_says_what_came_how_often_and_what_to_do(fault: Reply, said: Sequence[str]) -> None:
     """After its retries a fault ends the run with address, what came, number of tries and advice, on one line."""

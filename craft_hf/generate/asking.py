@@ -17,7 +17,7 @@ from craft_hf.generate import Sampling
 from craft_hf.generate.endpoints import Endpoint
 from craft_hf.generate.pool import FOR_GOOD, Line, Pool, Request
 from craft_hf.generate.replies import Fault, attempt, read_answer
-from craft_hf.generate.structured import REASKS, Checker, asked_again, instructed
+from craft_hf.generate.structured import REASKS, Checker, asked_again
 from craft_hf.records import JSON, Answer, Prompt, fingerprint
 
 
@@ -35,10 +35,8 @@ class Call:
         """Send a request once."""
         # Half of a surrogate pair, as cut web pages hold, cannot be sent: it goes as a question mark.
         turns = [{k: v.encode(errors="replace").decode() for k, v in turn.items()} for turn in request.prompt.messages]
-        if not line.endpoint.obeys:
-            turns = instructed(turns, self.schema)
         if request.bad:
-            turns = asked_again(turns, request.bad.text, request.wrong)
+            turns = asked_again(turns, request.bad.text, request.wrong, self.schema)
         s = self.sampling
         create = partial(
             line.client.chat.completions.with_raw_response.create,

@@ -65,7 +65,7 @@ class Endpoint:
     def disobeyed(self) -> None:
         """Take note that a finished answer was no valid JSON."""
         if self.obeys:
-            _log.warning("%s does not hold answers to the schema; from now on they are asked to follow it.", self.url)
+            _log.warning("%s does not hold answers to the schema: those that break it are asked for again.", self.url)
         self.obeys = False
 
 

@@ -70,7 +70,9 @@ class Fault:
     def refused(self, options: Collection[str]) -> str | None:
         """Return which of the options the server names as what it does not take."""
         found = (at.lastgroup for at in _DISPENSABLE.finditer(self._said) if at.lastgroup in options)
-        return next(found, None) if self.status in (400, 422) else None
+        # llama-cpp-python's server calls what it does not take an internal error.
+        refuses = self.status in (400, 422) or (self.status == 500 and "validation error" in self._said)
+        return next(found, None) if refuses else None
 
     def told(self, url: str) -> str:
         """Return a message for the user, without keys."""
@@ -96,8 +98,10 @@ async def attempt(call: Callable[[], Awaitable[Any]], read: Callable[[Any], T], 
         cause: BaseException = e
         while deeper := cause.__cause__ or cause.__context__:
             cause = deeper
-        what = f"no connection ({cause or type(cause).__name__})"
-        return Fault(what, "is the server running at this address?", gone=True)
+        said = str(cause) or type(cause).__name__
+        if type(e.__cause__).__name__ == "ConnectError":  # of httpx, under whatever name openai imports it
+            return Fault(f"no connection ({said})", "is the server running at this address?", gone=True)
+        return Fault(f"a connection that broke ({said})", "look into the log of the server, or of a proxy.")
     except openai.APIStatusError as e:
         wait_s = min(_retry_after_s(e.response.headers.get("retry-after", "")), timeout_s)
         return _status_fault(e.response.status_code, e.response.text, wait_s)

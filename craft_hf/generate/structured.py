@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jsonschema
@@ -35,19 +35,14 @@ def response_format(rung: int, schema: Mapping[str, JSON]) -> dict[str, Any] | N
     return {"type": "json_object", "schema": schema, "value": schema} if rung == 1 else None
 
 
-def instructed(turns: list[dict[str, str]], schema: Mapping[str, JSON]) -> list[dict[str, str]]:
-    """Append the schema to the last user turn, for a server that does not hold the model to it."""
-    last = max((i for i, turn in enumerate(turns) if turn.get("role") == "user"), default=None)
-    if last is None:
-        return turns
-    wish = "Answer with one JSON object and nothing else. It must be valid under this JSON Schema:"
-    told = {**turns[last], "content": f"{turns[last]['content']}\n\n{wish}\n{json.dumps(schema)}"}
-    return [*turns[:last], told, *turns[last + 1 :]]
-
-
-def asked_again(turns: list[dict[str, str]], text: str, reason: str) -> list[dict[str, str]]:
-    """Append a bad answer and what is wrong with it."""
-    wish = f"This answer is not usable: {reason}. Answer again, with the JSON object only."
+def asked_again(
+    turns: Sequence[dict[str, str]], text: str, reason: str, schema: Mapping[str, JSON]
+) -> list[dict[str, str]]:
+    """Append a bad answer, what is wrong with it, and the schema; what stands before, servers have in their cache."""
+    wish = (
+        f"This answer is not usable: {reason}. Answer again, with one JSON object and nothing else. It must be valid "
+        f"under this JSON Schema:\n{json.dumps(schema)}"
+    )
     return [*turns, {"role": "assistant", "content": text or "{}"}, {"role": "user", "content": wish}]
 
 
