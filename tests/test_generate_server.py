@@ -463,7 +463,7 @@ def test_url_with_a_secret_is_refused_without_showing_it(url: str) -> None:
 def test_number_out_of_range_is_refused(wrong: dict[str, object]) -> None:
     """A number that makes no sense is refused with its name and value."""
     name, value = next(iter(wrong.items()))
-    with pytest.raises(InputError, match=f"{name}={value}"):
+    with pytest.raises(InputError, match=f"{name} is {value}"):
         generator("http://host", **wrong)
 
 

@@ -25,6 +25,9 @@ from craft_hf.generate.replies import Fault, attempt, read_models
 from craft_hf.generate.structured import Checker
 from craft_hf.records import JSON, Answer, Prompt, fingerprint
 
+MOST_IN_FLIGHT = 1000
+"""Highest `concurrency`; beyond it, a process runs out of sockets before a server runs out of room."""
+
 STRAGGLERS_S = 2.0
 """Seconds that the other servers get to list their models once one has."""
 
@@ -41,9 +44,9 @@ class ServerGenerator:
         url: "http://host:8000", or with its path, as in "https://host/v1"; without a path, /v1 is meant. Several are
             separated by commas.
         model: the model's name at the servers; None asks them, who must then have exactly one in common.
-        concurrency: requests that may be in flight, or answered and not yet taken, at a time, 1..1000. Each server's
-            own limit (`limit.Limit`) rises to it as long as that helps.
-        timeout_s: seconds that one request may take, > 0; also the longest Retry-After that is waited for.
+        concurrency: requests that may be in flight, or answered and not yet taken, at a time, 1 to
+            `MOST_IN_FLIGHT`. Each server's own limit (`limit.Limit`) rises to it as long as that helps.
+        timeout_s: seconds that one request may take, >= 0.001; also the longest Retry-After that is waited for.
         max_retries: how often a request that failed is sent again to a server, >= 0.
         backoff_s: seconds that are waited at most before the first of these, >= 0; doubles each time, up to 30.
 
@@ -63,8 +66,11 @@ class ServerGenerator:
     def __post_init__(self) -> None:
         urls = addresses(self.url)
         self.url = ",".join(urls)
-        if not (1 <= self.concurrency <= 1000 and self.timeout_s > 0 and self.max_retries >= 0 and self.backoff_s >= 0):
-            raise InputError(f"{self}: expected concurrency 1..1000, timeout_s > 0, max_retries and backoff_s >= 0.")
+        if not 1 <= self.concurrency <= MOST_IN_FLIGHT:
+            raise InputError(f"concurrency is {self.concurrency}, expected a whole number from 1 to {MOST_IN_FLIGHT}.")
+        for name, least in (("timeout_s", 1e-3), ("max_retries", 0), ("backoff_s", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}, expected {least:g} or more.")
         self._endpoints = [Endpoint(url, Limit(self.concurrency)) for url in urls]
         check_keys()
         require("openai", "server")
