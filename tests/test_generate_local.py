@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from craft_hf.errors import GeneratorError, InputError
-from craft_hf.generate import Sampling, answer_key
+from craft_hf.generate import Sampling, answer_key, attention
 from craft_hf.generate.decode import characters_of_last_string, sample_tokens
 from craft_hf.generate.grammar import JsonGrammar
 from craft_hf.generate.local import LocalGenerator
@@ -240,6 +241,28 @@ def test_a_model_with_attention_of_its_own_keeps_it(tmp_path: Path, caplog: pyte
     assert "its attention is special" in caplog.text
     assert results[0] == results[1]
     assert all(a.cached_tokens == 0 for a in results[0].values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", ["deaf", "softcap"])
+def test_attention_that_gives_something_else_is_found_out(broken: str) -> None:
+    """A model that would not look at the prefix, or bends its scores, reads its prompts by its own attention."""
+    from transformers import AttentionInterface
+
+    def deaf(*args: Any, **kwargs: Any) -> Any:
+        return attention.attend(*args, **kwargs | {"shared_prefix": ()})
+
+    def softcap(*args: Any, **kwargs: Any) -> Any:
+        return attention.attend(*args, **kwargs | {"softcap": 50.0})
+
+    generator = LocalGenerator()
+    own = generator._loaded[0].config._attn_implementation
+    AttentionInterface.register(attention.NAME, {"deaf": deaf, "softcap": softcap}[broken])
+    try:
+        assert not generator._shares
+    finally:
+        AttentionInterface.register(attention.NAME, attention.attend)
+    assert generator._loaded[0].config._attn_implementation == own
 
 
 # Written for this test after the manner of the families' templates: what they put around turns, and what they refuse.

@@ -31,6 +31,7 @@ def attend(
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     shared_prefix: Layers = (),
+    softcap: float | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend to the shared prefix and to the rows' own tokens.
@@ -44,10 +45,16 @@ def attend(
             every token. None hides nothing.
         scaling: factor of the scores; by default 1 / sqrt(head dimension).
         shared_prefix: keys and values that come before those of all rows, for each layer; nothing for no prefix.
+        softcap: what a model bends its scores with.
 
     Returns:
         (rows, new tokens, heads, head dimension), and nothing for the weights.
+
+    Raises:
+        ValueError: there is a softcap, which the kernels here do not know.
     """
+    if softcap is not None:
+        raise ValueError(f"softcap is {softcap}, expected none.")
     rows, heads, new, dimension = query.shape
     key_heads = key.shape[1]
     group = heads // key_heads
