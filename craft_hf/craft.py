@@ -17,9 +17,10 @@ from craft_hf.errors import CraftError, InputError
 from craft_hf.models import EMBEDDED
 from craft_hf.quality import DUPLICATE_THRESHOLD
 from craft_hf.records import JSON
+from craft_hf.resolve import ResolvedRun, resolve
 from craft_hf.rows import task_features
 from craft_hf.run import ensure_run, read_rows
-from craft_hf.settings import ResolvedRun, Resources, RunSettings, resolve
+from craft_hf.settings import Resources, RunSettings
 from craft_hf.tasks import NAMES
 
 SHARDS = 8
@@ -52,6 +53,12 @@ class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has
     max_budget: float | None = None
     price_in: float = 0.0
     price_out: float = 0.0
+    skip_checks: str | None = None
+    test_sets: str | None = None
+    earlier: str | None = None
+    judge: str | None = None
+    judge_model: str | None = None
+    judge_draws: int = 1
     batch_size: int | None = None
     device: str | None = None
     concurrency: int = 64

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from craft_hf.answers import ask, open_journal
+from craft_hf.documents import Documents, open_index
 from craft_hf.errors import InputError
-from craft_hf.pipeline import PROMPTS_PER_SAMPLE, Documents, ask, open_index, open_journal
+from craft_hf.pipeline import PROMPTS_PER_SAMPLE, open_quality
 from craft_hf.prompt import Prompter, sample_json
-from craft_hf.quality import Quality
-from craft_hf.records import Answer, Prompt
-from craft_hf.settings import ResolvedRun
+from craft_hf.records import Answer, Document, Prompt
+from craft_hf.resolve import ResolvedRun
 from craft_hf.usage import Usage
 
 LOOKED_AT = 1_000
@@ -65,14 +66,18 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
     samples = run.settings.rows_wanted(run.task)
     documents = Documents(run.task, open_index(run.settings.index), run.settings.min_similarity)
     prompter = Prompter(run.task, run.settings.seed, run.settings.prefix_groups)
-    sent = _prompts(documents, prompter, max(samples, pilot))[:pilot]
+    chosen = _prompts(documents, prompter, max(samples, pilot))[:pilot]
+    sent = [prompt for _, prompt in chosen]
     usage, answers = Usage(), dict[str, Answer]()
     if sent:
-        with open_journal(run) as journal:
-            answers = {p.document_id: answer for p, answer in ask(run, sent, journal, usage, lambda: True)}
-    kept = _kept(run, answers) if answers else None
+        sampling = run.settings.sampling(run.task)
+        with open_journal(run.generator, sampling) as journal:
+            asked = ask(run.generator, run.task.schema, sampling, sent, journal, usage, lambda: True)
+            answers = {prompt.key: answer for prompt, answer in asked}
+    answered = [(document, answers[prompt.key]) for document, prompt in chosen if prompt.key in answers]
+    kept = _kept(run, documents, answered) if answered else None
     wanted = math.ceil(samples / max(kept if kept is not None else 1.0, 1 / PROMPTS_PER_SAMPLE))
-    prompts = _prompts(documents, prompter, wanted)
+    prompts = [prompt for _, prompt in _prompts(documents, prompter, wanted)]
     needed, notes = wanted, []
     if len(prompts) < min(wanted, LOOKED_AT):
         needed = len(prompts)
@@ -95,15 +100,17 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
     )  # fmt: skip
 
 
-def _prompts(documents: Documents, prompter: Prompter, count: int) -> list[Prompt]:
-    """Return the first prompts in the run's order, in which neighbours share few-shots."""
-    prompts = [prompter.prompt(hit.document) for hit in documents.take(0, min(count, LOOKED_AT))]
-    return sorted(prompts, key=lambda prompt: prompt.few_shot_ids)
+def _prompts(documents: Documents, prompter: Prompter, count: int) -> list[tuple[Document, Prompt]]:
+    """Return the first prompts in the run's order with their documents; neighbours share few-shots."""
+    prompts = [(hit.document, prompter.prompt(hit.document)) for hit in documents.take(0, min(count, LOOKED_AT))]
+    return sorted(prompts, key=lambda pair: pair[1].few_shot_ids)
 
 
-def _kept(run: ResolvedRun, answers: Mapping[str, Answer]) -> float:
-    quality = Quality(run.task, run.settings.duplicate_threshold)
-    return _mean(quality.check(name, answer)[1][-1].keep for name, answer in answers.items())
+def _kept(run: ResolvedRun, documents: Documents, sent: Sequence[tuple[Document, Answer]]) -> float:
+    """Return the share of answers that the checks keep; the judge, which costs calls of its own, is left out."""
+    quality = open_quality(run, documents.embedder, Usage(), judged=False)
+    found = quality.check_all([document for document, _ in sent], [answer for _, answer in sent])
+    return _mean(verdicts[-1].keep for _, verdicts in found)
 
 
 def _characters(prompt: Prompt) -> int:

@@ -17,6 +17,9 @@ from craft_hf.rows import LINEAGE
 _GROUPS = "Triples of few-shots to begin prompts with, or per-prompt (default: as many as few-shots)."
 _BUDGET = "Most that the run may cost: tokens, or money if there are prices."
 _GENERATOR = '"embedded", a Hub id, a model folder, or the URL of a server; several URLs are separated by commas.'
+_SKIP = "Checks not to make, separated by commas: language, copied, contaminated, grounded, semantic."
+_TEST_SETS = "JSONL files or Hub datasets (REPO:CONFIG:SPLIT) no row may be taken from (default: the task's)."
+_JUDGE = 'A model to ask about every sample: "generator" for the same, or as --generator is given (default: none).'
 _INDEX = "Folder of an index, or user/name on the Hub (default: the sample corpus)."
 
 Task = Annotated[
@@ -36,6 +39,12 @@ MinSimilarity = Annotated[float, typer.Option(help="Least similarity of a docume
 MaxBudget = Annotated[float | None, typer.Option(help=_BUDGET)]
 PriceIn = Annotated[float, typer.Option(help="Price of a million tokens read.")]
 PriceOut = Annotated[float, typer.Option(help="Price of a million tokens written.")]
+SkipChecks = Annotated[str | None, typer.Option(help=_SKIP)]
+TestSets = Annotated[str | None, typer.Option(help=_TEST_SETS)]
+Earlier = Annotated[str | None, typer.Option(help="Dataset folders whose rows no row may repeat.")]
+Judge = Annotated[str | None, typer.Option(help=_JUDGE)]
+JudgeModel = Annotated[str | None, typer.Option(help="The judge's name on its server.")]
+JudgeDraws = Annotated[int, typer.Option(help="How often the judge is asked about a sample.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Say it as JSON.")]
 
 
@@ -50,8 +59,8 @@ def retrieve_only(
 
     Example: craft-hf retrieve bioqa --index my-index -k 200
     """
+    from craft_hf.documents import index_summary, look, open_index
     from craft_hf.markdown import render
-    from craft_hf.pipeline import index_summary, look, open_index
     from craft_hf.tasks import load_task
 
     loaded = load_task(task, few_shots)
@@ -82,6 +91,12 @@ def estimate_only(
     max_budget: MaxBudget = None,
     price_in: PriceIn = 0.0,
     price_out: PriceOut = 0.0,
+    skip_checks: SkipChecks = None,
+    test_sets: TestSets = None,
+    earlier: Earlier = None,
+    judge: Judge = None,
+    judge_model: JudgeModel = None,
+    judge_draws: JudgeDraws = 1,
     as_json: AsJson = False,
 ) -> None:
     """Say what a run will cost: prompts, tokens, time and money, from a few of its own prompts.
@@ -91,7 +106,8 @@ def estimate_only(
     Example: craft-hf estimate bioqa --size M --generator http://localhost:8000/v1 --price-in 0.15 --price-out 0.6
     """
     from craft_hf import estimate
-    from craft_hf.settings import RunSettings, resolve
+    from craft_hf.resolve import resolve
+    from craft_hf.settings import RunSettings
 
     settings = RunSettings(
         task=task,
@@ -109,6 +125,12 @@ def estimate_only(
         max_budget=max_budget,
         price_in=price_in,
         price_out=price_out,
+        skip_checks=skip_checks,
+        test_sets=test_sets,
+        earlier=earlier,
+        judge=judge,
+        judge_model=judge_model,
+        judge_draws=judge_draws,
     )
     found = estimate.estimate(resolve(settings), pilot)
     typer.echo(estimate.as_json(found) if as_json else estimate.as_text(found))
@@ -133,6 +155,12 @@ def generate(
     max_budget: MaxBudget = None,
     price_in: PriceIn = 0.0,
     price_out: PriceOut = 0.0,
+    skip_checks: SkipChecks = None,
+    test_sets: TestSets = None,
+    earlier: Earlier = None,
+    judge: Judge = None,
+    judge_model: JudgeModel = None,
+    judge_draws: JudgeDraws = 1,
     batch_size: Annotated[int | None, typer.Option(help="Answers that a local generator decodes at a time.")] = None,
     concurrency: Annotated[int, typer.Option(help="Most requests in flight at a time.")] = 64,
     timeout_s: Annotated[float, typer.Option(help="Seconds that a request to a server may take.")] = 120.0,
@@ -148,8 +176,9 @@ def generate(
     import pyarrow.parquet
 
     from craft_hf.export import check_out, export
+    from craft_hf.resolve import resolve
     from craft_hf.run import ROWS, ensure_run
-    from craft_hf.settings import Resources, RunSettings, resolve
+    from craft_hf.settings import Resources, RunSettings
 
     check_out(out)
     settings = RunSettings(
@@ -168,6 +197,12 @@ def generate(
         max_budget=max_budget,
         price_in=price_in,
         price_out=price_out,
+        skip_checks=skip_checks,
+        test_sets=test_sets,
+        earlier=earlier,
+        judge=judge,
+        judge_model=judge_model,
+        judge_draws=judge_draws,
     )
     resources = Resources(batch_size=batch_size, concurrency=concurrency, timeout_s=timeout_s, max_retries=max_retries)
     run = resolve(settings, resources)

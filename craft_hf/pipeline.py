@@ -6,33 +6,27 @@ how many are wanted, so a run for more samples begins with the same prompts and 
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
-from filelock import FileLock
-
-from craft_hf.corpora import sample_corpus
-from craft_hf.corpus import Corpus
-from craft_hf.coverage import measure
+from craft_hf.answers import ask, open_journal
 from craft_hf.coverage.figures import Coverage
-from craft_hf.embed import Embedder, Vectors
-from craft_hf.errors import InputError
-from craft_hf.generate import answer_key
+from craft_hf.documents import Documents, index_summary, open_index
+from craft_hf.earlier import read_earlier
+from craft_hf.embed import Embedder
+from craft_hf.generate import Sampling
 from craft_hf.generate.journal import Journal
-from craft_hf.index import Index, build_index, index_folder
-from craft_hf.models import cache_folder
 from craft_hf.progress import Progress
 from craft_hf.prompt import Prompter
-from craft_hf.quality import Quality
-from craft_hf.records import JSON, Answer, Hit, Prompt, Reject, Sample, fingerprint
-from craft_hf.retrieve import Retrieval, retrieve
-from craft_hf.settings import ResolvedRun, index_identity
-from craft_hf.tasks import Task
+from craft_hf.quality import CHECKS, Quality
+from craft_hf.quality.balance import Balance, Shuffle
+from craft_hf.quality.contaminated import Overlap
+from craft_hf.quality.judge import Judge
+from craft_hf.quality.test_sets import load_test_sets
+from craft_hf.records import JSON, Answer, Hit, Prompt, Reject, Sample, Verdict
+from craft_hf.resolve import ResolvedRun
 from craft_hf.usage import Usage
 
 PROMPTS_PER_SAMPLE = 10
@@ -43,6 +37,19 @@ SMALLEST_YIELD = 0.2
 
 PILOT = 16
 """Prompts from which a run with a budget learns what a prompt costs."""
+
+STAGES = {
+    "schema": "following the schema",
+    "wellformed": "well-formed",
+    "language": "in the task's language",
+    "copied": "not copied",
+    "contaminated": "not from a test set",
+    "grounded": "supported by the document",
+    "judge": "accepted by the judge",
+    "duplicate": "no duplicate in words",
+    "semantic": "no duplicate in meaning",
+}
+"""What the funnel calls those that passed a check."""
 
 
 @dataclass
@@ -56,23 +63,8 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     index: Mapping[str, JSON] = field(default_factory=dict)
     coverage: Coverage | None = None
-
-
-def open_index(path: str | None) -> Index:
-    """Open the index of a run: a folder, or one on the Hub, which is pulled.
-
-    Without a path it is that of the sample corpus, which is built on first use (seconds).
-    """
-    if path is not None:
-        return Index.open(index_folder(path))
-    folder = cache_folder() / "indexes" / index_identity()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        try:
-            return Index.open(folder)
-        except InputError:  # not built yet, or damaged: only what is missing is embedded
-            build_index([Corpus(sample_corpus())], folder, Embedder())
-            return Index.open(folder)
+    balance: Balance = field(default_factory=Balance)
+    overlaps: Sequence[Overlap] = ()
 
 
 def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
@@ -92,73 +84,34 @@ def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
     documents = Documents(run.task, index, run.settings.min_similarity)
     outcome.funnel = {"documents in the index": len(index)}
     if wanted:
-        with open_journal(run, replay=not fresh) as journal:
+        with open_journal(run.generator, run.settings.sampling(run.task), replay=not fresh) as journal:
             _rounds(run, documents, journal, wanted, outcome)
         outcome.coverage = documents.coverage()
-    asked = len(outcome.samples) + sum(r.check != "leakage" for r in outcome.rejects)
-    unanswered = sum(r.check == "context" for r in outcome.rejects)
-    outcome.funnel |= {
-        "retrieved": asked + len(documents.left_out),
-        "few-shot texts left out": len(documents.left_out),
-        "prompted": asked,
-        "answered": asked - unanswered,
-        "kept": len(outcome.samples),
-    }
+    _funnel(outcome, len(documents.left_out))
     return outcome
 
 
-def open_journal(run: ResolvedRun, replay: bool = True) -> Journal:
-    """Open the journal in which a run's answers are; runs of the same generator and sampling have the same one."""
-    sampling = dataclasses.asdict(run.settings.sampling(run.task))
-    folder = cache_folder() / "journal" / fingerprint([dict(run.generator.identity), sampling])
-    return Journal(folder, replay=replay)
-
-
-def look(task: Task, index: Index, k: int) -> Coverage:
-    """Retrieve k documents for a task, and tell how they fit it; no generator is asked.
-
-    Raises:
-        InputError: k is below 1, or the index was built with another embedding model or is broken.
-    """
-    documents = Documents(task, index)
-    documents.take(0, k)
-    return documents.coverage()
-
-
-class Documents:
-    """The documents for a task in the order of retrieval, retrieved deeper as they are asked for."""
-
-    def __init__(self, task: Task, index: Index, floor: float = -1.0) -> None:
-        self._task, self._index, self._floor = task, index, floor
-        self._found = Retrieval()
-
-    @cached_property
-    def _queries(self) -> Vectors:
-        embedder = Embedder(self._index.info.embedding_name)
-        self._index.check_embedder(embedder)
-        return embedder.encode([self._task.query_text(shot) for shot in self._task.few_shots])
-
-    @property
-    def left_out(self) -> list[tuple[str, str, float]]:
-        """Documents that nearly are the text of a few-shot: (document id, few-shot id, overlap)."""
-        return self._found.left_out
-
-    def coverage(self) -> Coverage:
-        """Return how all documents that were taken fit the few-shots."""
-        return measure(self._index, self._task.few_shots, self._queries, self._found)
-
-    def take(self, start: int, count: int) -> list[Hit]:
-        """Return the hits from `start` on, at most `count`; fewer when the index has no more."""
-        if start + count > len(self._found.hits):
-            self._found = retrieve(self._index, self._task.few_shots, self._queries, start + count, self._floor)
-        return list(self._found.hits[start : start + count])
+def _funnel(outcome: Outcome, left_out: int) -> None:
+    """Count what was left after each stage; a check that dropped nothing is no stage."""
+    dropped = Counter(reject.check for reject in outcome.rejects)
+    left = len(outcome.samples) + dropped.total() - dropped["leakage"]
+    outcome.funnel |= {"retrieved": left + left_out, "few-shot texts left out": left_out, "prompted": left}
+    left -= dropped["context"]
+    outcome.funnel["answered"] = left
+    for check in CHECKS:
+        left -= dropped[check]
+        if dropped[check]:
+            outcome.funnel[STAGES[check]] = left
+    outcome.funnel["kept"] = len(outcome.samples)
 
 
 def _rounds(run: ResolvedRun, documents: Documents, journal: Journal, wanted: int, outcome: Outcome) -> None:
     """Fill the outcome round by round; a round asks for what is missing, by the yield seen so far."""
     settings, usage = run.settings, outcome.usage
     prompter = Prompter(run.task, settings.seed, settings.prefix_groups)
-    quality = Quality(run.task, settings.duplicate_threshold)
+    quality = open_quality(run, documents.embedder, usage)
+    shuffle = Shuffle(run.task, settings.seed)
+    outcome.balance, outcome.overlaps = shuffle.balance, quality.overlaps
     budget, seen = settings.budget, 0
     with Progress(run.task.name, wanted, usage) as progress:
         while (missing := wanted - len(outcome.samples)) > 0 and not budget.is_spent(usage):
@@ -170,13 +123,22 @@ def _rounds(run: ResolvedRun, documents: Documents, journal: Journal, wanted: in
                 break
             prompts = [prompter.prompt(hit.document) for hit in hits]
             answers: dict[str, Answer] = {}
-            for prompt, answer in ask(run, prompts, journal, usage, lambda: not budget.is_spent(usage)):
+            sampling = settings.sampling(run.task)
+            asked = ask(
+                run.generator, run.task.schema, sampling, prompts, journal, usage, lambda: not budget.is_spent(usage)
+            )
+            for prompt, answer in asked:
                 answers[prompt.key] = answer
                 progress.arrived(quality.would_keep(answer))
-            for hit, prompt in zip(hits, prompts, strict=True):
-                if prompt.key in answers:
-                    seen += 1
-                    _judge(quality, hit, prompt, answers[prompt.key], wanted, outcome)
+            answered = [(h, p, answers[p.key]) for h, p in zip(hits, prompts, strict=True) if p.key in answers]
+            seen += len(answered)
+            checked = quality.check_all([hit.document for hit, _, _ in answered], [answer for _, _, answer in answered])
+            for (hit, prompt, answer), (fields, verdicts) in zip(answered, checked, strict=True):
+                if verdicts[-1].keep and len(outcome.samples) < wanted:
+                    fields = shuffle.shuffled(hit.document.id, fields)
+                    outcome.samples.append(Sample(fields, hit, prompt, answer, tuple(verdicts)))
+                else:
+                    outcome.rejects.append(_reject(hit, answer, fields, verdicts[-1]))
             progress.judged(len(outcome.samples), Counter(reject.check for reject in outcome.rejects))
     if len(outcome.samples) < wanted and budget.is_spent(usage):
         outcome.notes.append(
@@ -197,70 +159,30 @@ def _shortfall(kept: int, wanted: int, seen: int, size: int) -> str:
     )
 
 
-def ask(
-    run: ResolvedRun, prompts: Sequence[Prompt], journal: Journal, usage: Usage, go_on: Callable[[], bool]
-) -> Iterator[tuple[Prompt, Answer]]:
-    """Yield every prompt's answer: from the journal, or from the model and then into the journal.
+def open_quality(run: ResolvedRun, embedder: Embedder, usage: Usage, judged: bool = True) -> Quality:
+    """Return the checks of a run; the judge's answers come from its journal, and are counted in `usage`."""
+    judge = None
+    if run.judge is not None and judged:
+        generator = run.judge
 
-    Args:
-        run: says which model, and how to draw its tokens.
-        prompts: in any order; two with the same key get one answer.
-        journal: is read and written.
-        usage: is counted up.
-        go_on: asked before each prompt is sent; from the first False on, what is not in flight gets no answer.
-    """
-    sampling = run.settings.sampling(run.task)
-    # Prompts with the same few-shots one after the other: what they share, a server finds in its cache.
-    prompts = sorted({prompt.key: prompt for prompt in prompts}.values(), key=lambda prompt: prompt.few_shot_ids)
-    keys = {prompt.key: answer_key(run.generator, run.task.schema, sampling, prompt) for prompt in prompts}
-    known = set()
-    for prompt in prompts:
-        if (answer := journal.get(keys[prompt.key])) is not None:
-            known.add(prompt.key)
-            usage.add(answer, from_journal=True)
-            yield prompt, answer
+        def ask_judge(
+            prompts: Sequence[Prompt], schema: Mapping[str, JSON], sampling: Sampling
+        ) -> Iterator[tuple[Prompt, Answer]]:
+            with open_journal(generator, sampling) as journal:
+                yield from ask(generator, schema, sampling, prompts, journal, usage, lambda: True)
 
-    def wanted(prompt: Prompt) -> bool:
-        return prompt.key not in known and go_on()
-
-    if len(known) == len(prompts):
-        return
-    started = time.monotonic()
-    for prompt, answer in run.generator.generate(prompts, run.task.schema, sampling, wanted):
-        if answer.finish_reason != "prompt_too_long":  # nothing was paid, and the context may grow
-            journal.put(keys[prompt.key], answer)
-        usage.add(answer, from_journal=False)
-        usage.seconds_generating += time.monotonic() - started
-        yield prompt, answer
-        started = time.monotonic()
+        judge = Judge(run.task, ask_judge, run.settings.judge_draws, run.settings.seed)
+    settings = run.settings
+    names = settings.test_set_names(run.task)
+    test_sets = load_test_sets(names, settings.test_sets is not None) if "contaminated" not in settings.skipped else []
+    earlier = read_earlier(settings.earlier_folders, run.task)
+    return Quality(run.task, embedder, settings.duplicate_threshold, settings.skipped, test_sets, earlier, judge)
 
 
-def _judge(quality: Quality, hit: Hit, prompt: Prompt, answer: Answer, wanted: int, outcome: Outcome) -> None:
-    """Put a document's answer among the samples or among the rejects."""
-    fields, verdicts = quality.check(hit.document.id, answer)
-    last = verdicts[-1]
-    if last.keep and len(outcome.samples) < wanted:
-        outcome.samples.append(Sample(fields, hit, prompt, answer))
-        return
+def _reject(hit: Hit, answer: Answer, fields: Mapping[str, JSON], last: Verdict) -> Reject:
     if last.keep:
-        check, reason = "surplus", "passed all checks, but enough samples were kept before it"
-    else:
-        check, reason = last.check, last.reason
-    outcome.rejects.append(
-        Reject(
-            hit.document.id, check, reason, last.score, last.partner, answer.text, answer.finish_reason, fields,
-            hit.similarity,
-        )
+        last = Verdict("surplus", False, "passed all checks, but enough samples were kept before it")
+    return Reject(
+        hit.document.id, last.check, last.reason, last.score, last.partner, answer.text, answer.finish_reason, fields,
+        hit.similarity,
     )  # fmt: skip
-
-
-def index_summary(index: Index) -> dict[str, JSON]:
-    """Return what report and card say about an index."""
-    info = index.info
-    return {
-        "documents": len(index),
-        "fingerprint": index.fingerprint,
-        "embedding_model": info.embedding_model,
-        "embedding_revision": info.embedding_revision,
-        "corpora": [{"name": c["source"], "license": c["license"], "documents": c["documents"]} for c in info.corpora],
-    }

@@ -98,21 +98,11 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A sample of the task, made from one document, with all that is known of how it came about."""
-
-    fields: Mapping[str, JSON]
-    hit: Hit
-    prompt: Prompt
-    answer: Answer
-
-
-@dataclass(frozen=True)
 class Verdict:
     """What a quality check says of a sample: keep it, or drop it with a reason.
 
     `score` is what was measured and `partner` the id of the few-shot or document that it was measured against, where
-    there is one.
+    there is one. A sample that is kept may have a reason too: a remark, such as "too easy".
     """
 
     check: str
@@ -120,6 +110,17 @@ class Verdict:
     reason: str = ""
     score: float | None = None
     partner: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample of the task, made from one document, with all that is known of how it came about."""
+
+    fields: Mapping[str, JSON]
+    hit: Hit
+    prompt: Prompt
+    answer: Answer
+    verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ class RunReport:
     what went away. `rows` has the keys rows, few_shots, generated and rejected. `sources` counts all rows, few-shots
     included; lengths (characters), similarity, answers and few_shot_use look at the generated rows only. `measured`
     takes a sentence from each later stage, under a name such as "contamination" or "human_review". `coverage` holds
-    what `coverage.Coverage` does; it is empty where nothing was retrieved.
+    what `coverage.Coverage` does; it is empty where nothing was retrieved. `balance` holds what
+    `quality.balance.Balance` does, and `contamination`, for each test set, what `quality.contaminated.Overlap` does.
     """
 
     task: str
@@ -51,6 +52,8 @@ class RunReport:
     notes: Sequence[str]
     measured: Mapping[str, str] = field(default_factory=dict)
     coverage: Row = field(default_factory=dict)
+    balance: Row = field(default_factory=dict)
+    contamination: Sequence[Row] = ()
 
 
 def make_report(
@@ -68,6 +71,8 @@ def make_report(
     versions: Mapping[str, str],
     measured: Mapping[str, str] | None = None,
     coverage: Row | None = None,
+    balance: Row | None = None,
+    contamination: Sequence[Row] = (),
 ) -> RunReport:
     """Compute a run's report.
 
@@ -85,6 +90,8 @@ def make_report(
         versions: of Python and of the packages that shape the rows.
         measured: a sentence from each further stage, by the stage's name.
         coverage: how few-shots and index fit each other, see `coverage.Coverage`.
+        balance: how often each letter was right before and after the options were shuffled.
+        contamination: what was found of each test set.
     """
     generated = [row for row in rows if not row.get("is_few_shot")]
     sources = Counter((str(r.get("source") or ""), str(r.get("license") or "")) for r in rows)
@@ -110,6 +117,8 @@ def make_report(
         notes=[*notes, *_mismatch(funnel, len(generated))],
         measured=dict(measured or {}),
         coverage=_plain(coverage or {}),
+        balance=_plain(balance or {}),
+        contamination=[_plain(overlap) for overlap in contamination],
     )
 
 
@@ -147,7 +156,11 @@ def read_report(folder: Path) -> RunReport:
     except (OSError, ValueError) as e:
         raise InputError(f"{path} cannot be read as a report: {e}; give the folder that a run wrote.") from e
     known = {f.name for f in fields(RunReport)}
-    wrong = (known - {"measured", "coverage"}) - set(data) | set(data) - known if isinstance(data, dict) else known
+    wrong = (
+        (known - {"measured", "coverage", "balance", "contamination"}) - set(data) | set(data) - known
+        if isinstance(data, dict)
+        else known
+    )
     if wrong:
         raise InputError(f"{path} is no report of this craft_hf (see {', '.join(sorted(wrong))}); do the run again.")
     return RunReport(**{**data, "funnel": [(stage, count) for stage, count in data["funnel"]]})

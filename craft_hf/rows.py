@@ -26,9 +26,18 @@ LINEAGE = Features(
         "prompt_hash": Value("string"),
         "generator": Value("string"),
         "finish_reason": Value("string"),
+        "checks": List(
+            {
+                "check": Value("string"),
+                "score": Value("float64"),
+                "partner": Value("string"),
+                "remark": Value("string"),
+            }
+        ),
     }
 )
-"""Where a row came from; `retrieved_by` holds few-shot ids and "average", `generator` is "model@revision"."""
+"""Where a row came from; `retrieved_by` holds few-shot ids and "average", `generator` is "model@revision". `checks` are
+those that the row passed, with what they measured."""
 
 REJECTED = Features(
     {
@@ -99,6 +108,7 @@ def few_shot_rows(few_shots: Sequence[FewShot]) -> list[dict[str, JSON]]:
             "prompt_hash": "",
             "generator": "",
             "finish_reason": "",
+            "checks": [],
         }
         for shot in few_shots
     ]
@@ -122,6 +132,9 @@ def sample_rows(samples: Sequence[Sample], generator: str) -> list[dict[str, JSO
             "prompt_hash": sample.prompt.key,
             "generator": generator,
             "finish_reason": sample.answer.finish_reason,
+            "checks": [
+                {"check": v.check, "score": v.score, "partner": v.partner, "remark": v.reason} for v in sample.verdicts
+            ],
         }
         for sample in samples
     ]

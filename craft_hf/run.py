@@ -27,11 +27,12 @@ from filelock import FileLock
 
 from craft_hf.card import write_card
 from craft_hf.errors import StorageError
+from craft_hf.findings import findings
 from craft_hf.pipeline import Outcome, execute
 from craft_hf.records import JSON
 from craft_hf.report import make_report, write_report
+from craft_hf.resolve import ResolvedRun
 from craft_hf.rows import REJECTED, few_shot_rows, rejected_rows, sample_rows, task_features
-from craft_hf.settings import ResolvedRun
 
 ROWS = "data/train-00000-of-00001.parquet"
 REJECTS = "rejected/train-00000-of-00001.parquet"
@@ -115,6 +116,9 @@ def _write(run: ResolvedRun, outcome: Outcome, folder: Path, seconds: float) -> 
         notes=outcome.notes,
         versions=versions(),
         coverage=asdict(outcome.coverage) if outcome.coverage else {},
+        measured=findings(outcome.samples, outcome.overlaps),
+        balance=asdict(outcome.balance) if outcome.balance.before else {},
+        contamination=[asdict(overlap) for overlap in outcome.overlaps],
     )
     _parquet(rows, task_features(run.task), folder / ROWS)
     _parquet(rejects, REJECTED, folder / REJECTS)

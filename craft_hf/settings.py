@@ -1,32 +1,26 @@
-"""What a run is asked for: plain values come in, checked `RunSettings` and the run's identity go out."""
+"""What a run is asked for: plain values come in, checked `RunSettings` and `Resources` go out."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
-from craft_hf.corpora import sample_corpus
 from craft_hf.errors import InputError
-from craft_hf.generate import Generator, Sampling
-from craft_hf.index import find_index
-from craft_hf.models import EMBEDDED, cache_folder, embedder_weights, file_fingerprint
+from craft_hf.generate import Sampling
+from craft_hf.models import EMBEDDED
 from craft_hf.prompt import PER_PROMPT
-from craft_hf.quality import DUPLICATE_THRESHOLD
-from craft_hf.quality.wellformed import WellFormedCheck
-from craft_hf.records import JSON, fingerprint
-from craft_hf.rows import task_features
-from craft_hf.tasks import Task, load_task
+from craft_hf.quality import DUPLICATE_THRESHOLD, OPTIONAL
+from craft_hf.tasks import Task
 from craft_hf.usage import Budget, Prices
-
-PIPELINE_VERSION = 2
-"""Raised whenever the same settings would give other rows, so that nothing stale comes from a cache."""
 
 SIZES: Mapping[str, int] = {"XS": 0, "S": 100, "M": 500, "L": 5_000, "XL": 25_000}
 """Rows of CRAFT's published datasets, few-shots included; XS is the few-shots alone."""
 
 DEFAULT_NUM_SAMPLES = 10
+
+SAME_MODEL = "generator"
+"""Value of `judge` for the run's own generator."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +49,15 @@ class RunSettings:
             ends with what it has kept then; answers in flight are still taken.
         price_in: price of a million tokens that the model reads.
         price_out: price of a million tokens that the model writes.
+        skip_checks: checks that are not made, separated by commas, from language, copied, contaminated, grounded and
+            semantic.
+        test_sets: JSONL files, or Hub datasets as REPO@REVISION:CONFIG:SPLIT, separated by commas, whose items no row
+            may be taken from. By default those of the task, as far as the Hub can be reached.
+        earlier: folders of datasets, separated by commas, whose rows no row may repeat.
+        judge: a model that is asked about every sample, "generator" for the same one or as `generator` is given;
+            by default none, for it costs calls.
+        judge_model: the judge's name on the servers.
+        judge_draws: how often the judge is asked, 1 or more; the majority decides.
 
     Raises:
         InputError: a value is out of range, or two contradict each other.
@@ -78,9 +81,15 @@ class RunSettings:
     max_budget: float | None = None
     price_in: float = 0.0
     price_out: float = 0.0
+    skip_checks: str | None = None
+    test_sets: str | None = None
+    earlier: str | None = None
+    judge: str | None = None
+    judge_model: str | None = None
+    judge_draws: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("task", "few_shots", "index", "generator"):  # paths are welcome
+        for name in ("task", "few_shots", "index", "generator", "earlier", "judge"):  # paths are welcome
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, str(getattr(self, name)))
         numbers = ["temperature", "top_p", "duplicate_threshold", "min_similarity", "price_in", "price_out"]
@@ -103,6 +112,7 @@ class RunSettings:
             "num_samples": (self.num_samples, 1),
             "max_new_tokens": (self.max_new_tokens, 1),
             "top_k": (self.top_k, 0),
+            "judge_draws": (self.judge_draws, 1),
         }
         for name, (value, least) in whole.items():
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
@@ -125,8 +135,24 @@ class RunSettings:
             object.__setattr__(self, "prefix_groups", groups)
         if groups not in (None, PER_PROMPT) and (not isinstance(groups, int) or isinstance(groups, bool) or groups < 1):
             raise InputError(f"prefix_groups is {groups!r}, expected a whole number of at least 1, or {PER_PROMPT!r}.")
+        if unknown := sorted(set(self.skipped) - set(OPTIONAL)):
+            raise InputError(f"skip_checks has {unknown[0]!r}, expected some of {', '.join(OPTIONAL)}.")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p is {self.top_p!r}, expected a number above 0 and up to 1.")
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The checks that are not made."""
+        return _listed(self.skip_checks)
+
+    @property
+    def earlier_folders(self) -> tuple[str, ...]:
+        """The datasets whose rows no row may repeat."""
+        return _listed(self.earlier)
+
+    def test_set_names(self, task: Task) -> tuple[str, ...]:
+        """Return the test sets to look for: those given, or the task's."""
+        return task.test_sets if self.test_sets is None else _listed(self.test_sets)
 
     @property
     def is_server(self) -> bool:
@@ -182,92 +208,6 @@ class Resources:
             raise InputError(f"timeout_s is {self.timeout_s!r}, expected seconds above 0.")
 
 
-@dataclass(frozen=True)
-class ResolvedRun:
-    """Settings with everything looked up that their identity needs; cheap: no model is loaded, no index is built."""
-
-    settings: RunSettings
-    task: Task
-    generator: Generator
-    identity: Mapping[str, JSON]
-
-    @property
-    def run_id(self) -> str:
-        """Name of the run: the task and a hash of its identity."""
-        return f"{self.task.name}-{fingerprint(self.identity)}"
-
-    @property
-    def folder(self) -> Path:
-        """Where rows, rejects, report and card of the run lie; laid out as a Hub dataset repository."""
-        return cache_folder() / "runs" / self.run_id
-
-
-def resolve(settings: RunSettings, resources: Resources | None = None) -> ResolvedRun:
-    """Look up task, index and generator of a run, and from them its identity.
-
-    Args:
-        settings: what was asked for.
-        resources: with what to do it; changes no identity.
-
-    Raises:
-        InputError: task, index or generator do not exist or are broken.
-        GeneratorError: the server cannot say which model it has.
-        HubError: the index is on the Hub, which cannot be reached, and not in its cache.
-    """
-    task = load_task(settings.task, settings.few_shots)
-    task_features(task)
-    _check_few_shots(task)
-    generator = _generator(settings, resources or Resources())
-    wanted = settings.rows_wanted(task)
-    if settings.index is None:
-        index = index_identity()
-    else:
-        name, info = find_index(settings.index)
-        settings, index = replace(settings, index=name), info.fingerprint  # the Hub may get another one meanwhile
-    identity: dict[str, JSON] = {
-        "pipeline": PIPELINE_VERSION,
-        "task": task.fingerprint,
-        "index": index,
-        "generator": dict(generator.identity) if wanted else {},
-        "sampling": asdict(settings.sampling(task)) if wanted else {},
-        "num_samples": wanted,
-        "seed": settings.seed,
-        "duplicate_threshold": settings.duplicate_threshold,
-        "prefix_groups": settings.prefix_groups or len(task.few_shots),
-        "min_similarity": settings.min_similarity,
-        "budget": asdict(settings.budget) if settings.max_budget else None,
-    }
-    return ResolvedRun(settings, task, generator, identity)
-
-
-def _check_few_shots(task: Task) -> None:
-    """Refuse few-shots that the task's own rules would drop: the model would copy what is wrong with them."""
-    check = WellFormedCheck(task)
-    for number, shot in enumerate(task.few_shots, 1):
-        verdict = check.check(shot.sample)
-        if not verdict.keep:
-            raise InputError(
-                f"few-shot {number} ({shot.id}) of {task.name} breaks a rule of the task: {verdict.reason}."
-            )
-
-
-def index_identity() -> str:
-    """Return what stands for the content of the sample corpus's index: the corpus and its embedder."""
-    return f"sample-{fingerprint([file_fingerprint(sample_corpus()), embedder_weights().revision])}"
-
-
-def _generator(settings: RunSettings, resources: Resources) -> Generator:
-    """Make the generator that the settings name; imports it only then."""
-    if settings.is_server:
-        from craft_hf.generate.server import ServerGenerator
-
-        return ServerGenerator(
-            settings.generator,
-            settings.generator_model,
-            concurrency=resources.concurrency,
-            timeout_s=resources.timeout_s,
-            max_retries=resources.max_retries,
-        )
-    from craft_hf.generate.local import LocalGenerator
-
-    return LocalGenerator(settings.generator, device=resources.device, batch_size=resources.batch_size)
+def _listed(text: str | None) -> tuple[str, ...]:
+    """Split at commas."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())

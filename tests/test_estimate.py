@@ -13,7 +13,8 @@ from craft_hf.cli import app
 from craft_hf.errors import InputError
 from craft_hf.estimate import as_text, estimate
 from craft_hf.pipeline import execute
-from craft_hf.settings import Resources, RunSettings, resolve
+from craft_hf.resolve import resolve
+from craft_hf.settings import Resources, RunSettings
 from tests.writer_server import WriterServer
 
 

@@ -332,7 +332,8 @@ def test_a_name_is_a_folder_first(indexes: tuple[Path, Path], tmp_path: Path, mo
 
 def run_id(index: str) -> tuple[str, str | None]:
     """Identity of a run over an index, and the name by which the run will open it."""
-    from craft_hf.settings import RunSettings, resolve
+    from craft_hf.resolve import resolve
+    from craft_hf.settings import RunSettings
 
     run = resolve(RunSettings("bioqa", index=index, size="XS"))
     return run.run_id, run.settings.index

@@ -90,7 +90,7 @@ def test_machine_code_and_python_agree(tmp_path: Path) -> None:
     exact = halves.view(np.float16).astype(np.float64)
     queries = np.random.default_rng(0).standard_normal((3, 16)) / 2**20
     found = []
-    for collect in (kernel.collect, kernel.compiled()):
+    for collect in (kernel.collect, kernel.compiled_collect()):
         keys, counts, ones = np.zeros((3, len(halves)), np.uint64), np.zeros(3, np.int64), np.ones(3, np.float32)
         collect(
             np.zeros((3, len(halves)), np.int32), np.ones(len(halves), np.float32), np.ones(len(halves), np.float32),

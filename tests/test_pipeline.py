@@ -18,8 +18,9 @@ from craft_hf.index import build_index
 from craft_hf.pipeline import PROMPTS_PER_SAMPLE, execute
 from craft_hf.progress import Progress
 from craft_hf.report import read_report
+from craft_hf.resolve import resolve
 from craft_hf.run import ensure_run, read_rows
-from craft_hf.settings import Resources, RunSettings, resolve
+from craft_hf.settings import Resources, RunSettings
 from craft_hf.tasks import load_task
 from craft_hf.usage import Usage
 from tests.writer_server import WriterServer

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from craft_hf.machine_code import compiled
+
 
 def collect(
     products: np.ndarray, scales: np.ndarray, residuals: np.ndarray, bits: np.ndarray, steps: np.ndarray,
@@ -83,17 +85,7 @@ def collect(
 
 
 @functools.cache
-def compiled() -> Callable[..., None]:
-    """Return `collect` as machine code; compiled once and kept on disk, as numba does it."""
-    import numba
-
+def compiled_collect() -> Callable[..., None]:
+    """Return `collect` as machine code."""
     # Not "fast" in full: that would let the compiler forget about infinities.
-    jit = functools.partial(
-        numba.njit, collect, nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy"
-    )
-    made: Callable[..., None]
-    try:
-        made = jit(cache=True)
-    except RuntimeError:  # no folder that numba could write to
-        made = jit()
-    return made
+    return compiled(collect, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")

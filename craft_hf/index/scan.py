@@ -26,7 +26,7 @@ import torch
 
 from craft_hf.embed import Vectors
 from craft_hf.index.device import Device
-from craft_hf.index.kernel import compiled
+from craft_hf.index.kernel import compiled_collect
 from craft_hf.index.quantize import Codes, Floats, quantize
 from craft_hf.index.shard import Shard
 
@@ -219,7 +219,7 @@ class _Best:
         """Take in some rows of a shard, BLOCK at most."""
         dense = len(rows) == rows[-1] - rows[0] + 1
         some = slice(rows[0], rows[-1] + 1) if dense else rows
-        compiled()(
+        compiled_collect()(
             products, shard.scales[some], shard.residuals[some], shard.embeddings.view(np.uint16)[some],
             self._queries.steps, self._queries.lengths, slack, self._queries.exact, self._floors, base + rows,
             self._keys, self._counts,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from craft_hf.quality.options import label_of, without_label
+from craft_hf.quality.text import stem, tokens
 from craft_hf.records import JSON, Verdict
 from craft_hf.tasks import Task
 
-_LABEL = re.compile(r"^\s*([A-Z])[.)]\s*")
+_ARTICLES = {"a", "an", "the"}
 _RUN = re.compile(r"([^\w\s])\1{3,}")
 
 
@@ -36,7 +38,7 @@ class WellFormedCheck:
     def _texts(self, fields: Mapping[str, JSON]) -> str:
         for name, value in fields.items():
             for text in value if isinstance(value, list) else [value]:
-                if isinstance(text, str) and (not re.search(r"\w", _LABEL.sub("", text)) or _RUN.search(text)):
+                if isinstance(text, str) and (not re.search(r"\w", without_label(text)) or _RUN.search(text)):
                     return f"{name}: empty, or only repeats punctuation"
         return ""
 
@@ -47,10 +49,14 @@ class WellFormedCheck:
         options = fields[name]
         if not isinstance(options, list):
             return f"{name}: no list"
-        texts = [" ".join(re.findall(r"\w+", _LABEL.sub("", str(o)).casefold())) for o in options]
+        texts = [self._said(without_label(str(o))) for o in options]
         if len(set(texts)) < len(texts):
             return f"{name}: two options say the same"
-        labels = [found[1] if (found := _LABEL.match(str(o))) else "" for o in options]
+        labels = [label_of(str(o)) for o in options]
         if self._task.answer_field and str(fields[self._task.answer_field])[:1] not in labels:
             return f"{self._task.answer_field}: not among the options"
         return ""
+
+    def _said(self, option: str) -> str:
+        """What an option says: its words in order, each by its stem, without articles."""
+        return " ".join(stem(word, self._task.language) for word in tokens(option) if word not in _ARTICLES)

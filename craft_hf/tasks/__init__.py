@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -35,7 +35,10 @@ class Task:
     retrieve documents, from "text", "prompt" and "completion". `prompt_template` and `completion_template` are Jinja
     templates over a sample's fields that give the two halves of a fine-tuning example. `min_chars` is the least length
     of a field in characters, and `options_field` and `answer_field` name the parts of a multiple-choice sample.
-    `categories` are the Hub's task categories.
+    `grounded` names the fields that the document must support, each with the least share of its content words that must
+    stand there (the answer field stands for the right option's text), and `own_words` those that must not be lifted
+    from it. `test_sets` are the benchmarks that no sample may be taken from. `rubric` says what a judge is to score
+    where there are no options to answer by. `categories` are the Hub's task categories.
     """
 
     name: str
@@ -51,6 +54,10 @@ class Task:
     min_chars: Mapping[str, int] = field(default_factory=dict)
     options_field: str = ""
     answer_field: str = ""
+    grounded: Mapping[str, float] = field(default_factory=dict)
+    own_words: tuple[str, ...] = ()
+    test_sets: tuple[str, ...] = ()
+    rubric: str = ""
     categories: tuple[str, ...] = ()
     language: str = "en"
 
@@ -135,21 +142,12 @@ def _parse(path: Path) -> Task:
     if not isinstance(data, dict):
         raise InputError(f"{path} holds {type(data).__name__}, expected a mapping with name, instructions, schema, ...")
     known = set(Task.__dataclass_fields__) - {"few_shots"}
-    optional = {
-        "query",
-        "metric",
-        "min_chars",
-        "options_field",
-        "answer_field",
-        "categories",
-        "language",
-        "description",
-    }
+    required = {f.name for f in fields(Task) if f.default is MISSING and f.default_factory is MISSING}
     if unknown := sorted(set(data) - known):
         raise InputError(f"{path}: unknown key {unknown[0]!r}; known keys: {', '.join(sorted(known))}.")
-    if missing := sorted(known - optional - set(data)):
+    if missing := sorted((required & known) - {"description"} - set(data)):
         raise InputError(f"{path}: missing {', '.join(missing)}; see craft_hf/tasks/bioqa/task.yaml for an example.")
-    for key in ("instructions", "query", "categories"):
+    for key in ("instructions", "query", "categories", "own_words", "test_sets"):
         if key in data:
             if not isinstance(data[key], str | list):
                 raise InputError(f"{path}: {key} is {data[key]!r}, expected a text or a list of texts.")
@@ -161,12 +159,14 @@ def _parse(path: Path) -> Task:
 
 def _check_types(task: Task, path: Path) -> None:
     """Raise InputError for a value of another type than expected."""
-    texts = (task.prompt_template, task.completion_template, task.options_field, task.answer_field)
+    texts = (task.prompt_template, task.completion_template, task.options_field, task.answer_field, task.rubric)
     counts = task.min_chars.values() if isinstance(task.min_chars, Mapping) else ()
-    checks: list[tuple[str, type, list[object]]] = [
-        ("a mapping", Mapping, [task.schema, task.min_chars]),
-        ("a text", str, [*texts]),
+    shares = task.grounded.values() if isinstance(task.grounded, Mapping) else ()
+    checks: list[tuple[str, type | tuple[type, ...], list[object]]] = [
+        ("a mapping", Mapping, [task.schema, task.min_chars, task.grounded]),
+        ("a text", str, [*texts, *task.own_words, *task.test_sets]),
         ("a whole number", int, [*counts]),
+        ("a number", (int, float), [*shares]),
     ]
     for words, kind, values in checks:
         if wrong := [value for value in values if not isinstance(value, kind)]:
@@ -197,7 +197,10 @@ def _check(task: Task, path: Path) -> None:
         raise InputError(f"{path}: metric is {task.metric!r}, expected one of {', '.join(METRICS)}.")
     if not isinstance(task.max_new_tokens, int) or task.max_new_tokens < 1:
         raise InputError(f"{path}: max_new_tokens is {task.max_new_tokens!r}, expected a whole number above 0.")
-    for name in [*task.min_chars, *filter(None, (task.options_field, task.answer_field))]:
+    if outside := [share for share in task.grounded.values() if not 0 <= share <= 1]:
+        raise InputError(f"{path}: grounded has {outside[0]!r}, expected shares from 0 to 1.")
+    named = [*task.min_chars, *task.grounded, *task.own_words]
+    for name in [*named, *filter(None, (task.options_field, task.answer_field))]:
         if name not in properties:
             raise InputError(f"{path}: field {name!r} is not in the schema; its fields: {', '.join(properties)}.")
     required = task.schema.get("required")

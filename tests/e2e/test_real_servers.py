@@ -24,8 +24,9 @@ from craft_hf.corpus import Corpus
 from craft_hf.embed import Embedder
 from craft_hf.index import build_index
 from craft_hf.models import generator_weights
+from craft_hf.resolve import resolve
 from craft_hf.run import REJECTS, ROWS, ensure_run
-from craft_hf.settings import Resources, RunSettings, resolve
+from craft_hf.settings import Resources, RunSettings
 from tests.fault_proxy import FaultProxy
 from tests.openai_server import free_port, serving
 

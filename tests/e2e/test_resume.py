@@ -15,7 +15,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from craft_hf.settings import Resources, RunSettings, resolve
+from craft_hf.resolve import resolve
+from craft_hf.settings import Resources, RunSettings
 from tests.writer_server import WriterServer
 
 CONCURRENCY = 4

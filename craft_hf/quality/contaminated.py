@@ -1,0 +1,115 @@
+"""Is the sample an item of a benchmark's test set? Word n-grams of both are compared."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from craft_hf.quality.test_sets import TestSet
+from craft_hf.quality.text import ngrams, texts_of, tokens
+from craft_hf.records import JSON, Verdict
+
+LONG, SHORT = 13, 5
+"""Words in a row: 13 as in GPT-3's decontamination (Brown et al. 2020, arXiv 2005.14165, appendix C), and 5 as in what
+CRAFT reports (arXiv 2409.02098)."""
+
+SHARE = 0.7
+"""Share of an item's 5-grams in one sample from which the sample counts as taken from it."""
+
+LEAST_SHORT = 2
+"""5-grams that an item must have for their share to count; of shorter items all words must be the same."""
+
+
+@dataclass
+class Overlap:
+    """What was found of one test set; `problem` says why it was not checked.
+
+    `dropped` samples were taken for its items. Of the `kept` ones, `with_short` have 5 words in a row from one of its
+    items, as common phrases are; none has 13.
+    """
+
+    name: str
+    items: int
+    problem: str = ""
+    dropped: int = 0
+    kept: int = 0
+    with_short: int = 0
+
+
+@dataclass
+class _Index:
+    """The n-grams of a test set, with the items that have them."""
+
+    long: dict[str, int] = field(default_factory=dict)
+    short: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    sizes: dict[int, int] = field(default_factory=dict)
+    whole: dict[str, int] = field(default_factory=dict)
+
+
+class ContaminatedCheck:
+    """Looks for the items of test sets in samples.
+
+    Args:
+        test_sets: those that could not be loaded are not looked for; `overlaps` says so.
+    """
+
+    def __init__(self, test_sets: Sequence[TestSet]) -> None:
+        self.overlaps = [Overlap(t.name, len(t.items), t.problem) for t in test_sets]
+        self._indexes = [_index(t.items) for t in test_sets]
+
+    def check(self, fields: Mapping[str, JSON]) -> Verdict:
+        """Judge a sample; the score is the greatest share of an item's 5-grams, the partner "test set, item"."""
+        texts = [tokens(text) for text in texts_of(fields)]
+        best = Verdict("contaminated", True, score=0.0 if any(i.whole for i in self._indexes) else None)
+        for overlap, index in zip(self.overlaps, self._indexes, strict=True):
+            for kind, (score, item) in _found(index, texts).items():
+                partner = f"{overlap.name}, item {item + 1}"
+                if kind != "share":
+                    best = Verdict("contaminated", False, _REASONS[kind], score, partner)
+                elif best.keep and score > (best.score or 0):
+                    reason = "" if score < SHARE else f"has most of the {SHORT}-word runs of a test item"
+                    best = Verdict("contaminated", not reason, reason, score, partner)
+            overlap.dropped += not best.keep and best.partner.startswith(f"{overlap.name}, ")
+        return best
+
+    def count(self, fields: Mapping[str, JSON]) -> None:
+        """Count a sample that is kept."""
+        texts = [tokens(text) for text in texts_of(fields)]
+        for overlap, index in zip(self.overlaps, self._indexes, strict=True):
+            overlap.kept += 1
+            overlap.with_short += "share" in _found(index, texts)
+
+
+_REASONS = {"long": f"has {LONG} words in a row from a test item", "whole": "has a whole test item"}
+
+
+def _found(index: _Index, texts: Iterable[Sequence[str]]) -> dict[str, tuple[float, int]]:
+    """Return what a sample shares with a test set: for each kind of overlap the greatest share and whose it is."""
+    found: dict[str, tuple[float, int]] = {}
+    shared: Counter[int] = Counter()
+    for words in texts:
+        if (item := index.whole.get(" ".join(words))) is not None:
+            found["whole"] = (1.0, item)
+        for gram in ngrams(words, LONG):
+            if (item := index.long.get(gram)) is not None:
+                found["long"] = (1.0, item)
+        shared.update(item for gram in set(ngrams(words, SHORT)) for item in index.short.get(gram, ()))
+    shares = ((round(count / index.sizes[item], 4), item) for item, count in shared.items())
+    return {"share": max(shares, key=lambda s: (s[0], -s[1])), **found} if shared else found
+
+
+def _index(items: Sequence[str]) -> _Index:
+    index = _Index()
+    for number, text in enumerate(items):
+        words = tokens(text)
+        for gram in ngrams(words, LONG):
+            index.long.setdefault(gram, number)
+        grams = set(ngrams(words, SHORT))
+        if len(grams) >= LEAST_SHORT:
+            index.sizes[number] = len(grams)
+            for gram in grams:
+                index.short[gram].append(number)
+        if words:
+            index.whole.setdefault(" ".join(words), number)
+    return index

@@ -1,0 +1,65 @@
+"""Is a part of the sample lifted from a few-shot, or from the document where the task wants own words?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from craft_hf.quality.text import ngrams, texts_of, tokens
+from craft_hf.records import JSON, Document, Verdict
+from craft_hf.tasks import Task
+
+NGRAM = 5
+"""Words in a row that two texts share only if one has them from the other; retrieval finds leakage with as many."""
+
+FROM_FEW_SHOT = 0.8
+"""Share of a text's 5-grams from which it counts as lifted from a few-shot."""
+
+FROM_DOCUMENT = 0.9
+"""Share of 5-grams from which a field that must be in own words counts as lifted from the document.
+
+People who write summaries copy runs as well: see the table of `tests/benchmarks/bench_quality.py`.
+"""
+
+LEAST_NGRAMS = 4
+"""5-grams that a text must have to be compared: 8 words; shorter ones are alike by chance."""
+
+
+class CopiedCheck:
+    """Compares texts by their word 5-grams.
+
+    Args:
+        task: its few-shots, and as `own_words` the fields that must not be lifted from the document.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._shots = [(shot.id, _all_ngrams([shot.text, *texts_of(shot.sample)])) for shot in task.few_shots]
+
+    def check(self, document: Document, fields: Mapping[str, JSON]) -> Verdict:
+        """Judge a sample; the score is the greatest share of 5-grams that a text of it has from elsewhere."""
+        there = _all_ngrams([document.text])
+        verdict = Verdict("copied", True, score=0.0)
+        for name, text in _texts(fields):
+            grams = list(ngrams(tokens(text), NGRAM))
+            if len(grams) < LEAST_NGRAMS:
+                continue
+            sources = [(shot_id, of_shot - there, FROM_FEW_SHOT) for shot_id, of_shot in self._shots]
+            if name in self._task.own_words:
+                sources.append((document.id, there, FROM_DOCUMENT))
+            for partner, of_source, limit in sources:
+                share = round(sum(gram in of_source for gram in grams) / len(grams), 4)
+                if share >= limit:
+                    source = "a few-shot" if of_source is not there else "the document"
+                    return Verdict("copied", False, f"{name}: lifted from {source}", share, partner)
+                if share > (verdict.score or 0):
+                    verdict = Verdict("copied", True, score=share, partner=partner)
+        return verdict
+
+
+def _texts(fields: Mapping[str, JSON]) -> Sequence[tuple[str, str]]:
+    """Return every text of a sample with its field's name."""
+    return [(name, text) for name, value in fields.items() for text in texts_of(value)]
+
+
+def _all_ngrams(texts: Sequence[str]) -> set[str]:
+    return {gram for text in texts for gram in ngrams(tokens(text), NGRAM)}

@@ -1,0 +1,109 @@
+"""Does the document say what the sample says? Words and numbers first, then the meaning of sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from craft_hf.embed import Embedder
+from craft_hf.quality.options import label_of, without_label
+from craft_hf.quality.text import digits, numbers, sentences, stems, texts_of
+from craft_hf.records import JSON, Document, Verdict
+from craft_hf.tasks import Task
+
+SAME_MEANING = 0.4
+"""Cosine similarity to a sentence of the document from which a sentence counts as supported whatever its words.
+
+Of the sentences that people wrote in summaries and that share few words with their document, 53% reach it; of sentences
+from another summary 3% do (`tests/benchmarks/bench_quality.py --thresholds`).
+"""
+
+MOST_SENTENCES = 32
+"""Sentences of the document that are embedded for a sentence, those that share most words with it."""
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """Something that the sample says: the field's name, the text, and the share of its words in the document."""
+
+    field: str
+    text: str
+    support: float
+
+
+class GroundedCheck:
+    """Finds the sample's words, numbers and, where the words are others, its meaning in the document.
+
+    A claim is a sentence of a field, an item of a list, or the text of the right option. It is supported if the
+    document has at least the task's share of the stems of its content words and all its numbers, or if a sentence of
+    the document means nearly the same.
+
+    Args:
+        task: `grounded` names the fields to check, each with the least share of its words; none, no check.
+        embedder: for the second step.
+    """
+
+    def __init__(self, task: Task, embedder: Embedder) -> None:
+        self._task, self._embedder = task, embedder
+
+    def check(self, document: Document, fields: Mapping[str, JSON]) -> Verdict:
+        """Judge a sample; the score is the share of words of its least supported claim, or the missing number."""
+        verdict, doubted = self._read(document, fields)
+        pairs = [(claim.text, self._nearest(document.text, claim.text)) for claim in doubted]
+        for claim, similarity in zip(doubted, _similarities(self._embedder, pairs), strict=True):
+            if similarity < SAME_MEANING:
+                reason = f"{claim.field}: the document does not say this"
+                return Verdict("grounded", False, reason, round(claim.support, 4), document.id)
+        return verdict
+
+    def _read(self, document: Document, fields: Mapping[str, JSON]) -> tuple[Verdict, list[_Claim]]:
+        """Return the verdict by words and numbers, and the claims whose words are not in the document."""
+        words = set(stems(document.text, self._task.language))
+        there = numbers(document.text) if self._task.grounded else set()
+        least, doubted = 1.0, list[_Claim]()
+        for field, share, text in self._claims(fields):
+            if missing := sorted(digits(text) - there):
+                reason = f"{field}: a number that the document does not have"
+                return Verdict("grounded", False, reason, _number(missing[0]), document.id), []
+            wanted = stems(text, self._task.language)
+            support = sum(word in words for word in wanted) / len(wanted) if wanted else 1.0
+            least = min(least, support)
+            if support < share:
+                doubted.append(_Claim(field, text, support))
+        return Verdict("grounded", True, score=round(least, 4) if self._task.grounded else None), doubted
+
+    def _claims(self, fields: Mapping[str, JSON]) -> Iterator[tuple[str, float, str]]:
+        for name, share in self._task.grounded.items():
+            if name == self._task.answer_field and self._task.options_field:
+                options = list(texts_of(fields.get(self._task.options_field)))
+                right = [o for o in options if label_of(o) == str(fields[name])[:1]]
+                yield from ((name, share, without_label(option)) for option in right)
+            else:
+                for text in texts_of(fields.get(name)):
+                    yield from ((name, share, sentence) for sentence in sentences(text))
+
+    def _nearest(self, text: str, claim: str) -> list[str]:
+        """Return the sentences of a document that share most words with a claim."""
+        wanted = set(stems(claim, self._task.language))
+        ranked = sorted(sentences(text), key=lambda s: -len(wanted & set(stems(s, self._task.language))))
+        return ranked[:MOST_SENTENCES]
+
+
+def _similarities(embedder: Embedder, pairs: Sequence[tuple[str, Sequence[str]]]) -> list[float]:
+    """Return for each pair of a claim and sentences the greatest cosine similarity; -1 where there is no sentence."""
+    texts = list(dict.fromkeys(text for claim, others in pairs for text in (claim, *others)))
+    if not texts:
+        return []
+    vectors, row = embedder.encode(texts), {text: n for n, text in enumerate(texts)}
+    return [
+        float(np.max(vectors[[row[o] for o in others]] @ vectors[row[claim]])) if others else -1.0
+        for claim, others in pairs
+    ]
+
+
+def _number(text: str) -> float | None:
+    """The number as the score, where it is a plain one."""
+    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None

@@ -1,0 +1,101 @@
+"""Benchmarks' test sets: files and names of Hub datasets come in, the texts of their items go out."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from craft_hf.errors import CraftError, InputError, StorageError
+from craft_hf.hub import hub_api
+from craft_hf.models import cache_folder, file_fingerprint
+from craft_hf.readers import Row, Rows
+from craft_hf.readers.hub import parse_hub
+from craft_hf.readers.jsonl import json_rows
+from craft_hf.records import JSON, fingerprint
+
+FIELDS = ("question", "text")
+"""Columns of which the first that a test set has holds its items."""
+
+_PROBE_S = 10
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A test set's items, as texts; `problem` says why there are none."""
+
+    __test__ = False  # not one of pytest's
+
+    name: str
+    items: Sequence[str] = ()
+    problem: str = ""
+
+
+def load_test_sets(names: Sequence[str], required: bool) -> list[TestSet]:
+    """Load test sets.
+
+    Args:
+        names: JSONL files, plain or compressed, or Hub datasets as REPO@REVISION:CONFIG:SPLIT (split "test" unless it
+            is said). Items are in the column `question`, or else `text`. What the Hub gave once is kept in the cache.
+        required: whether a Hub dataset that cannot be had is an error; else it comes back with its problem.
+
+    Raises:
+        InputError: no such file, no such column, or broken; or a Hub dataset that is required cannot be had.
+    """
+    return [_file(Path(name)) if _is_file(name) else _hub(name, required) for name in names]
+
+
+def test_set_identity(names: Sequence[str]) -> list[JSON]:
+    """Return what stands for test sets in a run's identity: files by their content, Hub datasets by their name."""
+    return [file_fingerprint(Path(name)) if Path(name).is_file() else name for name in names]
+
+
+def _is_file(name: str) -> bool:
+    return Path(name).exists() or ".jsonl" in name or name.startswith(("/", ".", "~"))
+
+
+def _file(path: Path) -> TestSet:
+    if not path.is_file():
+        raise InputError(
+            f"there is no test set {path}; expected JSONL, plain or compressed, with {' or '.join(FIELDS)}."
+        )
+    return TestSet(path.name, _items(json_rows(path)))
+
+
+def _hub(name: str, required: bool) -> TestSet:
+    kept = cache_folder() / "test_sets" / f"{fingerprint(name)}.json.gz"
+    if kept.is_file():
+        return TestSet(name, json.loads(gzip.decompress(kept.read_bytes())))
+    dataset = parse_hub(name, None, "test", None)
+    try:
+        # without a connection this fails at once, while reading would try again for half a minute
+        hub_api().dataset_info(dataset.repo, revision=dataset.revision, timeout=_PROBE_S)
+        items = _items(dataset.rows(Counter()))
+    except (CraftError, OSError, RuntimeError, ValueError) as e:
+        if required:
+            raise InputError(f"the test set {name} cannot be had: {_line(e)}; give a file, or leave it out.") from e
+        return TestSet(name, problem=_line(e))
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(gzip.compress(json.dumps(items).encode()))
+    except OSError as e:
+        raise StorageError(f"the test set cannot be kept in {kept}: {e}; make room.") from e
+    return TestSet(name, items)
+
+
+def _items(rows: Rows) -> list[str]:
+    return [_item(row, where) for where, row in rows]
+
+
+def _item(row: Row, where: str) -> str:
+    for field in FIELDS:
+        if isinstance(text := row.get(field), str):
+            return text
+    raise InputError(f"{where}: has {', '.join(row)}; a test set needs a text as {' or '.join(FIELDS)}.")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

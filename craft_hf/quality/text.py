@@ -1,0 +1,118 @@
+"""Text as the checks see it: any text comes in; stems of content words, numbers, sentences and n-grams go out."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import snowballstemmer
+
+from craft_hf.records import JSON
+
+_WORD = re.compile(r"[^\W\d_]+")
+_TOKEN = re.compile(r"\w+")
+_NUMBER = re.compile(r"\d+(?:[.,\u2044/]\d+)*")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+
+_STEMMERS = {
+    "ar": "arabic", "da": "danish", "de": "german", "en": "english", "es": "spanish", "fi": "finnish", "fr": "french",
+    "hu": "hungarian", "it": "italian", "nl": "dutch", "no": "norwegian", "pt": "portuguese", "ro": "romanian",
+    "ru": "russian", "sv": "swedish", "tr": "turkish",
+}  # fmt: skip
+
+_SMALL = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_NAMED: dict[str, float] = {
+    **{word: value for value, word in enumerate(_SMALL)}, **{word: 10 * n for n, word in enumerate(_TENS, 2)},
+    "half": 0.5, "third": 3, "quarter": 4, "dozen": 12, "once": 1, "twice": 2, "hundred": 100, "thousand": 1000,
+}  # fmt: skip
+_TENS_AND_ONE = re.compile(rf"\b({'|'.join(_TENS)})[- ]({'|'.join(_SMALL[1:10])})\b")
+
+
+def texts_of(value: JSON) -> Iterator[str]:
+    """Yield every text in a value, at any depth, in order."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from texts_of(part)
+    elif isinstance(value, Sequence):
+        for part in value:
+            yield from texts_of(part)
+
+
+def sentences(text: str) -> list[str]:
+    """Split a text at line breaks and after full stops, question marks and exclamation marks."""
+    return [part.strip() for part in _SENTENCE_END.split(text) if _TOKEN.search(part)]
+
+
+def stems(text: str, language: str = "en") -> list[str]:
+    """Return the stems of a text's content words, in order: words without digits that are no stop words.
+
+    Args:
+        text: any text.
+        language: ISO 639-1 code. Stems are Snowball's, for the languages that it has; stop words are left out of
+            English only (scikit-learn's list), in other languages every word counts.
+    """
+    stop = _stop_words(language)
+    found = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return [stem(word, language) for word in found if word not in stop and (len(word) > 1 or not word.isascii())]
+
+
+@lru_cache(1 << 18)
+def stem(word: str, language: str) -> str:
+    """Return the stem of a lower-case word by Snowball; the word itself in languages that Snowball does not have."""
+    return str(_stemmer(language).stemWord(word)) if language in _STEMMERS else word
+
+
+def numbers(text: str) -> set[str]:
+    """Return the numbers in a text as digits: 1,000 as 1000, and without zeros that change nothing; signs are left out.
+
+    A fraction is one number ("1/2"). Numbers in English words are those below a hundred, and a few more.
+    """
+    text = unicodedata.normalize("NFKC", text).casefold().replace("\u2044", "/")
+    found = {_plain(number) for number in _NUMBER.findall(_THOUSANDS.sub("", text))}
+    found |= {f"{_NAMED[tens] + _NAMED[one]:g}" for tens, one in _TENS_AND_ONE.findall(text)}
+    return found | {f"{_NAMED[word]:g}" for word in _WORD.findall(text) if word in _NAMED}
+
+
+def digits(text: str) -> set[str]:
+    """Return the numbers that a text has in digits; see `numbers`."""
+    text = unicodedata.normalize("NFKC", text).replace("\u2044", "/")
+    return {_plain(number) for number in _NUMBER.findall(_THOUSANDS.sub("", text))}
+
+
+def tokens(text: str) -> list[str]:
+    """Return the words and numbers of a text in order, lower-cased, without punctuation."""
+    return _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def ngrams(words: Sequence[str], n: int) -> Iterator[str]:
+    """Yield the n-grams of words, joined by blanks, in order; none if there are fewer than n words."""
+    for start in range(len(words) - n + 1):
+        yield " ".join(words[start : start + n])
+
+
+def _plain(number: str) -> str:
+    """Drop zeros in front, and behind a decimal point."""
+    plain = number.lstrip("0") or "0"
+    return plain.rstrip("0").rstrip(".") if re.fullmatch(r"\d*\.\d+", plain) else plain
+
+
+@lru_cache
+def _stemmer(language: str) -> Any:
+    return snowballstemmer.stemmer(_STEMMERS[language])
+
+
+@lru_cache
+def _stop_words(language: str) -> frozenset[str]:
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # a second of import
+
+    return frozenset(ENGLISH_STOP_WORDS) if language == "en" else frozenset()

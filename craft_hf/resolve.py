@@ -1,0 +1,130 @@
+"""What a run is: `RunSettings` come in, a `ResolvedRun` with the identity that decides its rows goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from craft_hf.corpora import sample_corpus
+from craft_hf.earlier import earlier_identity
+from craft_hf.errors import InputError
+from craft_hf.generate import Generator
+from craft_hf.index import find_index
+from craft_hf.models import cache_folder, embedder_weights, file_fingerprint
+from craft_hf.quality.test_sets import test_set_identity
+from craft_hf.quality.wellformed import WellFormedCheck
+from craft_hf.records import JSON, fingerprint
+from craft_hf.rows import task_features
+from craft_hf.settings import SAME_MODEL, Resources, RunSettings
+from craft_hf.tasks import Task, load_task
+
+PIPELINE_VERSION = 3
+"""Raised whenever the same settings would give other rows, so that nothing stale comes from a cache."""
+
+
+@dataclass(frozen=True)
+class ResolvedRun:
+    """Settings with everything looked up that their identity needs; cheap: no model is loaded, no index is built."""
+
+    settings: RunSettings
+    task: Task
+    generator: Generator
+    identity: Mapping[str, JSON]
+    judge: Generator | None = None
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run: the task and a hash of its identity."""
+        return f"{self.task.name}-{fingerprint(self.identity)}"
+
+    @property
+    def folder(self) -> Path:
+        """Where rows, rejects, report and card of the run lie; laid out as a Hub dataset repository."""
+        return cache_folder() / "runs" / self.run_id
+
+
+def resolve(settings: RunSettings, resources: Resources | None = None) -> ResolvedRun:
+    """Look up task, index and generator of a run, and from them its identity.
+
+    Args:
+        settings: what was asked for.
+        resources: with what to do it; changes no identity.
+
+    Raises:
+        InputError: task, index or generator do not exist or are broken.
+        GeneratorError: the server cannot say which model it has.
+        HubError: the index is on the Hub, which cannot be reached, and not in its cache.
+    """
+    task = load_task(settings.task, settings.few_shots)
+    task_features(task)
+    _check_few_shots(task)
+    generator = _generator(settings.generator, settings.generator_model, resources or Resources())
+    judge = _judge(settings, task, generator, resources or Resources())
+    wanted = settings.rows_wanted(task)
+    if settings.index is None:
+        index = index_identity()
+    else:
+        name, info = find_index(settings.index)
+        settings, index = replace(settings, index=name), info.fingerprint  # the Hub may get another one meanwhile
+    identity: dict[str, JSON] = {
+        "pipeline": PIPELINE_VERSION,
+        "task": task.fingerprint,
+        "index": index,
+        "generator": dict(generator.identity) if wanted else {},
+        "sampling": asdict(settings.sampling(task)) if wanted else {},
+        "num_samples": wanted,
+        "seed": settings.seed,
+        "duplicate_threshold": settings.duplicate_threshold,
+        "prefix_groups": settings.prefix_groups or len(task.few_shots),
+        "min_similarity": settings.min_similarity,
+        "budget": asdict(settings.budget) if settings.max_budget else None,
+        "skip_checks": sorted(settings.skipped),
+        "test_sets": test_set_identity(settings.test_set_names(task)) if wanted else [],
+        "earlier": earlier_identity(settings.earlier_folders) if wanted else [],
+        "judge": {"draws": settings.judge_draws, **judge.identity} if judge and wanted else None,
+    }
+    return ResolvedRun(settings, task, generator, identity, judge)
+
+
+def _check_few_shots(task: Task) -> None:
+    """Refuse few-shots that the task's own rules would drop: the model would copy what is wrong with them."""
+    check = WellFormedCheck(task)
+    for number, shot in enumerate(task.few_shots, 1):
+        verdict = check.check(shot.sample)
+        if not verdict.keep:
+            raise InputError(
+                f"few-shot {number} ({shot.id}) of {task.name} breaks a rule of the task: {verdict.reason}."
+            )
+
+
+def index_identity() -> str:
+    """Return what stands for the content of the sample corpus's index: the corpus and its embedder."""
+    return f"sample-{fingerprint([file_fingerprint(sample_corpus()), embedder_weights().revision])}"
+
+
+def _judge(settings: RunSettings, task: Task, generator: Generator, resources: Resources) -> Generator | None:
+    if settings.judge is None:
+        return None
+    if not task.rubric and not (task.options_field and task.answer_field):
+        raise InputError(f"task {task.name} has neither options to answer by nor a rubric, so judge= has no measure.")
+    if settings.judge == SAME_MODEL:
+        return generator
+    return _generator(settings.judge, settings.judge_model, resources)
+
+
+def _generator(name: str, model: str | None, resources: Resources) -> Generator:
+    """Make a generator; imports it only then."""
+    if "://" in name:
+        from craft_hf.generate.server import ServerGenerator
+
+        return ServerGenerator(
+            name,
+            model,
+            concurrency=resources.concurrency,
+            timeout_s=resources.timeout_s,
+            max_retries=resources.max_retries,
+        )
+    from craft_hf.generate.local import LocalGenerator
+
+    return LocalGenerator(name, device=resources.device, batch_size=resources.batch_size)
