@@ -34,7 +34,8 @@ class Task:
     statements). `schema` is the JSON Schema of a sample. `query` names the parts of a few-shot that are embedded to
     retrieve documents, from "text", "prompt" and "completion". `prompt_template` and `completion_template` are Jinja
     templates over a sample's fields that give the two halves of a fine-tuning example. `min_chars` is the least length
-    of a field in characters, and `options_field` and `answer_field` name the parts of a multiple-choice sample.
+    of a field in characters, `ends` the characters with one of which a field must end, `forbids` what it must not
+    hold (a name for each regular expression), and `options_field` and `answer_field` name the parts of a multiple-choice sample.
     `grounded` names the fields that the document must support, each with the least share of its content words that must
     stand there (the answer field stands for the right option's text), and `own_words` those that must not be lifted
     from it. `test_sets` are the benchmarks that no sample may be taken from. `rubric` says what a judge is to score
@@ -52,6 +53,8 @@ class Task:
     query: tuple[str, ...] = QUERY_PARTS
     metric: str = "accuracy"
     min_chars: Mapping[str, int] = field(default_factory=dict)
+    ends: Mapping[str, str] = field(default_factory=dict)
+    forbids: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     options_field: str = ""
     answer_field: str = ""
     grounded: Mapping[str, float] = field(default_factory=dict)
@@ -161,10 +164,12 @@ def _check_types(task: Task, path: Path) -> None:
     """Raise InputError for a value of another type than expected."""
     texts = (task.prompt_template, task.completion_template, task.options_field, task.answer_field, task.rubric)
     counts = task.min_chars.values() if isinstance(task.min_chars, Mapping) else ()
+    ends = task.ends.values() if isinstance(task.ends, Mapping) else ()
+    forbids = task.forbids.values() if isinstance(task.forbids, Mapping) else ()
     shares = task.grounded.values() if isinstance(task.grounded, Mapping) else ()
     checks: list[tuple[str, type | tuple[type, ...], list[object]]] = [
-        ("a mapping", Mapping, [task.schema, task.min_chars, task.grounded]),
-        ("a text", str, [*texts, *task.own_words, *task.test_sets]),
+        ("a mapping", Mapping, [task.schema, task.min_chars, task.ends, task.grounded, task.forbids, *forbids]),
+        ("a text", str, [*texts, *task.own_words, *task.test_sets, *ends]),
         ("a whole number", int, [*counts]),
         ("a number", (int, float), [*shares]),
     ]
@@ -199,7 +204,7 @@ def _check(task: Task, path: Path) -> None:
         raise InputError(f"{path}: max_new_tokens is {task.max_new_tokens!r}, expected a whole number above 0.")
     if outside := [share for share in task.grounded.values() if not 0 <= share <= 1]:
         raise InputError(f"{path}: grounded has {outside[0]!r}, expected shares from 0 to 1.")
-    named = [*task.min_chars, *task.grounded, *task.own_words]
+    named = [*task.min_chars, *task.ends, *task.forbids, *task.grounded, *task.own_words]
     for name in [*named, *filter(None, (task.options_field, task.answer_field))]:
         if name not in properties:
             raise InputError(f"{path}: field {name!r} is not in the schema; its fields: {', '.join(properties)}.")
@@ -207,6 +212,11 @@ def _check(task: Task, path: Path) -> None:
     for name in filter(None, (task.options_field, task.answer_field)):
         if not isinstance(required, list) or name not in required:
             raise InputError(f"{path}: field {name!r} must be listed under required in the schema.")
+    for pattern in (pattern for forbidden in task.forbids.values() for pattern in forbidden.values()):
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as e:
+            raise InputError(f"{path}: forbids has {pattern!r}, which is no regular expression: {e}") from e
     for template in (task.prompt_template, task.completion_template):
         try:
             _JINJA.parse(template)

@@ -1,0 +1,71 @@
+"""One hundred prompts of a task, really asked: what the checks keep and drop, with and without those of this project.
+
+    .venv/bin/python tests/benchmarks/real_run.py bioqa [--prompts 100] [--show 20]
+
+"Before" are the checks that CRAFT has: the schema, well-formed options, and duplicates in words. The rows shown are
+drawn from those that passed, so that a person can read them beside their documents.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import textwrap
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from craft_hf.answers import ask, open_journal
+from craft_hf.documents import Documents, open_index
+from craft_hf.prompt import Prompter
+from craft_hf.quality import OPTIONAL, Quality
+from craft_hf.records import JSON, Answer, Document, Verdict
+from craft_hf.resolve import resolve
+from craft_hf.settings import RunSettings
+from craft_hf.usage import Usage
+
+Checked = Sequence[tuple[Document, Mapping[str, JSON], Verdict]]
+
+
+def main() -> None:
+    """Ask, check twice, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task")
+    parser.add_argument("--prompts", type=int, default=100)
+    parser.add_argument("--show", type=int, default=20)
+    arguments = parser.parse_args()
+    run = resolve(RunSettings(arguments.task, num_samples=arguments.prompts))
+    documents = Documents(run.task, open_index(None))
+    hits = documents.take(0, arguments.prompts)
+    prompter, sampling = Prompter(run.task), run.settings.sampling(run.task)
+    prompts = [prompter.prompt(hit.document) for hit in hits]
+    with open_journal(run.generator, sampling) as journal:
+        asked = ask(run.generator, run.task.schema, sampling, prompts, journal, Usage(), lambda: True)
+        answers = {prompt.key: answer for prompt, answer in asked}
+    pairs = [(hit.document, answers[prompt.key]) for hit, prompt in zip(hits, prompts, strict=True)]
+    found = {
+        "before": _checked(Quality(run.task, documents.embedder, skip=OPTIONAL), pairs),
+        "after": _checked(Quality(run.task, documents.embedder), pairs),
+    }
+    for name, checked in found.items():
+        dropped = Counter((v.check, v.reason) for _, _, v in checked if not v.keep)
+        print(f"\n{name}: {len(checked)} answers, {len(checked) - dropped.total()} kept")
+        for (check, reason), count in dropped.most_common():
+            print(f"  {count:4d}  {check}: {reason}")
+    kept_after = {id(document) for document, _, verdict in found["after"] if verdict.keep}
+    kept = [(document, fields) for document, fields, verdict in found["before"] if verdict.keep]
+    for number, (document, fields) in enumerate(random.Random(0).sample(kept, min(arguments.show, len(kept))), 1):
+        print(
+            f"\n--- {number}. {'KEPT BY BOTH' if id(document) in kept_after else 'DROPPED BY THE NEW CHECKS'}: {document.id}"
+        )
+        print(textwrap.fill(document.text, 150, max_lines=16))
+        for name, value in fields.items():
+            print(f"  {name}: {value}")
+
+
+def _checked(quality: Quality, pairs: Sequence[tuple[Document, Answer]]) -> Checked:
+    found = quality.check_all([document for document, _ in pairs], [answer for _, answer in pairs])
+    return [(document, fields, verdicts[-1]) for (document, _), (fields, verdicts) in zip(pairs, found, strict=True)]
+
+
+if __name__ == "__main__":
+    main()
