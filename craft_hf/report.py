@@ -14,6 +14,7 @@ from typing import cast
 from craft_hf import plots
 from craft_hf.errors import InputError, StorageError
 from craft_hf.markdown import render
+from craft_hf.plots.counts import LEFT_OUT
 from craft_hf.records import JSON
 from craft_hf.tasks import Task
 
@@ -158,7 +159,7 @@ def funnel_shares(funnel: Sequence[tuple[str, int]]) -> list[tuple[str, int, str
     shares, before = [], 0
     for stage, count in funnel:
         shares.append((stage, count, f"{100 * count / before:.1f}%" if before else ""))
-        before = before if plots.LEFT_OUT in stage else count
+        before = before if LEFT_OUT in stage else count
     return shares
 
 

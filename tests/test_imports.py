@@ -31,6 +31,8 @@ ORDER = [
         "progress",
         "pipeline",
         "estimate",
+        "plots.canvas",
+        "plots.counts",
         "plots",
         "report",
         "card",

@@ -1,0 +1,45 @@
+"""The report's plots: figures of a run come in, PNG and SVG bytes go out; the same numbers give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+
+from craft_hf.plots.canvas import FORMATS, STYLE, save
+from craft_hf.plots.counts import answers_plot, decay_plot, funnel_plot, similarity_plot
+
+
+def draw_all(
+    funnel: Sequence[tuple[str, int]],
+    kept: Sequence[float],
+    rejected: Sequence[float],
+    answers: Mapping[str, int],
+    coverage: Mapping[str, Any] | None = None,
+) -> dict[str, bytes]:
+    """Draw every plot that there is data for.
+
+    Args:
+        funnel: stages in order with the number of documents at each; a stage whose name holds "left out" counts what
+            went away before the next one.
+        kept: cosine similarities of the documents that became rows, each in [-1, 1].
+        rejected: cosine similarities of the documents that did not, where they are known.
+        answers: how often each answer is the right one.
+        coverage: a `coverage.Coverage` as plain data.
+
+    Returns:
+        File name to content, two files a plot: "funnel", "similarity", "decay" and "answers" with ".png" and ".svg".
+    """
+    files: dict[str, bytes] = {}
+    with matplotlib.rc_context(STYLE):
+        figures = {
+            "funnel": funnel_plot(funnel) if funnel else None,
+            "similarity": similarity_plot(kept, rejected) if len(kept) + len(rejected) else None,
+            "decay": decay_plot(coverage) if coverage and coverage["hits"] else None,
+            "answers": answers_plot(answers) if any(answers.values()) else None,
+        }
+        drawn = [(name, figure) for name, figure in figures.items() if figure]
+        for name, figure in drawn:
+            files |= {f"{name}.{kind}": save(figure, kind) for kind in FORMATS}
+    return files
