@@ -25,7 +25,7 @@ from craft_hf.errors import InputError
 from craft_hf.generate import answer_key
 from craft_hf.generate.journal import Journal
 from craft_hf.index import Index, build_index, index_folder
-from craft_hf.models import cache_folder
+from craft_hf.models import EMBEDDED, cache_folder
 from craft_hf.progress import Progress
 from craft_hf.prompt import Prompter
 from craft_hf.quality import Quality
@@ -56,6 +56,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     index: Mapping[str, JSON] = field(default_factory=dict)
     coverage: Coverage | None = None
+    embedding_name: str = EMBEDDED
 
 
 def open_index(path: str | None) -> Index:
@@ -88,6 +89,7 @@ def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
     outcome = Outcome()
     index = open_index(run.settings.index)
     outcome.index = index_summary(index)
+    outcome.embedding_name = index.info.embedding_name
     wanted = run.settings.rows_wanted(run.task)
     documents = Documents(run.task, index, run.settings.min_similarity)
     outcome.funnel = {"documents in the index": len(index)}

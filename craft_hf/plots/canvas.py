@@ -14,7 +14,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLUE, ORANGE = "#56B4E9", "#E69F00"
+BLUE, ORANGE, VERMILLION = "#56B4E9", "#E69F00", "#D55E00"
 FORMATS = ("png", "svg")
 MAX_LABEL = 40
 
