@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Mapping
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from craft_hf.templates import template
 
@@ -20,16 +21,21 @@ def webpage(markdown: str, images: Mapping[str, bytes]) -> str:
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(markdown)
+    heading, rest = tokens[:3], tokens[3:]
     contents: list[tuple[str, str]] = []
-    title = tokens[1].content
-    for token, inside in itertools.pairwise(tokens):
+    for token, inside in itertools.pairwise(rest):
         if token.type == "heading_open" and token.tag == "h2":
-            token.attrSet("id", f"section-{len(contents) + 1}")
-            contents.append((f"section-{len(contents) + 1}", inside.content))
+            contents.append((f"section-{len(contents) + 1}", _words(inside)))
+            token.attrSet("id", contents[-1][0])
     for child in (child for token in tokens for child in token.children or () if child.type == "image"):
         name = str(child.attrs["src"]).removeprefix("assets/").removesuffix(".png")
         child.attrSet("src", f"data:image/svg+xml;base64,{base64.b64encode(images[f'{name}.svg']).decode()}")
-    body = parser.renderer.render(tokens, parser.options, {})
+    body = parser.renderer.render(rest, parser.options, {})
     # a wide table scrolls in a box of its own; no "<table>" can come from the data, where < is &lt;
     body = body.replace("<table>", '<div class="wide" tabindex="0"><table>').replace("</table>", "</table></div>")
-    return template("report.html.j2").render(title=title, contents=contents, body=body)
+    return template("report.html.j2").render(title=_words(heading[1]), contents=contents, body=body)
+
+
+def _words(inline: Token) -> str:
+    """Return a heading's text as it reads, without what escapes it."""
+    return "".join(child.content for child in inline.children or ())

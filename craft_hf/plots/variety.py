@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from craft_hf.diversity import Cosines, RowVectors
-from craft_hf.plots.canvas import BLUE, ORANGE, VERMILLION, plain_axes
+from craft_hf.plots.canvas import BLUE, VERMILLION, plain_axes
 
 _BINS = 20
 
@@ -39,7 +39,7 @@ def nearest_plot(rows: Cosines, few_shots: Cosines) -> Figure:
 
 
 def map_plot(points: RowVectors, shares: tuple[float, float]) -> Figure:
-    """Draw documents, samples and few-shots on one plane, told apart by shape, fill and colour; few-shots on top.
+    """Draw documents, samples and few-shots on one plane, told apart by shape, colour and how dark they are.
 
     Args:
         points: of the plane, float32 (rows or few-shots, 2).
@@ -47,9 +47,9 @@ def map_plot(points: RowVectors, shares: tuple[float, float]) -> Figure:
     """
     figure, axes = plain_axes(height=5.2)
     kinds = (
-        ("documents", points.documents, "s", 20, "none", ORANGE),
+        ("documents", points.documents, "s", 22, "none", VERMILLION),
         ("rows made by the model", points.samples, "o", 20, BLUE, "black"),
-        ("few-shots", points.few_shots, "^", 90, VERMILLION, "black"),
+        ("few-shots", points.few_shots, "^", 100, "black", "white"),
     )
     for name, places, marker, size, face, edge in kinds:
         axes.scatter(
@@ -59,7 +59,7 @@ def map_plot(points: RowVectors, shares: tuple[float, float]) -> Figure:
             marker=marker,
             facecolors=face,
             edgecolors=edge,
-            linewidths=0.8,
+            linewidths=1.0,
             label=f"{name} ({len(places):,})",
         )
     axes.set_aspect("equal", adjustable="datalim")  # a distance is the same in both directions
