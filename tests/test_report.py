@@ -218,7 +218,7 @@ def test_write_report_same_input_same_bytes(rows: list[dict[str, JSON]], tmp_pat
     for name in ("a", "b"):
         write_report(report, rows, [reject(i, similarity=0.3 + i / 50) for i in range(9)], tmp_path / name)
     written = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.*"))
-    assert len(written) == 8
+    assert len(written) == 9
     for path in written:
         assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()
         assert b"<dc:date>" not in (tmp_path / "a" / path).read_bytes()
@@ -379,7 +379,7 @@ def test_read_report_takes_one_without_later_measurements(rows: list[dict[str, J
     """A report from before a field with a default came in can still be read."""
     write_report(report_of(rows), rows, [], tmp_path)
     data = json.loads((tmp_path / "report.json").read_text())
-    del data["measured"], data["coverage"]
+    del data["measured"], data["coverage"], data["diversity"]
     (tmp_path / "report.json").write_text(json.dumps(data))
     assert read_report(tmp_path) == report_of(rows)
 
