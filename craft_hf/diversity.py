@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -65,8 +67,8 @@ def measure(texts: Sequence[str], vectors: RowVectors | None) -> Diversity:
         self_bleu=_rounded(self_bleu([texts[i] for i in drawn])),
         translated=len(drawn),
         embedded=len(vectors.samples) if vectors else 0,
-        nearest_row=_spread(nearest_row(vectors)) if vectors else {},
-        nearest_few_shot=_spread(nearest_few_shot(vectors)) if vectors else {},
+        nearest_row=_cosines(nearest_row(vectors)) if vectors else {},
+        nearest_few_shot=_cosines(nearest_few_shot(vectors)) if vectors else {},
         map_variance=mapped[1] if mapped else None,
     )
 
@@ -150,13 +152,16 @@ def project(vectors: RowVectors) -> tuple[RowVectors, tuple[float, float]] | Non
     return RowVectors(samples, documents, few_shots), (round(float(shares[0]), 4), round(float(shares[1]), 4))
 
 
-def _spread(cosines: Cosines) -> dict[str, float]:
-    """Least, median, 95th percentile by nearest rank, greatest; nothing of nothing."""
-    if not len(cosines):
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return least, median, 95th percentile by nearest rank, and greatest as min, median, p95, max; nothing of none."""
+    if not (ordered := sorted(values)):
         return {}
-    p95 = np.quantile(cosines, 0.95, method="inverted_cdf")
-    found = {"min": cosines.min(), "median": np.median(cosines), "p95": p95, "max": cosines.max()}
-    return {name: round(float(value), 4) for name, value in found.items()}
+    p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
+    return {"min": ordered[0], "median": statistics.median(ordered), "p95": p95, "max": ordered[-1]}
+
+
+def _cosines(values: Cosines) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in spread(values.tolist()).items()}
 
 
 def _rounded(value: float | None) -> float | None:

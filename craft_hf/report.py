@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from craft_hf import plots
-from craft_hf.diversity import RowVectors
+from craft_hf.diversity import RowVectors, spread
 from craft_hf.errors import InputError, StorageError
 from craft_hf.markdown import render
 from craft_hf.plots.counts import LEFT_OUT
@@ -109,8 +108,8 @@ def make_report(
         usage=_plain(usage),
         rows={**counts, "rejected": len(rejects)},
         sources=[{"source": s, "license": x, "rows": n} for (s, x), n in _ranked(sources)],
-        lengths={name: _spread(sizes) for name, sizes in texts.items() if any(sizes)},
-        similarity=_spread(similarity_of(generated)),
+        lengths={name: spread(sizes) for name, sizes in texts.items() if any(sizes)},
+        similarity=spread(similarity_of(generated)),
         answers=_answers(task, generated),
         few_shot_use=_few_shot_use(task, generated),
         versions=dict(versions),
@@ -227,14 +226,6 @@ def _chars(value: JSON) -> int:
         return len(value)
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, Sequence) else ()
     return sum(_chars(part) for part in parts)
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    """Least, median, 95th percentile by nearest rank, greatest; nothing of nothing."""
-    if not (ordered := sorted(values)):
-        return {}
-    p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
-    return {"min": ordered[0], "median": statistics.median(ordered), "p95": p95, "max": ordered[-1]}
 
 
 def _answers(task: Task, rows: Sequence[Row]) -> dict[str, int]:
