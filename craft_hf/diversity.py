@@ -14,7 +14,7 @@ import sacrebleu
 from craft_hf.embed import Vectors
 
 MOST_TRANSLATED = 50
-"""Texts that self-BLEU compares each with each: of some 300 words each, that takes about five seconds."""
+"""Texts that self-BLEU compares each with each: of some 300 words each, that takes about two seconds."""
 
 Cosines = np.ndarray[tuple[int], np.dtype[np.float32]]
 """float32, shape (rows,), each in [-1, 1]."""
