@@ -25,7 +25,7 @@ from craft_hf.errors import InputError
 from craft_hf.generate import answer_key
 from craft_hf.generate.journal import Journal
 from craft_hf.index import Index, build_index, index_folder
-from craft_hf.models import EMBEDDED, cache_folder
+from craft_hf.models import cache_folder
 from craft_hf.progress import Progress
 from craft_hf.prompt import Prompter
 from craft_hf.quality import Quality
@@ -55,8 +55,8 @@ class Outcome:
     funnel: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     index: Mapping[str, JSON] = field(default_factory=dict)
+    embedding_name: str = ""
     coverage: Coverage | None = None
-    embedding_name: str = EMBEDDED
 
 
 def open_index(path: str | None) -> Index:

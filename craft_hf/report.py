@@ -30,9 +30,9 @@ class RunReport:
     everything that decides the rows. `funnel` holds stages in order; a stage whose name has "left out" in it counts
     what went away. `rows` has the keys rows, few_shots, generated and rejected. `sources` counts all rows, few-shots
     included; lengths (characters), similarity, answers and few_shot_use look at the generated rows only. `measured`
-    takes a sentence from each later stage, under a name such as "contamination" or "human_review". `coverage` holds
-    what `coverage.Coverage` does; it is empty where nothing was retrieved. `diversity` holds what `diversity.Diversity`
-    does; it is empty where nothing was generated.
+    takes a sentence from each later stage, under a name such as "contamination" or "human_review". `diversity` holds
+    what `diversity.Diversity` does; it is empty where nothing was generated. `coverage` holds
+    what `coverage.Coverage` does; it is empty where nothing was retrieved.
     """
 
     task: str
@@ -53,8 +53,8 @@ class RunReport:
     versions: Mapping[str, str]
     notes: Sequence[str]
     measured: Mapping[str, str] = field(default_factory=dict)
-    coverage: Row = field(default_factory=dict)
     diversity: Row = field(default_factory=dict)
+    coverage: Row = field(default_factory=dict)
 
 
 def make_report(
@@ -71,8 +71,8 @@ def make_report(
     notes: Sequence[str],
     versions: Mapping[str, str],
     measured: Mapping[str, str] | None = None,
-    coverage: Row | None = None,
     diversity: Row | None = None,
+    coverage: Row | None = None,
 ) -> RunReport:
     """Compute a run's report.
 
@@ -89,8 +89,8 @@ def make_report(
         notes: plain sentences for the reader.
         versions: of Python and of the packages that shape the rows.
         measured: a sentence from each further stage, by the stage's name.
-        coverage: how few-shots and index fit each other, see `coverage.Coverage`.
         diversity: how varied the generated rows are, see `diversity.Diversity`.
+        coverage: how few-shots and index fit each other, see `coverage.Coverage`.
     """
     generated = [row for row in rows if not row.get("is_few_shot")]
     sources = Counter((str(r.get("source") or ""), str(r.get("license") or "")) for r in rows)
@@ -115,8 +115,8 @@ def make_report(
         versions=dict(versions),
         notes=[*notes, *mismatch(funnel, len(generated))],
         measured=dict(measured or {}),
-        coverage=_plain(coverage or {}),
         diversity=_plain(diversity or {}),
+        coverage=_plain(coverage or {}),
     )
 
 
@@ -163,7 +163,7 @@ def read_report(folder: Path) -> RunReport:
     except (OSError, ValueError) as e:
         raise InputError(f"{path} cannot be read as a report: {e}; give the folder that a run wrote.") from e
     known = {f.name for f in fields(RunReport)}
-    needed = {f.name for f in fields(RunReport) if f.default_factory is MISSING}
+    needed = {f.name for f in fields(RunReport) if f.default is f.default_factory is MISSING}
     wrong = needed - set(data) | set(data) - known if isinstance(data, dict) else known
     if wrong:
         raise InputError(f"{path} is no report of this craft_hf (see {', '.join(sorted(wrong))}); do the run again.")

@@ -119,8 +119,8 @@ def _write(run: ResolvedRun, outcome: Outcome, folder: Path, seconds: float) -> 
         rejects=rejects,
         notes=outcome.notes,
         versions=versions(),
-        coverage=asdict(outcome.coverage) if outcome.coverage else {},
         diversity=asdict(diversity) if diversity else {},
+        coverage=asdict(outcome.coverage) if outcome.coverage else {},
     )
     _parquet(rows, task_features(run.task), folder / ROWS)
     _parquet(rejects, REJECTED, folder / REJECTS)
