@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from craft_hf import generate_cli, index_cli
+from craft_hf import generate_cli, index_cli, report_cli
 from craft_hf.errors import CraftError
 from craft_hf.version import __version__
 
@@ -28,6 +28,8 @@ Examples:
 
   craft-hf rejected my-dataset
 
+  craft-hf report my-dataset
+
   craft-hf evaluate embedded --data questions.jsonl --limit 200
 """
 
@@ -41,6 +43,7 @@ app = typer.Typer(
 app.command("generate")(generate_cli.generate)
 app.command("estimate")(generate_cli.estimate_only)
 app.command("retrieve")(generate_cli.retrieve_only)
+app.command("report")(report_cli.report)
 app.add_typer(index_cli.app, name="index")
 
 

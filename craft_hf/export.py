@@ -9,7 +9,7 @@ from pathlib import Path
 from craft_hf.errors import CraftError, StorageError
 from craft_hf.report import read_report
 
-_PARTS = {"README.md", "assets", "data", "rejected", "report.json", "report.md"}
+_PARTS = {"README.md", "assets", "data", "rejected", "report.html", "report.json", "report.md"}
 
 
 def check_out(out: Path) -> None:

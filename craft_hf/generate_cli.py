@@ -223,7 +223,7 @@ def generate(
     typer.echo(
         f"\ndataset {out}/data ({len(rows)} rows, {len(generated)} of them generated; the others are the few-shots)"
     )
-    typer.echo(f"report  {out}/report.md\ncard    {out}/README.md\nrejects craft-hf rejected {out}")
+    typer.echo(f"report  {out}/report.html\ncard    {out}/README.md\nrejects craft-hf rejected {out}")
 
 
 def _print_row(row: dict[str, object]) -> None:

@@ -62,6 +62,7 @@ class Outcome:
     funnel: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     index: Mapping[str, JSON] = field(default_factory=dict)
+    embedding_name: str = ""
     coverage: Coverage | None = None
     balance: Balance = field(default_factory=Balance)
     overlaps: Sequence[Overlap] = ()
@@ -80,6 +81,7 @@ def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
     outcome = Outcome()
     index = open_index(run.settings.index)
     outcome.index = index_summary(index)
+    outcome.embedding_name = index.info.embedding_name
     wanted = run.settings.rows_wanted(run.task)
     documents = Documents(run.task, index, run.settings.min_similarity)
     outcome.funnel = {"documents in the index": len(index)}

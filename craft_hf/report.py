@@ -1,21 +1,23 @@
-"""What happened in a run: rows and rejects come in, a `RunReport` goes out, as JSON, as Markdown and as plots."""
+"""What happened in a run: rows and rejects come in, a `RunReport` goes out, as JSON, Markdown, HTML and plots."""
 
 from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import cast
 
 from craft_hf import plots
+from craft_hf.diversity import RowVectors, spread
 from craft_hf.errors import InputError, StorageError
 from craft_hf.markdown import render
+from craft_hf.plots.counts import LEFT_OUT
 from craft_hf.records import JSON
 from craft_hf.tasks import Task
+from craft_hf.webpage import webpage
 
 Row = Mapping[str, JSON]
 
@@ -28,9 +30,10 @@ class RunReport:
     everything that decides the rows. `funnel` holds stages in order; a stage whose name has "left out" in it counts
     what went away. `rows` has the keys rows, few_shots, generated and rejected. `sources` counts all rows, few-shots
     included; lengths (characters), similarity, answers and few_shot_use look at the generated rows only. `measured`
-    takes a sentence from each later stage, under a name such as "contamination" or "human_review". `coverage` holds
-    what `coverage.Coverage` does; it is empty where nothing was retrieved. `balance` holds what
-    `quality.balance.Balance` does, and `contamination`, for each test set, what `quality.contaminated.Overlap` does.
+    takes a sentence from each later stage, under a name such as "contamination" or "human_review". `diversity` holds
+    what `diversity.Diversity` does; it is empty where nothing was generated. `coverage` holds what `coverage.Coverage`
+    does; it is empty where nothing was retrieved. `balance` holds what `quality.balance.Balance` does, and
+    `contamination`, for each test set, what `quality.contaminated.Overlap` does.
     """
 
     task: str
@@ -51,6 +54,7 @@ class RunReport:
     versions: Mapping[str, str]
     notes: Sequence[str]
     measured: Mapping[str, str] = field(default_factory=dict)
+    diversity: Row = field(default_factory=dict)
     coverage: Row = field(default_factory=dict)
     balance: Row = field(default_factory=dict)
     contamination: Sequence[Row] = ()
@@ -70,6 +74,7 @@ def make_report(
     notes: Sequence[str],
     versions: Mapping[str, str],
     measured: Mapping[str, str] | None = None,
+    diversity: Row | None = None,
     coverage: Row | None = None,
     balance: Row | None = None,
     contamination: Sequence[Row] = (),
@@ -89,6 +94,7 @@ def make_report(
         notes: plain sentences for the reader.
         versions: of Python and of the packages that shape the rows.
         measured: a sentence from each further stage, by the stage's name.
+        diversity: how varied the generated rows are, see `diversity.Diversity`.
         coverage: how few-shots and index fit each other, see `coverage.Coverage`.
         balance: how often each letter was right before and after the options were shuffled.
         contamination: what was found of each test set.
@@ -109,32 +115,42 @@ def make_report(
         usage=_plain(usage),
         rows={**counts, "rejected": len(rejects)},
         sources=[{"source": s, "license": x, "rows": n} for (s, x), n in _ranked(sources)],
-        lengths={name: _spread(sizes) for name, sizes in texts.items() if any(sizes)},
-        similarity=_spread(similarity_of(generated)),
+        lengths={name: spread(sizes) for name, sizes in texts.items() if any(sizes)},
+        similarity=spread(similarity_of(generated)),
         answers=_answers(task, generated),
         few_shot_use=_few_shot_use(task, generated),
         versions=dict(versions),
-        notes=[*notes, *_mismatch(funnel, len(generated))],
+        notes=[*notes, *mismatch(funnel, len(generated))],
         measured=dict(measured or {}),
+        diversity=_plain(diversity or {}),
         coverage=_plain(coverage or {}),
         balance=_plain(balance or {}),
         contamination=[_plain(overlap) for overlap in contamination],
     )
 
 
-def write_report(report: RunReport, rows: Sequence[Row], rejects: Sequence[Row], folder: Path) -> None:
-    """Write assets/*.png and *.svg, report.md, and last report.json, whose presence says that all is there.
+def write_report(
+    report: RunReport, rows: Sequence[Row], rejects: Sequence[Row], folder: Path, vectors: RowVectors | None = None
+) -> None:
+    """Write assets/, report.md, report.html, and last report.json, whose presence says that all is there.
+
+    Args:
+        report: what `make_report` computed of the rows and rejects.
+        rows, rejects: the same.
+        folder: is made where it is missing.
+        vectors: embeddings of the generated rows, which two plots show.
 
     Raises:
         StorageError: the folder cannot be written.
     """
     kept, dropped = (similarity_of(r for r in part if not r.get("is_few_shot")) for part in (rows, rejects))
-    images = plots.draw_all(report.funnel, kept, dropped, report.answers, report.coverage)
+    images = plots.draw_all(report.funnel, kept, dropped, report.answers, report.coverage, vectors)
     shown = [name.removesuffix(".png") for name in images if name.endswith(".png")]
     examples = {_reason(reject): reject for reject in reversed(rejects)}  # the first of each reason
     page = render("report.md.j2", report=report, plots=shown, examples=examples, shares=funnel_shares(report.funnel))
     files = {f"assets/{name}": content for name, content in images.items()}
     files["report.md"] = page.encode()
+    files["report.html"] = webpage(page, images).encode()
     files["report.json"] = (json.dumps(asdict(report), indent=2, allow_nan=False) + "\n").encode()
     try:
         (folder / "assets").mkdir(parents=True, exist_ok=True)
@@ -156,11 +172,8 @@ def read_report(folder: Path) -> RunReport:
     except (OSError, ValueError) as e:
         raise InputError(f"{path} cannot be read as a report: {e}; give the folder that a run wrote.") from e
     known = {f.name for f in fields(RunReport)}
-    wrong = (
-        (known - {"measured", "coverage", "balance", "contamination"}) - set(data) | set(data) - known
-        if isinstance(data, dict)
-        else known
-    )
+    needed = {f.name for f in fields(RunReport) if f.default is f.default_factory is MISSING}
+    wrong = needed - set(data) | set(data) - known if isinstance(data, dict) else known
     if wrong:
         raise InputError(f"{path} is no report of this craft_hf (see {', '.join(sorted(wrong))}); do the run again.")
     return RunReport(**{**data, "funnel": [(stage, count) for stage, count in data["funnel"]]})
@@ -171,7 +184,7 @@ def funnel_shares(funnel: Sequence[tuple[str, int]]) -> list[tuple[str, int, str
     shares, before = [], 0
     for stage, count in funnel:
         shares.append((stage, count, f"{100 * count / before:.1f}%" if before else ""))
-        before = before if plots.LEFT_OUT in stage else count
+        before = before if LEFT_OUT in stage else count
     return shares
 
 
@@ -224,14 +237,6 @@ def _chars(value: JSON) -> int:
     return sum(_chars(part) for part in parts)
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    """Least, median, 95th percentile by nearest rank, greatest; nothing of nothing."""
-    if not (ordered := sorted(values)):
-        return {}
-    p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
-    return {"min": ordered[0], "median": statistics.median(ordered), "p95": p95, "max": ordered[-1]}
-
-
 def _answers(task: Task, rows: Sequence[Row]) -> dict[str, int]:
     """How often each answer is right, in the schema's order; answers that never are right count 0."""
     if not task.answer_field:
@@ -256,8 +261,8 @@ def _names(value: JSON) -> list[str]:
     return [str(v) for v in value] if isinstance(value, Sequence) and not isinstance(value, str) else []
 
 
-def _mismatch(funnel: Sequence[tuple[str, int]], generated: int) -> list[str]:
-    """A sentence if the funnel does not end in the rows that there are: better said than hidden."""
+def mismatch(funnel: Sequence[tuple[str, int]], generated: int) -> list[str]:
+    """Return a sentence if the funnel does not end in the rows that there are: better said than hidden."""
     if not funnel or funnel[-1][1] == generated:
         return []
     return [f"The last stage, {funnel[-1][0]}, counts {funnel[-1][1]}, but the dataset has {generated} generated rows."]

@@ -2,7 +2,7 @@
 
 data/train-00000-of-00001.parquet      kept rows, the few-shots among them
 rejected/train-00000-of-00001.parquet  the documents that became no row, with reasons
-report.json, report.md, assets/        what happened
+report.json, .md and .html, assets/    what happened
 README.md                              the dataset card
 """
 
@@ -26,12 +26,15 @@ from datasets import Features
 from filelock import FileLock
 
 from craft_hf.card import write_card
+from craft_hf.diversity import measure
+from craft_hf.embed import Embedder
 from craft_hf.errors import StorageError
 from craft_hf.findings import findings
 from craft_hf.pipeline import Outcome, execute
 from craft_hf.records import JSON
 from craft_hf.report import make_report, write_report
 from craft_hf.resolve import ResolvedRun
+from craft_hf.row_vectors import embed_rows, generated_texts
 from craft_hf.rows import REJECTED, few_shot_rows, rejected_rows, sample_rows, task_features
 
 ROWS = "data/train-00000-of-00001.parquet"
@@ -103,6 +106,8 @@ def _write(run: ResolvedRun, outcome: Outcome, folder: Path, seconds: float) -> 
     rejects = rejected_rows(outcome.rejects)
     budget = run.settings.budget
     cost = budget.spent(outcome.usage) if budget.prices else None
+    vectors = embed_rows(rows, run.task.fields, Embedder(outcome.embedding_name)) if outcome.samples else None
+    diversity = measure(generated_texts(rows, run.task.fields), vectors) if vectors else None
     report = make_report(
         run.task,
         config_id=run.run_id,
@@ -115,6 +120,7 @@ def _write(run: ResolvedRun, outcome: Outcome, folder: Path, seconds: float) -> 
         rejects=rejects,
         notes=outcome.notes,
         versions=versions(),
+        diversity=asdict(diversity) if diversity else {},
         coverage=asdict(outcome.coverage) if outcome.coverage else {},
         measured=findings(outcome.samples, outcome.overlaps),
         balance=asdict(outcome.balance) if outcome.balance.before else {},
@@ -122,7 +128,7 @@ def _write(run: ResolvedRun, outcome: Outcome, folder: Path, seconds: float) -> 
     )
     _parquet(rows, task_features(run.task), folder / ROWS)
     _parquet(rejects, REJECTED, folder / REJECTS)
-    write_report(report, rows, rejects, folder)
+    write_report(report, rows, rejects, folder, vectors)
     write_card(report, rows, folder)
 
 

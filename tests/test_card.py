@@ -15,6 +15,7 @@ from jinja2 import UndefinedError
 from markdown_it import MarkdownIt
 
 from craft_hf.card import combined_license, dataset_card, public, write_card
+from craft_hf.diversity import measure
 from craft_hf.errors import StorageError
 from craft_hf.records import JSON
 from craft_hf.tasks import NAMES
@@ -172,6 +173,17 @@ def test_card_shows_what_later_stages_measured() -> None:
     card = dataset_card(report_of(ROWS, measured=measured), ROWS)
     assert "| overlap with test sets (contamination) | 2 of 40 rows share 13 words with ScienceQA. |" in card
     assert "| judge | 31 of 40 rows right. |" in card
+
+
+def test_card_shows_how_varied_the_rows_are() -> None:
+    """The figures of the report stand among what was measured; without them the card says so."""
+    assert "| how varied the rows are | not measured |" in dataset_card(report_of(ROWS), ROWS)
+    found = dataclasses.asdict(measure(["one two three", "one two four"], None))
+    card = dataset_card(report_of(ROWS, diversity=found), ROWS)
+    assert "(distinct-1, -2, -3) | 0.667, 0.75, 1 |" in card
+    assert "| self-BLEU of 2 rows, 0 to 1 | 0." in card
+    assert "to the nearest other row, median | not measured |" in card
+    assert "how varied" not in card
 
 
 def test_card_names_source_datasets_that_are_stated() -> None:

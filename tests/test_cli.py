@@ -32,6 +32,7 @@ def test_help_has_an_example_for_every_command() -> None:
         ["generate"],
         ["retrieve"],
         ["rejected"],
+        ["report"],
         ["evaluate"],
         ["index", "build"],
         ["index", "info"],
@@ -52,7 +53,7 @@ def test_generate_writes_a_dataset_folder_and_says_where(home: Path, server: Wri
     assert result.output.count("question: What is said of") == 3
     assert "similarity 0." in result.output
     assert "kept: 4" in result.output
-    for part in ("data", "report.md", "README.md"):
+    for part in ("data", "report.html", "README.md"):
         assert f"{tmp_path / 'out'}/{part}" in result.output
         assert (tmp_path / "out" / part).exists()
     calls = len(server.requests)
@@ -83,6 +84,7 @@ def test_mistakes_are_one_line_without_a_traceback(tmp_path: Path) -> None:
     for arguments in (
         ["generate", "bioga", "--out", str(tmp_path / "o")],
         ["rejected", str(tmp_path)],
+        ["report", str(tmp_path)],
         ["index", "info", str(tmp_path / "nowhere")],
         ["evaluate", "embedded", "--data", str(tmp_path / "nowhere.jsonl")],
     ):

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "craft_hf"
 
 ORDER = [
     *("version", "errors", "records", "extras", "plugin", "__init__", "models", "hub"),
-    *("templates", "markdown"),
+    *("templates", "markdown", "webpage"),
     *("tasks.few_shots", "tasks", "corpora"),
     *("readers", "readers.lines", "readers.jsonl", "readers.parquet", "readers.files", "readers.hub", "readers.html"),
     *("readers.stackexchange", "readers.wikipedia", "readers.wikihow"),
@@ -48,14 +48,30 @@ ORDER = [
         "pipeline",
         "findings",
         "estimate",
+        "diversity",
+        "row_vectors",
+        "plots.canvas",
+        "plots.counts",
+        "plots.variety",
         "plots",
         "report",
+        "renew",
         "card",
         "run",
         "export",
         "craft",
     ),
-    *("training_rows", "adapter", "finetune", "questions", "evaluate", "index_cli", "generate_cli", "cli"),
+    *(
+        "training_rows",
+        "adapter",
+        "finetune",
+        "questions",
+        "evaluate",
+        "index_cli",
+        "generate_cli",
+        "report_cli",
+        "cli",
+    ),
 ]
 """The modules from the first to the last; `cli` wires everything."""
 

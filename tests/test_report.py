@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from craft_hf import plots
+from craft_hf.diversity import measure
 from craft_hf.errors import InputError, StorageError
 from craft_hf.markdown import NOT_MEASURED, fenced, inline, number
 from craft_hf.records import JSON, FewShot
@@ -218,7 +219,7 @@ def test_write_report_same_input_same_bytes(rows: list[dict[str, JSON]], tmp_pat
     for name in ("a", "b"):
         write_report(report, rows, [reject(i, similarity=0.3 + i / 50) for i in range(9)], tmp_path / name)
     written = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.*"))
-    assert len(written) == 8
+    assert len(written) == 9
     for path in written:
         assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()
         assert b"<dc:date>" not in (tmp_path / "a" / path).read_bytes()
@@ -337,6 +338,26 @@ def test_report_shows_coverage_with_its_plot(rows: list[dict[str, JSON]], tmp_pa
     assert read_report(tmp_path / "a") == report
 
 
+def test_report_says_of_how_many_rows_its_diversity_is(rows: list[dict[str, JSON]], tmp_path: Path) -> None:
+    """Figures of drawn rows are told from those of all rows, and what was not measured is said."""
+    drawn = measure([f"sample {i}" for i in range(60)], None)
+    report = report_of(
+        rows, diversity={**dataclasses.asdict(drawn), "embedded": 20, "nearest_few_shot": {"median": 0.5}}
+    )
+    write_report(report, rows, [], tmp_path)
+    page = (tmp_path / "report.md").read_text()
+    assert (
+        "## How varied the rows are\n\n| of 60 rows | |\n|---|--:|\n| different words, of all words (distinct-1) | "
+        in page
+    )
+    assert "| self-BLEU of 50 rows drawn at random | 0." in page
+    assert "| different triples of words, of all (distinct-3) | not measured |" in page
+    assert "| the nearest few-shot | not measured | 0.5 | not measured | not measured |" in page
+    assert "These and the plots are of 20 rows drawn at random." in page
+    assert "assets/map" not in page
+    assert "\n\n\n" not in page
+
+
 def test_decay_is_drawn_of_the_halves_that_there_are() -> None:
     """One half alone is drawn, with or without the line of the few-shots; without hits nothing is."""
     half = COVERAGE["decay"]["averaged"]  # type: ignore[index, call-overload]
@@ -379,7 +400,7 @@ def test_read_report_takes_one_without_later_measurements(rows: list[dict[str, J
     """A report from before a field with a default came in can still be read."""
     write_report(report_of(rows), rows, [], tmp_path)
     data = json.loads((tmp_path / "report.json").read_text())
-    del data["measured"], data["coverage"]
+    del data["measured"], data["coverage"], data["diversity"]
     (tmp_path / "report.json").write_text(json.dumps(data))
     assert read_report(tmp_path) == report_of(rows)
 

@@ -28,8 +28,8 @@ class WellFormedCheck:
     """Least lengths, last characters, what is forbidden, no text that goes round in circles, and for multiple choice:
     distinct, meaningful options with the answer among them.
 
-    Lengths and the shape of options are CRAFT's rules; the rest is ours: small models repeat options, themselves and the
-    question, leave options empty, or fill them with one character.
+    Lengths and the shape of options are CRAFT's rules; the rest is ours: small models repeat options, themselves and
+    the question, leave options empty, or fill them with one character.
     """
 
     def __init__(self, task: Task) -> None:

@@ -34,12 +34,12 @@ class Task:
     statements). `schema` is the JSON Schema of a sample. `query` names the parts of a few-shot that are embedded to
     retrieve documents, from "text", "prompt" and "completion". `prompt_template` and `completion_template` are Jinja
     templates over a sample's fields that give the two halves of a fine-tuning example. `min_chars` is the least length
-    of a field in characters, `ends` the characters with one of which a field must end, `forbids` what it must not
-    hold (a name for each regular expression), and `options_field` and `answer_field` name the parts of a multiple-choice sample.
-    `grounded` names the fields that the document must support, each with the least share of its content words that must
-    stand there (the answer field stands for the right option's text), and `own_words` those that must not be lifted
-    from it. `test_sets` are the benchmarks that no sample may be taken from. `rubric` says what a judge is to score
-    where there are no options to answer by. `categories` are the Hub's task categories.
+    of a field in characters, `ends` the characters with one of which a field must end, and `forbids` what it must not
+    hold: a name for each regular expression. `options_field` and `answer_field` name the parts of a multiple-choice
+    sample. `grounded` names the fields that the document must support, each with the least share of its content words
+    that must stand there (the answer field stands for the right option's text), and `own_words` those that must not be
+    lifted from it. `test_sets` are the benchmarks that no sample may be taken from. `rubric` says what a judge is to
+    score where there are no options to answer by. `categories` are the Hub's task categories.
     """
 
     name: str

@@ -54,9 +54,8 @@ def main() -> None:
     kept_after = {id(document) for document, _, verdict in found["after"] if verdict.keep}
     kept = [(document, fields) for document, fields, verdict in found["before"] if verdict.keep]
     for number, (document, fields) in enumerate(random.Random(0).sample(kept, min(arguments.show, len(kept))), 1):
-        print(
-            f"\n--- {number}. {'KEPT BY BOTH' if id(document) in kept_after else 'DROPPED BY THE NEW CHECKS'}: {document.id}"
-        )
+        fate = "KEPT BY BOTH" if id(document) in kept_after else "DROPPED BY THE NEW CHECKS"
+        print(f"\n--- {number}. {fate}: {document.id}")
         print(textwrap.fill(document.text, 150, max_lines=16))
         for name, value in fields.items():
             print(f"  {name}: {value}")

@@ -1,0 +1,168 @@
+"""How varied the rows of a dataset are: their texts and embeddings come in, a `Diversity` of plain values goes out."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sacrebleu
+
+from craft_hf.embed import Vectors
+
+MOST_TRANSLATED = 50
+"""Texts that self-BLEU compares each with each: of some 300 words each, that takes about two seconds."""
+
+Cosines = np.ndarray[tuple[int], np.dtype[np.float32]]
+"""float32, shape (rows,), each in [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class RowVectors:
+    """Embeddings of generated rows: unit vectors, float32 (rows or few-shots, dimension).
+
+    `samples` and `documents` have a line for each of the rows looked at; `few_shots` are embedded like `samples`.
+    """
+
+    samples: Vectors
+    documents: Vectors
+    few_shots: Vectors
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """Figures of the generated rows; None, or nothing in a mapping, is what could not be measured.
+
+    `distinct` has a share in [0, 1] for "1", "2" and "3". `self_bleu` in [0, 1], high where rows repeat each other, is
+    that of `translated` rows. `nearest_row` and `nearest_few_shot` hold min, median, p95 and max of the cosine
+    similarity of each of `embedded` rows to the nearest other one and to the nearest few-shot. `map_variance` is the
+    share of the variance, in [0, 1], that each axis of the map shows.
+    """
+
+    rows: int
+    distinct: Mapping[str, float | None]
+    self_bleu: float | None
+    translated: int
+    embedded: int
+    nearest_row: Mapping[str, float]
+    nearest_few_shot: Mapping[str, float]
+    map_variance: tuple[float, float] | None
+
+
+def measure(texts: Sequence[str], vectors: RowVectors | None) -> Diversity:
+    """Compute how varied rows are.
+
+    Args:
+        texts: those of all generated rows.
+        vectors: the embeddings of as many of them as were looked at, None where they were not embedded.
+    """
+    drawn = draw(len(texts), MOST_TRANSLATED)
+    mapped = project(vectors) if vectors else None
+    return Diversity(
+        rows=len(texts),
+        distinct={str(n): _rounded(distinct(texts, n)) for n in (1, 2, 3)},
+        self_bleu=_rounded(self_bleu([texts[i] for i in drawn])),
+        translated=len(drawn),
+        embedded=len(vectors.samples) if vectors else 0,
+        nearest_row=_cosines(nearest_row(vectors)) if vectors else {},
+        nearest_few_shot=_cosines(nearest_few_shot(vectors)) if vectors else {},
+        map_variance=mapped[1] if mapped else None,
+    )
+
+
+def draw(count: int, most: int) -> list[int]:
+    """Return the numbers below `count` in their order, or `most` of them by a seeded draw."""
+    if count <= most:
+        return list(range(count))
+    drawn: list[int] = np.sort(np.random.default_rng(0).choice(count, most, replace=False)).tolist()
+    return drawn
+
+
+def distinct(texts: Sequence[str], n: int) -> float | None:
+    """Return distinct-n (Li et al. 2016, arXiv 1510.03055): different n-grams of words, by all n-grams; None of none.
+
+    Args:
+        texts: any number; an n-gram does not go from one to the next, and case is passed over.
+        n: words of an n-gram, 1 or more.
+    """
+    seen: set[tuple[str, ...]] = set()
+    total = 0
+    for text in texts:
+        words = re.findall(r"\w+", text.lower())
+        grams = list(zip(*(words[i:] for i in range(n)), strict=False))
+        seen.update(grams)
+        total += len(grams)
+    return len(seen) / total if total else None
+
+
+def self_bleu(texts: Sequence[str]) -> float | None:
+    """Return self-BLEU (Zhu et al. 2018, arXiv 1802.01886) in [0, 1]; None of fewer than two texts.
+
+    It is the mean BLEU-4 of each text against all others, and takes a time that grows with the square of their number;
+    a text of fewer than four words is scored by the n-grams that it has.
+    """
+    if len(texts) < 2:
+        return None
+    bleu = sacrebleu.BLEU(lowercase=True, effective_order=True)
+    scores = [bleu.sentence_score(text, [*texts[:i], *texts[i + 1 :]]).score for i, text in enumerate(texts)]
+    return min(1.0, sum(scores) / len(scores) / 100)
+
+
+def nearest_row(vectors: RowVectors) -> Cosines:
+    """Return each row's greatest cosine similarity to another row; nothing of fewer than two rows."""
+    if len(vectors.samples) < 2:
+        return np.zeros(0, dtype=np.float32)
+    cosines = vectors.samples @ vectors.samples.T
+    np.fill_diagonal(cosines, -1)
+    nearest: Cosines = np.clip(cosines.max(axis=1), -1, 1)
+    return nearest
+
+
+def nearest_few_shot(vectors: RowVectors) -> Cosines:
+    """Return each row's greatest cosine similarity to a few-shot; nothing without few-shots."""
+    if not len(vectors.few_shots):
+        return np.zeros(0, dtype=np.float32)
+    nearest: Cosines = np.clip((vectors.samples @ vectors.few_shots.T).max(axis=1), -1, 1)
+    return nearest
+
+
+def project(vectors: RowVectors) -> tuple[RowVectors, tuple[float, float]] | None:
+    """Lay all vectors onto the plane in which they vary most (PCA), None of fewer than three.
+
+    Returns:
+        The vectors as points, float32 (rows or few-shots, 2), and the share of the variance that each axis shows.
+    """
+    kinds = vectors.documents, vectors.samples, vectors.few_shots
+    pooled = np.concatenate(kinds).astype(np.float64)
+    if len(pooled) < 3:
+        return None
+    centred = pooled - pooled.mean(axis=0)
+    _, widths, axes = np.linalg.svd(centred, full_matrices=False)
+    axes = axes[:2] * np.where(axes[:2].sum(axis=1) < 0, -1, 1)[:, None]  # a direction's sign says nothing: fix it
+    points = (centred @ axes.T).astype(np.float32)
+    parts = np.split(points, np.cumsum([len(kind) for kind in kinds])[:2])
+    total = float(np.square(widths).sum())
+    if not total:
+        return None
+    shares = np.square(widths[:2]) / total
+    documents, samples, few_shots = parts
+    return RowVectors(samples, documents, few_shots), (round(float(shares[0]), 4), round(float(shares[1]), 4))
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return least, median, 95th percentile by nearest rank, and greatest as min, median, p95, max; nothing of none."""
+    if not (ordered := sorted(values)):
+        return {}
+    p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
+    return {"min": ordered[0], "median": statistics.median(ordered), "p95": p95, "max": ordered[-1]}
+
+
+def _cosines(values: Cosines) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in spread(values.tolist()).items()}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

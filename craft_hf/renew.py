@@ -1,0 +1,117 @@
+"""The folder of a dataset comes in, its report goes out anew: of the rows and rejects that are there now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+
+from craft_hf.diversity import RowVectors, measure
+from craft_hf.embed import Embedder
+from craft_hf.errors import InputError
+from craft_hf.models import EMBEDDED, embedder_weights
+from craft_hf.records import FewShot
+from craft_hf.report import Row, RunReport, make_report, mismatch, read_report, write_report
+from craft_hf.row_vectors import embed_rows, generated_texts
+from craft_hf.tasks import Task, load_task
+
+logger = logging.getLogger("craft_hf")
+
+
+def renew_report(dataset: Path, out: Path, task: str | None = None) -> RunReport:
+    """Write the report of a dataset anew, and keep what only the run knew: identity, usage, funnel, coverage, ...
+
+    Args:
+        dataset: folder that a run wrote, with data/*.parquet, rejected/*.parquet and report.json.
+        out: folder for the report; may be the same.
+        task: name or folder of the task; None for the shipped one that report.json names.
+
+    Raises:
+        InputError: there is no such folder or report, a Parquet file is broken, or the task is unknown or another one.
+        StorageError: `out` cannot be written.
+    """
+    old = read_report(dataset)
+    loaded = _task(old, task)
+    rows, rejects = _read(dataset / "data"), _read(dataset / "rejected")
+    if not rows:
+        raise InputError(f"{dataset / 'data'} holds no Parquet file with rows; give the folder that a run wrote.")
+    if missing := [name for name in loaded.fields if name not in rows[0]]:
+        raise InputError(
+            f"{dataset / 'data'} has no column {missing[0]!r}, which the task {loaded.name} asks for; give the folder "
+            "that a run of this task wrote, or with --task the task that it was made with."
+        )
+    loaded = replace(loaded, few_shots=tuple(_few_shot(row, loaded) for row in rows if row.get("is_few_shot")))
+    vectors = _vectors(rows, loaded, old)
+    texts = generated_texts(rows, loaded.fields)
+    new = make_report(
+        loaded,
+        config_id=old.config_id,
+        created=old.created,
+        identity=old.identity,
+        index=old.index,
+        funnel=old.funnel,
+        usage=old.usage,
+        rows=rows,
+        rejects=rejects,
+        notes=[note for note in old.notes if note not in mismatch(old.funnel, old.rows["generated"])],
+        versions=old.versions,
+        diversity=asdict(measure(texts, vectors)) if texts else {},
+    )
+    report = replace(
+        old,
+        rows=new.rows,
+        drops=new.drops,
+        sources=new.sources,
+        lengths=new.lengths,
+        similarity=new.similarity,
+        answers=new.answers,
+        few_shot_use=new.few_shot_use,
+        notes=new.notes,
+        diversity=new.diversity,
+    )
+    write_report(report, rows, rejects, out, vectors)
+    return report
+
+
+def _task(report: RunReport, name: str | None) -> Task:
+    try:
+        task = load_task(name or report.task)
+    except InputError as e:
+        hint = "" if name else " If the task is your own, give its folder with --task."
+        raise InputError(f"{e}{hint}") from e
+    if task.name != report.task:
+        raise InputError(f"the dataset is of the task {report.task!r}, but --task {name} is {task.name!r}.")
+    return task
+
+
+def _read(folder: Path) -> list[Row]:
+    """Return the rows of all Parquet files of a folder, in the order of their names."""
+    rows: list[Row] = []
+    for path in sorted(folder.glob("*.parquet")):
+        try:
+            rows += pyarrow.parquet.read_table(path).to_pylist()
+        except (OSError, pyarrow.ArrowException) as e:
+            raise InputError(f"{path} cannot be read as Parquet: {e}; copy it again from where it was made.") from e
+    return rows
+
+
+def _few_shot(row: Row, task: Task) -> FewShot:
+    """Return a few-shot as the dataset has it: the run may have taken others than the task's own."""
+    return FewShot(str(row.get("document_id")), str(row.get("document")), {name: row[name] for name in task.fields})
+
+
+def _vectors(rows: Sequence[Row], task: Task, report: RunReport) -> RowVectors | None:
+    """Embed the rows by the index's model; None without generated rows, and where that model is not to be had."""
+    if all(row.get("is_few_shot") for row in rows):
+        return None
+    name = str(report.index.get("embedding_model") or "")
+    try:
+        embedder = Embedder(EMBEDDED if name == embedder_weights().name else name)
+    except InputError as e:
+        logger.warning("The similarity of rows is not measured, for it takes the index's embedding model: %s", e)
+        return None
+    return embed_rows(rows, task.fields, embedder)

@@ -1,0 +1,44 @@
+"""The texts and embeddings of rows, on the embedded default weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from craft_hf import row_vectors
+from craft_hf.embed import Embedder
+from craft_hf.row_vectors import embed_rows, generated_texts, row_text
+from tests.test_report import few_shot_row, row
+
+FIELDS = ("question", "options", "answer")
+
+
+def test_row_text_takes_all_texts_of_the_fields() -> None:
+    """Lists and mappings are gone into; numbers, what is missing, and lineage are no text of the sample."""
+    sample = {"a": "one", "b": ["two", {"c": "three"}], "n": 4, "none": None, "document": "not this"}
+    assert row_text(sample, ("a", "b", "n", "none", "missing")) == "one\ntwo\nthree"
+    assert generated_texts([few_shot_row(0), row(1)], ("question",)) == ["What does organelle 1 do?"]
+
+
+def test_embed_rows_has_a_line_for_each_row() -> None:
+    """Samples and documents are in the order of the rows, few-shots apart, all of them unit vectors of real weights."""
+    embedder = Embedder()
+    rows = [few_shot_row(0), row(1, document="Bake it until golden."), row(2)]
+    vectors = embed_rows(rows, FIELDS, embedder)
+    assert (vectors.samples.shape, vectors.documents.shape, vectors.few_shots.shape) == ((2, 384), (2, 384), (1, 384))
+    np.testing.assert_allclose(np.linalg.norm(vectors.samples, axis=1), 1, atol=1e-6)
+    assert float(vectors.documents[0] @ embedder.encode(["Bake it until golden."])[0]) > 0.99
+    assert float(vectors.samples[1] @ vectors.documents[1]) > float(vectors.samples[1] @ vectors.documents[0])
+
+
+def test_embed_rows_draws_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more rows than are embedded, as many are drawn, and the few-shots are all there."""
+    monkeypatch.setattr(row_vectors, "MOST_EMBEDDED", 3)
+    vectors = embed_rows([*(few_shot_row(i) for i in range(4)), *(row(i) for i in range(9))], FIELDS, Embedder())
+    assert (len(vectors.samples), len(vectors.documents), len(vectors.few_shots)) == (3, 3, 4)
+
+
+def test_embed_rows_of_few_shots_alone() -> None:
+    """No generated row gives no vector of rows."""
+    vectors = embed_rows([few_shot_row(0)], FIELDS, Embedder())
+    assert vectors.samples.shape == vectors.documents.shape == (0, 384)
