@@ -6,6 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rapidfuzz import fuzz
+
+from craft_hf.quality.near import NearTexts
 from craft_hf.quality.test_sets import TestSet
 from craft_hf.quality.text import ngrams, texts_of, tokens
 from craft_hf.records import JSON, Verdict
@@ -16,6 +19,12 @@ CRAFT reports (arXiv 2409.02098)."""
 
 SHARE = 0.7
 """Share of an item's 5-grams in one sample from which the sample counts as taken from it."""
+
+REWORDED = 85.0
+"""Token-sort ratio from which a text counts as an item with a few words changed, which breaks its n-grams."""
+
+LEAST_WORDS = 8
+"""Words that a text must have to be compared with items as a whole."""
 
 LEAST_SHORT = 2
 """5-grams that an item must have for their share to count; of shorter items all words must be the same."""
@@ -45,6 +54,7 @@ class _Index:
     short: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     sizes: dict[int, int] = field(default_factory=dict)
     whole: dict[str, int] = field(default_factory=dict)
+    near: NearTexts = field(default_factory=lambda: NearTexts(fuzz.token_sort_ratio, REWORDED))
 
 
 class ContaminatedCheck:
@@ -81,7 +91,11 @@ class ContaminatedCheck:
             overlap.with_short += "share" in _found(index, texts)
 
 
-_REASONS = {"long": f"has {LONG} words in a row from a test item", "whole": "has a whole test item"}
+_REASONS = {
+    "near": "is nearly a test item",
+    "long": f"has {LONG} words in a row from a test item",
+    "whole": "has a whole test item",
+}
 
 
 def _found(index: _Index, texts: Iterable[Sequence[str]]) -> dict[str, tuple[float, int]]:
@@ -91,6 +105,8 @@ def _found(index: _Index, texts: Iterable[Sequence[str]]) -> dict[str, tuple[flo
     for words in texts:
         if (item := index.whole.get(" ".join(words))) is not None:
             found["whole"] = (1.0, item)
+        if len(words) >= LEAST_WORDS and (near := index.near.nearest(" ".join(words))) is not None:
+            found["near"] = (near[1] / 100, int(near[0]))
         for gram in ngrams(words, LONG):
             if (item := index.long.get(gram)) is not None:
                 found["long"] = (1.0, item)
@@ -110,6 +126,8 @@ def _index(items: Sequence[str]) -> _Index:
             index.sizes[number] = len(grams)
             for gram in grams:
                 index.short[gram].append(number)
+        if len(words) >= LEAST_WORDS:
+            index.near.add(str(number), " ".join(words))
         if words:
             index.whole.setdefault(" ".join(words), number)
     return index

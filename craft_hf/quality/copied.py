@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rapidfuzz import fuzz
+
+from craft_hf.quality.near import NearTexts
 from craft_hf.quality.text import ngrams, texts_of, tokens
 from craft_hf.records import JSON, Document, Verdict
 from craft_hf.tasks import Task
@@ -17,8 +20,11 @@ FROM_FEW_SHOT = 0.8
 FROM_DOCUMENT = 0.9
 """Share of 5-grams from which a field that must be in own words counts as lifted from the document.
 
-People who write summaries copy runs as well: see the table of `tests/benchmarks/bench_quality.py`.
+8 of 292 summaries that people wrote reach it (`tests/benchmarks/bench_quality.py --thresholds`).
 """
+
+REWORDED = 85.0
+"""Token-sort ratio from which a text counts as a few-shot's with a few words changed, which breaks its 5-grams."""
 
 LEAST_NGRAMS = 4
 """5-grams that a text must have to be compared: 8 words; shorter ones are alike by chance."""
@@ -34,6 +40,10 @@ class CopiedCheck:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._shots = [(shot.id, _all_ngrams([shot.text, *texts_of(shot.sample)])) for shot in task.few_shots]
+        self._near = {name: NearTexts(fuzz.token_sort_ratio, REWORDED) for name in task.fields}
+        for shot in task.few_shots:
+            for name, text in _texts(shot.sample):
+                self._near[name].add(shot.id, text)
 
     def check(self, document: Document, fields: Mapping[str, JSON]) -> Verdict:
         """Judge a sample; the score is the greatest share of 5-grams that a text of it has from elsewhere."""
@@ -43,6 +53,8 @@ class CopiedCheck:
             grams = list(ngrams(tokens(text), NGRAM))
             if len(grams) < LEAST_NGRAMS:
                 continue
+            if (near := self._near[name].nearest(text)) is not None:
+                return Verdict("copied", False, f"{name}: nearly a few-shot's", near[1] / 100, near[0])
             sources = [(shot_id, of_shot - there, FROM_FEW_SHOT) for shot_id, of_shot in self._shots]
             if name in self._task.own_words:
                 sources.append((document.id, there, FROM_DOCUMENT))

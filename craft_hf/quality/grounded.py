@@ -17,8 +17,8 @@ from craft_hf.tasks import Task
 SAME_MEANING = 0.4
 """Cosine similarity to a sentence of the document from which a sentence counts as supported whatever its words.
 
-Of the sentences that people wrote in summaries and that share few words with their document, 53% reach it; of sentences
-from another summary 3% do (`tests/benchmarks/bench_quality.py --thresholds`).
+Of the sentences of people's summaries that share under half of their words with the document, 64% reach it; of those of
+another document's summary 3% do (`tests/benchmarks/bench_quality.py --thresholds`).
 """
 
 MOST_SENTENCES = 32
@@ -38,8 +38,8 @@ class GroundedCheck:
     """Finds the sample's words, numbers and, where the words are others, its meaning in the document.
 
     A claim is a sentence of a field, an item of a list, or the text of the right option. It is supported if the
-    document has at least the task's share of the stems of its content words and all its numbers, or if a sentence of
-    the document means nearly the same.
+    document has at least the task's share of the stems of its content words and, a question's aside, all its numbers;
+    or if a sentence of the document means nearly the same.
 
     Args:
         task: `grounded` names the fields to check, each with the least share of its words; none, no check.
@@ -64,8 +64,8 @@ class GroundedCheck:
         words = set(stems(document.text, self._task.language))
         there = numbers(document.text) if self._task.grounded else set()
         least, doubted = 1.0, list[_Claim]()
-        for field, share, text in self._claims(fields):
-            if missing := sorted(digits(text) - there):
+        for field, share, text, asked in self._claims(fields):
+            if missing := sorted(() if asked else digits(text) - there):
                 reason = f"{field}: a number that the document does not have"
                 return Verdict("grounded", False, reason, _number(missing[0]), document.id), []
             wanted = stems(text, self._task.language)
@@ -75,15 +75,20 @@ class GroundedCheck:
                 doubted.append(_Claim(field, text, support))
         return Verdict("grounded", True, score=round(least, 4) if self._task.grounded else None), doubted
 
-    def _claims(self, fields: Mapping[str, JSON]) -> Iterator[tuple[str, float, str]]:
+    def _claims(self, fields: Mapping[str, JSON]) -> Iterator[tuple[str, float, str, bool]]:
+        """Yield the field, the share that is asked for, the claim, and whether it is part of a question.
+
+        A question may suppose numbers that its document does not have ("a population of 1,000 birds").
+        """
         for name, share in self._task.grounded.items():
             if name == self._task.answer_field and self._task.options_field:
                 options = list(texts_of(fields.get(self._task.options_field)))
                 right = [o for o in options if label_of(o) == str(fields[name])[:1]]
-                yield from ((name, share, without_label(option)) for option in right)
+                yield from ((name, share, without_label(option), False) for option in right)
             else:
                 for text in texts_of(fields.get(name)):
-                    yield from ((name, share, sentence) for sentence in sentences(text))
+                    asked = text.rstrip().endswith("?")
+                    yield from ((name, share, sentence, asked) for sentence in sentences(text))
 
     def _nearest(self, text: str, claim: str) -> list[str]:
         """Return the sentences of a document that share most words with a claim."""

@@ -14,7 +14,7 @@ from craft_hf.records import JSON
 
 _WORD = re.compile(r"[^\W\d_]+")
 _TOKEN = re.compile(r"\w+")
-_NUMBER = re.compile(r"\d+(?:[.,\u2044/]\d+)*")
+_NUMBER = re.compile(r"(?<![^\W\d_])\d+(?:[.,/]\d+)*")  # not the one in CO2
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 

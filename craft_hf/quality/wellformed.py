@@ -21,6 +21,7 @@ LEAST_WORDS = 2
 """Content words that a right option must have to count as repeating the question; 10 of 4,528 real ones do."""
 
 _ARTICLES = {"a", "an", "the"}
+_SAYS_SOMETHING = re.compile(r"[^\W_]")
 _RUN = re.compile(r"([^\w\s])\1{3,}")
 
 
@@ -63,7 +64,7 @@ class WellFormedCheck:
     def _texts(self, fields: Mapping[str, JSON]) -> str:
         for name, value in fields.items():
             for text in texts_of(value):
-                if not re.search(r"\w", without_label(text)) or _RUN.search(text):
+                if not _SAYS_SOMETHING.search(without_label(text)) or _RUN.search(text):
                     return f"{name}: empty, or only repeats punctuation"
                 grams = list(ngrams(tokens(text), 3))
                 if len(grams) >= LEAST_GRAMS and len(set(grams)) < (1 - MOST_REPEATED) * len(grams):

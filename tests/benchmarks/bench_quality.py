@@ -1,0 +1,224 @@
+"""What the checks see, and how fast near-duplicates are found: on real data, beside comparing all pairs.
+
+    make bench-quality DATA=FOLDER
+    .venv/bin/python tests/benchmarks/bench_quality.py FOLDER [--all-pairs] [--thresholds]
+
+FOLDER holds eval_*, retrieval_squad and corpus_* as .jsonl.gz.
+
+Test bed: 400 real questions with their documents (360 of textbooks of biology, 40 of Wikipedia with a number as the
+answer) that ought to be kept, and others of the same kinds with one planted defect each, forty of a kind, twenty in
+other languages; see defects.py. Recall is the share of a kind that is dropped by the checks that are meant for it;
+precision is that of these checks if as many samples are good as have the defect. For all kinds that rules can see
+together, precision counts every good sample that any check drops.
+
+Duplicates: 25,000 questions and sentences, a fifth of them reworded copies, kept or dropped in order. The decisions of
+comparing each with all kept before it are stored in this file as a hash (--all-pairs computes them again, a quarter of
+an hour). The authors' way, a loop over all pairs that prepares both texts each time, is timed on a part of the pairs
+and multiplied by their number.
+
+The last line is JSON: precision_rules, recall_rules, dedup_vs_all_pairs (how many times as fast as that loop) and
+dedup_same_decisions (whether every decision is the same).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import numpy as np
+from rapidfuzz import fuzz, process, utils
+
+from craft_hf.embed import Embedder
+from craft_hf.prompt import sample_json
+from craft_hf.quality import Quality
+from craft_hf.quality.copied import FROM_DOCUMENT, LEAST_NGRAMS, NGRAM
+from craft_hf.quality.duplicate import Duplicates
+from craft_hf.quality.test_sets import TestSet
+from craft_hf.quality.text import ngrams, sentences, stems, tokens
+from craft_hf.tasks import load_task
+from tests.benchmarks.defects import MEANT_FOR, SEEN_BY_RULES, good_cases, planted
+from tests.benchmarks.texts import read, with_reworded
+
+COUNT, EACH, NUMERIC = 360, 40, 40
+TEXTS, THRESHOLD, GROWTH = 25_000, 85, (3_125, 6_250, 12_500, 25_000)
+TEXTS_HASH = "e757ba6a6c27eaa0"
+DECISIONS_HASH = "e4d6dec0da423550"
+"""Hashes of the 25,000 texts, and of the decisions of comparing all pairs: for each text the place of its partner."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--all-pairs", action="store_true", help="compare all pairs now, too")
+    parser.add_argument(
+        "--thresholds", action="store_true", help="show the data behind the thresholds, and nothing else"
+    )
+    arguments = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
+    if arguments.thresholds:
+        thresholds(arguments.folder)
+        return
+    precision, recall = test_bed(arguments.folder)
+    ratio, same = duplicates(arguments.folder, arguments.all_pairs)
+    print(
+        json.dumps(
+            {
+                "precision_rules": round(precision, 4),
+                "recall_rules": round(recall, 4),
+                "dedup_vs_all_pairs": round(ratio, 1),
+                "dedup_same_decisions": same,
+            }
+        )
+    )
+
+
+def test_bed(folder: Path) -> tuple[float, float]:
+    """Check all samples of the bed; return precision and recall on the defects that rules can see."""
+    task, embedder = load_task("bioqa"), Embedder()
+    cases = good_cases(folder, embedder, 2 * COUNT, 2 * NUMERIC)
+    good = [*cases[:COUNT], *cases[2 * COUNT : 2 * COUNT + NUMERIC]]
+    bases = [*cases[COUNT : 2 * COUNT], *cases[2 * COUNT + NUMERIC :]]
+    tests = [row["question"] for row in read(folder, "eval_bioqa") if row["source"].startswith("MMLU")]
+    bad = planted(task, good, bases, tests, EACH)
+    quality = Quality(task, embedder, test_sets=[TestSet("MMLU biology", tests)])
+    every = [*good, *bad]
+    checked = quality.check_all([case.document for case in every], [case.answer for case in every])
+    by = ["" if verdicts[-1].keep else verdicts[-1].check for _, verdicts in checked]
+    reasons = Counter((v[-1].check, v[-1].reason) for _, v in checked[: len(good)] if not v[-1].keep)
+    wrongly = Counter(by[: len(good)])
+    print(f"\n{len(good)} good samples, {len(good) - wrongly['']} of them dropped:")
+    for (check, reason), count in reasons.most_common():
+        print(f"  {count:3d}  {check}: {reason}")
+    print("\n| planted defect | samples | dropped | by a check meant for it (recall) | precision | others dropped by |")
+    print("|---|--:|--:|--:|--:|---|")
+    caught = total = 0
+    for defect, meant in MEANT_FOR.items():
+        found = [check for case, check in zip(every, by, strict=True) if case.defect == defect]
+        hits = sum(check in meant for check in found)
+        false = sum(wrongly[check] for check in meant) / len(good) * len(found)
+        others = ", ".join(f"{check} {n}" for check, n in Counter(c for c in found if c and c not in meant).items())
+        dropped, size = sum(map(bool, found)), len(found)
+        precision = hits / (hits + false) if hits else 0.0
+        print(f"| {defect} | {size} | {dropped / size:.2f} | {hits / size:.2f} | {precision:.2f} | {others} |")
+        if defect in SEEN_BY_RULES:
+            caught, total = caught + hits, total + size
+    recall, precision = caught / total, caught / (caught + len(good) - wrongly[""])
+    print(f"\nwhat rules can see, {total} samples: precision {precision:.3f}, recall {recall:.3f}")
+    return precision, recall
+
+
+def duplicates(folder: Path, all_pairs: bool) -> tuple[float, bool]:
+    """Find near-duplicates; return how many times as fast as the authors' loop, and whether all decisions are right."""
+    texts = with_reworded(folder, TEXTS)
+    if _hash(texts) != TEXTS_HASH:
+        print("\nThe texts are not those whose decisions are stored here: all pairs are compared now.")
+        all_pairs = True
+    decisions: list[int] = []
+    for count in GROWTH:
+        seconds, decisions = _timed(texts[:count])
+        print(f"{count:7,} texts: {seconds:6.2f} s, {sum(d >= 0 for d in decisions):5,} dropped")
+    expected = _hash(_all_pairs(texts)) if all_pairs else DECISIONS_HASH
+    same = _hash(decisions) == expected
+    if all_pairs:
+        print(f"TEXTS_HASH = {_hash(texts)!r}\nDECISIONS_HASH = {expected!r}")
+    kept = np.cumsum([d < 0 for d in decisions])
+    pairs = int(kept[:-1].sum())
+    rate = _authors_rate(texts)
+    print(f"all pairs: {pairs:,} at {rate:,.0f} a second, as the authors compare them: {pairs / rate:,.0f} s")
+    print(f"{pairs / rate / seconds:.1f} times as fast; every decision the same: {same}")
+    return pairs / rate / seconds, same
+
+
+def _timed(texts: Sequence[str]) -> tuple[float, list[int]]:
+    """Return the seconds for all texts in order, and for each the place of the partner that dropped it, else -1."""
+    Duplicates([], THRESHOLD).check({"question": "machine code is made at the first call"})
+    found = Duplicates([], THRESHOLD)
+    decisions, started = [], time.perf_counter()
+    for number, text in enumerate(texts):
+        verdict = found.check({"question": text})
+        if verdict.keep:
+            found.remember(str(number), {"question": text})
+        decisions.append(-1 if verdict.keep else int(verdict.partner))
+    return time.perf_counter() - started, decisions
+
+
+def _all_pairs(texts: Sequence[str], block: int = 250) -> list[int]:
+    """Return the decisions of comparing each text with all that were kept before it; the nearest, first one counts."""
+    prepared = [utils.default_process(sample_json({"question": text})) for text in texts]
+    kept, decisions = np.zeros(len(texts), bool), list[int]()
+    for start in range(0, len(texts), block):
+        end = min(start + block, len(texts))
+        scores = process.cdist(
+            prepared[start:end], prepared[:end], scorer=fuzz.token_set_ratio, score_cutoff=THRESHOLD, workers=-1,
+            dtype=np.float64,
+        )  # fmt: skip
+        for number in range(start, end):
+            row = np.where(kept[:number], scores[number - start, :number], 0)
+            nearest = int(row.argmax()) if number else 0
+            kept[number] = not number or row[nearest] < THRESHOLD
+            decisions.append(-1 if kept[number] else nearest)
+        print(f"\r{end:,} of {len(texts):,} texts compared with all before them", end="", flush=True)
+    print()
+    return decisions
+
+
+def _authors_rate(texts: Sequence[str], count: int = 400) -> float:
+    """Return the pairs that a plain loop compares in a second, both texts prepared for each pair as thefuzz does it."""
+    drawn = [sample_json({"question": text}) for text in random.Random(0).sample(texts, count)]
+    started = time.perf_counter()
+    for number, text in enumerate(drawn):
+        for other in drawn[:number]:
+            fuzz.token_set_ratio(text, other, processor=utils.default_process)
+    return count * (count - 1) / 2 / (time.perf_counter() - started)
+
+
+def _hash(values: Sequence[str | int]) -> str:
+    return hashlib.blake2b(json.dumps(list(values)).encode(), digest_size=8).hexdigest()
+
+
+def thresholds(folder: Path) -> None:
+    """Show what people's summaries are like: the data behind the thresholds of grounded and copied."""
+    rows = random.Random(0).sample(list(read(folder, "eval_summarization")), 300)
+    embedder, few, found = Embedder(), Counter[str](), Counter[str]()
+    lifted = []
+    for place, row in enumerate(rows):
+        other = rows[(place + 1) % len(rows)]
+        there = sentences(row["document"])
+        words, grams = set(stems(row["document"])), set(ngrams(tokens(row["document"]), NGRAM))
+        vectors = embedder.encode(there[:150])
+        own = list(ngrams(tokens(row["summary"]), NGRAM))
+        if len(own) >= LEAST_NGRAMS:
+            lifted.append(sum(gram in grams for gram in own) / len(own))
+        for kind, summary in (("its own", row["summary"]), ("another's", other["summary"])):
+            for sentence in sentences(summary):
+                wanted = stems(sentence)
+                found[kind] += 1
+                if wanted and sum(word in words for word in wanted) / len(wanted) < 0.5:
+                    few[kind] += 1
+                    near = float((vectors @ embedder.encode([sentence])[0]).max())
+                    few[f"{kind}, same meaning"] += near >= 0.4
+    for kind in ("its own", "another's"):
+        same = few[f"{kind}, same meaning"] / few[kind]
+        print(
+            f"{found[kind]:,} sentences of {kind} summary: {few[kind]:,} share under half of their words with the "
+            f"document; of these {same:.0%} have a cosine of 0.4 with a sentence of it"
+        )
+    shares: Mapping[str, float] = {f"{q:.0%}": round(float(np.quantile(lifted, q)), 2) for q in (0.5, 0.75, 0.9, 0.95)}
+    over = sum(share >= FROM_DOCUMENT for share in lifted)
+    print(f"5-grams of {len(lifted)} summaries that stand in the document, quantiles: {shares}")
+    print(f"{over} reach {FROM_DOCUMENT}")
+
+
+if __name__ == "__main__":
+    main()
