@@ -17,7 +17,7 @@ from craft_hf.rows import LINEAGE
 _GROUPS = "Triples of few-shots to begin prompts with, or per-prompt (default: as many as few-shots)."
 _BUDGET = "Most that the run may cost: tokens, or money if there are prices."
 _GENERATOR = '"embedded", a Hub id, a model folder, or the URL of a server; several URLs are separated by commas.'
-_SKIP = "Checks not to make, separated by commas: language, copied, contaminated, grounded, semantic."
+_SKIP = "Checks not to make, separated by commas: repetitive, language, copied, contaminated, grounded, semantic."
 _TEST_SETS = "JSONL files or Hub datasets (REPO:CONFIG:SPLIT) no row may be taken from (default: the task's)."
 _JUDGE = 'A model to ask about every sample: "generator" for the same, or as --generator is given (default: none).'
 _INDEX = "Folder of an index, or user/name on the Hub (default: the sample corpus)."

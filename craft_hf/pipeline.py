@@ -41,6 +41,7 @@ PILOT = 16
 STAGES = {
     "schema": "following the schema",
     "wellformed": "well-formed",
+    "repetitive": "not repetitive",
     "language": "in the task's language",
     "copied": "not copied",
     "contaminated": "not from a test set",

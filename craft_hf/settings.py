@@ -49,8 +49,8 @@ class RunSettings:
             ends with what it has kept then; answers in flight are still taken.
         price_in: price of a million tokens that the model reads.
         price_out: price of a million tokens that the model writes.
-        skip_checks: checks that are not made, separated by commas, from language, copied, contaminated, grounded and
-            semantic.
+        skip_checks: checks that are not made, separated by commas, from repetitive, language, copied, contaminated,
+            grounded and semantic.
         test_sets: JSONL files, or Hub datasets as REPO@REVISION:CONFIG:SPLIT, separated by commas, whose items no row
             may be taken from. By default those of the task, as far as the Hub can be reached.
         earlier: folders of datasets, separated by commas, whose rows no row may repeat.

@@ -33,7 +33,14 @@ ORDER = [
     *("generate.local", "generate.background", "generate.keys", "generate.replies", "generate.structured"),
     *("generate.limit", "generate.endpoints", "generate.pool", "generate.asking", "generate.server"),
     "generate.journal",
-    *("quality.text", "quality.options", "quality.schema", "quality.wellformed", "quality.language"),
+    *(
+        "quality.text",
+        "quality.options",
+        "quality.schema",
+        "quality.wellformed",
+        "quality.repetitive",
+        "quality.language",
+    ),
     *("quality.candidates", "quality.near", "quality.copied", "quality.test_sets", "quality.contaminated"),
     *("quality.grounded", "quality.judge", "quality.duplicate", "quality.semantic", "quality", "quality.balance"),
     *(

@@ -16,6 +16,7 @@ from craft_hf.quality.duplicate import Duplicates
 from craft_hf.quality.grounded import GroundedCheck
 from craft_hf.quality.judge import Judge
 from craft_hf.quality.language import LanguageCheck
+from craft_hf.quality.repetitive import RepetitiveCheck
 from craft_hf.quality.schema import SchemaCheck
 from craft_hf.quality.semantic import SemanticDuplicates
 from craft_hf.quality.test_sets import TestSet
@@ -27,11 +28,12 @@ DUPLICATE_THRESHOLD = 85.0
 """Token-set ratio from which two samples count as the same (CRAFT, arXiv 2409.02098, section 3.4)."""
 
 CHECKS = (
-    "schema", "wellformed", "language", "copied", "contaminated", "grounded", "judge", "duplicate", "semantic"
+    "schema", "wellformed", "repetitive", "language", "copied", "contaminated", "grounded", "judge", "duplicate",
+    "semantic",
 )  # fmt: skip
 """The names of all checks, in order."""
 
-OPTIONAL = ("language", "copied", "contaminated", "grounded", "semantic")
+OPTIONAL = ("repetitive", "language", "copied", "contaminated", "grounded", "semantic")
 """Checks that can be switched off."""
 
 
@@ -73,6 +75,7 @@ class Quality:
     ) -> None:
         self._schema = SchemaCheck(task.schema)
         self._wellformed = WellFormedCheck(task)
+        self._repetitive = RepetitiveCheck(task) if "repetitive" not in skip else None
         self._language = LanguageCheck(task.language) if "language" not in skip else None
         self._copied = CopiedCheck(task) if "copied" not in skip else None
         self._contaminated = ContaminatedCheck(test_sets) if "contaminated" not in skip else None
@@ -81,8 +84,8 @@ class Quality:
         self._duplicates = Duplicates(task.few_shots, duplicate_threshold, earlier)
         self._semantic = SemanticDuplicates(task.few_shots, embedder) if "semantic" not in skip else None
         active = (
-            self._schema, self._wellformed, self._language, self._copied, self._contaminated, self._grounded,
-            self._judge, self._duplicates, self._semantic,
+            self._schema, self._wellformed, self._repetitive, self._language, self._copied, self._contaminated,
+            self._grounded, self._judge, self._duplicates, self._semantic,
         )  # fmt: skip
         self.active = tuple(name for name, check in zip(CHECKS, active, strict=True) if check is not None)
 
@@ -119,6 +122,8 @@ class Quality:
         case = _Case(document, fields, [verdict])
         if case.keep:
             case.verdicts.append(self._wellformed.check(fields))
+        if case.keep and self._repetitive:
+            case.verdicts.append(self._repetitive.check(fields))
         if case.keep and self._language:
             case.verdicts.append(self._language.check(fields))
         if case.keep and self._copied:

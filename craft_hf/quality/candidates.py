@@ -25,20 +25,23 @@ import numpy as np
 from craft_hf.machine_code import compiled
 
 _LETTERS = 40
-"""Classes of letters: a to z, ten digits, blank, and three for all others."""
+"""Classes of letters: a to z, blank, ten digits, and three for all others."""
 
-_PAIRS = 256
-"""Classes of pairs of neighbouring letters; that many pairs fall into one class makes their sum only smaller."""
+_OWN = 27
+"""The first classes, a to z and blank, whose pairs have classes of their own."""
+
+_PAIRS = _OWN**2 + 39
+"""Classes of pairs of neighbouring letters; that some share a class makes the sum of differences only smaller."""
 
 _SLACK = 1e-6
 """On the side of a candidate too many, for rounding."""
 
-_MOST = np.iinfo(np.int16).max
+_MOST = np.iinfo(np.uint8).max
 
 _ASCII = np.full(128, _LETTERS - 1)
 _ASCII[ord("a") : ord("z") + 1] = np.arange(26)
-_ASCII[ord("0") : ord("9") + 1] = np.arange(26, 36)
-_ASCII[ord(" ")] = 36
+_ASCII[ord(" ")] = 26
+_ASCII[ord("0") : ord("9") + 1] = np.arange(27, 37)
 
 _Ints = np.ndarray[tuple[int, ...], np.dtype[np.integer]]
 
@@ -61,7 +64,7 @@ class Candidates:
         self._word_weights = _Column(np.int32)
         self._words, self._ends = _Column(np.int32), _Column(np.int64)
         self._weights = _Column(np.int64)
-        self._letters, self._pairs = _Column(np.int16, _LETTERS), _Column(np.int16, _PAIRS)
+        self._letters, self._pairs = _Column(np.uint8, _LETTERS), _Column(np.uint8, _PAIRS)
 
     def add(self, text: str) -> None:
         """Remember a text; its number is how many there were before it."""
@@ -135,9 +138,11 @@ def _counts(words: set[str]) -> tuple[_Ints, _Ints]:
     """Return how often each class of letters, and of pairs, stands in the words, with blanks around each."""
     codes = np.frombuffer(f" {' '.join(words)} ".encode("utf-32-le"), np.uint32)
     letters = np.where(codes < 128, _ASCII[np.minimum(codes, 127)], _LETTERS - 3 + codes % 3)
-    pairs = (letters[:-1] * _LETTERS + letters[1:]) % (_PAIRS - 5)
+    first, second = letters[:-1], letters[1:]
+    own = (first < _OWN) & (second < _OWN)
+    pairs = np.where(own, first * _OWN + second, _OWN**2 + (first * _LETTERS + second) % (_PAIRS - _OWN**2))
     counted = np.bincount(letters, minlength=_LETTERS), np.bincount(pairs, minlength=_PAIRS)
-    return tuple(np.minimum(c, _MOST).astype(np.int16) for c in counted)  # type: ignore[return-value]
+    return tuple(np.minimum(c, _MOST).astype(np.uint8) for c in counted)  # type: ignore[return-value]
 
 
 def _contained(rows, ids, weight, words, ends, word_weights, weights, lacking):  # type: ignore[no-untyped-def]

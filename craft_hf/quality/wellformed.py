@@ -6,19 +6,9 @@ import re
 from collections.abc import Mapping
 
 from craft_hf.quality.options import label_of, without_label
-from craft_hf.quality.text import ngrams, stem, stems, texts_of, tokens
+from craft_hf.quality.text import stem, texts_of, tokens
 from craft_hf.records import JSON, Verdict
 from craft_hf.tasks import Task
-
-MOST_REPEATED = 0.25
-"""Share of a text's word 3-grams that may be repetitions of others before them. Of 5,414 questions, 1,303 summaries and
-155 recipes that people wrote, the 99th percentile is 0.14 at most."""
-
-LEAST_GRAMS = 8
-"""3-grams that a text must have for repetitions to count: 10 words."""
-
-LEAST_WORDS = 2
-"""Content words that a right option must have to count as repeating the question; 10 of 4,528 real ones do."""
 
 _ARTICLES = {"a", "an", "the"}
 _SAYS_SOMETHING = re.compile(r"[^\W_]")
@@ -26,11 +16,11 @@ _RUN = re.compile(r"([^\w\s])\1{3,}")
 
 
 class WellFormedCheck:
-    """Least lengths, last characters, what is forbidden, no text that goes round in circles, and for multiple choice:
-    distinct, meaningful options with the answer among them.
+    """Least lengths, last characters, what is forbidden, and for multiple choice: distinct, meaningful options with the
+    answer among them.
 
-    Lengths and the shape of options are CRAFT's rules; the rest is ours: small models repeat options, themselves and
-    the question, leave options empty, or fill them with one character.
+    Lengths and the shape of options are CRAFT's rules; the rest is ours: small models repeat options, leave them empty,
+    or fill them with one character.
     """
 
     def __init__(self, task: Task) -> None:
@@ -38,7 +28,7 @@ class WellFormedCheck:
 
     def check(self, fields: Mapping[str, JSON]) -> Verdict:
         """Judge a sample that follows the schema."""
-        rules = (self._lengths, self._ends, self._forbidden, self._texts, self._options, self._answer)
+        rules = (self._lengths, self._ends, self._forbidden, self._texts, self._options)
         reason = next((reason for rule in rules if (reason := rule(fields))), "")
         return Verdict("wellformed", not reason, reason)
 
@@ -66,9 +56,6 @@ class WellFormedCheck:
             for text in texts_of(value):
                 if not _SAYS_SOMETHING.search(without_label(text)) or _RUN.search(text):
                     return f"{name}: empty, or only repeats punctuation"
-                grams = list(ngrams(tokens(text), 3))
-                if len(grams) >= LEAST_GRAMS and len(set(grams)) < (1 - MOST_REPEATED) * len(grams):
-                    return f"{name}: repeats itself"
         return ""
 
     def _options(self, fields: Mapping[str, JSON]) -> str:
@@ -85,20 +72,6 @@ class WellFormedCheck:
         if self._task.answer_field and str(fields[self._task.answer_field])[:1] not in labels:
             return f"{self._task.answer_field}: not among the options"
         return ""
-
-    def _answer(self, fields: Mapping[str, JSON]) -> str:
-        """A right option that has no content word beyond those of the question answers nothing."""
-        if not (self._task.options_field and self._task.answer_field):
-            return ""
-        options = list(texts_of(fields[self._task.options_field]))
-        right = [o for o in options if label_of(o) == str(fields[self._task.answer_field])[:1]]
-        others = {
-            name: v for name, v in fields.items() if name not in (self._task.options_field, self._task.answer_field)
-        }
-        asked = set(stems("\n".join(texts_of(others)), self._task.language))
-        words = set(stems(" ".join(map(without_label, right)), self._task.language))
-        only = len(words) >= LEAST_WORDS and words <= asked
-        return f"{self._task.answer_field}: only repeats the question" if only else ""
 
     def _said(self, option: str) -> str:
         """What an option says: its words in order, each by its stem, without articles."""

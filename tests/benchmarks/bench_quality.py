@@ -43,6 +43,7 @@ from craft_hf.prompt import sample_json
 from craft_hf.quality import Quality
 from craft_hf.quality.copied import FROM_DOCUMENT, LEAST_NGRAMS, NGRAM
 from craft_hf.quality.duplicate import Duplicates
+from craft_hf.quality.repetitive import LEAST_GRAMS, MOST_REPEATED
 from craft_hf.quality.test_sets import TestSet
 from craft_hf.quality.text import ngrams, sentences, stems, tokens
 from craft_hf.tasks import load_task
@@ -218,6 +219,19 @@ def thresholds(folder: Path) -> None:
     over = sum(share >= FROM_DOCUMENT for share in lifted)
     print(f"5-grams of {len(lifted)} summaries that stand in the document, quantiles: {shares}")
     print(f"{over} reach {FROM_DOCUMENT}")
+    written = {
+        "questions": [row["question"] for row in read(folder, "eval_csqa")],
+        "summaries": [row["summary"] for row in read(folder, "eval_summarization")],
+        "recipes": [row["output"] for row in read(folder, "eval_recipegen")],
+    }
+    for name, texts in written.items():
+        grams = [list(ngrams(tokens(text), 3)) for text in texts]
+        repeated = [1 - len(set(g)) / len(g) if len(g) >= LEAST_GRAMS else 0.0 for g in grams]
+        over = sum(share > MOST_REPEATED for share in repeated)
+        print(
+            f"{len(texts):,} {name}: 99% have at most {np.quantile(repeated, 0.99):.2f} of their 3-grams repeated, "
+            f"{over} more than {MOST_REPEATED}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """One hundred prompts of a task, really asked: what the checks keep and drop, with and without those of this project.
 
-    .venv/bin/python tests/benchmarks/real_run.py bioqa [--prompts 100] [--show 20]
+    .venv/bin/python tests/benchmarks/real_run.py bioqa [--prompts 100] [--show 20] [--of after]
 
-"Before" are the checks that CRAFT has: the schema, well-formed options, and duplicates in words. The rows shown are
-drawn from those that passed, so that a person can read them beside their documents.
+"Before" are the schema, well-formed options and duplicates in words; "after" are all checks. The rows shown are drawn
+from those that passed, so that a person can read them beside their documents.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import random
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from craft_hf.answers import ask, open_journal
 from craft_hf.documents import Documents, open_index
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("task")
     parser.add_argument("--prompts", type=int, default=100)
     parser.add_argument("--show", type=int, default=20)
+    parser.add_argument("--of", choices=("before", "after"), default="before", help="whose kept rows to show")
     arguments = parser.parse_args()
     run = resolve(RunSettings(arguments.task, num_samples=arguments.prompts))
     documents = Documents(run.task, open_index(None))
@@ -43,7 +45,7 @@ def main() -> None:
         answers = {prompt.key: answer for prompt, answer in asked}
     pairs = [(hit.document, answers[prompt.key]) for hit, prompt in zip(hits, prompts, strict=True)]
     found = {
-        "before": _checked(Quality(run.task, documents.embedder, skip=OPTIONAL), pairs),
+        "before": _checked(Quality(replace(run.task, ends={}, forbids={}), documents.embedder, skip=OPTIONAL), pairs),
         "after": _checked(Quality(run.task, documents.embedder), pairs),
     }
     for name, checked in found.items():
@@ -52,7 +54,7 @@ def main() -> None:
         for (check, reason), count in dropped.most_common():
             print(f"  {count:4d}  {check}: {reason}")
     kept_after = {id(document) for document, _, verdict in found["after"] if verdict.keep}
-    kept = [(document, fields) for document, fields, verdict in found["before"] if verdict.keep]
+    kept = [(document, fields) for document, fields, verdict in found[arguments.of] if verdict.keep]
     for number, (document, fields) in enumerate(random.Random(0).sample(kept, min(arguments.show, len(kept))), 1):
         fate = "KEPT BY BOTH" if id(document) in kept_after else "DROPPED BY THE NEW CHECKS"
         print(f"\n--- {number}. {fate}: {document.id}")
