@@ -12,7 +12,7 @@ from craft_hf.errors import InputError
 from craft_hf.generate import Generator
 from craft_hf.index import find_index
 from craft_hf.models import cache_folder, embedder_weights, file_fingerprint
-from craft_hf.quality.test_sets import test_set_identity
+from craft_hf.quality.test_sets import identity_of_test_sets
 from craft_hf.quality.wellformed import WellFormedCheck
 from craft_hf.records import JSON, fingerprint
 from craft_hf.rows import task_features
@@ -80,7 +80,7 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
         "min_similarity": settings.min_similarity,
         "budget": asdict(settings.budget) if settings.max_budget else None,
         "skip_checks": sorted(settings.skipped),
-        "test_sets": test_set_identity(settings.test_set_names(task)) if wanted else [],
+        "test_sets": identity_of_test_sets(settings.test_set_names(task)) if wanted else [],
         "earlier": earlier_identity(settings.earlier_folders) if wanted else [],
         "judge": {"draws": settings.judge_draws, **judge.identity} if judge and wanted else None,
     }

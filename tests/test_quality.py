@@ -1,98 +1,61 @@
-"""Quality checks: every drop has a check, a reason, and where it applies a score and a partner."""
+"""Quality checks together: every drop has a check, a reason, and where it applies a score and a partner."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from rapidfuzz import fuzz, utils
 
 from craft_hf.prompt import sample_json
-from craft_hf.quality import Quality
-from craft_hf.quality.duplicate import Duplicates
-from craft_hf.records import Answer, FewShot
-from craft_hf.tasks import load_task
+from craft_hf.quality import CHECKS, OPTIONAL, Quality
+from craft_hf.quality.test_sets import TestSet
+from craft_hf.records import Document
+from craft_hf.tasks import NAMES, load_task
+from tests.quality_samples import BIOQA, GOOD, PLANTS, answer, changed, last, quality, task
 
-BIOQA = load_task("bioqa")
-GOOD = {
-    "question": "Which gas do plants take up in photosynthesis?",
-    "options": ["A. Carbon dioxide", "B. Oxygen", "C. Nitrogen", "D. Helium"],
-    "answer": "A",
-}
-
-
-def verdict(fields: dict[str, object] | str, finish_reason: str = "stop") -> tuple[str, str]:
-    """Return check and reason of the last verdict on an answer."""
-    text = fields if isinstance(fields, str) else json.dumps(fields)
-    last = Quality(BIOQA).check("d", Answer(text, finish_reason, 10, 20))[1][-1]
-    return last.check, last.reason
+MISSING = [
+    ("repetitive", {"question": "Which of the gases " + "of the air of the air " * 6 + "do plants take up?"}),
+    ("language", {"question": "Welches Gas nehmen die Pflanzen bei der Photosynthese aus der Luft auf?",
+                  "options": ["A. das Kohlendioxid", "B. den Sauerstoff", "C. den Stickstoff", "D. das Helium"]}),
+    ("copied", {"question": BIOQA.few_shots[0].sample["question"]}),
+    ("contaminated", {"question": "Which of these gases makes up most of the air that we breathe in every day?"}),
+    ("grounded", {"options": ["A. Molten basalt", "B. Oxygen", "C. Nitrogen", "D. Helium"]}),
+]  # fmt: skip
 
 
-def test_a_good_sample_is_kept_with_all_three_verdicts() -> None:
-    """A good answer passes every check and comes back parsed."""
-    fields, verdicts = Quality(BIOQA).check("d", Answer(json.dumps(GOOD), "stop"))
+def test_a_good_sample_passes_all_checks_in_order() -> None:
+    """A good answer passes every check, comes back parsed, and says what was measured."""
+    checks = quality()
+    [(fields, verdicts)] = checks.check_all([PLANTS], [answer(GOOD)])
     assert fields == GOOD
-    assert [(v.check, v.keep) for v in verdicts] == [("schema", True), ("wellformed", True), ("duplicate", True)]
+    assert [v.check for v in verdicts] == [name for name in CHECKS if name != "judge"] == list(checks.active)
+    assert all(v.keep for v in verdicts)
+    scores = {v.check: v.score for v in verdicts}
+    assert scores["grounded"] == 1
+    assert scores["copied"] == 0
+    assert scores["semantic"] is not None
 
 
 def test_json_in_a_code_fence_is_understood() -> None:
     """Servers without constrained decoding like to fence their JSON."""
-    assert verdict(f"```json\n{json.dumps(GOOD)}\n```") == ("duplicate", "")
+    assert last(quality(skip=OPTIONAL), f"```json\n{json.dumps(GOOD)}\n```").keep
 
 
-@pytest.mark.parametrize(
-    ("answer", "finish_reason", "check", "reason"),
-    [
-        (json.dumps(GOOD)[:40], "length", "schema", "cut by the limit of new tokens"),
-        (json.dumps(GOOD)[:40], "overlong", "schema", "given up: a text longer than the schema allows"),
-        ("", "prompt_too_long", "context", "prompt too long for the model's context"),
-        ("Sure! Here it is", "stop", "schema", "no valid JSON"),
-        ("[1, 2]", "stop", "schema", "no JSON object"),
-        ("[" * 100_000, "stop", "schema", "no valid JSON"),
-        ('{"question": "\\ud83d"}', "stop", "schema", "half a character (a lone surrogate)"),
-        ('{"options": [1' + "0" * 25 + "]}", "stop", "schema", "a whole number beyond 64 bits"),
-        (json.dumps({**GOOD, "answer": "E"}), "stop", "schema", "answer: against the schema (enum)"),
-        (json.dumps({**GOOD, "options": ["A. a"]}), "stop", "schema", "options: against the schema (minItems)"),
-        (json.dumps({"question": "x"}), "stop", "schema", "sample: against the schema (required)"),
-        (json.dumps({**GOOD, "question": "Which gas?"}), "stop", "wellformed", "question: under 16 characters"),
-        (json.dumps({**GOOD, "question": "?????????????????????"}), "stop", "wellformed",
-         "question: empty, or only repeats punctuation"),
-        (json.dumps({**GOOD, "options": ["A. One", "B. one!", "C. two", "D. three"]}), "stop", "wellformed",
-         "options: two options say the same"),
-        (json.dumps({**GOOD, "options": ["A. One", "B. ....", "C. two", "D. three"]}), "stop", "wellformed",
-         "options: empty, or only repeats punctuation"),
-        (json.dumps({**GOOD, "options": ["A. One", "B. two======", "C. two", "D. three"]}), "stop", "wellformed",
-         "options: empty, or only repeats punctuation"),
-    ],
-)  # fmt: skip
-def test_each_fault_is_dropped_under_its_own_reason(answer: str, finish_reason: str, check: str, reason: str) -> None:
-    """A cut answer is not called a parse error, and no fault hides behind another's name."""
-    assert verdict(answer, finish_reason) == (check, reason)
-
-
-def test_a_cut_answer_is_named_even_if_its_json_is_whole() -> None:
-    """finish_reason decides first."""
-    assert verdict(GOOD, "length") == ("schema", "cut by the limit of new tokens")
-
-
-def test_an_answer_that_is_no_option_is_dropped() -> None:
-    """The letter must be that of an option, also for a task whose schema does not say so."""
-    task = load_task("bioqa")
-    loose = json.loads(json.dumps(task.schema))
-    loose["properties"]["options"] = {"type": "array", "items": {"type": "string"}}
-    task = type(task)(**{**{f: getattr(task, f) for f in task.__dataclass_fields__}, "schema": loose})
-    fields = {**GOOD, "options": ["A. Carbon dioxide", "B. Oxygen"], "answer": "C"}
-    last = Quality(task).check("d", Answer(json.dumps(fields), "stop"))[1][-1]
-    assert (last.check, last.reason) == ("wellformed", "answer: not among the options")
+@pytest.mark.parametrize(("check", "fields"), MISSING, ids=[check for check, _ in MISSING])
+def test_each_check_can_be_skipped(check: str, fields: dict[str, object]) -> None:
+    """A sample with one defect is dropped by the check for it, and kept or dropped by another without it."""
+    tests = [TestSet("air", [str(MISSING[3][1]["question"])])]
+    assert last(quality(test_sets=tests), changed(**fields)).check == check
+    without = quality(test_sets=tests, skip=[check])
+    assert last(without, changed(**fields)).check != check
+    assert check not in without.active
 
 
 def test_a_sample_near_a_few_shot_is_dropped_and_names_it() -> None:
     """The few-shots come first, with partner and score."""
     sample = dict(BIOQA.few_shots[4].sample)
-    last = Quality(BIOQA).check("d", Answer(sample_json(sample), "stop"))[1][-1]
-    assert (last.keep, last.reason, last.partner, last.score) == (
+    verdict = last(quality(skip=OPTIONAL), sample_json(sample))
+    assert (verdict.keep, verdict.reason, verdict.partner, verdict.score) == (
         False,
         "nearly a few-shot",
         BIOQA.few_shots[4].id,
@@ -100,39 +63,50 @@ def test_a_sample_near_a_few_shot_is_dropped_and_names_it() -> None:
     )
 
 
-def test_a_repeated_sample_is_dropped_and_names_the_first() -> None:
-    """The first of two like samples stays; the second names the document of the first."""
-    quality = Quality(BIOQA)
-    other = {**GOOD, "question": "Which gas do plants take up in the photosynthesis?"}
-    assert quality.check("first", Answer(json.dumps(GOOD), "stop"))[1][-1].keep
-    last = quality.check("second", Answer(json.dumps(other), "stop"))[1][-1]
-    assert (last.keep, last.reason, last.partner) == (False, "nearly a kept sample", "first")
-    assert last.score is not None
-    assert last.score >= 85
+def test_of_like_samples_in_a_batch_the_first_stays() -> None:
+    """The second names the document of the first, in one batch and in two."""
+    other = changed(question="Which gas do plants take up in the photosynthesis?")
+    for batches in ([[GOOD, other]], [[GOOD], [other]]):
+        checks, found = quality(skip=OPTIONAL), []
+        for batch in batches:
+            documents = [Document(f"d{len(found) + n}", PLANTS.text) for n in range(len(batch))]
+            found += checks.check_all(documents, [answer(fields) for fields in batch])
+        (first, second) = (verdicts[-1] for _, verdicts in found)
+        assert first.keep
+        assert (second.keep, second.reason, second.partner) == (False, "nearly a kept sample", "d0")
+        assert second.score is not None
+        assert second.score >= 85
 
 
-WORDS = st.lists(
-    st.sampled_from(["alpha", "beta", "Gamma,", "delta!", "(eps)", "zeta", "eta", "theta"]), max_size=8
-).map(" ".join)
+def test_a_dropped_sample_blocks_no_later_one() -> None:
+    """What one check drops is not remembered by another: the same sample with a better document is kept."""
+    checks = quality()
+    wrong = Document(
+        "other", "Volcanoes grow where molten rock comes up from the depth, and are cooled by rain and sea."
+    )
+    assert last(checks, GOOD, wrong).check == "grounded"
+    assert last(checks, GOOD).keep
 
 
-@given(st.lists(WORDS, max_size=12), st.lists(WORDS, min_size=3, max_size=3), st.integers(0, 100))
-def test_duplicates_agree_with_comparing_all_pairs(texts: list[str], shots: list[str], threshold: int) -> None:
-    """The decisions are those of a plain loop over all pairs with thefuzz's preprocessing."""
-    few_shots = [FewShot(f"s{i}", "", {"t": t}) for i, t in enumerate(shots)]
-    duplicates = Duplicates(few_shots, threshold)
-    kept: list[str] = [utils.default_process(sample_json(s.sample)) for s in few_shots]
-    for number, text in enumerate(texts):
-        mine = utils.default_process(sample_json({"t": text}))
-        expected = all(fuzz.token_set_ratio(mine, other) < threshold for other in kept)
-        assert duplicates.check(str(number), {"t": text}).keep == expected
-        if expected:
-            kept.append(mine)
+def test_the_first_reason_counts() -> None:
+    """A sample that is cut and no JSON either is named cut."""
+    [(fields, [verdict])] = quality(skip=OPTIONAL).check_all([PLANTS], [answer("{", "length")])
+    assert not fields
+    assert (verdict.check, verdict.reason) == ("schema", "cut by the limit of new tokens")
 
 
-def test_documents_that_share_an_id_are_all_remembered() -> None:
-    """A copy is found although another document of the same id was kept in between."""
-    duplicates = Duplicates([], 85)
-    assert duplicates.check("1", {"t": "alpha beta gamma"}).keep
-    assert duplicates.check("1", {"t": "delta epsilon zeta"}).keep
-    assert not duplicates.check("1", {"t": "alpha beta gamma"}).keep
+@pytest.mark.parametrize("name", NAMES)
+def test_every_shipped_few_shot_passes_the_checks(name: str) -> None:
+    """What is shown to the model as an example is what would be kept; only its own text and its like are left out."""
+    shown = load_task(name)
+    for number, shot in enumerate(shown.few_shots):
+        others = tuple(s for n, s in enumerate(shown.few_shots) if n != number)
+        checks = quality(task=task(name, few_shots=others))
+        verdict = last(checks, sample_json(shot.sample), Document(shot.id, shot.text))
+        assert verdict.keep, (shot.id, verdict)
+
+
+def test_an_empty_batch_is_no_trouble() -> None:
+    """No answers, no verdicts."""
+    checks: Quality = quality()
+    assert checks.check_all([], []) == []

@@ -16,9 +16,11 @@ from craft_hf.records import JSON, fingerprint
 from craft_hf.tasks import Task
 
 _BOUND_TO_PLACE = re.compile(
-    r"\b(?:all|none|any|both|neither|either)\s+(?:of\s+)?(?:the\s+|these\b)(?:above|options|answers|choices|following)?|"
-    r"\b(?:both|neither|either)?\s*\(?[A-H]\)?\s*(?:,|and|or|nor|&)\s*\(?[A-H]\)?(?!\w)",
+    r"(?i:\b(?:all|none|any|both|neither|either|some|one|two)\s+(?:of\s+)?(?:the\s+)?"
+    r"(?:above|these|those|them|two|others?|options|answers|choices|statements)\b)"
+    r"|\b[A-H]\)?\s*(?:,|and|or|nor|&)\s*\(?[A-H]\b"
 )
+"""Options that speak of others, by their place or their letters."""
 
 
 @dataclass

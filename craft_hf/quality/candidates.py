@@ -105,13 +105,13 @@ class Candidates:
         return self._with_word[self._word_ids[word]] if word in self._word_ids else []
 
     def _rarest(self, words: set[str]) -> Iterable[str]:
-        """Yield the rarest of a text's words, until they weigh what a near text may lack."""
+        """Yield the rarest of a text's words, one at least, until they weigh what a near text may lack."""
         needed = self._lacking * _weight(words) - _SLACK
         for word in sorted(words, key=lambda w: (len(self._with(w)), w)):
-            if needed <= 0:
-                return
             yield word
             needed -= len(word) + 1
+            if needed <= 0:
+                return
 
 
 class _Column:

@@ -87,8 +87,9 @@ class ContaminatedCheck:
         """Count a sample that is kept."""
         texts = [tokens(text) for text in texts_of(fields)]
         for overlap, index in zip(self.overlaps, self._indexes, strict=True):
-            overlap.kept += 1
-            overlap.with_short += "share" in _found(index, texts)
+            if index.whole:
+                overlap.kept += 1
+                overlap.with_short += "share" in _found(index, texts)
 
 
 _REASONS = {

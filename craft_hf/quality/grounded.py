@@ -17,8 +17,9 @@ from craft_hf.tasks import Task
 SAME_MEANING = 0.4
 """Cosine similarity to a sentence of the document from which a sentence counts as supported whatever its words.
 
-Of the sentences of people's summaries that share under half of their words with the document, 64% reach it; of those of
-another document's summary 3% do (`tests/benchmarks/bench_quality.py --thresholds`).
+Of 1,340 sentences of summaries that people wrote 6% share too few words with their document for the task, and 27% of
+these reach it; of as many sentences of another document's summary 85%, and 2% (`tests/benchmarks/bench_quality.py
+--thresholds`). So a summary's sentence is dropped wrongly in 4% of the cases, and a strange one noticed in 84%.
 """
 
 MOST_SENTENCES = 32

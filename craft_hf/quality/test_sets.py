@@ -48,7 +48,7 @@ def load_test_sets(names: Sequence[str], required: bool) -> list[TestSet]:
     return [_file(Path(name)) if _is_file(name) else _hub(name, required) for name in names]
 
 
-def test_set_identity(names: Sequence[str]) -> list[JSON]:
+def identity_of_test_sets(names: Sequence[str]) -> list[JSON]:
     """Return what stands for test sets in a run's identity: files by their content, Hub datasets by their name."""
     return [file_fingerprint(Path(name)) if Path(name).is_file() else name for name in names]
 

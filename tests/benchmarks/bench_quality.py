@@ -43,6 +43,7 @@ from craft_hf.prompt import sample_json
 from craft_hf.quality import Quality
 from craft_hf.quality.copied import FROM_DOCUMENT, LEAST_NGRAMS, NGRAM
 from craft_hf.quality.duplicate import Duplicates
+from craft_hf.quality.grounded import SAME_MEANING
 from craft_hf.quality.repetitive import LEAST_GRAMS, MOST_REPEATED
 from craft_hf.quality.test_sets import TestSet
 from craft_hf.quality.text import ngrams, sentences, stems, tokens
@@ -191,6 +192,7 @@ def _hash(values: Sequence[str | int]) -> str:
 def thresholds(folder: Path) -> None:
     """Show what people's summaries are like: the data behind the thresholds of grounded and copied."""
     rows = random.Random(0).sample(list(read(folder, "eval_summarization")), 300)
+    least = load_task("summarization").grounded["summary"]
     embedder, few, found = Embedder(), Counter[str](), Counter[str]()
     lifted = []
     for place, row in enumerate(rows):
@@ -205,15 +207,15 @@ def thresholds(folder: Path) -> None:
             for sentence in sentences(summary):
                 wanted = stems(sentence)
                 found[kind] += 1
-                if wanted and sum(word in words for word in wanted) / len(wanted) < 0.5:
+                if wanted and sum(word in words for word in wanted) / len(wanted) < least:
                     few[kind] += 1
                     near = float((vectors @ embedder.encode([sentence])[0]).max())
-                    few[f"{kind}, same meaning"] += near >= 0.4
+                    few[f"{kind}, same meaning"] += near >= SAME_MEANING
     for kind in ("its own", "another's"):
         same = few[f"{kind}, same meaning"] / few[kind]
         print(
-            f"{found[kind]:,} sentences of {kind} summary: {few[kind]:,} share under half of their words with the "
-            f"document; of these {same:.0%} have a cosine of 0.4 with a sentence of it"
+            f"{found[kind]:,} sentences of {kind} summary: {few[kind]:,} share under {least} of their words with the "
+            f"document; of these {same:.0%} have a cosine of {SAME_MEANING} with a sentence of it"
         )
     shares: Mapping[str, float] = {f"{q:.0%}": round(float(np.quantile(lifted, q)), 2) for q in (0.5, 0.75, 0.9, 0.95)}
     over = sum(share >= FROM_DOCUMENT for share in lifted)

@@ -1,0 +1,78 @@
+"""Balance: no letter is favoured, the answer follows its option, and a longer run begins like a shorter one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from craft_hf.quality.balance import Shuffle
+from craft_hf.quality.options import label_of, without_label
+from craft_hf.tasks import load_task
+from tests.quality_samples import BIOQA, changed
+
+
+def sample(number: int, answer: str = "A") -> dict[str, Any]:
+    """A sample whose right option is named "right"."""
+    options = [f"{letter}. {'right' if letter == answer else 'wrong'} {letter}{number}" for letter in "ABCD"]
+    return changed(options=options, answer=answer)
+
+
+@given(st.lists(st.sampled_from("ABCD"), max_size=30), st.integers(0, 5))
+def test_every_letter_is_right_equally_often_and_the_answer_follows(answers: list[str], seed: int) -> None:
+    """After each four samples all letters were right as often; options stay the same set, labels in order."""
+    shuffle, after = Shuffle(BIOQA, seed), Counter[str]()
+    for number, answer in enumerate(answers, 1):
+        given_ = sample(number, answer)
+        fields = shuffle.shuffled(f"d{number}", given_)
+        options = fields["options"]
+        assert isinstance(options, list)
+        assert [label_of(o) for o in options] == list("ABCD")
+        assert {without_label(o) for o in options} == {without_label(o) for o in given_["options"]}
+        right = "ABCD".index(str(fields["answer"]))
+        assert without_label(options[right]) == f"right {answer}{number}"
+        after[str(fields["answer"])] += 1
+        if number % 4 == 0:
+            assert set(after.values()) == {number // 4}
+    assert shuffle.balance.after == after
+    assert sum(shuffle.balance.before.values()) == len(answers)
+
+
+def test_more_samples_begin_with_the_same() -> None:
+    """The order of a sample's options does not depend on how many follow; another seed gives another order."""
+    runs = [
+        [shuffle.shuffled(f"d{n}", sample(n)) for n in range(count)]
+        for shuffle, count in ((Shuffle(BIOQA, 0), 6), (Shuffle(BIOQA, 0), 12), (Shuffle(BIOQA, 1), 12))
+    ]
+    assert runs[1][:6] == runs[0]
+    assert runs[2] != runs[1]
+
+
+def test_options_that_speak_of_others_keep_their_place() -> None:
+    """All of the above has to stand below, and A and B must stay A and B."""
+    for option in ("All of the above", "none of these", "Both A and B", "A and C", "neither of the two"):
+        fields = changed(options=["A. One", "B. Two", "C. Three", f"D. {option}"], answer="D")
+        shuffle = Shuffle(BIOQA, 0)
+        assert shuffle.shuffled("d", fields) is fields
+        assert (shuffle.balance.fixed, shuffle.balance.moved) == (1, 0)
+    free = changed(options=["A. All of the cells divide", "B. Vitamin A and D", "C. Three", "D. Four"], answer="A")
+    shuffle = Shuffle(BIOQA, 0)
+    shuffle.shuffled("d", {**free, "options": ["A. All cells divide", *free["options"][2:], "D. Five"][:4]})
+    assert shuffle.balance.fixed == 0
+
+
+def test_a_schema_that_fixes_the_order_is_left_alone() -> None:
+    """Yes stays A and No stays B; what is right how often is still counted."""
+    shuffle = Shuffle(load_task("csqa"), 0)
+    fields = {"question": "Is water wet?", "options": ["A. Yes", "B. No"], "answer": "A"}
+    assert shuffle.shuffled("d", fields) is fields
+    assert (shuffle.balance.before, shuffle.balance.after, shuffle.balance.fixed) == ({"A": 1}, {"A": 1}, 1)
+
+
+def test_a_task_without_options_is_left_alone() -> None:
+    """There is nothing to count."""
+    shuffle = Shuffle(load_task("recipegen"), 0)
+    assert shuffle.shuffled("d", {"steps": ["x"]}) == {"steps": ["x"]}
+    assert not shuffle.balance.before

@@ -1,0 +1,80 @@
+"""Duplicates: the decisions are those of comparing all pairs, and only few are compared."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rapidfuzz import fuzz, utils
+
+from craft_hf.prompt import sample_json
+from craft_hf.quality.candidates import Candidates
+from craft_hf.quality.duplicate import Duplicates
+from craft_hf.records import FewShot
+
+WORDS = st.lists(
+    st.sampled_from(["alpha", "alphas", "beta", "Gamma,", "delta!", "(eps)", "zeta", "eta", "theta", "é", "ß", "7"]),
+    max_size=9,
+).map(" ".join)
+ANY = st.text(st.sampled_from("abcde é1ßΔ .,"), max_size=40)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(WORDS | ANY, max_size=12), st.lists(WORDS, min_size=3, max_size=3), st.integers(0, 100) | st.just(85))
+def test_duplicates_agree_with_comparing_all_pairs(texts: list[str], shots: list[str], threshold: int) -> None:
+    """Decisions, partners and scores are those of a plain loop over all pairs with thefuzz's preprocessing."""
+    duplicates = Duplicates([FewShot(f"s{i}", "", {"t": t}) for i, t in enumerate(shots)], threshold)
+    before = [(f"s{i}", utils.default_process(sample_json({"t": t}))) for i, t in enumerate(shots)]
+    kept: list[tuple[str, str]] = []
+    for number, text in enumerate(texts):
+        mine = utils.default_process(sample_json({"t": text}))
+        verdict = duplicates.check({"t": text})
+        for known in (before, kept):
+            scores = [fuzz.token_set_ratio(mine, other) for _, other in known]
+            if scores and max(scores) >= threshold:
+                assert (verdict.keep, verdict.score) == (False, max(scores))
+                assert verdict.partner == known[scores.index(max(scores))][0]
+                break
+        else:
+            assert verdict.keep
+            kept.append((str(number), mine))
+            duplicates.remember(str(number), {"t": text})
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(WORDS | ANY, max_size=20), WORDS | ANY, st.sampled_from([30, 50, 70, 85, 95, 100]))
+def test_no_candidate_is_missing(texts: list[str], text: str, threshold: int) -> None:
+    """Every text that reaches the threshold is a candidate, also where the words differ and only letters are alike."""
+    candidates, processed = Candidates(threshold), [utils.default_process(t) for t in texts]
+    for other in processed:
+        candidates.add(other)
+    mine = utils.default_process(text)
+    near = {n for n, other in enumerate(processed) if other and mine and fuzz.token_set_ratio(mine, other) >= threshold}
+    assert near <= set(candidates.find(mine))
+
+
+def test_candidates_are_few() -> None:
+    """Of many unlike texts none is looked at."""
+    candidates = Candidates(85)
+    for number in range(3000):
+        candidates.add(" ".join(f"{word}{number * 7919 % 1000}" for word in ("alpha", "beta", "gamma", "delta", "eta")))
+    assert len(candidates.find("wholly other words than all of these")) == 0
+
+
+def test_documents_that_share_an_id_are_all_remembered() -> None:
+    """A copy is found although another document of the same id was kept in between."""
+    duplicates = Duplicates([], 85)
+    for text in ("alpha beta gamma", "delta epsilon zeta"):
+        assert duplicates.check({"t": text}).keep
+        duplicates.remember("1", {"t": text})
+    assert not duplicates.check({"t": "alpha beta gamma"}).keep
+
+
+def test_a_sample_of_an_earlier_dataset_is_not_repeated() -> None:
+    """The partner names the dataset and the document."""
+    duplicates = Duplicates([], 85, [("first: d7", {"t": "plants take up carbon dioxide from the air"})])
+    verdict = duplicates.check({"t": "plants take up the carbon dioxide from air"})
+    assert (verdict.keep, verdict.reason, verdict.partner) == (
+        False,
+        "nearly a sample of an earlier dataset",
+        "first: d7",
+    )
