@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench-index bench-generate lint clean
+.PHONY: demo test bench-index bench-generate bench-quality lint clean
 
 demo: .venv/demo
 	$(BIN)/craft-hf generate bioqa --num-samples 3 --max-new-tokens 200 --out demo/bioqa
@@ -17,6 +17,10 @@ bench-index: .venv/bench
 
 bench-generate: .venv/demo
 	$(BIN)/python tests/benchmarks/bench_generate.py $(if $(DATA),--data $(DATA))
+
+# DATA is a folder of corpora and questions, see the benchmark's --help.
+bench-quality: .venv/demo
+	$(BIN)/python tests/benchmarks/bench_quality.py $(DATA)
 
 lint: .venv/test
 	$(BIN)/ruff check .
