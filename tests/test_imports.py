@@ -43,6 +43,7 @@ ORDER = [
     ),
     *("quality.candidates", "quality.near", "quality.copied", "quality.test_sets", "quality.contaminated"),
     *("quality.grounded", "quality.judge", "quality.duplicate", "quality.semantic", "quality", "quality.balance"),
+    "quality.few_shots",
     *(
         "usage",
         "rows",

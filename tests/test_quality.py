@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from craft_hf.embed import Embedder
 from craft_hf.prompt import sample_json
 from craft_hf.quality import CHECKS, OPTIONAL, Quality
+from craft_hf.quality.few_shots import check_few_shots
 from craft_hf.quality.test_sets import TestSet
 from craft_hf.records import Document
 from craft_hf.tasks import NAMES, load_task
@@ -97,13 +100,26 @@ def test_the_first_reason_counts() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_shipped_few_shot_passes_the_checks(name: str) -> None:
-    """What is shown to the model as an example is what would be kept; only its own text and its like are left out."""
-    shown = load_task(name)
-    for number, shot in enumerate(shown.few_shots):
-        others = tuple(s for n, s in enumerate(shown.few_shots) if n != number)
-        checks = quality(task=task(name, few_shots=others))
-        verdict = last(checks, sample_json(shot.sample), Document(shot.id, shot.text))
-        assert verdict.keep, (shot.id, verdict)
+    """What is shown to the model as an example is what would be kept, beside the other few-shots too."""
+    found = check_few_shots(load_task(name), Embedder())
+    assert [(shot.id, verdict) for shot, verdict in found if not verdict.keep] == []
+
+
+def test_a_few_shot_that_would_be_dropped_is_named_with_its_reason() -> None:
+    """Nearly one before it, lifted from one, or not said by its own text: each is found, with its partner."""
+    first, second, third, *_ = BIOQA.few_shots
+    again = replace(first, id="again")
+    lifted = replace(second, id="lifted", text=f"{second.text} {third.text}", sample={
+        **second.sample, "question": third.sample["question"]
+    })  # fmt: skip
+    strange = replace(third, id="strange", text=PLANTS.text)
+    found = check_few_shots(task(few_shots=(first, again, third, lifted)), Embedder())
+    assert [(shot.id, v.check, v.partner) for shot, v in found if not v.keep] == [
+        ("again", "duplicate", first.id),
+        ("lifted", "copied", third.id),
+    ]
+    found = check_few_shots(task(few_shots=(first, second, strange)), Embedder())
+    assert [(shot.id, v.check, v.partner) for shot, v in found if not v.keep] == [("strange", "grounded", "strange")]
 
 
 def test_an_empty_batch_is_no_trouble() -> None:

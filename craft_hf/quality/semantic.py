@@ -43,12 +43,17 @@ class SemanticDuplicates:
 
     def check(self, number: int) -> Verdict:
         """Judge a sample of the batch by its place there; the partner is the nearest that was kept."""
-        vector, partner = self._batch[number], self._partners[number]
-        similarity = float(np.dot(self._kept[partner], vector))  # of the same shape always: the same to the last bit
+        vector, nearest = self._batch[number], list[tuple[float, int]]()
+        if len(self._kept):
+            row = self._partners[number]
+            # np.dot of two vectors is of the same shape always, and so the same to the last bit
+            nearest.append((float(np.dot(self._kept[row], vector)), row))
         if self._new:
-            nearest = self._new[int((self._batch[self._new] @ vector).argmax())]
-            if (cosine := float(np.dot(self._batch[nearest], vector))) > similarity:
-                similarity, partner = cosine, len(self._kept) + self._new.index(nearest)
+            place = int((self._batch[self._new] @ vector).argmax())
+            nearest.append((float(np.dot(self._batch[self._new[place]], vector)), len(self._kept) + place))
+        if not nearest:
+            return Verdict("semantic", True)
+        similarity, partner = max(nearest, key=lambda found: found[0])
         keep = similarity < SAME
         reason = "" if keep else f"means the same as a {'few-shot' if partner < self._few_shots else 'kept sample'}"
         return Verdict("semantic", keep, reason, round(similarity, 4), self._ids[partner])

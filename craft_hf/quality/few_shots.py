@@ -1,0 +1,40 @@
+"""Would the few-shots pass for samples? A task comes in, a verdict on each of its few-shots goes out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from craft_hf.embed import Embedder
+from craft_hf.prompt import sample_json
+from craft_hf.quality import Quality
+from craft_hf.quality.copied import CopiedCheck
+from craft_hf.records import Answer, Document, FewShot, Verdict
+from craft_hf.tasks import Task
+
+
+def check_few_shots(task: Task, embedder: Embedder) -> list[tuple[FewShot, Verdict]]:
+    """Judge each few-shot as if a model had written it from its text: by all checks, and against those before it.
+
+    What the model is shown is what it will imitate: few-shots that would be dropped ask for samples that are dropped.
+
+    Args:
+        task: its few-shots, schema and rules.
+        embedder: for what is compared by meaning.
+
+    Returns:
+        Every few-shot with the verdict that decided; of two that are nearly the same it is the second that would be
+        dropped.
+    """
+    shots = task.few_shots
+    checked = Quality(replace(task, few_shots=()), embedder).check_all(
+        [Document(shot.id, shot.text) for shot in shots], [Answer(sample_json(shot.sample), "stop") for shot in shots]
+    )
+    found = []
+    for number, (shot, (_, verdicts)) in enumerate(zip(shots, checked, strict=True)):
+        last = verdicts[-1]
+        if last.keep:
+            before = replace(task, few_shots=shots[:number])
+            copied = CopiedCheck(before).check(Document(shot.id, shot.text), shot.sample)
+            last = last if copied.keep else copied
+        found.append((shot, last))
+    return found
