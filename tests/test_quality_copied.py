@@ -1,4 +1,4 @@
-"""Copied and repetitive, language and meaning: what a sample has from elsewhere, or says again."""
+"""Copied, repetitive and language: what a sample has from elsewhere, or says again."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from craft_hf.embed import Embedder
 from craft_hf.quality.copied import CopiedCheck
 from craft_hf.quality.language import LanguageCheck
 from craft_hf.quality.repetitive import RepetitiveCheck
-from craft_hf.quality.semantic import SemanticDuplicates
 from craft_hf.records import Document
 from craft_hf.tasks import load_task
 from tests.quality_samples import BIOQA, GOOD, PLANTS, changed, task
@@ -100,35 +98,3 @@ def test_another_language_is_noticed(text: str, language: str, keep: bool) -> No
     assert verdict.keep is keep
     if not keep:
         assert verdict.reason.startswith("not in en: most like ")
-
-
-def test_the_same_meaning_is_found_before_and_within_a_batch() -> None:
-    """A few-shot, a sample of an earlier batch and one of the same batch are partners; others are not."""
-    semantic = SemanticDuplicates(BIOQA.few_shots, Embedder())
-    other = {"question": "What do mitochondria make?", "options": ["A. ATP", "B. DNA"], "answer": "A"}
-    batches = [[SHOT.sample, GOOD, GOOD, other], [GOOD, {**other, "answer": "B"}]]
-    found = []
-    for batch in batches:
-        semantic.start(batch)
-        for number, _ in enumerate(batch):
-            verdict = semantic.check(number)
-            if verdict.keep:
-                semantic.remember(number, f"d{len(found)}")
-            found.append((verdict.keep, verdict.reason, verdict.partner))
-        semantic.finish()
-    assert found[0] == (False, "means the same as a few-shot", SHOT.id)
-    assert found[1][0]
-    assert found[2] == (False, "means the same as a kept sample", "d1")
-    assert found[3][0]
-    assert found[4] == (False, "means the same as a kept sample", "d1")
-    assert found[5] == (False, "means the same as a kept sample", "d3")
-
-
-def test_a_batch_does_not_change_a_similarity() -> None:
-    """Alone or with others, a sample has the same score to the last digit: more samples later begin with the same."""
-    scores = []
-    for batch in ([GOOD], [{"t": "word " * 200}, GOOD, {"t": "x"}]):
-        semantic = SemanticDuplicates(task().few_shots, Embedder())
-        semantic.start(batch)
-        scores.append(semantic.check(batch.index(GOOD)).score)
-    assert scores[0] == scores[1]

@@ -82,7 +82,7 @@ class Quality:
         self._grounded = GroundedCheck(task, embedder) if "grounded" not in skip and task.grounded else None
         self._judge = judge
         self._duplicates = Duplicates(task.few_shots, duplicate_threshold, earlier)
-        self._semantic = SemanticDuplicates(task.few_shots, embedder) if "semantic" not in skip else None
+        self._semantic = SemanticDuplicates(task.few_shots, embedder, earlier) if "semantic" not in skip else None
         active = (
             self._schema, self._wellformed, self._repetitive, self._language, self._copied, self._contaminated,
             self._grounded, self._judge, self._duplicates, self._semantic,

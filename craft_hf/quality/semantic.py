@@ -26,13 +26,17 @@ class SemanticDuplicates:
     Args:
         few_shots: the task's.
         embedder: embeds a sample's texts, of long ones the beginning.
+        earlier: samples of other datasets that no sample may repeat: (name of the sample, its fields).
     """
 
-    def __init__(self, few_shots: Sequence[FewShot], embedder: Embedder) -> None:
+    def __init__(
+        self, few_shots: Sequence[FewShot], embedder: Embedder, earlier: Sequence[tuple[str, Mapping[str, JSON]]] = ()
+    ) -> None:
         self._embedder = embedder
-        self._ids = [shot.id for shot in few_shots]
-        self._few_shots = len(few_shots)
-        self._kept = self._vectors([shot.sample for shot in few_shots])
+        self._ids = [*(shot.id for shot in few_shots), *(name for name, _ in earlier)]
+        self._few_shots, self._given = len(few_shots), len(self._ids)
+        given = [*(shot.sample for shot in few_shots), *(fields for _, fields in earlier)]
+        self._kept = embedder.encode([sample_text(fields) for fields in given])
         self._batch = self._kept[:0]
         self._partners, self._new = list[int](), list[int]()
 
@@ -55,7 +59,7 @@ class SemanticDuplicates:
             return Verdict("semantic", True)
         similarity, partner = max(nearest, key=lambda found: found[0])
         keep = similarity < SAME
-        reason = "" if keep else f"means the same as a {'few-shot' if partner < self._few_shots else 'kept sample'}"
+        reason = "" if keep else f"means the same as {self._kind(partner)}"
         return Verdict("semantic", keep, reason, round(similarity, 4), self._ids[partner])
 
     def remember(self, number: int, document_id: str) -> None:
@@ -66,6 +70,11 @@ class SemanticDuplicates:
     def finish(self) -> None:
         """Put what was kept of the batch with the rest."""
         self._kept = np.concatenate([self._kept, self._batch[self._new]])
+
+    def _kind(self, partner: int) -> str:
+        if partner < self._few_shots:
+            return "a few-shot"
+        return "a sample of an earlier dataset" if partner < self._given else "a kept sample"
 
     def _vectors(self, samples: Sequence[Mapping[str, JSON]]) -> Vectors:
         """Embed each sample alone: in a batch its vector would depend, in the last bits, on its neighbours."""

@@ -1,0 +1,53 @@
+"""Duplicates in meaning: partners among few-shots, earlier datasets, earlier batches and the same batch."""
+
+from __future__ import annotations
+
+from craft_hf.embed import Embedder
+from craft_hf.quality.semantic import SemanticDuplicates
+from tests.quality_samples import BIOQA, GOOD, task
+
+OTHER = {"question": "What do mitochondria make?", "options": ["A. ATP", "B. DNA"], "answer": "A"}
+
+
+def test_the_same_meaning_is_found_before_and_within_a_batch() -> None:
+    """A few-shot, a sample of an earlier batch and one of the same batch are partners; others are not."""
+    semantic = SemanticDuplicates(BIOQA.few_shots, Embedder())
+    shot = BIOQA.few_shots[0]
+    batches = [[shot.sample, GOOD, GOOD, OTHER], [GOOD, {**OTHER, "answer": "B"}]]
+    found = []
+    for batch in batches:
+        semantic.start(batch)
+        for number, _ in enumerate(batch):
+            verdict = semantic.check(number)
+            if verdict.keep:
+                semantic.remember(number, f"d{len(found)}")
+            found.append((verdict.keep, verdict.reason, verdict.partner))
+        semantic.finish()
+    assert found[0] == (False, "means the same as a few-shot", shot.id)
+    assert found[1][0]
+    assert found[2] == (False, "means the same as a kept sample", "d1")
+    assert found[3][0]
+    assert found[4] == (False, "means the same as a kept sample", "d1")
+    assert found[5] == (False, "means the same as a kept sample", "d3")
+
+
+def test_a_batch_does_not_change_a_similarity() -> None:
+    """Alone or with others, a sample has the same score to the last digit: more samples later begin with the same."""
+    scores = []
+    for batch in ([GOOD], [{"t": "word " * 200}, GOOD, {"t": "x"}]):
+        semantic = SemanticDuplicates(task().few_shots, Embedder())
+        semantic.start(batch)
+        scores.append(semantic.check(batch.index(GOOD)).score)
+    assert scores[0] == scores[1]
+
+
+def test_a_sample_of_an_earlier_dataset_is_named() -> None:
+    """What another dataset has is a duplicate, and says so; without anything to compare with, all is new."""
+    for earlier, expected in (
+        ([("first: d1", GOOD)], (False, "means the same as a sample of an earlier dataset", "first: d1")),
+        ([], (True, "", "")),
+    ):
+        semantic = SemanticDuplicates((), Embedder(), earlier)
+        semantic.start([GOOD])
+        verdict = semantic.check(0)
+        assert (verdict.keep, verdict.reason, verdict.partner) == expected
