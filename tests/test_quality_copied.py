@@ -11,7 +11,7 @@ from craft_hf.quality.language import LanguageCheck
 from craft_hf.quality.repetitive import RepetitiveCheck
 from craft_hf.records import Document
 from craft_hf.tasks import load_task
-from tests.quality_samples import BIOQA, GOOD, PLANTS, changed, task
+from tests.quality_samples import BIOQA, GOOD, PLANTS, changed
 
 SHOT = BIOQA.few_shots[0]
 
