@@ -9,7 +9,7 @@ demo: .venv/demo
 	$(BIN)/craft-hf generate bioqa --num-samples 3 --max-new-tokens 200 --out demo/bioqa
 
 test: .venv/test lint
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --cov --cov-report=term
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term
 
 # Without DATA, a folder of corpora (see the benchmark's --help), the build is left out.
 bench-index: .venv/bench

@@ -7,7 +7,10 @@ import os
 import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="craft-hf-tests-"))
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: each, and each process that it starts, takes one
+    os.environ["OMP_NUM_THREADS"] = "1"
+else:
+    os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="craft-hf-tests-"))
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 for name in ("CRAFT_HF_API_KEY", "OPENAI_API_KEY", "CRAFT_HF_HOME"):
     os.environ.pop(name, None)
@@ -44,8 +47,7 @@ def server() -> Iterator[WriterServer]:
         yield fake
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _clean() -> Iterator[None]:
-    yield
-    if "craft-hf-tests-" in os.environ["HF_HOME"]:
+def pytest_unconfigure() -> None:
+    """Remove the cache when the last test is done; workers share that of the process that started them."""
+    if "PYTEST_XDIST_WORKER" not in os.environ and "craft-hf-tests-" in os.environ["HF_HOME"]:
         shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)

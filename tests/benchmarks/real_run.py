@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from datasets.utils import tqdm
+
 from craft_hf.answers import ask, open_journal
 from craft_hf.documents import Documents, open_index
 from craft_hf.prompt import Prompter
@@ -42,7 +44,7 @@ def main() -> None:
     prompts = [prompter.prompt(hit.document) for hit in hits]
     with open_journal(run.generator, sampling) as journal:
         asked = ask(run.generator, run.task.schema, sampling, prompts, journal, Usage(), lambda: True)
-        answers = {prompt.key: answer for prompt, answer in asked}
+        answers = {prompt.key: answer for prompt, answer in tqdm(asked, run.task.name, len(prompts), unit="prompt")}
     pairs = [(hit.document, answers[prompt.key]) for hit, prompt in zip(hits, prompts, strict=True)]
     found = {
         "before": _checked(Quality(replace(run.task, ends={}, forbids={}), documents.embedder, skip=OPTIONAL), pairs),
