@@ -276,9 +276,9 @@ def test_bad_settings_are_named(values: dict[str, object], message: str) -> None
 
 
 def test_what_is_written_out_is_the_same_run_as_the_default(home: Path, server: WriterServer) -> None:
-    """Eight groups for eight few-shots are the default; a price changes no row, a budget and another number do."""
+    """As many groups as few-shots are the default; a price changes no row, a budget and another number do."""
     plain = RunSettings("bioqa", generator=server.url)
-    same = [replace(plain, prefix_groups="8"), replace(plain, price_in=3)]
+    same = [replace(plain, prefix_groups="32"), replace(plain, price_in=3)]
     other = [replace(plain, **more) for more in ({"prefix_groups": 4}, {"max_budget": 9}, {"min_similarity": 0.1})]  # type: ignore[arg-type]
     assert {resolve(s).run_id for s in same} == {resolve(plain).run_id}
     assert len({resolve(s).run_id for s in (plain, *other)}) == 4
