@@ -179,8 +179,8 @@ def _long(task: Task) -> Iterator[str]:
     if tokens + task.max_new_tokens > context:
         yield (
             f"a prompt of the three longest few-shots and a document as long as theirs has {tokens:,} tokens, and an "
-            f"answer up to {task.max_new_tokens:,}; the embedded generator takes {context:,}. Shorten the texts, or use "
-            "a generator with a longer context."
+            f"answer up to {task.max_new_tokens:,}; the embedded generator takes {context:,}. Shorten the texts, or "
+            "use a generator with a longer context."
         )
 
 

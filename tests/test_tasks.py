@@ -82,7 +82,11 @@ def test_unknown_task_suggests_the_nearest_names() -> None:
         ("{question: 16}", "16", "16 stands where a mapping is expected"),
         ("{question: 16}", "{question: many}", "'many' stands where a whole number is expected"),
         ('"{{ answer }}"', '"{{ anser }}"', "a template does not fit few-shot bioqa-01"),
-        ("metric: accuracy", "instruction_of: '2'", "few-shot bioqa-01: instruction_of gives '2', expected a number from 1"),
+        (
+            "metric: accuracy",
+            "instruction_of: '2'",
+            "bioqa-01: instruction_of gives '2', expected a number",
+        ),
         ("metric: accuracy", "instruction_of: '{{ 1'", "template is broken"),
         ("metric: accuracy", "instruction_of: 1", "1 stands where a text is expected"),
         ("[question, options, answer]", "[question]", "'options' must be listed under required"),

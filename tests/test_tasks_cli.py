@@ -95,7 +95,11 @@ def test_new_never_writes_over_anything(own: Path, tmp_path: Path) -> None:
     before = (own / "task.yaml").read_text()
     (own / "few_shots.jsonl").unlink()
     (tmp_path / "file").write_text("mine")
-    cases = {own: "exists already", tmp_path / "file": "exists already", tmp_path / "my task": "gives the task its name"}
+    cases = {
+        own: "exists already",
+        tmp_path / "file": "exists already",
+        tmp_path / "my task": "gives the task its name",
+    }
     for path, message in {**cases, tmp_path / "bioqa": "and none of bioqa"}.items():
         result = tasks("new", path)
         assert isinstance(result.exception, InputError)
