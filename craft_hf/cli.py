@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from craft_hf import generate_cli, index_cli, report_cli
+from craft_hf import generate_cli, index_cli, report_cli, tasks_cli
 from craft_hf.errors import CraftError
 from craft_hf.version import __version__
 
@@ -17,6 +17,8 @@ _EXAMPLES = """
 Examples:
 
   craft-hf generate bioqa --num-samples 4 --out my-dataset
+
+  craft-hf tasks new my-task
 
   craft-hf index build articles.jsonl.gz --out my-index
 
@@ -45,6 +47,7 @@ app.command("estimate")(generate_cli.estimate_only)
 app.command("retrieve")(generate_cli.retrieve_only)
 app.command("report")(report_cli.report)
 app.add_typer(index_cli.app, name="index")
+app.add_typer(tasks_cli.app, name="tasks")
 
 
 def _version(show: bool) -> None:

@@ -18,6 +18,7 @@ from craft_hf.models import EMBEDDED
 from craft_hf.quality import DUPLICATE_THRESHOLD
 from craft_hf.records import JSON
 from craft_hf.resolve import ResolvedRun, resolve
+from craft_hf.retrieve import MIXED
 from craft_hf.rows import task_features
 from craft_hf.run import ensure_run, read_rows
 from craft_hf.settings import Resources, RunSettings
@@ -49,6 +50,7 @@ class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has
     max_new_tokens: int | None = None
     duplicate_threshold: float = DUPLICATE_THRESHOLD
     prefix_groups: int | str | None = None
+    retrieval: str = MIXED
     min_similarity: float = -1.0
     max_budget: float | None = None
     price_in: float = 0.0

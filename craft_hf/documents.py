@@ -15,8 +15,8 @@ from craft_hf.errors import InputError
 from craft_hf.index import Index, build_index, index_folder
 from craft_hf.models import cache_folder
 from craft_hf.records import JSON, Hit
-from craft_hf.resolve import index_identity
-from craft_hf.retrieve import Retrieval, retrieve
+from craft_hf.resolve import ResolvedRun, index_identity
+from craft_hf.retrieve import RANDOM, Retrieval, draw, retrieve
 from craft_hf.tasks import Task
 
 
@@ -48,11 +48,25 @@ def look(task: Task, index: Index, k: int) -> Coverage:
     return documents.coverage()
 
 
-class Documents:
-    """The documents for a task in the order of retrieval, retrieved deeper as they are asked for."""
+def run_documents(run: ResolvedRun, index: Index) -> Documents:
+    """Return the documents of a run in the order in which it uses them."""
+    settings = run.settings
+    seed = settings.seed if settings.retrieval == RANDOM else None
+    return Documents(run.task, index, settings.min_similarity, seed)
 
-    def __init__(self, task: Task, index: Index, floor: float = -1.0) -> None:
-        self._task, self._index, self._floor = task, index, floor
+
+class Documents:
+    """The documents for a task in the order of retrieval, retrieved deeper as they are asked for.
+
+    Args:
+        task: gives the few-shots.
+        index: where the documents are.
+        floor: least similarity, -1 to 1.
+        seed: draws documents at random; None retrieves them by mixed similarity.
+    """
+
+    def __init__(self, task: Task, index: Index, floor: float = -1.0, seed: int | None = None) -> None:
+        self._task, self._index, self._floor, self._seed = task, index, floor, seed
         self._found = Retrieval()
 
     @cached_property
@@ -78,7 +92,8 @@ class Documents:
     def take(self, start: int, count: int) -> list[Hit]:
         """Return the hits from `start` on, at most `count`; fewer when the index has no more."""
         if start + count > len(self._found.hits):
-            self._found = retrieve(self._index, self._task.few_shots, self._queries, start + count, self._floor)
+            asked = self._index, self._task.few_shots, self._queries, start + count
+            self._found = retrieve(*asked, self._floor) if self._seed is None else draw(*asked, self._seed, self._floor)
         return list(self._found.hits[start : start + count])
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from craft_hf.answers import ask, open_journal
-from craft_hf.documents import Documents, open_index
+from craft_hf.documents import Documents, open_index, run_documents
 from craft_hf.errors import InputError
 from craft_hf.pipeline import PROMPTS_PER_SAMPLE, open_quality
 from craft_hf.prompt import Prompter, sample_json
@@ -64,7 +64,7 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
     if pilot < 0:
         raise InputError(f"pilot is {pilot}, expected 0 or more.")
     samples = run.settings.rows_wanted(run.task)
-    documents = Documents(run.task, open_index(run.settings.index), run.settings.min_similarity)
+    documents = run_documents(run, open_index(run.settings.index))
     prompter = Prompter(run.task, run.settings.seed, run.settings.prefix_groups)
     chosen = _prompts(documents, prompter, max(samples, pilot))[:pilot]
     sent = [prompt for _, prompt in chosen]

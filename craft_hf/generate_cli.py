@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from craft_hf.models import EMBEDDED
+from craft_hf.retrieve import MIXED
 from craft_hf.rows import LINEAGE
 
 _GROUPS = "Triples of few-shots to begin prompts with, or per-prompt (default: as many as few-shots)."
@@ -35,6 +36,7 @@ MaxNewTokens = Annotated[int | None, typer.Option(help="Limit of an answer (defa
 Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token.")]
 Seed = Annotated[int, typer.Option(help="Draws few-shots and tokens.")]
 PrefixGroups = Annotated[str | None, typer.Option(help=_GROUPS)]
+Retrieval = Annotated[str, typer.Option(help='"mixed", near the few-shots, or "random", to compare with.')]
 MinSimilarity = Annotated[float, typer.Option(help="Least similarity of a document that is used.")]
 MaxBudget = Annotated[float | None, typer.Option(help=_BUDGET)]
 PriceIn = Annotated[float, typer.Option(help="Price of a million tokens read.")]
@@ -87,6 +89,7 @@ def estimate_only(
     temperature: Temperature = 0.7,
     seed: Seed = 0,
     prefix_groups: PrefixGroups = None,
+    retrieval: Retrieval = MIXED,
     min_similarity: MinSimilarity = -1.0,
     max_budget: MaxBudget = None,
     price_in: PriceIn = 0.0,
@@ -121,6 +124,7 @@ def estimate_only(
         temperature=temperature,
         seed=seed,
         prefix_groups=prefix_groups,
+        retrieval=retrieval,
         min_similarity=min_similarity,
         max_budget=max_budget,
         price_in=price_in,
@@ -151,6 +155,7 @@ def generate(
     temperature: Temperature = 0.7,
     seed: Seed = 0,
     prefix_groups: PrefixGroups = None,
+    retrieval: Retrieval = MIXED,
     min_similarity: MinSimilarity = -1.0,
     max_budget: MaxBudget = None,
     price_in: PriceIn = 0.0,
@@ -193,6 +198,7 @@ def generate(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         prefix_groups=prefix_groups,
+        retrieval=retrieval,
         min_similarity=min_similarity,
         max_budget=max_budget,
         price_in=price_in,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from craft_hf.answers import ask, open_journal
 from craft_hf.coverage.figures import Coverage
-from craft_hf.documents import Documents, index_summary, open_index
+from craft_hf.documents import Documents, index_summary, open_index, run_documents
 from craft_hf.earlier import read_earlier
 from craft_hf.embed import Embedder
 from craft_hf.generate import Sampling
@@ -84,7 +84,7 @@ def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
     outcome.index = index_summary(index)
     outcome.embedding_name = index.info.embedding_name
     wanted = run.settings.rows_wanted(run.task)
-    documents = Documents(run.task, index, run.settings.min_similarity)
+    documents = run_documents(run, index)
     outcome.funnel = {"documents in the index": len(index)}
     if wanted:
         with open_journal(run.generator, run.settings.sampling(run.task), replay=not fresh) as journal:

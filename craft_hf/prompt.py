@@ -28,7 +28,7 @@ class Prompter:
     The few-shots are drawn per group, not per prompt, so that the prompts of a group share a prefix that the model
     reads once. Over the groups every few-shot stands equally often in every position, or once more. A document's group
     (and which of the task's instructions it gets) follows from a hash of its id and the seed, so asking for more
-    documents later changes no prompt.
+    documents later changes no prompt. A few-shot is shown with the instruction that asks for it, if the task tells.
 
     Args:
         task: gives instructions and few-shots.
@@ -54,7 +54,7 @@ class Prompter:
         instruction = self.task.instructions[draw % len(self.task.instructions)]
         messages: list[Mapping[str, str]] = []
         for shot in shots:
-            messages.append(_user(shot.text, instruction))
+            messages.append(_user(shot.text, self.task.instruction(shot.sample) or instruction))
             messages.append({"role": "assistant", "content": sample_json(shot.sample)})
         messages.append(_user(document.text, instruction))
         plain = [dict(m) for m in messages]
@@ -75,6 +75,8 @@ def _groups(task: Task, seed: int, count: int) -> tuple[tuple[FewShot, ...], ...
         offsets = [0, *rng.sample(range(1, len(shots)), FEW_SHOTS_IN_PROMPT - 1)]
         if len({place * size % len(shots) for place in range(FEW_SHOTS_IN_PROMPT)}) == FEW_SHOTS_IN_PROMPT:
             offsets = [place * size for place in range(FEW_SHOTS_IN_PROMPT)]
+        elif 2 * size == len(shots):  # two positions use each few-shot once, whatever the third one does
+            offsets = [0, size, next(offset for offset in offsets[1:] if offset != size)]
         groups += [tuple(shots[(first + offset) % len(shots)] for offset in offsets) for first in range(size)]
     return tuple(groups)
 

@@ -58,7 +58,8 @@ class Hit:
     """A retrieved document, with the similarity that found it and who found it.
 
     `similarity` is the cosine similarity of the branch that placed the document: to one few-shot, or the mean over
-    all few-shots for the branch "average". `retrieved_by` names few-shot ids and "average", the placing branch first.
+    all few-shots for the branch "average" and for documents drawn at random. `retrieved_by` names few-shot ids and
+    "average", the placing branch first; or it is "random" alone.
     """
 
     document: Document

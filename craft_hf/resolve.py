@@ -77,6 +77,7 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
         "seed": settings.seed,
         "duplicate_threshold": settings.duplicate_threshold,
         "prefix_groups": settings.prefix_groups or len(task.few_shots),
+        "retrieval": settings.retrieval,
         "min_similarity": settings.min_similarity,
         "budget": asdict(settings.budget) if settings.max_budget else None,
         "skip_checks": sorted(settings.skipped),

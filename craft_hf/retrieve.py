@@ -1,4 +1,4 @@
-"""Mixed similarity: few-shots and an index come in, an ordered list of hits goes out.
+"""Retrieval, by mixed similarity or at random: few-shots and an index come in, an ordered list of hits goes out.
 
 The paper (arXiv 2409.02098, section 3.2) takes half of the documents by the similarity to single few-shots, k'/F for
 each of the F, and half by the mean of the F similarities, with k' = 1.2 k / 2: 20% more than needed, because both
@@ -8,6 +8,8 @@ those for a larger one.
 
 The paper also keeps only 5% of each file as candidates, int(0.05 n / F / 2) for a few-shot, which for files of fewer
 than 1,280 documents is none at all; the exact search needs no such cut.
+
+Documents at random are there to compare with: what is mixed similarity worth?
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ from craft_hf.records import Document, FewShot, Hit
 
 AVERAGE = "average"
 """Name of the branch that compares with the mean of all few-shots."""
+
+MIXED, RANDOM = WAYS = ("mixed", "random")
+"""The ways to choose documents; "random" also stands in `Hit.retrieved_by` in place of a branch."""
 
 LEAKAGE_OVERLAP = 0.5
 """Share of common 5-word sequences, of the shorter text's, from which a document counts as a few-shot's text."""
@@ -83,6 +88,54 @@ def retrieve(
         if len(found.hits) == k or ended:
             return found
         depth *= 2  # more was left out than was reckoned with
+
+
+def draw(
+    index: Index, few_shots: Sequence[FewShot], queries: Vectors, k: int, seed: int, floor: float = -math.inf
+) -> Retrieval:
+    """Return k distinct documents drawn at random, each as likely as any other; a larger k continues a smaller one.
+
+    Args:
+        index: where to draw from.
+        few_shots: F of them.
+        queries: their embeddings, unit vectors, float32 (F, dimension).
+        k: how many hits, 1 or more; fewer come back only if the index has no more.
+        seed: another seed draws others.
+        floor: least similarity; what is less similar is passed over.
+
+    Returns:
+        The hits in the order of the draw; their similarity is that to the mean of the few-shots. Documents that nearly
+        are a few-shot's text are left out, as in `retrieve`.
+
+    Raises:
+        InputError: k is below 1, or a shard of the index is broken.
+    """
+    if k < 1:
+        raise InputError(f"k is {k}, expected 1 or more.")
+    shingles = {shot.id: _shingles(shot.text) for shot in few_shots}
+    mean = queries.mean(axis=0, dtype=np.float64)
+    found, drawn = Retrieval(), _draw_rows(len(index), seed)
+    while len(found.hits) < k and (rows := list(itertools.islice(drawn, min(k - len(found.hits), _BATCH)))):
+        similarities = (index.embeddings(rows) * mean).sum(axis=1)  # a product of matrices would depend on their size
+        for row, similarity, document in zip(rows, similarities, index.documents(rows), strict=True):
+            if similarity < floor:
+                continue
+            if leak := _leak(document, shingles):
+                found.left_out.append((document.id, *leak))
+                continue
+            found.hits.append(Hit(document, float(similarity), (RANDOM,)))
+            found.rows.append(row)
+    return found
+
+
+def _draw_rows(count: int, seed: int) -> Iterator[int]:
+    """Yield all of 0..count-1 in random order, without a list of them: an index may hold hundreds of millions."""
+    rng, taken = np.random.default_rng(seed), set[int]()
+    while len(taken) < count:
+        row = int(rng.integers(count))
+        if row not in taken:
+            taken.add(row)
+            yield row
 
 
 def _first(

@@ -36,8 +36,8 @@ LINEAGE = Features(
         ),
     }
 )
-"""Where a row came from; `retrieved_by` holds few-shot ids and "average", `generator` is "model@revision". `checks` are
-those that the row passed, with what they measured."""
+"""Where a row came from; `retrieved_by` holds few-shot ids and "average", or "random"; `generator` is "model@revision".
+`checks` are those that the row passed, with what they measured."""
 
 REJECTED = Features(
     {

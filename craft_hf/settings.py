@@ -11,6 +11,7 @@ from craft_hf.generate import Sampling
 from craft_hf.models import EMBEDDED
 from craft_hf.prompt import PER_PROMPT
 from craft_hf.quality import DUPLICATE_THRESHOLD, OPTIONAL
+from craft_hf.retrieve import MIXED, WAYS
 from craft_hf.tasks import Task
 from craft_hf.usage import Budget, Prices
 
@@ -44,6 +45,8 @@ class RunSettings:
         duplicate_threshold: token-set ratio, 0 to 100, from which a sample counts as a duplicate.
         prefix_groups: how many triples of few-shots the prompts begin with, 1 or more, by default as many as there are
             few-shots; or "per-prompt" to draw the few-shots of every prompt apart, as CRAFT does, which takes longer.
+        retrieval: "mixed" for documents near the few-shots, as CRAFT; "random" draws them from all of the index by
+            `seed`, to see what retrieval is worth.
         min_similarity: least similarity, -1 to 1, of a document that is used; by default any.
         max_budget: the most that the run may cost, in tokens read and written, or in money if there are prices. It
             ends with what it has kept then; answers in flight are still taken.
@@ -77,6 +80,7 @@ class RunSettings:
     max_new_tokens: int | None = None
     duplicate_threshold: float = DUPLICATE_THRESHOLD
     prefix_groups: int | str | None = None
+    retrieval: str = MIXED
     min_similarity: float = -1.0
     max_budget: float | None = None
     price_in: float = 0.0
@@ -129,6 +133,8 @@ class RunSettings:
                 raise InputError(f"{name} is {number!r}, expected a number from {low} to {high:g}.")
         if self.max_budget is not None and not 0 < self.max_budget < math.inf:
             raise InputError(f"max_budget is {self.max_budget!r}, expected tokens, or money, above 0.")
+        if self.retrieval not in WAYS:
+            raise InputError(f"retrieval is {self.retrieval!r}, expected one of {', '.join(WAYS)}.")
         groups = self.prefix_groups
         if isinstance(groups, str) and groups.isdecimal():
             groups = int(groups)

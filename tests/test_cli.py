@@ -37,6 +37,10 @@ def test_help_has_an_example_for_every_command() -> None:
         ["index", "build"],
         ["index", "info"],
         ["index", "search"],
+        ["tasks", "list"],
+        ["tasks", "show"],
+        ["tasks", "check"],
+        ["tasks", "new"],
     )
     for command in commands:
         output = " ".join(RUNNER.invoke(app, [*command, "--help"]).output.split())

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from craft_hf.coverage import cover, measure
+from craft_hf.coverage.advice import advise
 from craft_hf.coverage.alike import unit
 from craft_hf.coverage.figures import Coverage
 from craft_hf.embed import Vectors
@@ -266,3 +267,15 @@ def test_page_cuts_long_lists_of_corpora() -> None:
                   coverage=asdict(found), plots=[])  # fmt: skip
     assert "| 5 more | 5 | 20.0% | 20.0% | |" in page
     assert "1 document nearly repeats one before it (1 pair, among 20 drawn at random)." in page
+
+
+def test_drawn_documents_are_not_judged_by_what_found_them() -> None:
+    """Nothing found them, nothing falls with the rank, and only repeats are worth a warning."""
+    drawn = covered([hit(i, "random", similarity=0.01) for i in range(200)], 8)
+    assert (drawn.drawn, drawn.both, drawn.found_by_few_shots, drawn.decay, drawn.warnings) == (True, None, 0, {}, ())
+    assert sum(use.found + use.placed for use in drawn.few_shots) == 0
+    page = render("coverage.md.j2", coverage=asdict(drawn), plots=[])
+    assert "200 documents were drawn at random." in page
+    assert "found" not in page
+    near = replace(drawn, near_duplicates=replace(drawn.near_duplicates, repeats=100))
+    assert len(advise(near)) == 1

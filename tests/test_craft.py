@@ -44,7 +44,7 @@ def test_rows_carry_the_task_fields_and_their_lineage(home: Path, server: Writer
     """Each generated row says where it came from, what found it, what asked for it and what answered."""
     rows = load(server)
     generated = rows.filter(lambda r: not r["is_few_shot"])
-    assert (len(rows), len(generated)) == (14, 6)
+    assert (len(rows), len(generated)) == (38, 6)
     for row in generated:
         assert row["options"][0].startswith("A. ")
         assert row["document"] in server.documents
@@ -53,14 +53,14 @@ def test_rows_carry_the_task_fields_and_their_lineage(home: Path, server: Writer
         assert row["url"]
         assert -1 <= row["similarity"] <= 1
         assert row["retrieved_by"]
-        assert set(row["retrieved_by"]) <= {f"bioqa-{i:02d}" for i in range(1, 9)} | {"average"}
+        assert set(row["retrieved_by"]) <= {f"bioqa-{i:02d}" for i in range(1, 33)} | {"average"}
         assert len(row["prompt_few_shots"]) == 3
         assert len(row["prompt_hash"]) == 16
         assert row["generator"].startswith("writer-1")
         assert row["finish_reason"] == "stop"
     few_shots = rows.filter(lambda r: r["is_few_shot"])
     assert few_shots["document_id"][0] == "bioqa-01"
-    assert few_shots["similarity"] == [None] * 8
+    assert few_shots["similarity"] == [None] * 32
 
 
 def test_task_as_second_argument_is_the_same_dataset(home: Path, server: WriterServer) -> None:
@@ -201,13 +201,13 @@ def test_a_run_folder_loads_without_craft_hf(home: Path, server: WriterServer, t
 def test_few_shots_alone_need_no_generator(home: Path) -> None:
     """Size XS is the few-shots: nothing is retrieved, nothing is asked."""
     rows = load_dataset("craft", task="csqa", size="XS", split="train")
-    assert rows["is_few_shot"] == [True] * 8
+    assert rows["is_few_shot"] == [True] * 32
 
 
 def test_sizes_count_the_few_shots_as_the_paper_does(home: Path) -> None:
     """S is 100 rows in all."""
     run = CraftConfig(name="bioqa", task="bioqa", size="S").run
-    assert run.settings.rows_wanted(run.task) == 92
+    assert run.settings.rows_wanted(run.task) == 68
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,8 @@ def test_without_a_pilot_no_model_is_asked(home: Path, server: WriterServer) -> 
 def test_fewer_groups_share_more(home: Path, server: WriterServer) -> None:
     """The shared part falls from one group over eight to few-shots drawn for every prompt."""
     asked = RunSettings("bioqa", generator=server.url, num_samples=60)
-    shared = [
-        estimate(resolve(replace(asked, prefix_groups=groups)), 0).shared_tokens for groups in (1, 8, "per-prompt")
-    ]
+    found = [estimate(resolve(replace(asked, prefix_groups=groups)), 0) for groups in (1, 8, "per-prompt")]
+    shared = [one.shared_tokens / one.prompt_tokens for one in found]
     assert shared[0] > shared[1] > 3 * shared[2]
 
 

@@ -78,6 +78,7 @@ ORDER = [
         "index_cli",
         "generate_cli",
         "report_cli",
+        "tasks_cli",
         "cli",
     ),
 ]

@@ -184,7 +184,7 @@ def test_a_run_is_done_once(home: Path, server: WriterServer, small_index: str) 
     """A finished run is not done again; a fresh one takes the place of the old one, and its coverage is the same."""
     run = resolve(settings(server, small_index, 3))
     rows = read_rows(ensure_run(run), 0, 1)
-    assert len(rows) == 11
+    assert len(rows) == 35
     ensure_run(run)
     assert len(server.requests) == 3
     coverage = read_report(run.folder).coverage
@@ -267,6 +267,7 @@ def test_bad_resources_are_named(values: dict[str, int], message: str) -> None:
         ({"max_budget": 0}, "max_budget is 0"),
         ({"max_budget": "much"}, "max_budget is 'much', expected a number"),
         ({"price_in": -1}, "price_in is -1"),
+        ({"retrieval": "best"}, "retrieval is 'best', expected one of mixed, random"),
     ],
 )
 def test_bad_settings_are_named(values: dict[str, object], message: str) -> None:
@@ -276,9 +277,36 @@ def test_bad_settings_are_named(values: dict[str, object], message: str) -> None
 
 
 def test_what_is_written_out_is_the_same_run_as_the_default(home: Path, server: WriterServer) -> None:
-    """Eight groups for eight few-shots are the default; a price changes no row, a budget and another number do."""
+    """As many groups as few-shots are the default; a price changes no row, a budget and another number do."""
     plain = RunSettings("bioqa", generator=server.url)
-    same = [replace(plain, prefix_groups="8"), replace(plain, price_in=3)]
-    other = [replace(plain, **more) for more in ({"prefix_groups": 4}, {"max_budget": 9}, {"min_similarity": 0.1})]  # type: ignore[arg-type]
+    same = [replace(plain, prefix_groups="32"), replace(plain, price_in=3)]
+    changes = {"prefix_groups": 4, "max_budget": 9, "min_similarity": 0.1, "retrieval": "random"}
+    other = [replace(plain, **{name: value}) for name, value in changes.items()]  # type: ignore[arg-type]
     assert {resolve(s).run_id for s in same} == {resolve(plain).run_id}
-    assert len({resolve(s).run_id for s in (plain, *other)}) == 4
+    assert len({resolve(s).run_id for s in (plain, *other)}) == 5
+
+
+def test_random_documents_are_a_run_of_their_own(home: Path, server: WriterServer) -> None:
+    """Every row says that its document was drawn; report and card do not speak of finding; a longer run goes on."""
+    asked = settings(server, "", 3, retrieval="random", seed=4)
+    asked = replace(asked, index=None)
+    run = resolve(asked)
+    folder = ensure_run(run)
+    assert run.run_id != resolve(replace(asked, retrieval="mixed")).run_id
+    rows = [row for row in read_rows(folder, 0, 1) if not row["is_few_shot"]]
+    assert [row["retrieved_by"] for row in rows] == [["random"]] * 3
+    assert len({row["similarity"] for row in rows}) == 3
+    report = read_report(folder)
+    assert (report.coverage["drawn"], report.coverage["decay"], report.coverage["both"]) == (True, {}, None)
+    assert report.coverage["warnings"] == []
+    page, card = (folder / "report.md").read_text(), (folder / "README.md").read_text()
+    assert "3 documents were drawn at random." in page
+    assert "half of them by" not in page
+    assert "found alone" not in page
+    assert "\n\n\n" not in page
+    assert "Retrieval: documents drawn at random, to compare with retrieval by similarity, out of 452 documents" in card
+    assert not (folder / "assets" / "decay.png").exists()
+    calls = server.documents
+    more = execute(resolve(replace(asked, num_samples=4)))
+    assert server.documents[: len(calls)] == calls
+    assert [sample.hit.document.id for sample in more.samples[:3]] == [row["document_id"] for row in rows]

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from craft_hf.prompt import Prompter
@@ -38,6 +38,7 @@ def test_groups_use_every_few_shot_equally_often_in_every_position() -> None:
         assert all(len({s.id for s in g}) == 3 for g in groups)
 
 
+@example(8, 20, 0)
 @given(st.integers(3, 8), st.integers(1, 40), st.integers(0, 2**31))
 def test_any_number_of_groups_is_balanced(shots: int, count: int, seed: int) -> None:
     """Few-shots and positions are used equally often or once more, per round of as many groups as few-shots."""
@@ -52,12 +53,13 @@ def test_any_number_of_groups_is_balanced(shots: int, count: int, seed: int) -> 
 
 def test_per_prompt_draws_from_all_triples() -> None:
     """Without groups, 2,000 documents get nearly all of the 8 x 7 x 6 triples, each few-shot about equally often."""
-    prompter = Prompter(BIOQA, prefix_groups="per-prompt")
+    task = replace(BIOQA, few_shots=BIOQA.few_shots[:8])
+    prompter = Prompter(task, prefix_groups="per-prompt")
     triples = Counter(prompter.prompt(Document(f"d{i}", "text")).few_shot_ids for i in range(2000))
     assert len(triples) > 320
     used = Counter(shot for triple, count in triples.items() for shot in triple * count)
     assert all(650 < count < 850 for count in used.values())
-    assert prompter.prompt(Document("d1", "text")) == Prompter(BIOQA, 0, "per-prompt").prompt(Document("d1", "text"))
+    assert prompter.prompt(Document("d1", "text")) == Prompter(task, 0, "per-prompt").prompt(Document("d1", "text"))
 
 
 def test_default_is_a_group_for_each_few_shot() -> None:
@@ -87,6 +89,18 @@ def test_alternative_instructions_are_given_to_about_half_each() -> None:
     starts = Counter(prompter.prompt(Document(f"d{i}", "t")).messages[-1]["content"] for i in range(1000))
     assert len(starts) == 2
     assert all(420 < count < 580 for count in starts.values())
+
+
+def test_few_shots_are_shown_with_the_instruction_that_asks_for_them() -> None:
+    """In csqa a question stands below the instruction for questions, a statement below that for statements."""
+    prompter, seen = Prompter(CSQA), Counter[tuple[bool, bool]]()
+    for number in range(200):
+        messages = prompter.prompt(Document(f"d{number}", "text")).messages
+        for user, assistant in zip(messages[:-1:2], messages[1::2], strict=True):
+            is_question = json.loads(assistant["content"])["question"].endswith("?")
+            assert user["content"].startswith(CSQA.instructions[0 if is_question else 1])
+            seen[is_question, messages[-1]["content"].startswith(CSQA.instructions[0])] += 1
+    assert len(seen) == 4
 
 
 def test_three_few_shots_are_enough() -> None:

@@ -79,10 +79,10 @@ def test_command_reports_the_rows_that_are_there_now(dataset: Path) -> None:
     for _ in range(2):
         result = RUNNER.invoke(app, ["report", str(dataset)])
         assert result.exit_code == 0, result.output
-    assert "4 rows made by the model, 8 few-shots" in result.output
+    assert "4 rows made by the model, 32 few-shots" in result.output
     assert f"{dataset}/report.html" in result.output
     after = read_report(dataset)
-    assert after.rows == {"rows": 12, "few_shots": 8, "generated": 4, "rejected": 1}
+    assert after.rows == {"rows": 36, "few_shots": 32, "generated": 4, "rejected": 1}
     assert after.notes == [*before.notes, "The last stage, kept, counts 6, but the dataset has 4 generated rows."]
     assert (after.usage, after.coverage, after.created) == (before.usage, before.coverage, before.created)
     assert after.diversity["rows"] == 4
@@ -92,12 +92,12 @@ def test_command_reports_the_rows_that_are_there_now(dataset: Path) -> None:
 def test_few_shots_alone_and_one_row_are_reported(dataset: Path) -> None:
     """Without a generated row there is no such section; of one row, what takes two is said not to be measured."""
     whole = pyarrow.parquet.read_table(dataset / ROWS)
-    pyarrow.parquet.write_table(whole.slice(0, 9), dataset / ROWS)
+    pyarrow.parquet.write_table(whole.slice(0, 33), dataset / ROWS)
     assert renew_report(dataset, dataset).diversity["nearest_row"] == {}
     page = (dataset / "report.md").read_text()
     assert "| self-BLEU | not measured |" in page
     assert "| the nearest other row | not measured | not measured | not measured | not measured |" in page
-    pyarrow.parquet.write_table(whole.slice(0, 8), dataset / ROWS)
+    pyarrow.parquet.write_table(whole.slice(0, 32), dataset / ROWS)
     assert renew_report(dataset, dataset).diversity == {}
     assert "How varied" not in (dataset / "report.md").read_text()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import craft_hf.retrieve
 from craft_hf.embed import Vectors
 from craft_hf.errors import InputError
 from craft_hf.records import FewShot
-from craft_hf.retrieve import retrieve
+from craft_hf.retrieve import draw, retrieve
 from tests.vectors import given_index, whole_numbers
 
 STORY = "Once upon a time there was a small green frog who lived beside the old mill pond and sang every night."
@@ -213,3 +213,34 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
         retrieve(index, shots(3), queries, 1)
     with pytest.raises(InputError, match="0 few-shots and 0 embeddings were given"):
         retrieve(index, [], queries[:0], 1)
+
+
+def test_drawn_documents_are_all_of_them_in_an_order_of_the_seed(tmp_path: Path) -> None:
+    """All but the leaks come once; a smaller k is a beginning; similarity is to the mean; a floor is kept to."""
+    rng = np.random.default_rng(1)
+    vectors, queries = whole_numbers(rng, 300, 6), whole_numbers(rng, 3, 6)
+    index = given_index(tmp_path, vectors, 70, [STORY, *[""] * 299])
+    examples = [FewShot("story", STORY, {}), *shots(2)]
+    everything = draw(index, examples, queries, 1000, seed=7)
+    assert sorted(hit.document.id for hit in everything.hits) == sorted(f"d{row}" for row in range(1, 300))
+    assert [(document, few_shot) for document, few_shot, _ in everything.left_out] == [("d0", "story")]
+    scores = vectors @ queries.mean(axis=0)
+    assert [hit.similarity for hit in everything.hits] == pytest.approx([float(scores[r]) for r in everything.rows])
+    assert {hit.retrieved_by for hit in everything.hits} == {("random",)}
+    for k in (1, 2, 255, 256, 257, 299):
+        assert draw(index, examples, queries, k, seed=7).hits == everything.hits[:k]
+    assert draw(index, examples, queries, 20, seed=8).hits != everything.hits[:20]
+    near = draw(index, examples, queries, 40, 7, floor=1.0)
+    assert near.hits == [hit for hit in everything.hits if hit.similarity >= 1][:40]
+    assert near.hits
+    with pytest.raises(InputError, match="k is 0"):
+        draw(index, examples, queries, 0, 7)
+
+
+def test_every_document_is_drawn_equally_often(tmp_path: Path) -> None:
+    """Over 4,000 seeds, each of 8 documents comes first in about an eighth (within 5 standard deviations)."""
+    index = given_index(tmp_path, np.eye(8, dtype=np.float32), 3)
+    queries = np.eye(1, 8, dtype=np.float32)
+    first = Counter(draw(index, shots(1), queries, 1, seed).hits[0].document.id for seed in range(4000))
+    assert len(first) == 8
+    assert all(abs(count - 500) < 5 * 21 for count in first.values())

@@ -28,11 +28,11 @@ def edit(folder: Path, line: int, change: dict[str, object]) -> None:
 
 
 def test_the_five_tasks_are_shipped() -> None:
-    """The paper's five tasks are there, with eight few-shots each, each with source and licence."""
+    """The paper's five tasks are there, with the paper's 32 few-shots each, each with source and licence."""
     assert NAMES == ("bioqa", "csqa", "medqa", "recipegen", "summarization")
     for name in NAMES:
         shots = load_task(name).few_shots
-        assert len(shots) == 8
+        assert len(shots) == 32
         assert all(s.source and s.license for s in shots)
 
 
@@ -82,6 +82,13 @@ def test_unknown_task_suggests_the_nearest_names() -> None:
         ("{question: 16}", "16", "16 stands where a mapping is expected"),
         ("{question: 16}", "{question: many}", "'many' stands where a whole number is expected"),
         ('"{{ answer }}"', '"{{ anser }}"', "a template does not fit few-shot bioqa-01"),
+        (
+            "metric: accuracy",
+            "instruction_of: '2'",
+            "bioqa-01: instruction_of gives '2', expected a number",
+        ),
+        ("metric: accuracy", "instruction_of: '{{ 1'", "template is broken"),
+        ("metric: accuracy", "instruction_of: 1", "1 stands where a text is expected"),
         ("[question, options, answer]", "[question]", "'options' must be listed under required"),
     ],
 )

@@ -18,7 +18,7 @@ from craft_hf.coverage.figures import Band, Coverage, Decay, FewShotUse, Repeats
 from craft_hf.embed import Vectors
 from craft_hf.index import Index
 from craft_hf.records import FewShot, Hit
-from craft_hf.retrieve import AVERAGE, Retrieval
+from craft_hf.retrieve import AVERAGE, RANDOM, Retrieval
 
 RANDOM_DOCUMENTS = 1_000
 """Documents drawn from the index to compare with."""
@@ -78,20 +78,24 @@ def cover(
         left_out: documents that were left out as nearly the text of a few-shot.
     """
     vectors = unit(embeddings)
+    drawn = any(RANDOM in hit.retrieved_by for hit in hits)
     coverage = Coverage(
         hits=len(hits),
         left_out=left_out,
         found_by_few_shots=len(_finders(hits)),
-        both=_ratio(sum(AVERAGE in h.retrieved_by and len(h.retrieved_by) > 1 for h in hits), len(hits)),
+        both=None
+        if drawn
+        else _ratio(sum(AVERAGE in h.retrieved_by and len(h.retrieved_by) > 1 for h in hits), len(hits)),
         few_shots=_uses(hits, few_shots),
         sources=_sources(hits, corpora),
-        decay=_decay(hits, random @ queries.T, len(few_shots)),
+        decay={} if drawn else _decay(hits, random @ queries.T, len(few_shots)),
         near_duplicates=_repeats(hits, vectors),
         random_documents=len(random),
         mean_similarity=_rounded(mean_similarity(vectors)),
         random_similarity=_rounded(mean_similarity(unit(random))),
         few_shot_similarity=_rounded(mean_similarity(queries)),
         vendi_score=_rounded(vendi_score(vectors)),
+        drawn=drawn,
     )
     return replace(coverage, warnings=advise(coverage))
 
@@ -113,7 +117,7 @@ def _uses(hits: Sequence[Hit], few_shots: Sequence[FewShot]) -> tuple[FewShotUse
 
 def _finders(hits: Sequence[Hit]) -> list[list[str]]:
     """Return the few-shots that found each document, without those documents that none found."""
-    named = ([name for name in hit.retrieved_by if name != AVERAGE] for hit in hits)
+    named = ([name for name in hit.retrieved_by if name not in (AVERAGE, RANDOM)] for hit in hits)
     return [names for names in named if names]
 
 

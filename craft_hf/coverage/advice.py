@@ -19,7 +19,12 @@ REPEATED = 0.1
 
 
 def advise(coverage: Coverage) -> tuple[str, ...]:
-    """Return a sentence for everything in the figures that speaks against generating from these documents."""
+    """Return a sentence for everything in the figures that speaks against generating from these documents.
+
+    Of documents that were drawn at random nobody expects that they fit the few-shots.
+    """
+    if coverage.drawn:
+        return tuple(_repeats(coverage))
     return (*_fit(coverage), *_end(coverage), *_dominant(coverage), *_useless(coverage), *_repeats(coverage))
 
 

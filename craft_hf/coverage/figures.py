@@ -74,6 +74,8 @@ class Repeats:
 class Coverage:
     """What retrieval alone tells; None stands for what so few documents do not tell.
 
+    `drawn` says that the documents were drawn at random: then nothing was found by anything, and there is no decay.
+
     `left_out` counts documents that nearly are a few-shot's text. `found_by_few_shots` hits were found by one few-shot
     or more, and `both` is the share of hits that few-shots and the average found. `decay` has the keys "individual" and
     "averaged". `mean_similarity` is the mean cosine similarity of two hits, `random_similarity` that of two of the
@@ -95,3 +97,4 @@ class Coverage:
     few_shot_similarity: float | None
     vendi_score: float | None
     warnings: tuple[str, ...] = ()
+    drawn: bool = False

@@ -43,7 +43,7 @@ def draw_all(
         figures = {
             "funnel": funnel_plot(funnel) if funnel else None,
             "similarity": similarity_plot(kept, rejected) if len(kept) + len(rejected) else None,
-            "decay": decay_plot(coverage) if coverage and coverage["hits"] else None,
+            "decay": decay_plot(coverage) if coverage and coverage["hits"] and coverage["decay"] else None,
             "answers": answers_plot(answers) if any(answers.values()) else None,
             "nearest": nearest_plot(*near) if any(map(len, near)) else None,
             "map": map_plot(*mapped) if mapped else None,

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import jinja2.sandbox
@@ -31,7 +31,9 @@ class Task:
     """What to make of a document: instruction, shape of a sample, rules, and the few-shots that show it.
 
     `instructions` are alternatives of which each document gets one (csqa asks half for questions and half for
-    statements). `schema` is the JSON Schema of a sample. `query` names the parts of a few-shot that are embedded to
+    statements). `instruction_of` is a Jinja template over a sample's fields that says which of them, counted from 1,
+    asks for that sample: a few-shot is then shown with the instruction that fits it, else with the document's.
+    `schema` is the JSON Schema of a sample. `query` names the parts of a few-shot that are embedded to
     retrieve documents, from "text", "prompt" and "completion". `prompt_template` and `completion_template` are Jinja
     templates over a sample's fields that give the two halves of a fine-tuning example. `min_chars` is the least length
     of a field in characters, `ends` the characters with one of which a field must end, and `forbids` what it must not
@@ -50,6 +52,7 @@ class Task:
     completion_template: str
     max_new_tokens: int
     few_shots: tuple[FewShot, ...]
+    instruction_of: str = ""
     query: tuple[str, ...] = QUERY_PARTS
     metric: str = "accuracy"
     min_chars: Mapping[str, int] = field(default_factory=dict)
@@ -66,11 +69,24 @@ class Task:
 
     def prompt(self, sample: Mapping[str, JSON]) -> str:
         """Return what the fine-tuned model will be asked, for one sample."""
-        return _JINJA.from_string(self.prompt_template).render(**sample).strip()
+        return _template(self.prompt_template).render(**sample).strip()
 
     def completion(self, sample: Mapping[str, JSON]) -> str:
         """Return what the fine-tuned model should answer, for one sample."""
-        return _JINJA.from_string(self.completion_template).render(**sample).strip()
+        return _template(self.completion_template).render(**sample).strip()
+
+    def instruction(self, sample: Mapping[str, JSON]) -> str | None:
+        """Return the instruction that asks for a sample, or None where the task does not tell them apart.
+
+        Raises:
+            InputError: `instruction_of` gives something else than the number of an instruction.
+        """
+        if not self.instruction_of:
+            return None
+        number = _template(self.instruction_of).render(**sample).strip()
+        if number not in map(str, range(1, len(self.instructions) + 1)):
+            raise InputError(f"instruction_of gives {number!r}, expected a number from 1 to {len(self.instructions)}.")
+        return self.instructions[int(number) - 1]
 
     def query_text(self, few_shot: FewShot) -> str:
         """Return the text that stands for a few-shot in retrieval: by default the whole of it, as in the paper."""
@@ -99,6 +115,12 @@ class Task:
         )
 
 
+@cache
+def _template(text: str) -> jinja2.Template:
+    """A compiled template; compiling takes longer than using it."""
+    return _JINJA.from_string(text)
+
+
 def load_task(name_or_path: str, few_shots: str | None = None) -> Task:
     """Load a task that craft_hf ships by its name, or a user's own by the path of its folder.
 
@@ -119,8 +141,8 @@ def load_task(name_or_path: str, few_shots: str | None = None) -> Task:
     require_enough(shots, path)
     for shot in shots:
         try:
-            task.prompt(shot.sample), task.completion(shot.sample)
-        except jinja2.TemplateError as e:
+            task.prompt(shot.sample), task.completion(shot.sample), task.instruction(shot.sample)
+        except (jinja2.TemplateError, InputError) as e:
             raise InputError(f"{folder / 'task.yaml'}: a template does not fit few-shot {shot.id}: {e}") from e
     return replace(task, few_shots=shots)
 
@@ -162,7 +184,8 @@ def _parse(path: Path) -> Task:
 
 def _check_types(task: Task, path: Path) -> None:
     """Raise InputError for a value of another type than expected."""
-    texts = (task.prompt_template, task.completion_template, task.options_field, task.answer_field, task.rubric)
+    texts = (task.prompt_template, task.completion_template, task.options_field, task.answer_field, task.rubric,
+             task.instruction_of)  # fmt: skip
     counts = task.min_chars.values() if isinstance(task.min_chars, Mapping) else ()
     ends = task.ends.values() if isinstance(task.ends, Mapping) else ()
     forbids = task.forbids.values() if isinstance(task.forbids, Mapping) else ()
@@ -217,7 +240,7 @@ def _check(task: Task, path: Path) -> None:
             re.compile(pattern)
         except (re.error, TypeError) as e:
             raise InputError(f"{path}: forbids has {pattern!r}, which is no regular expression: {e}") from e
-    for template in (task.prompt_template, task.completion_template):
+    for template in (task.prompt_template, task.completion_template, task.instruction_of):
         try:
             _JINJA.parse(template)
         except jinja2.TemplateSyntaxError as e:
