@@ -67,6 +67,10 @@ def test_short_texts_are_alike_by_chance() -> None:
         (changed(), ""),
         (changed(question="What is the gas of the gas of the gas of the gas of the gas?"), "question: repeats itself"),
         (changed(question="Which gas, carbon dioxide or another, do they take?"), "answer: only repeats the question"),
+        (
+            changed(options=["A. Carbon dioxide", f"B. {str(GOOD['question']).upper()}", "C. Nitrogen", "D. Helium"]),
+            "options: one is the question again",
+        ),
         (changed(question="Do plants take up gas or not?", options=["A. Gas", "B. Air", "C. Sun", "D. Sea"]), ""),
     ],
 )  # fmt: skip

@@ -52,6 +52,14 @@ def verdict(fields: dict[str, object] | str, finish_reason: str = "stop", of: An
          "options: empty, or only repeats punctuation"),
         (changed(question="What does the text say of the gas?"), "stop", "wellformed",
          "question: refers to a text that the reader does not have"),
+        (changed(question="What can be concluded from the given text on leaves?"), "stop", "wellformed",
+         "question: refers to a text that the reader does not have"),
+        (changed(question="Plants take up carbon dioxide in photosynthesis."), "stop", "wellformed",
+         "question: is a statement that asks nothing"),
+        (changed(options=["A. Carbon dioxide", "B. Oxygen", "C. Nitrogen", 'D. Helium 2.0 }, ']), "stop", "wellformed",
+         "options: has rests of JSON in it"),
+        (changed(options=["A. Carbon dioxide", "B. Oxygen", "C. Nitrogen", 'D. He", "E. Ne']), "stop", "wellformed",
+         "options: has rests of JSON in it"),
     ],
 )  # fmt: skip
 def test_each_fault_is_dropped_under_its_own_reason(

@@ -42,16 +42,22 @@ class RepetitiveCheck:
             if share > MOST_REPEATED:
                 return Verdict("repetitive", False, f"{name}: repeats itself", share)
             most = max(most, share)
-        if self._answer_repeats_question(fields):
-            return Verdict("repetitive", False, f"{self._task.answer_field}: only repeats the question")
+        if reason := self._question_again(fields):
+            return Verdict("repetitive", False, reason)
         return Verdict("repetitive", True, score=most)
 
-    def _answer_repeats_question(self, fields: Mapping[str, JSON]) -> bool:
-        """Whether the right option has no content word beyond those of the question."""
+    def _question_again(self, fields: Mapping[str, JSON]) -> str:
+        """Say whether an option is the question again, or the right one has no content word beyond the question's."""
         options_field, answer_field = self._task.options_field, self._task.answer_field
         if not (options_field and answer_field):
-            return False
-        right = [o for o in texts_of(fields[options_field]) if label_of(o) == str(fields[answer_field])[:1]]
-        asked = {name: value for name, value in fields.items() if name not in (options_field, answer_field)}
-        words = set(stems(" ".join(map(without_label, right)), self._task.language))
-        return len(words) >= LEAST_WORDS and words <= set(stems("\n".join(texts_of(asked)), self._task.language))
+            return ""
+        options = list(texts_of(fields[options_field]))
+        asked = [text for name, value in fields.items() if name not in (options_field, answer_field)
+                 for text in texts_of(value)]  # fmt: skip
+        questions = [tokens(text) for text in asked]
+        if any(tokens(without_label(option)) in questions for option in options):
+            return f"{options_field}: one is the question again"
+        right = [without_label(o) for o in options if label_of(o) == str(fields[answer_field])[:1]]
+        words = set(stems(" ".join(right), self._task.language))
+        repeats = len(words) >= LEAST_WORDS and words <= set(stems("\n".join(asked), self._task.language))
+        return f"{answer_field}: only repeats the question" if repeats else ""
