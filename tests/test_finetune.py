@@ -454,15 +454,17 @@ def test_resume_after_sigterm_is_bit_exact(
 def test_two_processes_train_as_one(tiny: str, dataset: str, tmp_path: Path) -> None:
     """The same rows a step on one process and on two, on which each takes half: the same losses and weights."""
     more = ["--max_steps", "4", "--learning_rate", "1e-2", "--logging_steps", "1", "--max_length", "512"]
+    more += ["--global_batch_size", "4", "--per_device_train_batch_size", "2"]
+    more += ["--save_strategy", "steps", "--save_steps", "4"]
     train(tiny, dataset, tmp_path / "one", *more)
     accelerate = Path(sys.executable).with_name("accelerate")
-    command = [str(accelerate), "launch", "--multi_gpu", "--num_processes", "2", "--use_cpu"]
+    command = [str(accelerate), "launch", "--multi_gpu", "--num_processes", "2"]
     command += ["--main_process_port", "0", str(ROOT / "recipes" / "bioqa.py"), "--use_cpu", "--dataset", dataset]
     command += ["--model_name_or_path", tiny, "--output_dir", str(tmp_path / "two"), "--lora_dropout", "0.0", *more]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     arguments = torch.load(tmp_path / "two" / "checkpoint-4" / "training_args.bin", weights_only=False)
-    assert (arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps) == (4, 2)
+    assert (arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps) == (2, 1)
     assert losses(tmp_path / "two" / "adapter") == pytest.approx(losses(tmp_path / "one" / "adapter"), rel=1e-4)
     one, two = (checkpoint_weights(tmp_path / name, 4) for name in ("one", "two"))
     assert one.keys() == two.keys()
@@ -480,6 +482,14 @@ def test_tensorboard_gets_the_losses(tiny: str, dataset: str, tmp_path: Path) ->
     assert not events.is_relative_to(tmp_path / "adapter")
     read = EventAccumulator(str(events)).Reload()
     assert [event.value for event in read.Scalars("train/loss")] == pytest.approx(losses(tmp_path / "adapter"))
+
+
+def test_a_run_that_logs_no_loss_ends_well(tiny: str, dataset: str, tmp_path: Path) -> None:
+    """What was trained is not lost at the last moment for want of a loss to draw; the card says that there is none."""
+    more = ["--max_steps", "1", "--logging_strategy", "no", "--save_strategy", "no", "--global_batch_size", "2"]
+    adapter = train(tiny, dataset, tmp_path, *more)
+    assert "no loss is known" in (adapter / "README.md").read_text()
+    assert not (adapter / "assets").exists()
 
 
 def test_qlora_arguments_give_the_quantization(tiny: str, dataset: str, tmp_path: Path) -> None:
