@@ -93,8 +93,9 @@ def finish_adapter(saved: Path, target: Path, training: Training) -> None:
         _edit(saved / "tokenizer_config.json", {"name_or_path": training.hub_id or training.base.name})
     state = {"log_history": [dict(entry) for entry in training.log], "global_step": training.log[-1]["step"]}
     (saved / "trainer_state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-    (saved / "assets").mkdir()
-    draw_loss(training.loss, saved / "assets" / "loss.png")
+    if training.loss:
+        (saved / "assets").mkdir()
+        draw_loss(training.loss, saved / "assets" / "loss.png")
     (saved / "README.md").write_text(model_card(training), encoding="utf-8")
     if target.exists():
         shutil.rmtree(target)

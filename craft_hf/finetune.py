@@ -29,6 +29,7 @@ for _package in ("accelerate", "peft", "trl"):
 import torch  # noqa: E402
 import trl  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
+from transformers.trainer_jit_checkpoint import JITCheckpointCallback  # noqa: E402
 from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
 
 DEFAULT_MODEL = "mistral-community/Mistral-7B-v0.2"
@@ -140,6 +141,8 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: trl.ModelC
     task = load_task(data.task)
     if not model.use_peft:
         raise InputError("the recipes train LoRA adapters; leave --use_peft true.")
+    if model.load_in_4bit or model.load_in_8bit:
+        require("bitsandbytes", "qlora")
     if model.model_name_or_path is None and config.use_cpu:
         raise InputError(
             f"there is no GPU here, and the default model {DEFAULT_MODEL} has 7 billion parameters; pass "
@@ -169,6 +172,7 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: trl.ModelC
         peft_config=lora,
         quantization_config=trl.get_quantization_config(model),
     )
+    _checkpoint_between_steps(trainer)
     trainable, total = trainer.model.get_nb_trainable_parameters()
     if trainer.is_world_process_zero():
         print(
@@ -196,6 +200,17 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: trl.ModelC
         print(f"adapter and card: {target}")
     trainer.accelerator.wait_for_everyone()
     return target
+
+
+def _checkpoint_between_steps(trainer: _Trainer) -> None:
+    """On SIGTERM wait for the end of the step: transformers would also save before the optimizer has made it.
+
+    The state of the random numbers is then that of after the step's batches, and a run that resumes from there draws
+    other dropout for them than one that was not stopped.
+    """
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, JITCheckpointCallback):
+            callback.on_pre_optimizer_step = lambda *args, **kwargs: None
 
 
 def run_recipe(task: str, defaults: Mapping[str, JSON] | None = None, argv: Sequence[str] | None = None) -> Path:

@@ -17,6 +17,7 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
+import trl
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from huggingface_hub import ModelCard
@@ -25,7 +26,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from craft_hf.errors import CraftError, InputError
-from craft_hf.finetune import CraftTrainingConfig, finetune, parse, run_recipe
+from craft_hf.finetune import CraftTrainingConfig, _Trainer, finetune, parse, run_recipe
 from craft_hf.models import generator_weights
 from craft_hf.tasks import Task, load_task
 from craft_hf.templates import chat_template
@@ -409,3 +410,107 @@ def test_recipe_trains_the_embedded_model(dataset: str, tmp_path: Path, capsys: 
     with contextlib.chdir(tmp_path):
         exec(compile(code.replace("this/repository", str(adapter)), "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines()[-1].strip()
+
+
+def checkpoint_weights(out: Path, step: int) -> dict[str, torch.Tensor]:
+    """The adapter in full precision, as the checkpoint of a step has it."""
+    weights: dict[str, torch.Tensor] = load_file(out / f"checkpoint-{step}" / "adapter_model.safetensors")
+    return weights
+
+
+def test_resume_after_sigterm_is_bit_exact(
+    tiny: str, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real SIGTERM between the two batches of step 2: stopped and resumed, the weights are the same, with dropout."""
+    monkeypatch.setattr("transformers.trainer_jit_checkpoint.CheckpointManager.__init__.__defaults__", (0,))
+    more = ["--max_steps", "4", "--learning_rate", "1e-2", "--logging_steps", "1", "--lora_dropout", "0.1"]
+    more += ["--global_batch_size", "2", "--per_device_train_batch_size", "1"]
+    train(tiny, dataset, tmp_path / "whole", *more, "--save_steps", "4", "--save_strategy", "steps")
+    training_step, seen = _Trainer.training_step, []
+
+    def stopping(self: _Trainer, *args: object, **kwargs: object) -> torch.Tensor:
+        loss: torch.Tensor = training_step(self, *args, **kwargs)
+        seen.append(loss)
+        if len(seen) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)  # the request for a checkpoint comes from another thread
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr("craft_hf.finetune._Trainer.training_step", stopping)
+        with pytest.raises(SystemExit, match=r"training stopped at step \d of 4"):
+            train(tiny, dataset, tmp_path / "stopped", *more, "--save_strategy", "no")
+    assert not (tmp_path / "stopped" / "adapter").exists()
+    train(tiny, dataset, tmp_path / "stopped", *more, "--save_steps", "4", "--save_strategy", "steps",
+          "--resume_from_checkpoint", "true")  # fmt: skip
+    whole, resumed = (checkpoint_weights(tmp_path / name, 4) for name in ("whole", "stopped"))
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert losses(tmp_path / "whole" / "adapter")[2:] == losses(tmp_path / "stopped" / "adapter")[-2:]
+    assert any(weight.abs().max() > 0 for name, weight in whole.items() if "lora_B" in name)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tiny: str, dataset: str, tmp_path: Path) -> None:
+    """The same rows a step on one process and on two, on which each takes half: the same losses and weights."""
+    more = ["--max_steps", "4", "--learning_rate", "1e-2", "--logging_steps", "1", "--max_length", "512"]
+    more += ["--global_batch_size", "4", "--per_device_train_batch_size", "2"]
+    more += ["--save_strategy", "steps", "--save_steps", "4"]
+    train(tiny, dataset, tmp_path / "one", *more)
+    accelerate = Path(sys.executable).with_name("accelerate")
+    command = [str(accelerate), "launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["--main_process_port", "0", str(ROOT / "recipes" / "bioqa.py"), "--use_cpu", "--dataset", dataset]
+    command += ["--model_name_or_path", tiny, "--output_dir", str(tmp_path / "two"), "--lora_dropout", "0.0", *more]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    arguments = torch.load(tmp_path / "two" / "checkpoint-4" / "training_args.bin", weights_only=False)
+    assert (arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps) == (2, 1)
+    assert losses(tmp_path / "two" / "adapter") == pytest.approx(losses(tmp_path / "one" / "adapter"), rel=1e-4)
+    one, two = (checkpoint_weights(tmp_path / name, 4) for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, rtol=0, atol=1e-4)
+
+
+def test_tensorboard_gets_the_losses(tiny: str, dataset: str, tmp_path: Path) -> None:
+    """`--report_to tensorboard` writes event files below the run folder, with the losses, and none to the adapter's."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    more = ["--max_steps", "2", "--logging_steps", "1", "--save_strategy", "no", "--global_batch_size", "2"]
+    train(tiny, dataset, tmp_path, *more, "--report_to", "tensorboard")
+    [events] = tmp_path.rglob("events.out.tfevents.*")
+    assert not events.is_relative_to(tmp_path / "adapter")
+    read = EventAccumulator(str(events)).Reload()
+    assert [event.value for event in read.Scalars("train/loss")] == pytest.approx(losses(tmp_path / "adapter"))
+
+
+def test_a_run_that_logs_no_loss_ends_well(tiny: str, dataset: str, tmp_path: Path) -> None:
+    """What was trained is not lost at the last moment for want of a loss to draw; the card says that there is none."""
+    more = ["--max_steps", "1", "--logging_strategy", "no", "--save_strategy", "no", "--global_batch_size", "2"]
+    adapter = train(tiny, dataset, tmp_path, *more)
+    assert "no loss is known" in (adapter / "README.md").read_text()
+    assert not (adapter / "assets").exists()
+
+
+def test_qlora_arguments_give_the_quantization(tiny: str, dataset: str, tmp_path: Path) -> None:
+    """`--load_in_4bit` is NF4 with the precision that was asked for; without bitsandbytes the extra is named."""
+    arguments = ["--load_in_4bit", "--bnb_4bit_quant_storage", "bfloat16", "--dtype", "bfloat16", "--use_cpu"]
+    _, _, model = parse("bioqa", {}, arguments)
+    found = trl.get_quantization_config(model)
+    assert (found.load_in_4bit, found.bnb_4bit_quant_type) == (True, "nf4")
+    assert (found.bnb_4bit_compute_dtype, found.bnb_4bit_quant_storage) == (torch.bfloat16, torch.bfloat16)
+    assert trl.get_quantization_config(parse("bioqa", {}, ["--use_cpu"])[2]) is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "bitsandbytes", None)
+        with pytest.raises(SystemExit, match=r'bitsandbytes is not installed; run: pip install "craft_hf\[qlora\]"'):
+            train(tiny, dataset, tmp_path, "--load_in_4bit")
+
+
+def test_qlora_trains(tiny: str, dataset: str, tmp_path: Path) -> None:
+    """Two steps over a base in 4 bit, on a GPU where there is one: the adapter learns, and the card says so."""
+    given = ["--model_name_or_path", tiny, "--dataset", dataset, "--output_dir", str(tmp_path), "--max_steps", "2"]
+    given += ["--global_batch_size", "2", "--save_strategy", "steps", "--save_steps", "2"]
+    run_recipe("bioqa", {"max_length": 512}, [*given, "--load_in_4bit", "--learning_rate", "1e-2"])
+    weights = checkpoint_weights(tmp_path, 2)
+    assert any(weight.abs().max() > 0 for name, weight in weights.items() if "lora_B" in name)
+    assert "base in 4 bit" in (tmp_path / "adapter" / "README.md").read_text()
