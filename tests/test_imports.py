@@ -84,6 +84,8 @@ ORDER = [
         "evaluate.judge",
         "evaluate.results",
         "evaluate",
+        "benchmarks",
+        "benchmarks.documents",
         "index_cli",
         "generate_cli",
         "report_cli",

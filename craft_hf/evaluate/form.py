@@ -42,8 +42,11 @@ class Form:
             rendered = task.completion(marked)
         except jinja2.TemplateError as e:
             raise InputError(f"the completion template of {task.name} cannot be read back: {e}.") from e
-        self._pattern, self._separators = _pattern(rendered, task.name)
-        names = set(self._pattern.groupindex)
+        try:
+            self._pattern, self._separators = _pattern(rendered, lists)
+        except re.error as e:  # a field that stands twice
+            raise InputError(f"the completion template of {task.name} cannot be read back: {e}.") from e
+        names = set(self._pattern.groupindex) & set(properties)
         self._schema = jsonschema.Draft202012Validator(
             {"type": "object", "properties": {name: properties[name] for name in names}}
         )
@@ -57,7 +60,7 @@ class Form:
             )
         )
         for shot in task.few_shots:
-            if self.read(task.completion(shot.sample)) is None:
+            if not names or self.read(task.completion(shot.sample)) != {name: shot.sample[name] for name in names}:
                 raise InputError(f"the completion template of {task.name} cannot be read back: see few-shot {shot.id}.")
 
     def read(self, text: str) -> Mapping[str, JSON] | None:
@@ -81,7 +84,7 @@ class Form:
         return self._rules.check(fields).reason
 
 
-def _pattern(rendered: str, task: str) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
+def _pattern(rendered: str, lists: set[str]) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
     """Return the expression that reads a whole text, with a group for each field, and what separates lists' entries."""
     parts = _MARK.split(rendered)
     literals, names = parts[0::3], parts[1::3]
@@ -89,7 +92,7 @@ def _pattern(rendered: str, task: str) -> tuple[re.Pattern[str], dict[str, re.Pa
     place = 0
     while place < len(names):
         name = names[place]
-        if name in names[place + 1 : place + 2]:
+        if name in lists and name in names[place + 1 : place + 2]:
             between = _literal(literals[place + 1])
             separators[name] = re.compile(between)
             pattern += f"(?P<{name}>[^\\n]+?(?:{between}[^\\n]+?)*)"
@@ -98,10 +101,7 @@ def _pattern(rendered: str, task: str) -> tuple[re.Pattern[str], dict[str, re.Pa
             pattern += f"(?P<{name}>.+?)"
             place += 1
         pattern += _literal(literals[place])
-    try:
-        return re.compile(pattern, re.DOTALL), separators
-    except re.error as e:  # a field that stands twice
-        raise InputError(f"the completion template of {task} cannot be read back: {e}.") from e
+    return re.compile(pattern, re.DOTALL), separators
 
 
 def _literal(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 
@@ -15,6 +16,8 @@ from craft_hf.generate.journal import Journal
 from craft_hf.models import cache_folder
 from craft_hf.records import Answer, fingerprint
 from craft_hf.tasks import Task
+
+_logger = logging.getLogger("craft_hf")
 
 _TOKENS = 32_768
 """Tokens of a batch at most: prompts, and what may be written."""
@@ -46,7 +49,7 @@ def write(
 
     identity = {**student.identity, "max_new_tokens": max_new_tokens}
     keys = [fingerprint({**identity, "prompt": item.prompt}) for item in items]
-    known = [journal.get(key) if journal else None for key in keys]
+    known = [journal.get(key) if journal is not None else None for key in keys]
     prompts = [student.tokens(student.head(item.prompt)) for item in items]
     for item, ids in zip(items, prompts, strict=True):
         if len(ids) + max_new_tokens > student.context:
@@ -61,7 +64,7 @@ def write(
         for batch in _batches(missing, prompts, batch_size, max_new_tokens):
             for i, answer in zip(batch, _answers(student, [prompts[i] for i in batch], max_new_tokens), strict=True):
                 known[i] = answer
-                if journal:
+                if journal is not None:
                     journal.put(keys[i], answer)
             bar.update(len(batch))
     return [answer for answer in known if answer is not None]
@@ -76,8 +79,9 @@ def form(task: Task, items: Sequence[Item], answers: Sequence[Answer], *, seed: 
     """Return the share of answers in the task's format, the share that ended by themselves, and their length.
 
     An answer is in the format if the task's completion template can have made it from fields that follow the schema
-    and the task's rules (see `Form`). For multiple choice come two more: the share that begins with the letter of an
-    option, and the share that begins with the right one.
+    and the task's rules (see `Form`); a template that cannot be read back gives no such figure, but a warning. For
+    multiple choice come two more: the share that begins with the letter of an option, and the share that begins with
+    the right one.
 
     Args:
         task: with its templates, schema and rules.
@@ -85,13 +89,12 @@ def form(task: Task, items: Sequence[Item], answers: Sequence[Answer], *, seed: 
         answers: one for each item, in order.
         seed: draws the bootstrap samples.
     """
-    ids, read = [item.id for item in items], Form(task)
-    followed = [float(read.problem(answer.text) == "") for answer in answers]
+    ids = [item.id for item in items]
     ended = [float(answer.finish_reason == "stop") for answer in answers]
     sizes = [len(item.reference) for item in items]
     lengths = [len(answer.text) / size for answer, size in zip(answers, sizes, strict=True)]
     scores = [
-        summarize("format", "written answers in the task's format, by its template, schema and rules", ids, followed),
+        *_followed(task, ids, answers),
         summarize("ended", "written answers that ended before the limit of new tokens", ids, ended),
         summarize(
             "length", "characters written for each of the human answers", ids, lengths, weights=sizes,
@@ -109,6 +112,18 @@ def form(task: Task, items: Sequence[Item], answers: Sequence[Answer], *, seed: 
         summarize(
             "written_letter", "written answers that begin with the right letter", ids, right, chance=chance(items)
         ),
+    ]
+
+
+def _followed(task: Task, ids: Sequence[str], answers: Sequence[Answer]) -> list[Scores]:
+    try:
+        read = Form(task)
+    except InputError as e:
+        _logger.warning("the share of answers in the format is not measured: %s", e)
+        return []
+    followed = [float(read.problem(answer.text) == "") for answer in answers]
+    return [
+        summarize("format", "written answers in the task's format, by its template, schema and rules", ids, followed)
     ]
 
 
