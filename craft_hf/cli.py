@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from craft_hf import generate_cli, index_cli, report_cli, tasks_cli
+from craft_hf import evaluate_cli, generate_cli, index_cli, report_cli, tasks_cli
 from craft_hf.errors import CraftError
 from craft_hf.version import __version__
 
@@ -32,7 +32,7 @@ Examples:
 
   craft-hf report my-dataset
 
-  craft-hf evaluate embedded --data questions.jsonl --limit 200
+  craft-hf evaluate embedded --task bioqa --data questions.jsonl --limit 200
 """
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ app.command("generate")(generate_cli.generate)
 app.command("estimate")(generate_cli.estimate_only)
 app.command("retrieve")(generate_cli.retrieve_only)
 app.command("report")(report_cli.report)
+app.command("evaluate")(evaluate_cli.evaluate)
 app.add_typer(index_cli.app, name="index")
 app.add_typer(tasks_cli.app, name="tasks")
 
@@ -86,29 +87,6 @@ def rejected(
     for row in pyarrow.parquet.read_table(path).to_pylist():
         if check in (None, row["check"]):
             typer.echo(json.dumps(row, ensure_ascii=False))
-
-
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(help='"embedded", a Hub id, or a model folder.')],
-    data: Annotated[Path, typer.Option(help="JSONL[.gz] with question, options, and answer_index or answer.")],
-    adapter: Annotated[str | None, typer.Option(help="Folder or Hub id of a LoRA adapter for the model.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Questions to draw (default: all).", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Draws the questions.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Questions read at once.", min=1)] = 16,
-    device: Annotated[str | None, typer.Option(help="torch device (default: CUDA where there is one).")] = None,
-) -> None:
-    """Give the accuracy of a model on multiple-choice questions, with its 95% interval.
-
-    Example: craft-hf evaluate embedded --adapter finetuned/bioqa/adapter --data questions.jsonl --limit 200
-    """
-    from craft_hf import evaluate as evaluation
-
-    scores = evaluation.evaluate(
-        model, data, adapter=adapter, limit=limit, seed=seed, batch_size=batch_size, device=device
-    )
-    for score in scores:
-        typer.echo(str(score))
 
 
 def main() -> None:

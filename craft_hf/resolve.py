@@ -59,8 +59,8 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
     task = load_task(settings.task, settings.few_shots)
     task_features(task)
     _check_few_shots(task)
-    generator = _generator(settings.generator, settings.generator_model, resources or Resources())
-    judge = _judge(settings, task, generator, resources or Resources())
+    generator = open_generator(settings.generator, settings.generator_model, resources)
+    judge = _judge(settings, task, generator, resources)
     wanted = settings.rows_wanted(task)
     if settings.index is None:
         index = index_identity()
@@ -104,18 +104,29 @@ def index_identity() -> str:
     return f"sample-{fingerprint([file_fingerprint(sample_corpus()), embedder_weights().revision])}"
 
 
-def _judge(settings: RunSettings, task: Task, generator: Generator, resources: Resources) -> Generator | None:
+def _judge(settings: RunSettings, task: Task, generator: Generator, resources: Resources | None) -> Generator | None:
     if settings.judge is None:
         return None
     if not task.rubric and not (task.options_field and task.answer_field):
         raise InputError(f"task {task.name} has neither options to answer by nor a rubric, so judge= has no measure.")
     if settings.judge == SAME_MODEL:
         return generator
-    return _generator(settings.judge, settings.judge_model, resources)
+    return open_generator(settings.judge, settings.judge_model, resources)
 
 
-def _generator(name: str, model: str | None, resources: Resources) -> Generator:
-    """Make a generator; imports it only then."""
+def open_generator(name: str, model: str | None = None, resources: Resources | None = None) -> Generator:
+    """Return the generator of a name; only what it needs is imported, and no model is loaded yet.
+
+    Args:
+        name: "embedded", a Hub id, a model folder, or the URL of a server; several URLs are separated by commas.
+        model: its name on the server.
+        resources: with what it works.
+
+    Raises:
+        InputError: there is no such model.
+        GeneratorError: the server cannot say which model it has.
+    """
+    resources = resources or Resources()
     if "://" in name:
         from craft_hf.generate.server import ServerGenerator
 

@@ -90,7 +90,7 @@ def test_mistakes_are_one_line_without_a_traceback(tmp_path: Path) -> None:
         ["rejected", str(tmp_path)],
         ["report", str(tmp_path)],
         ["index", "info", str(tmp_path / "nowhere")],
-        ["evaluate", "embedded", "--data", str(tmp_path / "nowhere.jsonl")],
+        ["evaluate", "embedded", "--task", "bioqa", "--data", str(tmp_path / "nowhere.jsonl")],
     ):
         result = craft_hf(*arguments)
         assert (result.returncode, result.stdout) == (1, "")

@@ -1,0 +1,101 @@
+"""The command `craft-hf evaluate`: models, adapters and a reference file come in, a table of scores goes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from craft_hf.errors import InputError
+
+if TYPE_CHECKING:
+    from craft_hf.evaluate import Results, Student
+
+_MODEL = '"embedded", a Hub id, or a model folder.'
+_DATA = "JSONL, plain or compressed: rows with the task's fields, or its short forms (see the README)."
+_ADAPTER = "Folder or Hub id of a LoRA adapter for the model; give it several times to measure several."
+_AGAINST = (
+    "What to compare with on the same items: a model, the folder of an adapter for MODEL, or what --out wrote "
+    "(default: the first of several adapters)."
+)
+_MEASURES = (
+    "Separated by commas. Multiple choice: letter, option_text, bits_per_byte, written (default: the first two). "
+    "Other tasks: bits_per_byte, written (default: both)."
+)
+_JUDGE = (
+    'Judge of written answers against human ones: "embedded", a Hub id, a folder, or the URL of a server; several URLs '
+    "are separated by commas."
+)
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help=_MODEL)],
+    task: Annotated[str, typer.Option(help="A shipped task, or a task folder.")],
+    data: Annotated[Path, typer.Option(help=_DATA)],
+    adapter: Annotated[list[str] | None, typer.Option(help=_ADAPTER)] = None,
+    against: Annotated[str | None, typer.Option(help=_AGAINST)] = None,
+    measures: Annotated[str | None, typer.Option(help=_MEASURES)] = None,
+    judge: Annotated[str | None, typer.Option(help=_JUDGE)] = None,
+    judge_model: Annotated[str | None, typer.Option(help="The judge's name on its server.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Rows to draw (default: all).", min=2)] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Limit of a written answer (default: the task's; 8 for a letter).", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Draws the rows and the bootstrap samples.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Rows that the model reads at once.", min=1)] = 16,
+    device: Annotated[str | None, typer.Option(help="torch device (default: CUDA where there is one).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File for all as JSON: also values of single rows, and what was written.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Say it as JSON, in place of a Markdown table.")] = False,
+) -> None:
+    """Measure a model or its adapters on rows with human answers, with 95% intervals, and compare two on the same rows.
+
+    Example: craft-hf evaluate embedded --task bioqa --adapter finetuned/bioqa/adapter --against embedded
+    --data questions.jsonl --limit 200 --out results.json
+    """
+    from craft_hf import evaluate as evaluation
+    from craft_hf.resolve import open_generator
+    from craft_hf.tasks import load_task
+
+    loaded = load_task(task)
+    names = measures.split(",") if measures is not None else None
+    chosen = evaluation.measures_of(loaded, names, judge is not None)
+    if out is not None and not out.resolve().parent.is_dir():
+        raise InputError(f"there is no folder {out.resolve().parent} to write {out.name} into; make it first.")
+    items = evaluation.read_items(data, loaded, limit, seed)
+    asked = open_generator(judge, judge_model) if judge is not None else None
+
+    def measure(student: Student) -> Results:
+        return evaluation.evaluate(
+            student, loaded, items, measures=chosen, judge=asked, max_new_tokens=max_new_tokens, batch_size=batch_size,
+            seed=seed, data=str(data),
+        )  # fmt: skip
+
+    other = _earlier(against) if against is not None else None
+    student = evaluation.Student(model, device=device)
+    found = []
+    for name in [*adapter] if adapter else [None]:
+        student.use(name)
+        found.append(measure(student))
+    if against is not None and other is None:
+        if against == model:
+            student.use(None)
+        elif (Path(against) / "adapter_config.json").is_file():
+            student.use(against)
+        else:
+            student = evaluation.Student(against, device=device)
+        other = measure(student)
+    other = other or (found[0] if len(found) > 1 else None)
+    everything = evaluation.as_json(found, other, seed)
+    if out is not None:
+        out.write_text(everything + "\n", encoding="utf-8")
+    typer.echo(everything if as_json else evaluation.markdown(found, other, seed))
+
+
+def _earlier(name: str) -> Results | None:
+    """The first results in a file that --out wrote; None where the name is no file's."""
+    from craft_hf.evaluate import read_results
+
+    return read_results(Path(name))[0] if Path(name).is_file() or name.endswith(".json") else None

@@ -1,0 +1,130 @@
+"""Reference files: rows of many shapes come in, what is asked and what a human answered go out."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from craft_hf.errors import InputError
+from craft_hf.evaluate.items import SUMMARIZE, Item, read_items
+from craft_hf.tasks import NAMES, load_task
+
+BIOQA, RECIPES, SUMMARIES = load_task("bioqa"), load_task("recipegen"), load_task("summarization")
+ROW = {"question": "Which organ pumps blood?", "options": ["the heart", "the liver", "a lung"], "answer_index": 0}
+
+
+def write(path: Path, *rows: object) -> Path:
+    """Write a JSONL file, gzipped if the name says so."""
+    text = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_read_items_takes_both_ways_to_say_the_answer(tmp_path: Path, name: str) -> None:
+    """An index and a letter give the same question, with the options' own letters taken off and set anew."""
+    lettered = {**ROW, "options": ["A. the heart", "B. the liver", "C. a lung"], "answer": "A", "id": "heart"}
+    del lettered["answer_index"]
+    prompt = "Which organ pumps blood?\nA. the heart\nB. the liver\nC. a lung"
+    options = ("the heart", "the liver", "a lung")
+    assert read_items(write(tmp_path / name, ROW, "", lettered), BIOQA) == [
+        Item(f"{name}, line 1", prompt, "A", "Which organ pumps blood?", options, 0),
+        Item("heart", prompt, "A", "Which organ pumps blood?", options, 0),
+    ]
+
+
+def test_read_items_leaves_options_that_only_look_lettered(tmp_path: Path) -> None:
+    """Letters are taken off only where every option has its own."""
+    row = {**ROW, "options": ["A. thaliana", "E. coli", "C. elegans"]}
+    [item] = read_items(write(tmp_path / "a.jsonl", row), BIOQA)
+    assert item.options == ("A. thaliana", "E. coli", "C. elegans")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_read_items_of_a_tasks_own_rows_are_what_training_sees(tmp_path: Path, name: str) -> None:
+    """A dataset's row is asked and answered by the task's templates."""
+    task = load_task(name)
+    rows = [dict(shot.sample) for shot in task.few_shots]
+    items = read_items(write(tmp_path / "a.jsonl", *rows), task)
+    assert [item.prompt for item in items] == [task.prompt(row) for row in rows]
+    assert [item.reference for item in items] == [task.completion(row) for row in rows]
+
+
+def test_read_items_takes_recipes_and_summaries_in_short_form(tmp_path: Path) -> None:
+    """A whole answer as `output`; a document with its summary, and with words that ask for it."""
+    recipe = {"id": "r", "instruction": "Make tea.", "output": " Boil water. \n"}
+    assert read_items(write(tmp_path / "r.jsonl", recipe), RECIPES) == [Item("r", "Make tea.", "Boil water.")]
+    pair = {"id": "a", "document": "Long.", "summary": "Short."}
+    assert read_items(write(tmp_path / "s.jsonl", pair, {**pair, "id": "b", "query": "Say it."}), SUMMARIES) == [
+        Item("a", f"{SUMMARIZE}\n\nLong.", "Short."),
+        Item("b", "Say it.\n\nLong.", "Short."),
+    ]
+
+
+def test_read_items_draws_the_same_rows_for_a_seed(tmp_path: Path) -> None:
+    """A limit draws without replacement, by the seed; one above the number of rows takes all."""
+    path = write(tmp_path / "a.jsonl", *[{**ROW, "id": str(i)} for i in range(20)])
+    drawn = read_items(path, BIOQA, 6)
+    assert len({item.id for item in drawn}) == 6
+    assert drawn == read_items(path, BIOQA, 6)
+    assert drawn != read_items(path, BIOQA, 6, seed=1)
+    assert len(read_items(path, BIOQA, 100)) == 20
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{", "line 2: not valid JSON"),
+        ("[]", "line 2: holds list"),
+        ({"question": "a", "options": ["b", "c"]}, "line 2: has question, options; expected answer_index or answer"),
+        ({"options": ["b", "c"], "answer": "A"}, "line 2: has options, answer; expected question as well"),
+        ({**ROW, "question": " "}, "line 2, field question: is ' '"),
+        ({**ROW, "options": "abc"}, "line 2, field options: is 'abc'"),
+        ({**ROW, "options": ["one"]}, "line 2, field options: has 1, expected 2 to 26"),
+        ({**ROW, "options": ["one", ""]}, "line 2, field options"),
+        ({**ROW, "answer_index": 3}, "line 2, field answer_index: is 3, expected 0 to 2"),
+        ({**ROW, "answer_index": -1}, "line 2, field answer_index: is -1"),
+        ({**ROW, "answer_index": True}, "line 2, field answer_index: is True"),
+        ({"question": "a", "options": ["b", "c"], "answer": "C"}, "line 2, field answer: is 'C', expected A to B"),
+        ({"question": "a", "options": ["b", "c"], "answer": ["A"]}, r"line 2, field answer: is \['A'\]"),
+        ({**ROW, "id": "same"}, "rows have the same id"),
+    ],
+)
+def test_read_items_names_the_broken_line(tmp_path: Path, row: object, message: str) -> None:
+    """A broken line is named with the field and what it holds."""
+    with pytest.raises(InputError, match=message):
+        read_items(write(tmp_path / "a.jsonl", {**ROW, "id": "same"}, row), BIOQA)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"output": "Boil."}, "line 1, field instruction: is None; a row of recipegen needs instruction, output"),
+        (
+            {"instruction": "Tea"},
+            "field ingredients: is None; a row of recipegen needs instruction, ingredients, steps",
+        ),
+        ({"instruction": "Tea", "output": ["a"]}, r"field output: is \['a'\]"),
+        ({"instruction": " ", "output": "Boil."}, "field instruction: is ' '"),
+    ],
+)
+def test_read_items_names_what_a_written_task_lacks(tmp_path: Path, row: object, message: str) -> None:
+    """The field, what it holds, and all that such a row needs."""
+    with pytest.raises(InputError, match=message):
+        read_items(write(tmp_path / "a.jsonl", row), RECIPES)
+
+
+def test_read_items_missing_empty_or_broken_file(tmp_path: Path) -> None:
+    """Each says what is wrong with the file, or with the limit."""
+    with pytest.raises(InputError, match=r"there is no file .*none\.jsonl"):
+        read_items(tmp_path / "none.jsonl", BIOQA)
+    with pytest.raises(InputError, match="holds no row"):
+        read_items(write(tmp_path / "empty.jsonl", ""), BIOQA)
+    (tmp_path / "plain.jsonl.gz").write_text(json.dumps(ROW))
+    with pytest.raises(InputError, match="gzip file is broken"):
+        read_items(tmp_path / "plain.jsonl.gz", BIOQA)
+    with pytest.raises(InputError, match="limit is 0"):
+        read_items(write(tmp_path / "a.jsonl", ROW), BIOQA, 0)

@@ -1,0 +1,193 @@
+"""Several measures of several models: the table, the JSON, the way back, and the command."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+from typer.testing import CliRunner
+
+from craft_hf.cli import app
+from craft_hf.errors import CraftError, InputError
+from craft_hf.evaluate import (
+    Results,
+    Scores,
+    Student,
+    as_json,
+    differences,
+    evaluate,
+    markdown,
+    measures_of,
+    read_items,
+    read_results,
+    summarize,
+)
+from craft_hf.tasks import load_task
+from tests.test_evaluate_items import ROW, write
+from tests.tiny_model import save_tiny_model
+
+BIOQA, RECIPES = load_task("bioqa"), load_task("recipegen")
+LETTERS = summarize("letter", "right", ["a", "b", "c", "d"], [1.0, 0.0, 1.0, 0.0], chance=0.25)
+BITS = summarize("bits", "bits | cost", ["a", "b"], [1.5, 2.5], weights=[1, 3], higher_is_better=False)
+NUMBER = re.compile(r"\d+\.\d+")
+LENGTHLESS = Scores("equal", "a figure of all", 0.5, 0.4, 0.6, "bootstrap", 4)
+PLAIN = Results("plain", "bioqa", "q.jsonl", "1234", {"model": "m"}, (LETTERS, BITS, LENGTHLESS), {"a": "B"})
+BETTER = replace(
+    PLAIN, name="better", scores=(summarize("letter", "right", LETTERS.ids, [1.0] * 4, chance=0.25), BITS, LENGTHLESS)
+)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a random model."""
+    return str(save_tiny_model(tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a random adapter for it."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    folder = str(tmp_path_factory.mktemp("adapter"))
+    get_peft_model(model, LoraConfig(target_modules="all-linear", init_lora_weights=False)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    """A file of eight questions."""
+    rows = [{**ROW, "question": f"Which is {n}?", "answer_index": n % 3} for n in range(8)]
+    return write(tmp_path / "questions.jsonl", *rows)
+
+
+def test_markdown_has_a_row_for_each_measure_and_each_difference() -> None:
+    """Value, interval, chance and what was measured; under it the differences with their p-values."""
+    assert markdown([BETTER], against=PLAIN).splitlines() == [
+        "| model | measure | n | value | 95% interval | chance | what was measured |",
+        "|---|---|---|---|---|---|---|",
+        "| better | letter | 4 | 1.000 | 0.510 to 1.000 | 0.250 | right |",
+        "| better | bits | 2 | 2.250 | 1.500 to 2.500 |  | bits \\| cost |",
+        "| better | equal | 4 | 0.500 | 0.400 to 0.600 |  | a figure of all |",
+        "| plain | letter | 4 | 0.500 | 0.150 to 0.850 | 0.250 | right |",
+        "| plain | bits | 2 | 2.250 | 1.500 to 2.500 |  | bits \\| cost |",
+        "| plain | equal | 4 | 0.500 | 0.400 to 0.600 |  | a figure of all |",
+        "",
+        "Difference to plain, on the same items:",
+        "",
+        "| model | measure | n | difference | 95% interval | p | McNemar p |",
+        "|---|---|---|---|---|---|---|",
+        "| better | letter | 4 | +0.500 | +0.000 to +1.000 | 0.122 | 0.500 |",
+        "| better | bits | 2 | +0.000 | +0.000 to +0.000 | 1.000 |  |",
+    ]
+    assert "Difference" not in markdown([PLAIN])
+
+
+def test_results_come_back_from_json(tmp_path: Path) -> None:
+    """Values of all items, outputs and differences are in it; something else is refused."""
+    path = tmp_path / "results.json"
+    path.write_text(as_json([BETTER], against=PLAIN))
+    assert read_results(path) == [BETTER, PLAIN]
+    found = json.loads(path.read_text())
+    assert found["against"] == "plain"
+    assert [d["measure"] for d in found["differences"]] == ["letter", "bits"]
+    for text in ("{", "[]", '{"models": [{}]}', '{"models": [{"scores": [{"ids": [], "values": [], "weights": []}]}]}'):
+        path.write_text(text)
+        with pytest.raises(InputError, match="cannot be read as the results"):
+            read_results(path)
+
+
+def test_only_what_was_measured_alike_is_compared() -> None:
+    """Another task, or other items, is an error; so is a measure that is not there."""
+    for other in (replace(PLAIN, task="medqa"), replace(PLAIN, items_hash="5678")):
+        with pytest.raises(InputError, match="compare models on the same task and rows"):
+            differences(BETTER, other)
+    assert PLAIN.score("letter") == LETTERS
+    with pytest.raises(InputError, match="plain has no rouge; it has letter, bits, equal"):
+        PLAIN.score("rouge")
+
+
+def test_measures_of_a_task_are_what_suits_it() -> None:
+    """Names that are unknown or do not fit are refused, and so is a judge of nothing."""
+    assert measures_of(BIOQA) == ("letter", "option_text")
+    assert measures_of(RECIPES) == ("bits_per_byte", "written")
+    assert measures_of(BIOQA, ["written", "letter", "letter"]) == ("written", "letter")
+    for task, wanted, judge, message in (
+        (
+            BIOQA,
+            ["lettre"],
+            False,
+            "bioqa has no measure 'lettre'; expected some of letter, option_text, bits_per_byte",
+        ),
+        (RECIPES, ["letter"], False, "recipegen has no measure 'letter'"),
+        (RECIPES, [], False, "no measure ''"),
+        (RECIPES, ["bits_per_byte"], True, "a judge compares written answers"),
+        (BIOQA, None, True, "a judge compares written answers"),
+    ):
+        with pytest.raises(InputError, match=message):
+            measures_of(task, wanted, judge)
+
+
+def test_evaluate_measures_a_written_task(tiny: str, home: Path, tmp_path: Path) -> None:
+    """All that is measured of written answers has a value for each item, and the answers are kept."""
+    rows = [{"id": name, "instruction": f"Make {name}.", "output": "Boil water."} for name in ("tea", "rice", "eggs")]
+    items = read_items(write(tmp_path / "r.jsonl", *rows), RECIPES)
+    found = evaluate(Student(tiny), RECIPES, items, max_new_tokens=4, progress=False)
+    assert [s.measure for s in found.scores] == [
+        "bits_per_byte", "format", "ended", "length", "rouge1", "rouge2", "rougeL", "embedding_similarity"
+    ]  # fmt: skip
+    assert all(s.ids == ("tea", "rice", "eggs") and len(s.values) == 3 for s in found.scores)
+    assert list(found.outputs) == ["tea", "rice", "eggs"]
+    with pytest.raises(InputError, match="batch_size is 0"):
+        evaluate(Student(tiny), RECIPES, items, batch_size=0)
+
+
+def run(*arguments: str) -> str:
+    """What the command prints."""
+    result = CliRunner().invoke(app, ["evaluate", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_command_compares_an_adapter_with_its_model(
+    tiny: str, adapter: str, questions: Path, tmp_path: Path
+) -> None:
+    """The same table comes whether the plain model is measured now or was measured before."""
+    ours = [tiny, "--task", "bioqa", "--data", str(questions), "--adapter", adapter]
+    table = run(*ours, "--against", tiny, "--out", str(tmp_path / "both.json"))
+    assert f"Difference to {tiny}, on the same items:" in table.replace("\\", "")
+    assert table.count("| letter |") == 3
+    assert [result.name for result in read_results(tmp_path / "both.json")] == [adapter, tiny]
+    run(tiny, "--task", "bioqa", "--data", str(questions), "--out", str(tmp_path / "plain.json"))
+    again = run(*ours, "--against", str(tmp_path / "plain.json"))
+    assert NUMBER.sub("", again) == NUMBER.sub("", table)
+    assert list(map(float, NUMBER.findall(again))) == pytest.approx(list(map(float, NUMBER.findall(table))), abs=0.01)
+    found = json.loads(run(*ours, "--against", adapter, "--measures", "letter", "--json"))
+    assert [d["value"] for d in found["differences"]] == [0.0, 0.0]
+
+
+def test_the_command_compares_several_adapters_with_the_first(tiny: str, adapter: str, questions: Path) -> None:
+    """Without --against the first is what the others are compared with."""
+    second = [*("--adapter", adapter), *("--adapter", adapter)]
+    table = run(tiny, "--task", "bioqa", "--data", str(questions), *second, "--measures", "letter")
+    assert table.count("| letter |") == 3
+    assert "+0.000 to +0.000" in table
+
+
+def test_the_command_says_early_what_cannot_be(tiny: str, questions: Path, tmp_path: Path) -> None:
+    """A folder that is not there, a wrong measure or task, a file of other things: before any model is loaded."""
+    for more in (
+        ["--out", str(tmp_path / "nowhere" / "r.json")],
+        ["--measures", "rouge"],
+        ["--judge", "embedded"],
+        ["--against", str(questions)],
+        ["--against", str(tmp_path / "no.json")],
+    ):
+        command = ["evaluate", tiny, "--task", "bioqa", "--data", str(questions), *more]
+        assert isinstance(CliRunner().invoke(app, command).exception, CraftError)
+    assert CliRunner().invoke(app, ["evaluate", tiny, "--data", str(questions)]).exit_code == 2
