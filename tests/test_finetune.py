@@ -28,13 +28,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from craft_hf.errors import CraftError, InputError
 from craft_hf.finetune import CraftTrainingConfig, _Trainer, finetune, parse, run_recipe
 from craft_hf.models import generator_weights
-from craft_hf.tasks import Task, load_task
+from craft_hf.tasks import NAMES, Task, load_task
 from craft_hf.templates import chat_template
 from craft_hf.training_rows import DataArguments, RowCounts, conversations, load_rows
 from tests.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).parents[1]
-RECIPES = sorted((ROOT / "recipes").glob("*.py"))
+RECIPES = [ROOT / "recipes" / f"{name}.py" for name in NAMES]
 ROWS = 24
 
 

@@ -84,6 +84,8 @@ ORDER = [
         "evaluate.judge",
         "evaluate.results",
         "evaluate",
+        "scaling",
+        "scaling_results",
         "benchmarks",
         "benchmarks.documents",
         "index_cli",
