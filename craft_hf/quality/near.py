@@ -35,6 +35,8 @@ class NearTexts:
 
     def nearest(self, text: str) -> tuple[str, float] | None:
         """Return name and score of the text that is nearest to this one, the first of several; None if none is near."""
+        if not self._texts:
+            return None
         prepared = utils.default_process(text)
         rows = self._candidates.find(prepared)
         others = [self._texts[row] for row in rows]
