@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -164,7 +166,7 @@ def test_adapters_go_on_and_come_off(tiny: str, adapters: list[str], tmp_path: P
     assert student.identity == Student(tiny).identity
 
 
-def test_student_refuses_what_is_no_model_or_adapter(tiny: str, tmp_path: Path) -> None:
+def test_student_refuses_what_is_no_model_or_adapter(tiny: str, adapters: list[str], tmp_path: Path) -> None:
     """Each is an error that names what was given."""
     with pytest.raises(InputError, match="no/such-model"):
         Student("no/such-model")
@@ -172,3 +174,8 @@ def test_student_refuses_what_is_no_model_or_adapter(tiny: str, tmp_path: Path) 
         Student(tiny, tmp_path)
     with pytest.raises(InputError, match=f"the adapter no/such cannot be put on {tiny}"):
         Student(tiny, "no/such")
+    shutil.copytree(adapters[0], tmp_path / "other")
+    config = tmp_path / "other" / "adapter_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "r": 3}))
+    with pytest.raises(InputError, match="other cannot be put on"):
+        Student(tiny, tmp_path / "other")

@@ -58,7 +58,7 @@ class Student:
         The base model stays in memory, so that many adapters can be measured one after the other.
 
         Raises:
-            InputError: there is no such adapter, or it is for another model.
+            InputError: there is no such adapter, or it is for another model; load the student anew after that.
             MissingExtra: peft is not installed.
         """
         if self.adapter:
