@@ -95,6 +95,10 @@ def test_an_answer_that_is_no_option_is_dropped() -> None:
         ("Water is heavier than oil.", ""),
         ("When water freezes, it gets hard.", ""),
         ("What is the best way to bake bread?", "question: is no yes-or-no question"),
+        ("How to bake bread without an oven, a recipe.", "question: is no yes-or-no question"),
+        ("When water freezes, does it get hard?", ""),
+        ("Is butter from the farm more expensive than other butter.", "question: is a question without its mark"),
+        ("Is bread good for ducks in a pond? A, yes.", "question: gives an answer away"),
         ("Water is heavier than oil and", "question: does not end with ? or ."),
     ],
 )

@@ -43,12 +43,12 @@ from craft_hf.prompt import sample_json
 from craft_hf.quality import Quality
 from craft_hf.quality.copied import FROM_DOCUMENT, LEAST_NGRAMS, NGRAM
 from craft_hf.quality.duplicate import Duplicates
-from craft_hf.quality.grounded import SAME_MEANING
+from craft_hf.quality.grounded import SAME_MEANING, GroundedCheck
 from craft_hf.quality.repetitive import LEAST_GRAMS, MOST_REPEATED
 from craft_hf.quality.test_sets import TestSet
 from craft_hf.quality.text import ngrams, sentences, stems, tokens
 from craft_hf.tasks import load_task
-from tests.benchmarks.defects import MEANT_FOR, SEEN_BY_RULES, good_cases, planted
+from tests.benchmarks.defects import MEANT_FOR, SEEN_BY_RULES, good_cases, planted, right_text, with_right
 from tests.benchmarks.texts import read, with_reworded
 
 COUNT, EACH, NUMERIC = 360, 40, 40
@@ -190,7 +190,8 @@ def _hash(values: Sequence[str | int]) -> str:
 
 
 def thresholds(folder: Path) -> None:
-    """Show what people's summaries are like: the data behind the thresholds of grounded and copied."""
+    """Show what people's summaries and right options are like: the data behind grounded, copied and repetitive."""
+    _right_options(folder)
     rows = random.Random(0).sample(list(read(folder, "eval_summarization")), 300)
     least = load_task("summarization").grounded["summary"]
     embedder, few, found = Embedder(), Counter[str](), Counter[str]()
@@ -234,6 +235,19 @@ def thresholds(folder: Path) -> None:
             f"{len(texts):,} {name}: 99% have at most {np.quantile(repeated, 0.99):.2f} of their 3-grams repeated, "
             f"{over} more than {MOST_REPEATED}"
         )
+
+
+def _right_options(folder: Path) -> None:
+    """Print how many questions are dropped as not grounded with their own right option, and with another question's."""
+    embedder = Embedder()
+    check, cases = GroundedCheck(load_task("bioqa"), embedder), good_cases(folder, embedder, 2 * COUNT, 0)
+    for kind, step in (("their own right option", 0), ("the right option of another", COUNT)):
+        others = [cases[(place + step) % len(cases)] for place in range(len(cases))]
+        dropped = sum(
+            not check.check(case.document, with_right(case.fields, right_text(other.fields))).keep
+            for case, other in zip(cases, others, strict=True)
+        )
+        print(f"{len(cases):,} questions with {kind}: {dropped / len(cases):.1%} are not grounded")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rapidfuzz import fuzz, process, utils
 
 from craft_hf.embed import Embedder
+from craft_hf.prompt import sample_json
+from craft_hf.quality import DUPLICATE_THRESHOLD
 from craft_hf.records import Answer, Document
 from craft_hf.tasks import Task
 from tests.benchmarks.texts import read, reworded
@@ -63,6 +66,9 @@ class Case:
 def good_cases(folder: Path, embedder: Embedder, count: int, numeric: int, seed: int = 0) -> list[Case]:
     """Return real four-option questions on biology with the part of the chapter that they belong to.
 
+    Left out, because they are not good: stems that lost their gap when the data was made ("The are collectively called
+    the calyx."), and of two questions that are duplicates by the paper's rule the second.
+
     Args:
         folder: the data folder.
         embedder: finds the part.
@@ -75,7 +81,7 @@ def good_cases(folder: Path, embedder: Embedder, count: int, numeric: int, seed:
     for row in read(folder, "corpus_textbooks"):
         chapters[row["url_or_path"]].append(row["text"])
     rows = [row for row in read(folder, "eval_bioqa") if row.get("url") in chapters and len(row["options"]) == 4]
-    rows = rng.sample([row for row in rows if len(row["question"]) > 15], count)
+    rows = _sound([row for row in rows if len(row["question"]) > 15], rng)[:count]
     texts = list(dict.fromkeys(text for row in rows for text in chapters[row["url"]]))
     vectors = dict(zip(texts, embedder.encode(texts), strict=True))
     queries = embedder.encode([f"{row['question']} {row['options'][row['answer_index']]}" for row in rows])
@@ -86,6 +92,20 @@ def good_cases(folder: Path, embedder: Embedder, count: int, numeric: int, seed:
         text = "\n\n".join(parts[n] for n in sorted(order))
         cases.append(Case(Document(row["id"], text), _sample(row["question"], row["options"], row["answer_index"])))
     return cases + _numeric(folder, numeric, rng)
+
+
+def _sound(rows: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
+    """Return rows in random order, without those that end as a sentence and ask nothing, and without duplicates."""
+    found, texts = [], list[str]()
+    for row in rng.sample(rows, len(rows)):
+        question = row["question"].rstrip()
+        if question.endswith(".") and not question.endswith("_.") and "?" not in question:
+            continue
+        text = utils.default_process(sample_json({key: row[key] for key in ("question", "options")}))
+        if process.extractOne(text, texts, scorer=fuzz.token_set_ratio, score_cutoff=DUPLICATE_THRESHOLD) is None:
+            found.append(row)
+            texts.append(text)
+    return found
 
 
 def _numeric(folder: Path, count: int, rng: random.Random) -> list[Case]:
@@ -125,7 +145,7 @@ def planted(
     cases = []
     for n in range(each):
         donor = words[(n + len(words) // 2) % len(words)]
-        cases.append(_changed(words[n], "ungrounded answer", _right(words[n].fields, _right_text(donor.fields))))
+        cases.append(_changed(words[n], "ungrounded answer", with_right(words[n].fields, right_text(donor.fields))))
     for case in numeric:
         there = set(re.findall(r"\d+", case.document.text))
         wrong = next(o for o in case.fields["options"] if o[3:] not in there)
@@ -134,7 +154,7 @@ def planted(
         case = words[each + n]
         options = list(case.fields["options"])
         place = rng.choice([i for i in range(4) if "ABCD"[i] != case.fields["answer"]])
-        options[place] = f"{'ABCD'[place]}. {_said_otherwise(_right_text(case.fields), n)}"
+        options[place] = f"{'ABCD'[place]}. {_said_otherwise(right_text(case.fields), n)}"
         cases.append(_changed(case, "two right options", {**case.fields, "options": options}))
     for n in range(each):
         shot, case = task.few_shots[n % len(task.few_shots)], words[2 * each + n]
@@ -159,7 +179,7 @@ def planted(
         cases.append(_changed(case, "empty option", {**case.fields, "options": options}))
     for n in range(each):
         case = words[5 * each + n]
-        answer = rng.choice(["E", "", "None of them", _right_text(case.fields), "a"])
+        answer = rng.choice(["E", "", "None of them", right_text(case.fields), "a"])
         cases.append(_changed(case, "answer not among options", {**case.fields, "answer": answer}))
     foreign = re.findall(r"^(\S.*)\n  (.*)\n  (.*)\n  (.*)\n  (.*)$", FOREIGN, re.MULTILINE)
     for n, (question, *options) in enumerate(foreign):
@@ -176,11 +196,13 @@ def _changed(case: Case, defect: str, fields: Mapping[str, Any]) -> Case:
     return Case(case.document, fields, defect)
 
 
-def _right_text(fields: Mapping[str, Any]) -> str:
+def right_text(fields: Mapping[str, Any]) -> str:
+    """Return the text of the right option."""
     return str(fields["options"]["ABCD".index(fields["answer"])][3:])
 
 
-def _right(fields: Mapping[str, Any], text: str) -> dict[str, Any]:
+def with_right(fields: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Return a sample with another text as the right option."""
     options = [f"{o[0]}. {text}" if o[0] == fields["answer"] else o for o in fields["options"]]
     return {**fields, "options": options}
 

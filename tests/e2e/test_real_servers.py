@@ -32,7 +32,7 @@ from tests.openai_server import free_port, serving
 
 PROMPTS = int(os.environ.get("CRAFT_HF_TEST_PROMPTS", "80"))
 KILLED_AFTER = 24
-"""Answers of the second server, after which it is killed."""
+"""Answers of the second server, after which it is killed; if it has met all its faults by then, else a little later."""
 
 FAULTS = ["busy", "error", "reset", "cut", "hang", "busy", "error", "reset", "cut"]
 """What the requests to each server meet."""
@@ -144,7 +144,7 @@ def test_every_prompt_is_answered_once_whatever_happens(
             stack.enter_context(serving(proxy))
 
         def kill() -> None:
-            if len(second.paid) >= KILLED_AFTER:
+            if len(second.paid) >= KILLED_AFTER and len(second.lost) == FAULTS.count("cut"):
                 servers[1][2].kill()
 
         second.on_answer = kill
@@ -172,7 +172,7 @@ def test_every_prompt_is_answered_once_whatever_happens(
         assert set(proxy.met) == {"none", *FAULTS}
     assert KILLED_AFTER <= len(second.paid) < PROMPTS / 2
     paid, lost = Counter(first.paid + second.paid), Counter(first.lost + second.lost)
-    assert len(lost) == 4
+    assert lost.total() == 4
     assert set((paid - lost).values()) == {1}, "what arrived was not asked for again"
     report = json.loads((folder / "report.json").read_text())
     assert report["usage"]["answers_generated"] == PROMPTS
