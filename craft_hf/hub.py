@@ -41,7 +41,7 @@ _LONGEST_WAIT_S = 300.0
 _MAY_PASS = (408, 409, 412, 425, 429, 500, 502, 503, 504)
 """Statuses after which the same step may succeed; 409 and 412: somebody else has committed meanwhile."""
 
-_FAILURES = (HTTPError, OSError, RuntimeError, ValueError, EntryNotFoundError, XetDownloadError)
+FAILURES = (HTTPError, OSError, RuntimeError, ValueError, EntryNotFoundError, XetDownloadError)
 """What the client raises, according to its documentation and its source."""
 
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
@@ -87,13 +87,13 @@ def hub_call(what: str, step: Callable[[], _T]) -> _T:
             return step()
         except CraftError:
             raise
-        except _FAILURES as e:
+        except FAILURES as e:
             cause = _cause(e)
             wait_s = next(waits, None)
             if wait_s is None or not _may_pass(cause):
                 raise _explained(what, cause) from None  # the client's errors hold requests, and these the token
             wait_s = max(wait_s, _asked_wait_s(cause))
-            logger.warning("The Hub: %s; trying again in %.0f s.", _reason(cause), wait_s)
+            logger.warning("The Hub: %s; trying again in %.0f s.", reason(cause), wait_s)
             time.sleep(wait_s)
 
 
@@ -162,7 +162,7 @@ def _asked_wait_s(error: Exception) -> float:
     return min(float(asked), _LONGEST_WAIT_S) if asked.isdecimal() else 0.0
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Return an error's words on one line, without the signatures of URLs and without tokens."""
     text = " ".join(str(error).split()).partition(" For more information check:")[0] or type(error).__name__
     text = re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", text)
@@ -184,12 +184,12 @@ def _explained(what: str, error: Exception) -> CraftError:
         return InputError(f"{what}: there is no such repository that you may see; check the name. Is it private? Then "
                           f"{_LOG_IN}.")  # fmt: skip
     if isinstance(error, EntryNotFoundError) and status is not None:
-        return InputError(f"{what}: the repository lacks a file ({_reason(error)}); check the name, or push it again.")
+        return InputError(f"{what}: the repository lacks a file ({reason(error)}); check the name, or push it again.")
     if status == 401:
         return InputError(f"{what}: the Hub does not know your token (wrong, or expired); {_LOG_IN} to another.")
     if status == 403:
-        return InputError(f"{what}: your token may not do that ({_reason(error)}); check the name, or {_LOG_IN} to a "
+        return InputError(f"{what}: your token may not do that ({reason(error)}); check the name, or {_LOG_IN} to a "
                           "token that may write there.")  # fmt: skip
     if _is_of_the_disk(error):
-        return StorageError(f"{what}: {_reason(error)}; make room and run it again, what is whole is kept.")
-    return HubError(f"{what}: {_reason(error)}. Run it again later: it goes on where it stopped.")
+        return StorageError(f"{what}: {reason(error)}; make room and run it again, what is whole is kept.")
+    return HubError(f"{what}: {reason(error)}. Run it again later: it goes on where it stopped.")

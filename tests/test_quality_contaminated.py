@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,3 +106,22 @@ def test_a_hub_dataset_out_of_reach_is_not_checked_or_an_error(home: Path) -> No
     assert found.problem
     with pytest.raises(InputError, match="the test set cais/mmlu:anatomy:test cannot be had"):
         load_test_sets(["cais/mmlu:anatomy:test"], required=True)
+
+
+def test_a_hub_that_does_not_answer_is_no_reason_to_stop() -> None:
+    """Where nothing listens, a set is not checked, or missed if it was asked for: in a process that is not offline."""
+    code = (
+        "from craft_hf.errors import InputError\n"
+        "from craft_hf.quality.test_sets import load_test_sets\n"
+        "print(load_test_sets(['a/b'], False))\n"
+        "try: load_test_sets(['a/b'], True)\n"
+        "except InputError as e: print(e)\n"
+    )
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **nowhere}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    left_out, missed = done.stdout.splitlines()
+    assert "name='a/b', items=(), problem='" in left_out
+    assert "refused" in left_out
+    assert missed.startswith("the test set a/b cannot be had: ")
+    assert missed.endswith("; give a file, or leave it out.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from craft_hf.errors import CraftError, InputError, StorageError
-from craft_hf.hub import hub_api
+from craft_hf.hub import FAILURES, hub_api, reason
 from craft_hf.models import cache_folder, file_fingerprint
 from craft_hf.readers import Row, Rows
 from craft_hf.readers.hub import parse_hub
@@ -74,10 +74,10 @@ def _hub(name: str, required: bool) -> TestSet:
         # without a connection this fails at once, while reading would try again for half a minute
         hub_api().dataset_info(dataset.repo, revision=dataset.revision, timeout=_PROBE_S)
         items = _items(dataset.rows(Counter()))
-    except (CraftError, OSError, RuntimeError, ValueError) as e:
+    except (CraftError, *FAILURES) as e:
         if required:
-            raise InputError(f"the test set {name} cannot be had: {_line(e)}; give a file, or leave it out.") from e
-        return TestSet(name, problem=_line(e))
+            raise InputError(f"the test set {name} cannot be had: {reason(e)}; give a file, or leave it out.") from None
+        return TestSet(name, problem=reason(e))
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_bytes(gzip.compress(json.dumps(items).encode()))
@@ -95,7 +95,3 @@ def _item(row: Row, where: str) -> str:
         if isinstance(text := row.get(field), str):
             return text
     raise InputError(f"{where}: has {', '.join(row)}; a test set needs a text as {' or '.join(FIELDS)}.")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from craft_hf.errors import InputError
+from craft_hf.hub import FAILURES, reason
 from craft_hf.readers import Row, Rows, Source
 
 SYNTAX = "REPO@REVISION:CONFIG:SPLIT"
@@ -41,14 +42,14 @@ class HubDataset(Source):
         import datasets
         from datasets.exceptions import DatasetsError
 
-        trouble = (OSError, EOFError, ValueError, zlib.error, DatasetsError)
+        trouble = (*FAILURES, EOFError, zlib.error, DatasetsError)
         try:
             stream = datasets.load_dataset(
                 self.repo, self.config, split=self.split, revision=self.revision, streaming=True
             )
         except trouble as e:
             raise InputError(
-                f"{self.repo!r} is neither a file nor a Hub dataset that can be reached: {_line(e)}"
+                f"{self.repo!r} is neither a file nor a Hub dataset that can be reached: {reason(e)}"
             ) from e
         rows, number = iter(stream), 0
         while True:
@@ -58,7 +59,7 @@ class HubDataset(Source):
                 return
             except trouble as e:
                 raise InputError(
-                    f"{self.repo}, after row {number}: the Hub dataset cannot be read on: {_line(e)}; "
+                    f"{self.repo}, after row {number}: the Hub dataset cannot be read on: {reason(e)}; "
                     "run the same command again, it goes on with the first shard that is not there."
                 ) from e
             number += 1
@@ -74,7 +75,3 @@ def parse_hub(text: str, config: str | None, split: str, revision: str | None) -
     if own_config:
         dataset.name = f"{repo}:{own_config}"
     return dataset
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
