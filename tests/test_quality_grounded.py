@@ -48,7 +48,7 @@ def test_an_answer_that_the_document_does_not_give_is_dropped() -> None:
         ("1200 milligrams of the gas", True),
         ("1,200 milligrams of the gas", True),
         ("1,300 milligrams of the gas", False),
-        ("2 times as much as at dusk", True),
+        ("2 milligrams at dusk", True),
         ("3 times as much as at dusk", False),
     ],
 )
