@@ -48,7 +48,15 @@ from craft_hf.quality.repetitive import LEAST_GRAMS, MOST_REPEATED
 from craft_hf.quality.test_sets import TestSet
 from craft_hf.quality.text import ngrams, sentences, stems, tokens
 from craft_hf.tasks import load_task
-from tests.benchmarks.defects import MEANT_FOR, SEEN_BY_RULES, good_cases, planted, right_text, with_right
+from tests.benchmarks.defects import (
+    MEANT_FOR,
+    SEEN_BY_RULES,
+    exam_questions,
+    good_cases,
+    planted,
+    right_text,
+    with_right,
+)
 from tests.benchmarks.texts import read, with_reworded
 
 COUNT, EACH, NUMERIC = 360, 40, 40
@@ -91,7 +99,7 @@ def test_bed(folder: Path) -> tuple[float, float]:
     cases = good_cases(folder, embedder, 2 * COUNT, 2 * NUMERIC)
     good = [*cases[:COUNT], *cases[2 * COUNT : 2 * COUNT + NUMERIC]]
     bases = [*cases[COUNT : 2 * COUNT], *cases[2 * COUNT + NUMERIC :]]
-    tests = [row["question"] for row in read(folder, "eval_bioqa") if row["source"].startswith("MMLU")]
+    tests = exam_questions(folder)
     bad = planted(task, good, bases, tests, EACH)
     quality = Quality(task, embedder, test_sets=[TestSet("MMLU biology", tests)])
     every = [*good, *bad]

@@ -24,6 +24,9 @@ from tests.benchmarks.texts import read, reworded
 CHUNKS = 3
 """Pieces of a question's book chapter that make its document: those nearest to question and answer by embedding."""
 
+LONG_ENOUGH = 40
+"""Characters of an exam's question from which it does not stand in another one by chance."""
+
 SEEN_BY_RULES = (
     "ungrounded answer", "wrong number", "copied few-shot", "near-duplicate by rewording", "test-set question",
     "empty option", "answer not among options", "wrong language", "truncated",
@@ -67,7 +70,8 @@ def good_cases(folder: Path, embedder: Embedder, count: int, numeric: int, seed:
     """Return real four-option questions on biology with the part of the chapter that they belong to.
 
     Left out, because they are not good: stems that lost their gap when the data was made ("The are collectively called
-    the calyx."), and of two questions that are duplicates by the paper's rule the second.
+    the calyx."), of two questions that are duplicates by the paper's rule the second, and questions in which most of a
+    test set's question stands.
 
     Args:
         folder: the data folder.
@@ -81,7 +85,7 @@ def good_cases(folder: Path, embedder: Embedder, count: int, numeric: int, seed:
     for row in read(folder, "corpus_textbooks"):
         chapters[row["url_or_path"]].append(row["text"])
     rows = [row for row in read(folder, "eval_bioqa") if row.get("url") in chapters and len(row["options"]) == 4]
-    rows = _sound([row for row in rows if len(row["question"]) > 15], rng)[:count]
+    rows = _sound([row for row in rows if len(row["question"]) > 15], exam_questions(folder), rng)[:count]
     texts = list(dict.fromkeys(text for row in rows for text in chapters[row["url"]]))
     vectors = dict(zip(texts, embedder.encode(texts), strict=True))
     queries = embedder.encode([f"{row['question']} {row['options'][row['answer_index']]}" for row in rows])
@@ -94,12 +98,21 @@ def good_cases(folder: Path, embedder: Embedder, count: int, numeric: int, seed:
     return cases + _numeric(folder, numeric, rng)
 
 
-def _sound(rows: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
-    """Return rows in random order, without those that end as a sentence and ask nothing, and without duplicates."""
+def exam_questions(folder: Path) -> list[str]:
+    """Return the questions of MMLU's tests of biology: the bed's test set."""
+    return [row["question"] for row in read(folder, "eval_bioqa") if row["source"].startswith("MMLU")]
+
+
+def _sound(rows: list[dict[str, Any]], exam: Sequence[str], rng: random.Random) -> list[dict[str, Any]]:
+    """Return rows in random order, without those that ask nothing, repeat another one, or have an exam's question."""
     found, texts = [], list[str]()
+    exam = [utils.default_process(question) for question in exam if len(question) > LONG_ENOUGH]
     for row in rng.sample(rows, len(rows)):
         question = row["question"].rstrip()
         if question.endswith(".") and not question.endswith("_.") and "?" not in question:
+            continue
+        asked = utils.default_process(question)
+        if process.extractOne(asked, exam, scorer=fuzz.partial_ratio, score_cutoff=DUPLICATE_THRESHOLD) is not None:
             continue
         text = utils.default_process(sample_json({key: row[key] for key in ("question", "options")}))
         if process.extractOne(text, texts, scorer=fuzz.token_set_ratio, score_cutoff=DUPLICATE_THRESHOLD) is None:
