@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from craft_hf.evaluate import Difference, Results, Scores, compare, summarize
+from craft_hf.evaluate import Difference, Results, Scores, compare
+from craft_hf.evaluate.results import p_value
 from craft_hf.markdown import inline
 from craft_hf.plots.canvas import FORMATS, STYLE, save
 from craft_hf.records import JSON
@@ -117,10 +118,9 @@ def _gains(found: Found) -> list[str]:
         "|---|---|---|--:|--:|---|--:|",
     ]
     for ours, theirs, d in _differences(found):
-        p = "below 0.001" if d.p < 0.001 else f"{d.p:.3f}"
         lines.append(
             f"| {inline(ours)} | {inline(theirs)} | {d.measure} | {d.n} | {d.value:+.3f} | "
-            f"{d.low:+.3f} to {d.high:+.3f} | {p} |"
+            f"{d.low:+.3f} to {d.high:+.3f} | {p_value(d.p)} |"
         )
     return lines
 
@@ -129,7 +129,7 @@ def _differences(found: Found) -> list[tuple[str, str, Difference]]:
     """Return each size against no training and the few-shots, and against the first dataset at the same size."""
     groups = _groups(found)
     names = list(dict.fromkeys(d for d, _ in groups if d not in (NOTHING, FEW_SHOTS)))
-    pairs = []
+    means, pairs = {key: _over_seeds(group) for key, group in groups.items()}, []
     for key in groups:
         bases = [other for other in groups if other[0] in (NOTHING, FEW_SHOTS) and other != key]
         if key[0] == NOTHING:
@@ -139,25 +139,19 @@ def _differences(found: Found) -> list[tuple[str, str, Difference]]:
         elif key[0] != names[0] and (names[0], key[1]) in groups:
             bases.append((names[0], key[1]))
         for base in bases:
-            ours, theirs = _mean_results(groups[key]), _mean_results(groups[base])
-            for measure in ours:
-                if measure in theirs:
-                    pairs.append((_label(key), _label(base), compare(ours[measure], theirs[measure])))
+            for measure, ours in means[key].items():
+                if measure in means[base]:
+                    pairs.append((_label(key), _label(base), compare(ours, means[base][measure])))
     return pairs
 
 
-def _mean_results(group: Found) -> Mapping[str, Scores]:
-    """Return a group's scores with each item's mean over the seeds as its value."""
-    first = group[0][1]
+def _over_seeds(group: Found) -> Mapping[str, Scores]:
+    """Return the first seed's scores with each item's mean over all seeds as its value, which is what is compared."""
     means = {}
-    for scores in first.scores:
-        if not scores.values:
-            continue
-        values = [results.score(scores.measure).values for _, results in group]
-        means[scores.measure] = summarize(
-            scores.measure, scores.what, scores.ids, [statistics.mean(v) for v in zip(*values, strict=True)],
-            weights=scores.weights, chance=scores.chance, higher_is_better=scores.higher_is_better,
-        )  # fmt: skip
+    for scores in group[0][1].scores:
+        if scores.values:
+            values = [results.score(scores.measure).values for _, results in group]
+            means[scores.measure] = replace(scores, values=tuple(map(statistics.mean, zip(*values, strict=True))))
     return means
 
 

@@ -81,10 +81,10 @@ def markdown(results: Sequence[Results], against: Results | None = None, seed: i
         ]
         for found in results:
             for d in differences(found, against, seed) if found is not against else ():
-                exact = "" if d.mcnemar_p is None else _p(d.mcnemar_p)
+                exact = "" if d.mcnemar_p is None else p_value(d.mcnemar_p)
                 lines.append(
                     f"| {inline(found.name)} | {d.measure} | {d.n} | {d.value:+.3f} | {d.low:+.3f} to {d.high:+.3f} | "
-                    f"{_p(d.p)} | {exact} |"
+                    f"{p_value(d.p)} | {exact} |"
                 )
     return "\n".join(lines)
 
@@ -126,5 +126,6 @@ def _scores(found: Mapping[str, JSON]) -> Scores:
     return Scores(**{**found, **lists})  # type: ignore[arg-type]
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """Return a p-value as tables have it."""
     return "below 0.001" if value < 0.001 else f"{value:.3f}"
