@@ -15,7 +15,7 @@ from craft_hf.models import EMBEDDED
 from craft_hf.retrieve import MIXED
 from craft_hf.rows import LINEAGE
 
-_GROUPS = "Triples of few-shots to begin prompts with, or per-prompt (default: as many as few-shots)."
+_GROUPS = "Triples of few-shots to begin prompts with, or per-prompt (default: a third as many as few-shots)."
 _BUDGET = "Most that the run may cost: tokens, or money if there are prices."
 _GENERATOR = '"embedded", a Hub id, a model folder, or the URL of a server; several URLs are separated by commas.'
 _SKIP = "Checks not to make, separated by commas: repetitive, language, copied, contaminated, grounded, semantic."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Mapping, Sequence
 
@@ -22,25 +23,30 @@ PER_PROMPT = "per-prompt"
 """Value of `prefix_groups` for the paper's way: few-shots drawn anew for every prompt."""
 
 
+def default_groups(task: Task) -> int:
+    """Return how many groups it takes to show every few-shot: more would share less, and gain no variety."""
+    return math.ceil(len(task.few_shots) / FEW_SHOTS_IN_PROMPT)
+
+
 class Prompter:
     """Builds the prompt of a document; the same document always gets the same prompt, whatever else is asked.
 
     The few-shots are drawn per group, not per prompt, so that the prompts of a group share a prefix that the model
-    reads once. Over the groups every few-shot stands equally often in every position, or once more. A document's group
+    reads once. Over the groups every few-shot stands equally often, or once more. A document's group
     (and which of the task's instructions it gets) follows from a hash of its id and the seed, so asking for more
     documents later changes no prompt. A few-shot is shown with the instruction that asks for it, if the task tells.
 
     Args:
         task: gives instructions and few-shots.
         seed: another seed draws other groups.
-        prefix_groups: how many groups, 1 or more; as many as few-shots by default. "per-prompt" draws the few-shots of
-            each prompt apart, as CRAFT does.
+        prefix_groups: how many groups, 1 or more; by default those of `default_groups`. "per-prompt" draws the
+            few-shots of each prompt apart, as CRAFT does.
     """
 
     def __init__(self, task: Task, seed: int = 0, prefix_groups: int | str | None = None) -> None:
         self.task = task
         self.seed = seed
-        count = len(task.few_shots) if prefix_groups is None else prefix_groups
+        count = default_groups(task) if prefix_groups is None else prefix_groups
         self.groups: tuple[tuple[FewShot, ...], ...] = () if isinstance(count, str) else _groups(task, seed, count)
 
     def prompt(self, document: Document) -> Prompt:

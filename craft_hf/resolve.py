@@ -12,6 +12,7 @@ from craft_hf.errors import InputError
 from craft_hf.generate import Generator
 from craft_hf.index import find_index
 from craft_hf.models import cache_folder, embedder_weights, file_fingerprint
+from craft_hf.prompt import default_groups
 from craft_hf.quality.test_sets import identity_of_test_sets
 from craft_hf.quality.wellformed import WellFormedCheck
 from craft_hf.records import JSON, fingerprint
@@ -76,7 +77,7 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
         "num_samples": wanted,
         "seed": settings.seed,
         "duplicate_threshold": settings.duplicate_threshold,
-        "prefix_groups": settings.prefix_groups or len(task.few_shots),
+        "prefix_groups": settings.prefix_groups or default_groups(task),
         "retrieval": settings.retrieval,
         "min_similarity": settings.min_similarity,
         "budget": asdict(settings.budget) if settings.max_budget else None,

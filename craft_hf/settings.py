@@ -43,8 +43,9 @@ class RunSettings:
         top_k: number of likeliest tokens to draw from; 0 for all.
         max_new_tokens: limit of an answer, in tokens; the task's by default.
         duplicate_threshold: token-set ratio, 0 to 100, from which a sample counts as a duplicate.
-        prefix_groups: how many triples of few-shots the prompts begin with, 1 or more, by default as many as there are
-            few-shots; or "per-prompt" to draw the few-shots of every prompt apart, as CRAFT does, which takes longer.
+        prefix_groups: how many triples of few-shots the prompts begin with, 1 or more, by default as many as it takes
+            to show every few-shot; or "per-prompt" to draw the few-shots of every prompt apart, as CRAFT does, which
+            takes longer.
         retrieval: "mixed" for documents near the few-shots, as CRAFT; "random" draws them from all of the index by
             `seed`, to see what retrieval is worth.
         min_similarity: least similarity, -1 to 1, of a document that is used; by default any.

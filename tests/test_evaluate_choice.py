@@ -95,8 +95,8 @@ def test_log_probabilities_equal_one_plain_pass_each(student: Student, monkeypat
     asked: list[Asked] = [(draw(n), [draw(m) for m in tails]) for n, tails in sizes]
     expected = [[plain(student, p + t, len(p)) for t in tails] for p, tails in asked]
     for read, said in ((1000, 1000), (20, 1000), (1000, 7)):
-        monkeypatch.setattr("craft_hf.evaluate.likelihood._READ", read)
-        monkeypatch.setattr("craft_hf.evaluate.likelihood._SAID", said)
+        monkeypatch.setattr("craft_hf.evaluate.likelihood.most_tokens", lambda model, most=read: most)
+        monkeypatch.setattr("craft_hf.evaluate.likelihood._SAID", {"cpu": said})
         for sums, values in zip(log_probabilities(student, asked, batch_size=3), expected, strict=True):
             assert sums == pytest.approx(values, abs=1e-3)
 

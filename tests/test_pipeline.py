@@ -277,9 +277,9 @@ def test_bad_settings_are_named(values: dict[str, object], message: str) -> None
 
 
 def test_what_is_written_out_is_the_same_run_as_the_default(home: Path, server: WriterServer) -> None:
-    """As many groups as few-shots are the default; a price changes no row, a budget and another number do."""
+    """Eleven groups for 32 few-shots are the default; a price changes no row, a budget and another number do."""
     plain = RunSettings("bioqa", generator=server.url)
-    same = [replace(plain, prefix_groups="32"), replace(plain, price_in=3)]
+    same = [replace(plain, prefix_groups="11"), replace(plain, price_in=3)]
     changes = {"prefix_groups": 4, "max_budget": 9, "min_similarity": 0.1, "retrieval": "random"}
     other = [replace(plain, **{name: value}) for name, value in changes.items()]  # type: ignore[arg-type]
     assert {resolve(s).run_id for s in same} == {resolve(plain).run_id}

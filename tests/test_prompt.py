@@ -29,10 +29,10 @@ def test_prompt_shows_three_few_shots_then_the_document() -> None:
         assert json.loads(prompt.messages[2 * turn + 1]["content"]) == shots[shot_id].sample
 
 
-def test_groups_use_every_few_shot_equally_often_in_every_position() -> None:
-    """Over all groups, each few-shot stands once in each of the three positions, and never twice in a prompt."""
+def test_as_many_groups_as_few_shots_use_each_once_in_every_position() -> None:
+    """Over these groups, each few-shot stands once in each of the three positions, and never twice in a prompt."""
     for seed in range(20):
-        groups = Prompter(BIOQA, seed).groups
+        groups = Prompter(BIOQA, seed, len(BIOQA.few_shots)).groups
         for position in range(3):
             assert Counter(g[position].id for g in groups) == Counter(s.id for s in BIOQA.few_shots)
         assert all(len({s.id for s in g}) == 3 for g in groups)
@@ -62,9 +62,13 @@ def test_per_prompt_draws_from_all_triples() -> None:
     assert prompter.prompt(Document("d1", "text")) == Prompter(task, 0, "per-prompt").prompt(Document("d1", "text"))
 
 
-def test_default_is_a_group_for_each_few_shot() -> None:
-    """Left out, and written out, it is the same."""
-    assert Prompter(BIOQA, 3).groups == Prompter(BIOQA, 3, len(BIOQA.few_shots)).groups
+@pytest.mark.parametrize("shots", [3, 8, 31, 32])
+def test_default_groups_show_every_few_shot(shots: int) -> None:
+    """No few-shot is left out, and no group more is there than that takes."""
+    task = replace(BIOQA, few_shots=BIOQA.few_shots[:shots])
+    groups = Prompter(task, 3).groups
+    assert {shot.id for group in groups for shot in group} == {shot.id for shot in task.few_shots}
+    assert len(groups) == -(-shots // 3)
 
 
 @given(st.text(min_size=1), st.text(min_size=1), st.integers(0, 2**31))

@@ -14,12 +14,13 @@ from craft_hf.errors import InputError
 from craft_hf.evaluate.items import Item
 from craft_hf.evaluate.model import Student, padded
 from craft_hf.evaluate.statistics import Scores, summarize
+from craft_hf.generate.cache import most_tokens
 
 Asked = tuple[list[int], list[list[int]]]
 """Token ids of a prefix, and of the continuations of it, one or more each."""
 
-_READ, _SAID = 32_768, 2_048
-"""Tokens of the prefixes, and of the continuations, that a batch has at most; the latter need logits of all tokens."""
+_SAID = {"cpu": 2_048, "cuda": 16_384}
+"""Tokens of the continuations that a batch has at most, by device: they need logits of all tokens."""
 
 
 def bits_per_byte(
@@ -82,14 +83,15 @@ def log_probabilities(student: Student, asked: Sequence[Asked], batch_size: int,
 
     results: list[list[float]] = [[] for _ in asked]
     with tqdm(total=len(asked), desc=bar, unit=" items", disable=not bar) as progress:
-        for batch in _batches(asked, batch_size):
+        said = _SAID.get(student.model.device.type, _SAID["cpu"])
+        for batch in _batches(asked, batch_size, most_tokens(student.model), said):
             for i, sums in zip(batch, _score(student, [asked[i] for i in batch]), strict=True):
                 results[i] = sums
             progress.update(len(batch))
     return results
 
 
-def _batches(asked: Sequence[Asked], batch_size: int) -> Iterator[list[int]]:
+def _batches(asked: Sequence[Asked], batch_size: int, most: int, most_said: int) -> Iterator[list[int]]:
     """Yield places of prefixes with as many continuations each, longest first, within the limits; one at least."""
     order = sorted(range(len(asked)), key=lambda i: (len(asked[i][1]), len(asked[i][0])), reverse=True)
     for count, group in itertools.groupby(order, key=lambda i: len(asked[i][1])):
@@ -99,7 +101,7 @@ def _batches(asked: Sequence[Asked], batch_size: int) -> Iterator[list[int]]:
             said = max(longest, *map(len, asked[i][1]))
             read = len(asked[batch[0] if batch else i][0])
             rows = len(batch) + 1
-            if batch and (rows > batch_size or rows * read > _READ or rows * count * said > _SAID):
+            if batch and (rows > batch_size or rows * count * (read + said) > most or rows * count * said > most_said):
                 yield batch
                 batch, said = [], max(map(len, asked[i][1]))
             batch.append(i)

@@ -12,15 +12,13 @@ from craft_hf.evaluate.form import Form
 from craft_hf.evaluate.items import LETTERS, Item
 from craft_hf.evaluate.model import Student, padded
 from craft_hf.evaluate.statistics import Scores, summarize
+from craft_hf.generate.cache import most_tokens
 from craft_hf.generate.journal import Journal
 from craft_hf.models import cache_folder
 from craft_hf.records import Answer, fingerprint
 from craft_hf.tasks import Task
 
 _logger = logging.getLogger("craft_hf")
-
-_TOKENS = 32_768
-"""Tokens of a batch at most: prompts, and what may be written."""
 
 
 def write(
@@ -61,7 +59,7 @@ def write(
     with tqdm(
         total=len(items), initial=len(items) - len(missing), desc="written", unit=" answers", disable=not progress
     ) as bar:
-        for batch in _batches(missing, prompts, batch_size, max_new_tokens):
+        for batch in _batches(missing, prompts, batch_size, max_new_tokens, most_tokens(student.model)):
             for i, answer in zip(batch, _answers(student, [prompts[i] for i in batch], max_new_tokens), strict=True):
                 known[i] = answer
                 if journal is not None:
@@ -134,13 +132,13 @@ def _letter(text: str) -> str:
 
 
 def _batches(
-    order: Sequence[int], prompts: Sequence[Sequence[int]], batch_size: int, max_new_tokens: int
+    order: Sequence[int], prompts: Sequence[Sequence[int]], batch_size: int, max_new_tokens: int, most: int
 ) -> Iterator[list[int]]:
-    """Yield places of prompts, longest first, within the limit of tokens; one at least."""
+    """Yield places of prompts, longest first, with at most so many tokens, those to write too; one at least."""
     batch: list[int] = []
     for i in sorted(order, key=lambda i: len(prompts[i]), reverse=True):
         longest = len(prompts[batch[0] if batch else i]) + max_new_tokens
-        if batch and (len(batch) == batch_size or (len(batch) + 1) * longest > _TOKENS):
+        if batch and (len(batch) == batch_size or (len(batch) + 1) * longest > most):
             yield batch
             batch = []
         batch.append(i)

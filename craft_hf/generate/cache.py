@@ -13,6 +13,8 @@ from craft_hf.generate.batches import Tokens
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_TOKENS_ON_CPU = 32_768
+
 _STEP = 64
 """Tokens by which a layer grows at a time: it is copied every 64 tokens instead of with every token."""
 
@@ -64,6 +66,19 @@ def own_cache(model: PreTrainedModel) -> DynamicCache:
 def keeps_everything(model: PreTrainedModel) -> bool:
     """Whether the model keeps all keys and values, so that a prefix can be shared (no sliding window, no state)."""
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
+
+
+def most_tokens(model: PreTrainedModel) -> int:
+    """Return how many tokens a batch may keep: on a GPU, what fits into half of the memory that the weights leave."""
+    if model.device.type != "cuda":
+        return _TOKENS_ON_CPU
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    token = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    free = torch.cuda.get_device_properties(model.device).total_memory - weights
+    return max(int(free // 2 // token), 1)
 
 
 class Prefixes:

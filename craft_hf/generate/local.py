@@ -19,7 +19,7 @@ import torch
 from craft_hf.errors import GeneratorError
 from craft_hf.generate import Sampling, attention, everything
 from craft_hf.generate.batches import Encoded, Tokens, plan
-from craft_hf.generate.cache import Prefixes, causal_mask, keeps_everything
+from craft_hf.generate.cache import Prefixes, causal_mask, keeps_everything, most_tokens
 from craft_hf.generate.decode import decode
 from craft_hf.generate.grammar import JsonGrammar
 from craft_hf.models import EMBEDDED, Weights, generator_identity, generator_weights
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = {"cpu": 16, "cuda": 128}
 """Answers that are decoded at a time, by device."""
-
-_TOKENS_ON_CPU = 32_768
-"""Own tokens of a batch at most, on a CPU."""
 
 _ALIKE = 0.99
 """Least correlation of next-token scores for two ways of attention to count as the same.
@@ -125,7 +122,7 @@ class LocalGenerator:
             elif wanted(prompt):
                 yield prompt, Answer("", "prompt_too_long", len(encoded))
         prefixes = Prefixes(model)
-        for batch in plan(fitting, self._batch_size, self._most_tokens, sampling.max_new_tokens):
+        for batch in plan(fitting, self._batch_size, most_tokens(model), sampling.max_new_tokens):
             missing = [wanted(row.prompt) for row in batch.rows]
             if not any(missing):
                 continue
@@ -134,20 +131,6 @@ class LocalGenerator:
                 if missing[row]:  # the others keep it company: batches of another shape give other roundings
                     yield batch.rows[row].prompt, replace(answer, cached_tokens=answer.cached_tokens - read)
                     read = 0
-
-    @property
-    def _most_tokens(self) -> int:
-        """Own tokens of a batch: on a GPU, what fits into half of the memory that the weights leave."""
-        if self._device.type != "cuda":
-            return _TOKENS_ON_CPU
-        model, _ = self._loaded
-        config = model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        token = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
-        weights = sum(p.numel() * p.element_size() for p in model.parameters())
-        free = torch.cuda.get_device_properties(self._device).total_memory - weights
-        return max(int(free // 2 // token), 1)
 
     def _encode(self, prompt: Prompt) -> Encoded:
         """Tokenize a prompt; it is cut behind every answered turn, as far as the tokens agree."""
