@@ -30,8 +30,8 @@ from craft_hf.settings import Resources, RunSettings
 from tests.fault_proxy import FaultProxy
 from tests.openai_server import free_port, serving
 
-PROMPTS = int(os.environ.get("CRAFT_HF_TEST_PROMPTS", "80"))
-KILLED_AFTER = 24
+PROMPTS = int(os.environ.get("CRAFT_HF_TEST_PROMPTS", "48"))
+KILLED_AFTER = 12
 """Answers of the second server, after which it is killed; if it has met all its faults by then, else a little later."""
 
 FAULTS = ["busy", "error", "reset", "cut", "hang", "busy", "error", "reset", "cut"]

@@ -20,6 +20,7 @@ from craft_hf.settings import Resources, RunSettings
 from tests.writer_server import WriterServer
 
 CONCURRENCY = 4
+KILLS = int(os.environ.get("CRAFT_HF_TEST_KILLS", "4"))
 
 
 def start(home: Path, server: WriterServer, out: Path, samples: int = 40) -> subprocess.Popen[str]:
@@ -102,10 +103,10 @@ def journalled(home: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["server", "local"])
-def test_ten_kills_change_no_row(
+def test_kills_change_no_row(
     home: Path, server: WriterServer, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """kill -9 at ten random moments: rows, rejects and their order are those of a run that nobody disturbed.
+    """kill -9 at random moments: rows, rejects and their order are those of a run that nobody disturbed.
 
     Locally a random model answers in bfloat16, where a batch of another shape would give other answers.
     """
@@ -121,7 +122,7 @@ def test_ten_kills_change_no_row(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["craft_hf.run", "craft_hf.generate.local", "openai", "torch"])
     rng, paid = random.Random(0), [0]
-    for _ in range(10):
+    for _ in range(KILLS):
         child = context.Process(target=ensure, args=(str(home), settings))
         child.start()
         enough = paid[-1] + rng.randint(1, 6)
@@ -137,7 +138,7 @@ def test_ten_kills_change_no_row(
     assert last.exitcode == 0
     if kind == "server":
         asked_twice = len(server.requests) - len(set(server.documents))
-        assert asked_twice <= 10 * CONCURRENCY
+        assert asked_twice <= KILLS * CONCURRENCY
 
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
