@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,24 +13,22 @@ import yaml
 from huggingface_hub import DatasetCardData
 
 from craft_hf.errors import InputError, StorageError
-from craft_hf.markdown import render
+from craft_hf.licenses import combined_license
+from craft_hf.markdown import NOT_MEASURED, render
 from craft_hf.records import JSON
 from craft_hf.report import Row, RunReport, funnel_shares
 
+_EXAMPLES = 2
 _SHOWN_CHARS = 600
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
-_HUB_VERSIONS = {  # Creative Commons licences that the Hub has an id for
-    "by": ("2.0", "2.5", "3.0", "4.0"),
-    "by-sa": ("3.0", "4.0"),
-    "by-nc": ("2.0", "3.0", "4.0"),
-    "by-nc-sa": ("2.0", "3.0", "4.0"),
+_PLOTS = {
+    "funnel": "Bars: the number of documents at each stage",
+    "similarity": "Histogram: cosine similarity of the documents to the few-shots",
+    "answers": "Bars: how often each answer is the right one",
+    "nearest": "Histograms: cosine similarity of each row to the nearest other row, and to the nearest few-shot",
+    "map": "Map: rows, documents and few-shots in two dimensions",
 }
-_ALONE = ("mit", "apache-2.0", "odc-by", "odbl", "gfdl", "cdla-permissive-2.0")
-_CC_WORDS = {
-    "creative commons": "cc", "attribution": "by", "noncommercial": "nc", "non commercial": "nc",
-    "sharealike": "sa", "share alike": "sa", "noderivatives": "nd", "noderivs": "nd", "no derivatives": "nd",
-}  # fmt: skip
 
 _PATH = re.compile(
     r"file:\S*|(?<![\w.:/\\])(?:~|\.{1,2})?/[\w.~][^\s'\"<>|,;]*|\b[A-Za-z]:[\\/][^\s'\"<>|,;]*|\\\\\w\S*"
@@ -39,78 +38,68 @@ _ADDRESS = re.compile(
 )
 
 
-def dataset_card(report: RunReport, rows: Sequence[Row]) -> str:
+@dataclass(frozen=True)
+class CardConfig:
+    """A configuration of a dataset repository: its name, its files as a pattern, and how many rows it has."""
+
+    name: str
+    data_files: str
+    rows: int
+
+
+def dataset_card(
+    report: RunReport,
+    rows: Sequence[Row],
+    configs: Sequence[CardConfig] = (),
+    repo_id: str = "user/name",
+    plots: Sequence[str] = (),
+) -> str:
     """Render the card of a dataset: YAML front matter for the Hub, and Markdown for people.
 
     Args:
         report: what happened in the run.
         rows: the dataset's rows: the task's fields and the lineage.
+        configs: further configurations of the repository, beside "default" and "rejected".
+        repo_id: the repository that the card is for.
+        plots: which of the report's plots lie in assets/, by name.
     """
-    license_id, explanation = combined_license(str(public(source.get("license")) or "") for source in report.sources)
+    license = combined_license(str(public(source.get("license")) or "") for source in report.sources)
     generated = [row for row in rows if not row.get("is_few_shot")]
     names = [str(pair[0]) for pair in _pairs(report.about["fields"])]
+    every = [CardConfig("default", "data/train-*", report.rows["rows"]), *configs]
+    if report.rows["rejected"]:
+        every.append(CardConfig("rejected", "rejected/train-*", report.rows["rejected"]))
     body = render(
         "dataset_card.md.j2",
         report=report,
         safe=public,
-        examples=[_example(row, names) for row in (generated or rows)[:1]],
+        repo_id=repo_id,
+        configs=every,
+        examples=[_example(row, names) for row in (generated or rows)[:_EXAMPLES]],
         generators=sorted({str(public(row["generator"])) for row in generated if row.get("generator")}),
         shares=funnel_shares(report.funnel),
-        license_id=license_id,
-        license_explanation=explanation,
+        license=license,
         limits=_limits(report.task),
+        plots=[(name, about) for name, about in _PLOTS.items() if name in plots],
+        prompt=_prompt(report),
+        repeat=_repeat(report),
         identity_yaml=yaml.safe_dump(public(report.identity), sort_keys=False, allow_unicode=True, width=100).strip(),
     )
-    return f"---\n{_front_matter(report, license_id).to_yaml()}\n---\n\n{body}"
+    return f"---\n{_front_matter(report, license.id, every).to_yaml()}\n---\n\n{body}"
 
 
 def write_card(report: RunReport, rows: Sequence[Row], folder: Path) -> None:
-    """Write the dataset card as README.md into an existing folder.
+    """Write the dataset card as README.md into an existing folder, with the plots that lie in its assets/.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    content = dataset_card(report, rows).encode()
+    plots = [path.stem for path in (folder / "assets").glob("*.png")]
+    content = dataset_card(report, rows, plots=plots).encode()
     try:
         (folder / "README.md").write_bytes(content)
     except OSError as e:
         raise StorageError(f"the dataset card cannot be written to {folder}: {e}") from e
-
-
-def combined_license(licenses: Iterable[str]) -> tuple[str, str]:
-    """Find the licence under which a dataset can be given on that holds texts under all of these; no legal advice.
-
-    The strictest licence decides if all others allow to be joined with it: public domain, then CC BY, then CC BY-SA or
-    CC BY-NC, then CC BY-NC-SA. Where they contradict each other, forbid adaptations, are unknown or not stated, the
-    answer is "other".
-
-    Returns:
-        The Hub's licence id, and a sentence that says why.
-    """
-    stated = sorted({" ".join(text.split()) for text in licenses})
-    if not stated or "" in stated or any(_class(text) == "unstated" for text in stated):
-        return "other", f"Not every source states a licence (stated: {_listed([t for t in stated if t])})."
-    listed = _listed(stated)
-    classes = {_class(text) for text in stated}
-    if len(classes) == 1 and (only := next(iter(classes))) in _ALONE:
-        return only, f"All texts are under {listed}."
-    kinds = {kind for kind, _ in map(_parts, classes)}
-    if not kinds <= {"dedicated", "public-domain", *_HUB_VERSIONS}:
-        return "other", f"No single licence of the Hub covers {listed}: each row is under its own."
-    if kinds == {"dedicated"}:
-        return "cc0-1.0", f"All texts were given to the public domain: {listed}."
-    if kinds <= {"dedicated", "public-domain"}:
-        return "other", f"All texts are in the public domain, but some perhaps not in every country: {listed}."
-    if "by-sa" in kinds and kinds & {"by-nc", "by-nc-sa"}:
-        return "other", f"Share-alike and non-commercial texts cannot be joined under one licence: {listed}."
-    kind = next(k for k in ("by-nc-sa", "by-nc", "by-sa", "by") if k in kinds)
-    versions = {v for k, v in map(_parts, classes) if k == kind}
-    if "1.0" in versions and kind.endswith("sa"):
-        return "other", f"Share-alike 1.0 does not allow for later versions: {listed}."
-    same = len(versions) == 1 and versions <= set(_HUB_VERSIONS[kind]) and kinds <= {kind, "dedicated", "public-domain"}
-    found = f"cc-{kind}-{versions.pop() if same else '4.0'}"
-    mixed = "" if same else "; each row keeps its own licence and version"
-    return found, f"The strictest of the sources' licences, which are {listed}{mixed}."
 
 
 def public(value: JSON) -> JSON:
@@ -141,44 +130,13 @@ def _public_address(match: re.Match[str]) -> str:
     return "[local address]"
 
 
-def _class(text: str) -> str:
-    """A licence's words as one of: unstated, dedicated, public-domain, by..sa with a version, the text itself."""
-    plain = re.sub(r"[^a-z0-9.]+", " ", text.lower()).strip()
-    if plain in ("", "unknown", "none", "n a", "not stated", "unspecified", "other", "various"):
-        return "unstated"
-    if re.fullmatch(r"(cc ?0|cc zero)( 1.0)?( universal)?( us public domain| public domain dedication)?", plain):
-        return "dedicated"
-    if re.fullmatch(r"(the )?unlicense( public domain)?|pddl( 1.0)?", plain):
-        return "dedicated"
-    if re.fullmatch(r"(us )?public domain( mark( 1.0)?| in the (usa?|united states))?|pdm( 1.0)?", plain):
-        return "public-domain"
-    for words, letters in _CC_WORDS.items():
-        plain = plain.replace(words, letters)
-    found = re.fullmatch(r"cc by((?: nc| sa| nd)*)(?: ([1-4]\.[05]))?(?: (?:international|unported|generic))?", plain)
-    if found:
-        return "-".join(["by", *found[1].split()]) + f" {found[2] or '?'}"
-    return "-".join(plain.split())
-
-
-def _parts(name: str) -> tuple[str, str]:
-    kind, _, version = name.partition(" ")
-    return kind, version
-
-
-def _listed(texts: Sequence[str]) -> str:
-    return ", ".join(texts) or "none"
-
-
-def _front_matter(report: RunReport, license_id: str) -> DatasetCardData:
+def _front_matter(report: RunReport, license_id: str, configs: Sequence[CardConfig]) -> DatasetCardData:
     """What the Hub reads of the card; keys without a value are left out."""
     count = report.rows["rows"]
     corpora = report.index.get("corpora")
     described = [c for c in corpora if isinstance(c, Mapping)] if isinstance(corpora, Sequence) else []
     known = [str(c["hub_id"]) for c in described if c.get("hub_id")]
     categories = report.about["categories"]
-    configs: list[dict[str, object]] = [{"config_name": "default", "data_files": "data/train-*", "default": True}]
-    if report.rows["rejected"]:
-        configs.append({"config_name": "rejected", "data_files": "rejected/train-*"})
     card = DatasetCardData(
         pretty_name=f"CRAFT {report.task}",
         language=[str(report.about["language"])],
@@ -190,7 +148,10 @@ def _front_matter(report: RunReport, license_id: str) -> DatasetCardData:
         size_categories=[next((name for limit, name in _SIZES if count < limit), "1M<n<10M")],
         source_datasets=known or None,
         tags=["synthetic", "craft"],
-        configs=configs,
+        configs=[
+            {"config_name": c.name, "data_files": c.data_files, **({"default": True} if c.name == "default" else {})}
+            for c in configs
+        ],
     )
     if license_id == "other":
         card["license_name"] = "see-card"
@@ -211,6 +172,29 @@ def _cut(value: JSON) -> JSON:
 
 def _pairs(value: JSON) -> list[Sequence[JSON]]:
     return [pair for pair in value if isinstance(pair, Sequence)] if isinstance(value, Sequence) else []
+
+
+def _prompt(report: RunReport) -> str:
+    """Return the turns of a prompt, with what differs from prompt to prompt in brackets."""
+    asked = report.about.get("instructions")
+    texts = [str(public(text)) for text in asked] if isinstance(asked, Sequence) else [NOT_MEASURED]
+    lines = ["user: [INSTRUCTION]\n\nText:\n[text of a few-shot]", "model: [its sample, as JSON]"]
+    lines += ["(two more few-shots in the same way)", "user: [INSTRUCTION]\n\nText:\n[the document]"]
+    return "\n\n".join(["\n".join(f"[INSTRUCTION] = {text.strip()}" for text in texts), *lines])
+
+
+def _repeat(report: RunReport) -> str:
+    """Return the call that asks for the same run; what it takes beyond names, such as an index, stands beside it."""
+    identity, sampling = report.identity, report.identity.get("sampling")
+    values: dict[str, JSON] = {"task": report.task, "num_samples": identity.get("num_samples")}
+    names = ("seed", "retrieval", "prefix_groups", "min_similarity", "duplicate_threshold")
+    values |= {name: identity[name] for name in names if name in identity}
+    if isinstance(sampling, Mapping):
+        values |= {name: sampling[name] for name in ("max_new_tokens", "temperature") if name in sampling}
+    if skipped := identity.get("skip_checks"):
+        values["skip_checks"] = skipped
+    arguments = ", ".join(f"{name}={public(value)!r}" for name, value in values.items() if value is not None)
+    return f'import craft_hf\nfrom datasets import load_dataset\n\nload_dataset("craft", {arguments})'
 
 
 def _limits(task: str) -> str:

@@ -71,6 +71,7 @@ def renew_report(dataset: Path, out: Path, task: str | None = None) -> RunReport
         answers=new.answers,
         few_shot_use=new.few_shot_use,
         notes=new.notes,
+        measured={**old.measured, **new.measured},
         diversity=new.diversity,
     )
     write_report(report, rows, rejects, out, vectors)

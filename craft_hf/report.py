@@ -14,6 +14,7 @@ from craft_hf import plots
 from craft_hf.diversity import RowVectors, spread
 from craft_hf.errors import InputError, StorageError
 from craft_hf.markdown import render
+from craft_hf.personal import count_personal
 from craft_hf.plots.counts import LEFT_OUT
 from craft_hf.records import JSON
 from craft_hf.tasks import Task
@@ -26,14 +27,15 @@ Row = Mapping[str, JSON]
 class RunReport:
     """A run in figures; plain JSON values, so that what is read back equals what was written.
 
-    `about` says what the task is (description, categories, language, fields with their types). `identity` is
-    everything that decides the rows. `funnel` holds stages in order; a stage whose name has "left out" in it counts
-    what went away. `rows` has the keys rows, few_shots, generated and rejected. `sources` counts all rows, few-shots
-    included; lengths (characters), similarity, answers and few_shot_use look at the generated rows only. `measured`
-    takes a sentence from each later stage, under a name such as "contamination" or "human_review". `diversity` holds
-    what `diversity.Diversity` does; it is empty where nothing was generated. `coverage` holds what `coverage.Coverage`
-    does; it is empty where nothing was retrieved. `balance` holds what `quality.balance.Balance` does, and
-    `contamination`, for each test set, what `quality.contaminated.Overlap` does.
+    `about` says what the task is (description, categories, language, instructions, fields with their types).
+    `identity` is everything that decides the rows. `funnel` holds stages in order; a stage whose name has "left
+    out" in it counts what went away. `rows` has the keys rows, few_shots, generated and rejected. `sources` counts
+    all rows, few-shots included; lengths (characters), similarity, answers and few_shot_use look at the generated
+    rows only. `measured` takes a sentence from each later stage, under a name such as "contamination" or
+    "human_review". `diversity` holds what `diversity.Diversity` does; it is empty where nothing was generated.
+    `coverage` holds what `coverage.Coverage` does; it is empty where nothing was retrieved. `balance` holds what
+    `quality.balance.Balance` does, and `contamination`, for each test set, what `quality.contaminated.Overlap`
+    does.
     """
 
     task: str
@@ -121,7 +123,7 @@ def make_report(
         few_shot_use=_few_shot_use(task, generated),
         versions=dict(versions),
         notes=[*notes, *mismatch(funnel, len(generated))],
-        measured=dict(measured or {}),
+        measured={**(measured or {}), "personal_data": count_personal(rows)},
         diversity=_plain(diversity or {}),
         coverage=_plain(coverage or {}),
         balance=_plain(balance or {}),
@@ -199,6 +201,7 @@ def _about(task: Task) -> Row:
         "description": task.description,
         "categories": list(task.categories),
         "language": task.language,
+        "instructions": list(task.instructions),
         "fields": [[name, _type(schema)] for name, schema in _properties(task).items()],
     }
 

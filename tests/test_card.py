@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from jinja2 import UndefinedError
 from markdown_it import MarkdownIt
 
-from craft_hf.card import combined_license, dataset_card, public, write_card
+from craft_hf.card import CardConfig, dataset_card, public, write_card
 from craft_hf.diversity import measure
 from craft_hf.errors import StorageError
 from craft_hf.records import JSON
-from craft_hf.tasks import NAMES
+from craft_hf.rows import task_features
+from craft_hf.tasks import NAMES, load_task
 from tests.test_report import HOSTILE, choice_task, few_shot_row, reject, report_of, row
 
 ROWS = [few_shot_row(0), *(row(i) for i in range(40))]
@@ -45,7 +46,7 @@ def test_card_has_every_section() -> None:
     card = dataset_card(report_of(ROWS, REJECTS), ROWS)
     headings = re.findall(r"^## (.+)$", card, flags=re.M)
     assert headings == [
-        "At a glance", "How to load", "An example row", "Fields", "How it was made", "Sources and licences",
+        "At a glance", "How to load", "Example rows", "Fields", "How it was made", "Sources and licences",
         "What was measured, and what was not", "Limits and risks", "To repeat it", "Citation",
     ]  # fmt: skip
     for text in (
@@ -222,64 +223,40 @@ def test_write_card_names_the_folder_that_fails(tmp_path: Path) -> None:
         write_card(report_of(ROWS), ROWS, tmp_path / "none")
 
 
-@pytest.mark.parametrize(
-    ("licenses", "expected"),
-    [
-        (["CC0 1.0", "cc0-1.0", "CC0 1.0 / US public domain"], "cc0-1.0"),
-        (["Unlicense (public domain)", "CC0 1.0"], "cc0-1.0"),
-        (["Public domain in the USA", "CC0 1.0"], "other"),
-        (["CC BY 4.0", "CC BY 3.0", "Unlicense (public domain)", "Public domain in the USA"], "cc-by-4.0"),
-        (["CC BY 3.0", "CC0 1.0"], "cc-by-3.0"),
-        (["CC-BY"], "cc-by-4.0"),
-        (["Creative Commons Attribution-ShareAlike 3.0 Unported", "cc-by-sa-4.0"], "cc-by-sa-4.0"),
-        (["CC BY-SA 3.0"], "cc-by-sa-3.0"),
-        (["CC BY-SA 1.0", "CC BY 4.0"], "other"),
-        (["CC BY 4.0", "CC BY-SA 3.0"], "cc-by-sa-4.0"),
-        (["CC BY-NC 4.0", "CC BY 4.0", "CC0"], "cc-by-nc-4.0"),
-        (["CC BY-NC-SA 3.0", "CC BY 4.0"], "cc-by-nc-sa-4.0"),
-        (["CC BY-NC 4.0", "CC BY-SA 4.0"], "other"),
-        (["CC BY-NC-SA 4.0", "CC BY-SA 4.0"], "other"),
-        (["CC BY-ND 4.0"], "other"),
-        (["CC BY-NC-ND 4.0", "CC BY-NC 4.0"], "other"),
-        (["Apache-2.0"], "apache-2.0"),
-        (["MIT", "CC BY 4.0"], "other"),
-        (["CC BY 4.0", ""], "other"),
-        (["unknown"], "other"),
-        (["CC BY 4.0, images all rights reserved"], "other"),
-        (["not CC0"], "other"),
-        ([], "other"),
-    ],
-)
-def test_combined_license(licenses: list[str], expected: str) -> None:
-    """The strictest licence that all others can join, and "other" where there is none or one is unknown."""
-    found, explanation = combined_license(licenses)
-    assert found == expected
-    assert explanation.endswith(".")
+def test_card_describes_every_column() -> None:
+    """No column of a row is left without a word on what it is."""
+    fields = dataset_card(report_of(ROWS), ROWS).split("## Fields")[1].split("## How it was made")[0].replace("\\", "")
+    for name in task_features(load_task("bioqa")):
+        assert re.search(rf"\b{name}\b", fields), name
 
 
-_LICENSES = st.sampled_from(
-    [
-        "CC0 1.0",
-        "Public domain in the USA",
-        "CC BY 3.0",
-        "CC BY 4.0",
-        "CC BY-SA 4.0",
-        "CC BY-NC 4.0",
-        "CC BY-ND 4.0",
-        "",
-        "MIT",
-        "x",
+def test_card_says_how_to_do_it_again(tmp_path: Path) -> None:
+    """The prompt with the task's instructions, the call with what was asked for, and the plots that are there."""
+    task = dataclasses.replace(choice_task(), instructions=("Write a ``` question.",))
+    report = report_of(
+        ROWS, task=task, identity={"num_samples": 40, "seed": 3, "sampling": {"temperature": 0.5}, "skip_checks": ["x"]}
+    )
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "funnel.png").touch()
+    write_card(report, ROWS, tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    assert "[INSTRUCTION] = Write a ``` question." in card
+    assert (
+        f"load_dataset(\"craft\", task={task.name!r}, num_samples=40, seed=3, temperature=0.5, skip_checks=['x'])"
+        in card
+    )
+    assert re.findall(r"!\[.+\]\((.+)\)", card) == ["assets/funnel.png"]
+
+
+def test_card_lists_the_configurations_of_a_repository() -> None:
+    """Front matter and table name them in order; the snippets name the repository."""
+    card = dataset_card(report_of(ROWS, REJECTS), ROWS, [CardConfig("S", "S/train-*", 20)], "ann/rows")
+    configs = DatasetCard(card).data.to_dict()["configs"]
+    assert configs == [
+        {"config_name": "default", "data_files": "data/train-*", "default": True},
+        {"config_name": "S", "data_files": "S/train-*"},
+        {"config_name": "rejected", "data_files": "rejected/train-*"},
     ]
-)
-
-
-@given(st.lists(_LICENSES, max_size=5))
-def test_combined_license_is_never_freer_than_a_part(licenses: list[str]) -> None:
-    """Order and repetition do not matter, and no restriction of any text is lost."""
-    found = combined_license(licenses)
-    assert found == combined_license([*reversed(licenses), *licenses])
-    if {"CC BY-ND 4.0", "", "x"} & {*licenses}:
-        assert found[0] == "other"
-    for word, mark in (("by", "CC BY"), ("sa", "-SA"), ("nc", "-NC")):
-        if found[0] != "other" and any(mark in text for text in licenses):
-            assert word in found[0].split("-")
+    assert "| S | 20 | the first rows" in card
+    assert 'load_dataset("ann/rows", split="train")' in card
+    assert "user/name" not in card

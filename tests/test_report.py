@@ -402,7 +402,7 @@ def test_read_report_takes_one_without_later_measurements(rows: list[dict[str, J
     data = json.loads((tmp_path / "report.json").read_text())
     del data["measured"], data["coverage"], data["diversity"]
     (tmp_path / "report.json").write_text(json.dumps(data))
-    assert read_report(tmp_path) == report_of(rows)
+    assert read_report(tmp_path) == dataclasses.replace(report_of(rows), measured={})
 
 
 def test_write_report_names_the_folder_that_fails(rows: list[dict[str, JSON]], tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""Personal data in texts: e-mail addresses and phone numbers are counted, and masked where that is asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import phonenumbers
+
+from craft_hf.records import JSON
+
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}\b")
+_MANY_DIGITS = re.compile(r"(?:\d[\W_]{0,3}){7}")
+"""No phone number is shorter; only texts with so many digits in a row are looked at closely, which is slow."""
+
+_HOME = "US"
+"""Whose national way of writing numbers is known beside the international one. In the first 3,000 documents of each of
+the five development corpora (textbooks, medical, recipes, how-to, Wikipedia) this finds 6 numbers, all of them real."""
+
+KINDS = ("e-mail", "phone")
+
+
+def found_in(value: JSON) -> set[str]:
+    """Return which of `KINDS` a text has, or any text in a list or mapping."""
+    return {kind for text in _texts(value) for _, _, kind in _places(text)}
+
+
+def masked(value: JSON) -> JSON:
+    """Return a value whose texts say [e-mail] and [phone] in place of each."""
+    if isinstance(value, str):
+        for start, end, kind in sorted(_places(value), reverse=True):
+            value = f"{value[:start]}[{kind}]{value[end:]}"
+        return value
+    if isinstance(value, Mapping):
+        return {key: masked(item) for key, item in value.items()}
+    return [masked(item) for item in value] if isinstance(value, Sequence) else value
+
+
+def count_personal(rows: Sequence[Mapping[str, JSON]]) -> str:
+    """Return a sentence on how many rows have an e-mail address or a phone number, in sample or document."""
+    kinds = [found_in(list(row.values())) for row in rows]
+    mails, phones = (sum(kind in found for found in kinds) for kind in KINDS)
+    return (
+        f"Searched for in all texts of the {len(rows):,} rows, documents included: {mails:,} rows with an e-mail "
+        f"address, {phones:,} with a phone number. Names, addresses and other personal data were not searched for."
+    )
+
+
+def _places(text: str) -> list[tuple[int, int, str]]:
+    """Return start, end and kind of what is found; nothing twice."""
+    mails = [(match.start(), match.end(), "e-mail") for match in _EMAIL.finditer(text)] if "@" in text else []
+    if not _MANY_DIGITS.search(text):
+        return mails
+    numbers = [(match.start, match.end, "phone") for match in phonenumbers.PhoneNumberMatcher(text, _HOME)]
+    return mails + [n for n in numbers if not any(n[0] < end and start < n[1] for start, end, _ in mails)]
+
+
+def _texts(value: JSON) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | Sequence):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)

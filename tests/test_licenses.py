@@ -1,0 +1,115 @@
+"""Licences of sources: which one covers all, which contradict each other, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from craft_hf.errors import InputError
+from craft_hf.licenses import check_license, combined_license
+from craft_hf.records import JSON
+
+
+@pytest.mark.parametrize(
+    ("licenses", "expected"),
+    [
+        (["CC0 1.0", "cc0-1.0", "CC0 1.0 / US public domain"], "cc0-1.0"),
+        (["Unlicense (public domain)", "CC0 1.0"], "cc0-1.0"),
+        (["Public domain in the USA", "CC0 1.0"], "other"),
+        (["CC BY 4.0", "CC BY 3.0", "Unlicense (public domain)", "Public domain in the USA"], "cc-by-4.0"),
+        (["CC BY 3.0", "CC0 1.0"], "cc-by-3.0"),
+        (["CC-BY"], "cc-by-4.0"),
+        (["Creative Commons Attribution-ShareAlike 3.0 Unported", "cc-by-sa-4.0"], "cc-by-sa-4.0"),
+        (["CC BY-SA 3.0"], "cc-by-sa-3.0"),
+        (["CC BY-SA 1.0", "CC BY 4.0"], "other"),
+        (["CC BY 4.0", "CC BY-SA 3.0"], "cc-by-sa-4.0"),
+        (["CC BY-NC 4.0", "CC BY 4.0", "CC0"], "cc-by-nc-4.0"),
+        (["CC BY-NC-SA 3.0", "CC BY 4.0"], "cc-by-nc-sa-4.0"),
+        (["CC BY-NC 4.0", "CC BY-SA 4.0"], "other"),
+        (["CC BY-NC-SA 4.0", "CC BY-SA 4.0"], "other"),
+        (["CC BY-ND 4.0"], "other"),
+        (["CC BY-NC-ND 4.0", "CC BY-NC 4.0"], "other"),
+        (["Apache-2.0"], "apache-2.0"),
+        (["MIT", "CC BY 4.0"], "other"),
+        (["CC BY 4.0", ""], "other"),
+        (["unknown"], "other"),
+        (["CC BY 4.0, images all rights reserved"], "other"),
+        (["not CC0"], "other"),
+        ([], "other"),
+    ],
+)
+def test_combined_license(licenses: list[str], expected: str) -> None:
+    """The strictest licence that all others can join, and "other" where there is none or one is unknown."""
+    found = combined_license(licenses)
+    assert found.id == expected
+    assert found.why.endswith(".")
+
+
+_LICENSES = st.sampled_from(
+    [
+        "CC0 1.0",
+        "Public domain in the USA",
+        "CC BY 3.0",
+        "CC BY 4.0",
+        "CC BY-SA 4.0",
+        "CC BY-NC 4.0",
+        "CC BY-ND 4.0",
+        "",
+        "MIT",
+        "x",
+    ]
+)
+
+
+@given(st.lists(_LICENSES, max_size=5))
+def test_combined_license_is_never_freer_than_a_part(licenses: list[str]) -> None:
+    """Order and repetition do not matter, and no restriction of any text is lost."""
+    found = combined_license(licenses)
+    assert found == combined_license([*reversed(licenses), *licenses])
+    if {"CC BY-ND 4.0", "", "x"} & {*licenses}:
+        assert found.id == "other"
+    for word, mark in (("by", "CC BY"), ("sa", "-SA"), ("nc", "-NC")):
+        if found.id != "other" and any(mark in text for text in licenses):
+            assert word in found.id.split("-")
+
+
+@pytest.mark.parametrize(
+    ("licenses", "conflict"),
+    [
+        (["CC BY 4.0", "CC BY-SA 3.0", "CC0 1.0"], ""),
+        (["MIT", "CC BY 4.0"], ""),
+        (["Public domain in the USA"], ""),
+        (["", "CC BY 4.0"], ""),
+        (["CC BY-SA 1.0"], ""),
+        (["CC BY-SA 1.0", "CC BY-SA 4.0"], "Share-alike 1.0"),
+        (["CC BY-SA 4.0", "CC BY-NC 4.0"], "cannot be joined"),
+        (["CC BY-SA 4.0", "CC BY-NC-SA 4.0", "x"], "cannot be joined"),
+        (["CC BY-ND 4.0", ""], "without derivatives"),
+        (["CC BY-NC-ND 2.0"], "without derivatives"),
+    ],
+)
+def test_only_what_no_row_can_mend_is_a_conflict(licenses: list[str], conflict: str) -> None:
+    """Licences that each row can keep are none; what is not stated hides no conflict."""
+    found = combined_license(licenses)
+    assert conflict in found.conflict
+    assert bool(conflict) == bool(found.conflict)
+
+
+def test_conflicts_are_refused_with_sources_and_rows() -> None:
+    """A conflict always, an unstated licence where all would see it; the message says where the rows are from."""
+    sources: list[dict[str, JSON]] = [
+        {"source": "wiki", "license": "CC BY-SA 4.0", "rows": 12},
+        {"source": "blog", "license": "CC BY-NC 4.0", "rows": 3},
+    ]
+    with pytest.raises(
+        InputError, match=r"it fails: Share-alike .* Leave sources out\. .*wiki \(CC BY-SA 4.0\): 12 rows; blog"
+    ):
+        check_license(sources, "it fails", public=False)
+    assert check_license(sources[:1], "it fails", public=True).id == "cc-by-sa-4.0"
+    unstated = [*sources[:1], {"source": "mine", "license": "", "rows": 1}]
+    assert check_license(unstated, "it fails", public=False).unstated
+    with pytest.raises(
+        InputError, match=r"Not every source .* state its licence .* mine \(no licence stated\): 1 rows"
+    ):
+        check_license(unstated, "it fails", public=True)
