@@ -6,14 +6,16 @@ So whole steps are repeated here; a step must therefore be one that can be done 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
-from huggingface_hub import HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is that of its HTTP client
     EntryNotFoundError,
     GatedRepoError,
@@ -27,6 +29,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
     RevisionNotFoundError,
     XetDownloadError,
 )
+from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # public, but not marked so
 
 from craft_hf.errors import CraftError, HubError, InputError, StorageError
@@ -45,6 +48,12 @@ FAILURES = (HTTPError, OSError, RuntimeError, ValueError, EntryNotFoundError, Xe
 """What the client raises, according to its documentation and its source."""
 
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
+
+_ATTRIBUTES = ".gitattributes"
+"""What a new repository holds: which files are large."""
+
+Content = Path | bytes
+"""A file on the disk, or a content."""
 
 _T = TypeVar("_T")
 
@@ -131,6 +140,92 @@ def open_repository(what: str, repo_id: str, repo_type: str, private: bool) -> N
             f"{what}: that repository is {found}, but a {wanted} one was asked for. Nothing was uploaded; change its "
             f"visibility in its settings on the Hub, ask for a {found} one, or give another name."
         )
+
+
+def push_files(
+    what: str, repo_id: str, repo_type: str, files: Mapping[str, Content], belongs: Callable[[str], bool], message: str
+) -> str:
+    """Make a repository hold these files, all in one commit, and return the commit's hash.
+
+    The commit goes on top of what was looked at, or else the step is done again: readers see what was there before, or
+    the new files as a whole. What the repository already has is not sent, and nothing is committed where nothing
+    differs. Files that belong to what is published, but are not among these, are deleted in the same commit.
+
+    Args:
+        what: as for `hub_call`.
+        repo_id: a repository that is there, see `open_repository`.
+        repo_type: "dataset" or "model".
+        files: by path in the repository; large ones are given by their place on the disk.
+        belongs: whether a path may be in the repository at all.
+        message: of the commit.
+
+    Raises:
+        InputError: the repository holds something that does not belong; or see `hub_call`.
+    """
+
+    def step() -> str:
+        api = hub_api()
+        head, there = _state(repo_id, repo_type)
+        for path in there:
+            if not belongs(path):
+                raise InputError(f"{what}: the repository holds {path!r}, which is no part of it; give another name.")
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
+            CommitOperationAdd(path, content) for path, content in files.items() if _differs(there.get(path), content)
+        ]
+        operations += [CommitOperationDelete(path) for path in there if path not in {*files, _ATTRIBUTES}]
+        if not operations:
+            return head
+        made = api.create_commit(
+            repo_id, operations, commit_message=message, repo_type=repo_type, parent_commit=head
+        )  # fmt: skip
+        return str(made.oid)
+
+    return hub_call(what, step)
+
+
+def changes(what: str, repo_id: str, repo_type: str, files: Mapping[str, Content]) -> dict[str, str]:
+    """Return what `push_files` would do to each path: "new", "changed", "same" or "removed".
+
+    Without a repository all is new.
+
+    Raises:
+        InputError, HubError: see `hub_call`.
+    """
+
+    def step() -> Mapping[str, RepoFile]:
+        try:
+            return _state(repo_id, repo_type)[1]
+        except RepositoryNotFoundError:
+            return {}
+
+    there = hub_call(what, step)
+    found = {
+        path: "new" if path not in there else "changed" if _differs(there[path], content) else "same"
+        for path, content in files.items()
+    }
+    return found | {path: "removed" for path in there if path not in {*files, _ATTRIBUTES}}
+
+
+def _state(repo_id: str, repo_type: str) -> tuple[str, dict[str, RepoFile]]:
+    """Return a repository's newest commit and its files by path."""
+    api = hub_api()
+    head = str(api.repo_info(repo_id, repo_type=repo_type).sha)
+    tree = api.list_repo_tree(repo_id, repo_type=repo_type, revision=head, recursive=True)
+    return head, {file.path: file for file in tree if isinstance(file, RepoFile)}
+
+
+def _differs(remote: RepoFile | None, content: Content) -> bool:
+    """Whether the repository lacks this very file; one on the disk is only read if the sizes agree."""
+    size = content.stat().st_size if isinstance(content, Path) else len(content)
+    if remote is None or remote.size != size:
+        return True
+    if remote.lfs is None:
+        data = content.read_bytes() if isinstance(content, Path) else content
+        return hashlib.sha1(b"blob %d\0" % size + data, usedforsecurity=False).hexdigest() != remote.blob_id
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest() != remote.lfs.sha256
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() != remote.lfs.sha256
 
 
 def _cause(error: Exception) -> Exception:

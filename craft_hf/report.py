@@ -147,19 +147,31 @@ def write_report(
     """
     kept, dropped = (similarity_of(r for r in part if not r.get("is_few_shot")) for part in (rows, rejects))
     images = plots.draw_all(report.funnel, kept, dropped, report.answers, report.coverage, vectors)
-    shown = [name.removesuffix(".png") for name in images if name.endswith(".png")]
-    examples = {_reason(reject): reject for reject in reversed(rejects)}  # the first of each reason
-    page = render("report.md.j2", report=report, plots=shown, examples=examples, shares=funnel_shares(report.funnel))
-    files = {f"assets/{name}": content for name, content in images.items()}
-    files["report.md"] = page.encode()
-    files["report.html"] = webpage(page, images).encode()
-    files["report.json"] = (json.dumps(asdict(report), indent=2, allow_nan=False) + "\n").encode()
+    files = {f"assets/{name}": content for name, content in images.items()} | report_files(report, rejects, images)
     try:
         (folder / "assets").mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (folder / name).write_bytes(content)
     except OSError as e:
         raise StorageError(f"the report cannot be written to {folder}: {e}") from e
+
+
+def report_files(report: RunReport, rejects: Sequence[Row], images: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return report.md, report.html and report.json, in this order.
+
+    Args:
+        report: what they tell.
+        rejects: of which the first of each reason is shown.
+        images: what lies in assets/, by name.
+    """
+    shown = [name.removesuffix(".png") for name in images if name.endswith(".png")]
+    examples = {_reason(reject): reject for reject in reversed(rejects)}
+    page = render("report.md.j2", report=report, plots=shown, examples=examples, shares=funnel_shares(report.funnel))
+    return {
+        "report.md": page.encode(),
+        "report.html": webpage(page, images).encode(),
+        "report.json": (json.dumps(asdict(report), indent=2, allow_nan=False) + "\n").encode(),
+    }
 
 
 def read_report(folder: Path) -> RunReport:

@@ -37,6 +37,7 @@ def hub_client(url: str, home: Path, **environment: str) -> Iterator[Client]:
     changed = {
         **{"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"},
         **{"HF_HUB_DISABLE_SYMLINKS_WARNING": "1", "NO_PROXY": "*", "CRAFT_HF_HOME": str(home / "craft_hf")},
+        "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # asks a server of its own
         **environment,
     }
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_hurry) as executor:

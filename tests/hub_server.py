@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -143,7 +144,12 @@ def git_oid(content: bytes) -> str:
 
 
 class HubServer:
-    """The state of the Hub, and what it answers. `users` has whom each token belongs to."""
+    """The state of the Hub, and what it answers. `users` has whom each token belongs to.
+
+    With `xet_folder`, clients that have xet are sent there: it is the content-addressed storage that hf_xet keeps on a
+    disk. What the real Hub learns from that storage, the test says beforehand in `xet_files`: SHA-256 to xet's hash and
+    the content.
+    """
 
     def __init__(self, users: Mapping[str, User]) -> None:
         self.users = dict(users)
@@ -151,6 +157,8 @@ class HubServer:
         self.requests: list[str] = []
         self.fault: Fault | None = None
         self.url = self.storage_url = ""
+        self.xet_folder: Path | None = None
+        self.xet_files: dict[str, tuple[str, bytes]] = {}
         self.lock = threading.RLock()
 
     def start_counting(self, fault: Fault | None = None) -> None:
@@ -330,6 +338,8 @@ class HubServer:
             elif key == "file":
                 files[value["path"]] = File(base64.b64decode(value["content"]), is_large=False)
             elif key == "lfsFile":
+                if value["oid"] in self.xet_files and self.xet_folder and any(self.xet_folder.rglob("*")):
+                    repo.stored[value["oid"]] = self.xet_files[value["oid"]][1]
                 if value["oid"] not in repo.stored:
                     raise Refused(400, f"the large file {value['path']} was not uploaded")
                 files[value["path"]] = File(repo.stored[value["oid"]], is_large=True)
@@ -343,6 +353,15 @@ class HubServer:
         url = f"{self.url}/{_PREFIX[kind]}{repo_id}/commit/{made.sha}"
         return _json({"success": True, "commitOid": made.sha, "commitUrl": url, "hookOutput": ""})
 
+    def xet_token(self, request: Request, kind: str, repo_id: str, right: str, revision: str) -> Reply:
+        """Say where xet's storage is."""
+        self.repo(request, kind, repo_id, write=right == "write")
+        if self.xet_folder is None:
+            raise Refused(404, "this Hub has no xet")
+        answer = {"casUrl": f"local://{self.xet_folder}", "accessToken": "none", "exp": 2**31}
+        named = {"X-Xet-Cas-Url": "casUrl", "X-Xet-Access-Token": "accessToken", "X-Xet-Token-Expiration": "exp"}
+        return Reply(200, json.dumps(answer).encode(), {name: str(answer[key]) for name, key in named.items()})
+
     # reading
 
     def resolve(self, request: Request, kind: str, repo_id: str, revision: str, path: str) -> Reply:
@@ -355,6 +374,9 @@ class HubServer:
         if not file.is_large:
             return _ranged(request, file.content, headers)
         headers["X-Linked-ETag"], headers["X-Linked-Size"] = f'"{file.oid}"', str(len(file.content))
+        if self.xet_folder and file.oid in self.xet_files:
+            headers["X-Xet-Hash"] = self.xet_files[file.oid][0]
+            headers["X-Xet-Refresh-Route"] = f"{self.url}/api/{kind}s/{repo_id}/xet-read-token/{commit.sha}"
         headers["Location"] = self.signed_url(kind, repo_id, file.oid)
         return Reply(302, headers=headers)
 
@@ -414,6 +436,7 @@ _ROUTES: list[tuple[tuple[str, ...], str, Answer]] = [
     (("POST",), rf"{_API}/preupload/{_REV}", HubServer.preupload),
     (("POST",), rf"{_API}/commit/{_REV}", HubServer.commit),
     (("POST",), rf"{_API}/paths-info/{_REV}", HubServer.paths_info),
+    (("GET",), rf"{_API}/xet-(?P<right>read|write)-token/{_REV}", HubServer.xet_token),
     (("GET",), rf"{_API}/tree/{_REV}(?:/(?P<path>.+))?", HubServer.tree),
     (("GET",), rf"{_API}(?:/revision/{_REV})?", HubServer.info),
     (("POST",), rf"{_REPO}\.git/info/lfs/objects/batch", HubServer.lfs_batch),

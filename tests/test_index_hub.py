@@ -241,7 +241,7 @@ def test_an_interrupted_pull_goes_on(
         (ANN, "bob/open", False, r"your token may not do that \(.*rights to write to bob/open"),
         (ANN, "ann/open", True, "that repository is public, but a private one was asked for. Nothing was uploaded"),
         (ANN, "ann/closed", False, "that repository is private, but a public one was asked for. Nothing was uploaded"),
-        (ANN, "ann/rows", True, "holds 'data/train.parquet', which is no part of an index; give another name"),
+        (ANN, "ann/rows", True, "holds 'data/train.parquet', which is no part of it; give another name"),
         (ANN, "name", True, "no name of a repository on the Hub; expected user/name"),
         (ANN, "ann/name@main", True, "no name of a repository on the Hub; expected user/name"),
         (ANN, "ann/na me", True, "no name of a repository on the Hub; expected user/name"),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, hf_hub_download, snapshot_download
-from huggingface_hub.hf_api import RepoFile
+from huggingface_hub import hf_hub_download, snapshot_download
 
 from craft_hf.errors import InputError
-from craft_hf.hub import check_login, hub_api, hub_call, hub_name, open_repository
+from craft_hf.hub import Content, check_login, hub_api, hub_call, hub_name, open_repository, push_files
 from craft_hf.index.card import index_card
 from craft_hf.index.info import SHARD_FILE, IndexInfo, read_info
 from craft_hf.index.search import Index
@@ -43,11 +40,19 @@ def push_index(folder: str | Path, repo_id: str, *, private: bool = True) -> str
     info = Index.open(folder).info
     if problems := verify_index(folder):
         raise InputError(f"{what}: {problems[0]}; build the index again, only what is broken is embedded.")
-    _shard_names(info, str(folder))
+    files = index_files(folder, info, repo_id)
     check_login(what)
     open_repository(what, repo_id, _TYPE, private)
-    hub_call(what, lambda: _commit(folder, info, repo_id, what))
+    message = f"Index of {info.documents} documents, fingerprint {info.fingerprint}"
+    push_files(what, repo_id, _TYPE, files, _belongs, message)
     return f"{hub_api().endpoint}/datasets/{repo_id}"
+
+
+def index_files(folder: Path, info: IndexInfo, repo_id: str) -> dict[str, Content]:
+    """Return what the repository of an index holds, by path."""
+    files: dict[str, Content] = {name: folder / name for name in _shard_names(info, str(folder))}
+    files["README.md"] = index_card(info, repo_id).encode()
+    return files | {"index.json": (folder / "index.json").read_bytes()}
 
 
 def pull_index(repo_id: str, revision: str | None = None) -> Path:
@@ -117,6 +122,10 @@ def find_index(index: str | Path) -> tuple[str, IndexInfo]:
     return f"{name[0]}@{folder.name}", read_info(folder)
 
 
+def _belongs(path: str) -> bool:
+    return path in _BESIDE_SHARDS or bool(SHARD_FILE.fullmatch(path))
+
+
 def _on_hub(index: str | Path) -> tuple[str, str | None] | None:
     """Return repository and revision, or None for a folder and for what looks like one."""
     return None if Path(index).exists() else hub_name(str(index))
@@ -144,44 +153,3 @@ def _shard_names(info: IndexInfo, index: str) -> list[str]:
         if not SHARD_FILE.fullmatch(name) or not name.endswith(".h5"):
             raise InputError(f"index.json of {index} names a shard {name!r}, expected shard-00000.h5 and so on.")
     return names
-
-
-def _commit(folder: Path, info: IndexInfo, repo_id: str, what: str) -> None:
-    """Upload what the repository lacks, and commit it on top of what was looked at, or else fail."""
-    api = hub_api()
-    head = api.repo_info(repo_id, repo_type=_TYPE).sha
-    tree = api.list_repo_tree(repo_id, repo_type=_TYPE, revision=head, recursive=True)
-    there = {file.path: file for file in tree if isinstance(file, RepoFile)}
-    for path in there:
-        if path not in _BESIDE_SHARDS and not SHARD_FILE.fullmatch(path):
-            raise InputError(f"{what}: the repository holds {path!r}, which is no part of an index; give another name.")
-    api.create_commit(
-        repo_id,
-        list(_operations(folder, info, repo_id, there)),
-        commit_message=f"Index of {info.documents} documents, fingerprint {info.fingerprint}",
-        repo_type=_TYPE,
-        parent_commit=head,
-    )
-
-
-def _operations(
-    folder: Path, info: IndexInfo, repo_id: str, there: Mapping[str, RepoFile]
-) -> Iterator[CommitOperationAdd | CommitOperationDelete]:
-    """Yield what makes the repository hold this index; the client leaves out small files that are the same."""
-    names = _shard_names(info, str(folder))
-    for name in names:
-        if not _is_same(there.get(name), folder / name):
-            yield CommitOperationAdd(name, folder / name)
-    for path in there:
-        if path not in names and path not in _BESIDE_SHARDS:
-            yield CommitOperationDelete(path)
-    yield CommitOperationAdd("README.md", index_card(info, repo_id).encode())
-    yield CommitOperationAdd("index.json", (folder / "index.json").read_bytes())
-
-
-def _is_same(remote: RepoFile | None, path: Path) -> bool:
-    """Whether the repository has this very file; it is only read if the sizes agree."""
-    if remote is None or remote.lfs is None or remote.size != path.stat().st_size:
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == remote.lfs.sha256

@@ -1,0 +1,68 @@
+"""The command `craft-hf publish`: a folder that craft_hf wrote goes to the Hub, or to a folder laid out like there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from craft_hf.errors import InputError
+
+_FOLDER = "A dataset, an index, or an adapter that craft_hf wrote."
+_REPOSITORY = "user/name on the Hub; made if needed."
+_TO = "Write the repository into this folder, and ask no Hub."
+
+
+def publish(
+    folder: Annotated[Path, typer.Argument(help=_FOLDER)],
+    repository: Annotated[str | None, typer.Argument(help=_REPOSITORY)] = None,
+    public: Annotated[bool, typer.Option("--public", help="All can see it (default: you and who you invite).")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, and show what would go up.")] = False,
+    to: Annotated[Path | None, typer.Option(help=_TO)] = None,
+    mask_personal: Annotated[
+        bool, typer.Option("--mask-personal", help="Mask e-mail addresses and phone numbers in rows.")
+    ] = False,
+) -> None:
+    """Put a dataset, an index or an adapter on the Hub: private, checked for secrets and licences, in one commit.
+
+    Stopped at any moment, the same command goes on; nothing is sent twice. The log-in is that of `hf auth login`, or
+    HF_TOKEN.
+
+    Example: craft-hf publish my-dataset user/name --dry-run
+
+    Example: craft-hf publish finetuned/bioqa/adapter user/name --public
+    """
+    from craft_hf import publish as publishing
+
+    kind = publishing.kind_of(folder)
+    if repository is None and to is None:
+        raise InputError("where to? Give user/name on the Hub, or a folder with --to.")
+    if dry_run:
+        login = _is_logged_in()
+        name = repository or "user/name"
+        plan = publishing.planned(
+            folder, name, private=not public, mask_personal=mask_personal, ask=login and to is None
+        )  # fmt: skip
+        width = max(len(path) for path, _, _ in plan)
+        for path, size, state in sorted(plan):
+            typer.echo(f"{state:<8} {size:>13,}  {path:<{width}}".rstrip())
+        sent = sum(size for _, size, state in plan if state in ("new", "changed"))
+        note = "" if login or to is not None else " You are not logged in: the Hub was not asked what it has."
+        typer.echo(f"{kind} {folder}: {len(plan)} files, {sent:,} bytes would go up; nothing was sent.{note}")
+    elif to is not None:
+        publishing.write_repository(folder, to, repository or "user/name", mask_personal=mask_personal)
+        typer.echo(f"{kind} {folder}: the repository is in {to}")
+    else:
+        assert repository is not None
+        url = publishing.publish(folder, repository, private=not public, mask_personal=mask_personal)
+        typer.echo(f"{kind} {folder}, loaded back and compared: {url}")
+        if not public:
+            typer.echo("Only you and those you invite can see it; make it public on its page, or with --public.")
+
+
+def _is_logged_in() -> bool:
+    from huggingface_hub import get_token
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    return bool(get_token()) and not HF_HUB_OFFLINE
