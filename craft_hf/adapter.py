@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import ModelCardData
 
+from craft_hf.card import limits_of
 from craft_hf.markdown import render
 from craft_hf.models import EMBEDDED, Weights
 from craft_hf.records import JSON
@@ -119,6 +120,7 @@ def model_card(training: Training) -> str:
         "model_card.md.j2",
         metadata=metadata.to_yaml(),
         task=task,
+        limits=limits_of(task.name),
         base={
             "name": training.base.name,
             "revision": training.base.revision,

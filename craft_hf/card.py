@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,6 @@ from craft_hf.markdown import NOT_MEASURED, render
 from craft_hf.records import JSON
 from craft_hf.report import Row, RunReport, funnel_shares
 
-_EXAMPLES = 2
 _SHOWN_CHARS = 600
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -75,11 +75,11 @@ def dataset_card(
         safe=public,
         repo_id=repo_id,
         configs=every,
-        examples=[_example(row, names) for row in (generated or rows)[:_EXAMPLES]],
+        examples=_examples(generated or rows, names),
         generators=sorted({str(public(row["generator"])) for row in generated if row.get("generator")}),
         shares=funnel_shares(report.funnel),
         license=license,
-        limits=_limits(report.task),
+        limits=limits_of(report.task),
         plots=[(name, about) for name, about in _PLOTS.items() if name in plots],
         prompt=_prompt(report),
         repeat=_repeat(report),
@@ -158,6 +158,12 @@ def _front_matter(report: RunReport, license_id: str, configs: Sequence[CardConf
     return card
 
 
+def _examples(rows: Sequence[Row], fields: Sequence[str]) -> list[Row]:
+    """Two rows for the reader, the second one without its lineage."""
+    shown = [_example(row, fields) for row in rows[:2]]
+    return [*shown[:1], *({name: row[name] for name in fields if name in row} for row in shown[1:])]
+
+
 def _example(row: Row, fields: Iterable[str]) -> Row:
     """A row for the reader: long texts cut, and no local path in its lineage."""
     texts = {*fields, "document"}
@@ -178,9 +184,10 @@ def _prompt(report: RunReport) -> str:
     """Return the turns of a prompt, with what differs from prompt to prompt in brackets."""
     asked = report.about.get("instructions")
     texts = [str(public(text)) for text in asked] if isinstance(asked, Sequence) else [NOT_MEASURED]
+    texts = [textwrap.fill(" ".join(text.split()), 100, break_long_words=False) for text in texts]
     lines = ["user: [INSTRUCTION]\n\nText:\n[text of a few-shot]", "model: [its sample, as JSON]"]
     lines += ["(two more few-shots in the same way)", "user: [INSTRUCTION]\n\nText:\n[the document]"]
-    return "\n\n".join(["\n".join(f"[INSTRUCTION] = {text.strip()}" for text in texts), *lines])
+    return "\n\n".join(["\n".join(f"[INSTRUCTION] = {text}" for text in texts), *lines])
 
 
 def _repeat(report: RunReport) -> str:
@@ -197,8 +204,8 @@ def _repeat(report: RunReport) -> str:
     return f'import craft_hf\nfrom datasets import load_dataset\n\nload_dataset("craft", {arguments})'
 
 
-def _limits(task: str) -> str:
-    """What the task's own template says of limits and risks; "" for a task that craft_hf does not ship."""
+def limits_of(task: str) -> str:
+    """Return what the task's own template says of limits and risks; "" for a task that craft_hf does not ship."""
     try:
         return render(f"tasks/{task}.md").strip()
     except InputError:

@@ -78,8 +78,8 @@ class CraftTrainingConfig(trl.SFTConfig):  # type: ignore[misc]  # trl has no ty
     def __post_init__(self) -> None:
         if self.push_to_hub:
             raise InputError(
-                "push_to_hub would upload local paths and the token with the checkpoints; look at the folder "
-                "`adapter` when training is done, then: hf upload NAME PATH/adapter"
+                "push_to_hub would upload local paths and the token with the checkpoints; publish the folder "
+                "`adapter` when training is done: craft-hf publish PATH/adapter user/name"
             )
         self.global_batch_size = self.global_batch_size or (2 if self.few_shots_only else 16)
         world = int(os.environ.get("WORLD_SIZE", "1"))

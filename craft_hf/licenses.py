@@ -111,7 +111,9 @@ def _class(text: str) -> str:
         return "dedicated"
     if re.fullmatch(r"(the )?unlicense( public domain)?|pddl( 1.0)?", plain):
         return "dedicated"
-    if re.fullmatch(r"(us )?public domain( mark( 1.0)?| in the (usa?|united states))?|pdm( 1.0)?", plain):
+    if re.fullmatch(
+        r"(us )?public domain( mark( 1.0)?| in the (usa?|united states)( project gutenberg[a-z ]*)?)?|pdm( 1.0)?", plain
+    ):
         return "public-domain"
     for words, letters in _CC_WORDS.items():
         plain = plain.replace(words, letters)

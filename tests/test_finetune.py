@@ -146,7 +146,7 @@ def test_config_refuses_what_would_change_the_batch(tmp_path: Path, monkeypatch:
         InputError, match="gradient_accumulation_steps is 3, but a global batch of 16 on 1 processes needs 4"
     ):
         CraftTrainingConfig(str(tmp_path), gradient_accumulation_steps=3)
-    with pytest.raises(InputError, match="hf upload"):
+    with pytest.raises(InputError, match="craft-hf publish"):
         CraftTrainingConfig(str(tmp_path), push_to_hub=True)
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(InputError, match="16 does not divide among 3 processes"):
