@@ -1,7 +1,8 @@
 """What a scaling study found: points with their results come in, a table, a figure and JSON go out.
 
-The scores of a size are the mean over its seeds, and the least and the greatest of them. Two sizes, or two datasets of
-one size, are compared on the same items, each item's value being its mean over the seeds.
+The scores of a size are the mean over its seeds, and the least and the greatest of them; of one seed, its 95% interval
+over the items. Two sizes, or two datasets of one size, are compared on the same items, each item's value being its mean
+over the seeds.
 """
 
 from __future__ import annotations
@@ -51,9 +52,8 @@ def as_markdown(found: Found) -> str:
     for (dataset, size), group in _groups(found).items():
         cells = []
         for measure in measures:
-            values = [results.score(measure).value for _, results in group]
-            spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.3f}{spread}")
+            mean, low, high = _spread(group, measure)
+            cells.append(f"{mean:.3f} ({low:.3f} to {high:.3f})")
         rows = group[0][0].rows
         lines.append(f"| {inline(dataset)} | {size} | {rows:,} | {len(group)} | {' | '.join(cells)} |")
     lines += ["", *_gains(found)]
@@ -88,10 +88,9 @@ def draw(found: Found) -> Figure:
             ax = axes[number // columns][number % columns]
             for place, (dataset, group) in enumerate(_curves(found).items()):
                 colour, mark, dashes = _LINES[place % len(_LINES)]
-                values = [[r.score(measure).value for _, r in same] for same in group]
-                means = [statistics.mean(v) for v in values]
-                bars = [[m - min(v) for m, v in zip(means, values, strict=True)],
-                        [max(v) - m for m, v in zip(means, values, strict=True)]]  # fmt: skip
+                means, lows, highs = zip(*(_spread(same, measure) for same in group), strict=True)
+                bars = [[m - low for m, low in zip(means, lows, strict=True)],
+                        [high - m for m, high in zip(means, highs, strict=True)]]  # fmt: skip
                 ax.errorbar(
                     [same[0][0].rows for same in group], means, bars, color=colour, marker=mark, linestyle=dashes,
                     markersize=5, linewidth=1.4, capsize=3, label=dataset,
@@ -153,6 +152,15 @@ def _over_seeds(group: Found) -> Mapping[str, Scores]:
             values = [results.score(scores.measure).values for _, results in group]
             means[scores.measure] = replace(scores, values=tuple(map(statistics.mean, zip(*values, strict=True))))
     return means
+
+
+def _spread(group: Found, measure: str) -> tuple[float, float, float]:
+    """Return the mean over the seeds, the least and the greatest of them; of one seed its interval over the items."""
+    scores = [results.score(measure) for _, results in group]
+    values = [score.value for score in scores]
+    if len(scores) == 1:
+        return values[0], scores[0].low, scores[0].high
+    return statistics.mean(values), min(values), max(values)
 
 
 def _label(key: tuple[str, str]) -> str:
