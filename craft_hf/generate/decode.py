@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -108,7 +108,7 @@ def sample_tokens(logits: torch.Tensor, sampling: Sampling, uniforms: np.ndarray
         uniforms: (rows,), in [0, 1).
     """
     if sampling.temperature == 0:
-        return [int(t) for t in logits.argmax(-1)]
+        return cast(list[int], logits.argmax(-1).tolist())
     k = min(sampling.top_k, logits.shape[-1]) if sampling.top_k > 0 else logits.shape[-1]
     best, tokens = (logits / sampling.temperature).topk(k, dim=-1)
     probabilities = best.softmax(-1)
@@ -119,4 +119,4 @@ def sample_tokens(logits: torch.Tensor, sampling: Sampling, uniforms: np.ndarray
     choice = (cumulative <= threshold).sum(-1, keepdim=True).clamp(max=k - 1)
     # A draw of exactly the total, through rounding, must not land on a token of probability 0.
     choice = torch.minimum(choice, (probabilities > 0).sum(-1, keepdim=True) - 1)
-    return [int(t) for t in tokens.gather(-1, choice)[:, 0]]
+    return cast(list[int], tokens.gather(-1, choice)[:, 0].tolist())

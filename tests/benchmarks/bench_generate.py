@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
 import json
 import os
 import platform
@@ -44,13 +45,15 @@ from craft_hf.corpus import Corpus
 from craft_hf.generate import Sampling
 from craft_hf.generate.grammar import GrammarRows, JsonGrammar
 from craft_hf.generate.journal import Journal
-from craft_hf.generate.local import LocalGenerator
+from craft_hf.generate.local import BATCH_SIZE, LocalGenerator
 from craft_hf.models import generator_weights
 from craft_hf.prompt import sample_json
 from craft_hf.records import Answer, Prompt
 from craft_hf.tasks import load_task
 
-SHARED, OWN, BATCH = 3000, 400, 12
+SHARED, OWN = 3000, 400
+BATCH = BATCH_SIZE["cuda"] if torch.cuda.is_available() else 12
+"""Prompts that `generate` gets at a time."""
 SHAPES = {
     "tiny": (64, 176, 2, 4, 2),
     "1b": (2048, 8192, 16, 32, 8),
@@ -72,28 +75,30 @@ def texts(data: Path | None) -> Iterator[str]:
 
 
 def make_prompts(tokenizer: Any, data: Path | None, count: int) -> list[Prompt]:
-    """Cut documents to size: three for the few-shots, one for each prompt."""
+    """Cut the corpus into texts of one size: three for the few-shots, one for each prompt."""
 
-    def cut(text: str, size: int) -> str | None:
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return tokenizer.decode(ids[:size]) if len(ids) >= size else None
+    def cut(size: int) -> Iterator[str]:
+        ids: list[int] = []
+        for text in itertools.chain.from_iterable(texts(data) for _ in itertools.count()):
+            ids += tokenizer(text + "\n\n", add_special_tokens=False)["input_ids"]
+            if len(ids) >= size:
+                yield tokenizer.decode(ids[:size])
+                ids = []
 
-    long = (t for t in (cut(text, SHARED // 3 - 120) for text in texts(data)) if t)
     turns: list[dict[str, str]] = []
-    for shot in TASK.few_shots[:3]:
-        turns.append({"role": "user", "content": f"{TASK.instructions[0]}\n\nText:\n{next(long)}"})
+    for shot, text in zip(TASK.few_shots[:3], cut(SHARED // 3 - 120), strict=False):
+        turns.append({"role": "user", "content": f"{TASK.instructions[0]}\n\nText:\n{text}"})
         turns.append({"role": "assistant", "content": sample_json(shot.sample)})
-    short = (t for t in (cut(text, OWN - 60) for text in texts(data)) if t)
     return [
         Prompt(
             f"{n:016x}", str(n), (*turns, {"role": "user", "content": f"{TASK.instructions[0]}\n\nText:\n{text}"}), ()
         )
-        for n, text in zip(range(count), short, strict=False)
+        for n, text in zip(range(count), cut(OWN - 60), strict=False)
     ]
 
 
-def random_model(shape: str) -> str:
-    """Write a model with random weights and the embedded default's tokenizer; return its folder."""
+def random_model(shape: str, folder: str) -> str:
+    """Write a model with random weights and the embedded default's tokenizer into a folder; return the folder."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     hidden, intermediate, layers, heads, key_heads = SHAPES[shape]
@@ -102,7 +107,6 @@ def random_model(shape: str) -> str:
         vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=intermediate, num_hidden_layers=layers,
         num_attention_heads=heads, num_key_value_heads=key_heads, max_position_embeddings=8192,
     )  # fmt: skip
-    folder = tempfile.mkdtemp(prefix="random-model-")
     torch.manual_seed(0)
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -275,7 +279,12 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, help="random weights in this shape in place of the embedded model")
     parser.add_argument("--peer", action="store_true", help="with distilabel")
     options = parser.parse_args()
-    name = random_model(options.shape) if options.shape else "embedded"
+    with tempfile.TemporaryDirectory(prefix="random-model-") as folder:
+        compare(random_model(options.shape, folder) if options.shape else "embedded", options)
+
+
+def compare(name: str, options: argparse.Namespace) -> None:
+    """Measure a model in all ways and print what was found."""
     generator = LocalGenerator(name)
     tokenizer = generator._loaded[1]
     prompts = make_prompts(tokenizer, options.data, options.prompts)

@@ -1,8 +1,8 @@
 """Tokens per second of a recipe against plain `trl sft`, on the same rows, the same model, the same batch and adapter.
 
     .venv/bin/python tests/benchmarks/bench_recipe.py [--model embedded] [--rows 64] [--repeats 2]
-    .venv/bin/python tests/benchmarks/bench_recipe.py --model mistral-community/Mistral-7B-v0.2 --rows 2000  # on a GPU
-    .venv/bin/python tests/benchmarks/bench_recipe.py --model tiny --rows 24 --repeats 1                     # seconds
+    .venv/bin/python tests/benchmarks/bench_recipe.py --model 1b --rows 2000                  # random weights, on a GPU
+    .venv/bin/python tests/benchmarks/bench_recipe.py --model tiny --rows 24 --repeats 1      # seconds
 
 Both train one epoch with the recipe's LoRA, precision and length. Each runs in a process of its own and they take
 turns; the time is the trainer's own `train_runtime`, without loading and saving, and the best of the repeats counts.
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import datasets
 import torch
+from bench_generate import SHAPES, random_model
 from transformers import AutoTokenizer
 
 from craft_hf.finetune import parse
@@ -45,17 +46,15 @@ def runtime_s(command: list[str]) -> float:
 def main() -> None:
     """Measure both in turns and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="embedded", help='"embedded", "tiny" (random), a Hub id, or a model folder')
+    shapes = ", ".join(SHAPES)
+    parser.add_argument("--model", default="embedded", help=f'"embedded", a Hub id, a folder, or random: {shapes}')
     parser.add_argument("--rows", type=int, default=64, help="rows of the one epoch, few-shots of bioqa over and over")
     parser.add_argument("--repeats", type=int, default=2, help="how often each is run")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if arguments.model == "tiny":
-            sys.path.insert(0, str(ROOT))
-            from tests.tiny_model import save_tiny_model
-
-            base = str(save_tiny_model(folder / "tiny"))
+        if arguments.model in SHAPES:
+            base = random_model(arguments.model, str(folder / "random"))
         else:
             base = generator_weights(arguments.model).location
         task = load_task("bioqa")
