@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from craft_hf import evaluate_cli, generate_cli, index_cli, publish_cli, report_cli, tasks_cli
+from craft_hf import evaluate_cli, generate_cli, index_cli, publish_cli, report_cli, review_cli, tasks_cli
 from craft_hf.errors import CraftError
 from craft_hf.version import __version__
 
@@ -32,6 +32,8 @@ Examples:
 
   craft-hf report my-dataset
 
+  craft-hf review my-dataset
+
   craft-hf evaluate embedded --task bioqa --data questions.jsonl --limit 200
 
   craft-hf publish my-dataset user/name
@@ -50,6 +52,8 @@ app.command("retrieve")(generate_cli.retrieve_only)
 app.command("report")(report_cli.report)
 app.command("evaluate")(evaluate_cli.evaluate)
 app.command("publish")(publish_cli.publish)
+app.command("review")(review_cli.review)
+app.add_typer(review_cli.app, name="reviews")
 app.add_typer(index_cli.app, name="index")
 app.add_typer(tasks_cli.app, name="tasks")
 

@@ -61,6 +61,7 @@ class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has
     judge: str | None = None
     judge_model: str | None = None
     judge_draws: int = 1
+    review: str | None = None
     batch_size: int | None = None
     device: str | None = None
     concurrency: int = 64

@@ -9,12 +9,13 @@ from craft_hf.quality.contaminated import Overlap
 from craft_hf.records import Sample
 
 
-def findings(samples: Sequence[Sample], overlaps: Sequence[Overlap]) -> dict[str, str]:
+def findings(samples: Sequence[Sample], overlaps: Sequence[Overlap], review: str = "") -> dict[str, str]:
     """Return what is known of contamination, grounding and the judge; what was not checked is not there.
 
     Args:
         samples: those that were kept.
         overlaps: for each test set what was found of it.
+        review: what people decided, in a sentence.
     """
     scores: dict[str, list[float]] = {}
     remarks: dict[str, int] = {}
@@ -25,6 +26,7 @@ def findings(samples: Sequence[Sample], overlaps: Sequence[Overlap]) -> dict[str
     found = {
         "contamination": " ".join(map(_overlap, overlaps)),
         "grounding": _grounding(scores.get("grounded", [])),
+        "human_review": review,
         "judge": _judge(scores.get("judge", []), remarks.get("judge", 0)),
     }
     return {name: sentence for name, sentence in found.items() if sentence}

@@ -47,6 +47,9 @@ Earlier = Annotated[str | None, typer.Option(help="Dataset folders whose rows no
 Judge = Annotated[str | None, typer.Option(help=_JUDGE)]
 JudgeModel = Annotated[str | None, typer.Option(help="The judge's name on its server.")]
 JudgeDraws = Annotated[int, typer.Option(help="How often the judge is asked about a sample.")]
+Review = Annotated[
+    str | None, typer.Option(help="File of reviews, to open with `craft-hf review` meanwhile; made if not there.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Say it as JSON.")]
 
 
@@ -166,6 +169,7 @@ def generate(
     judge: Judge = None,
     judge_model: JudgeModel = None,
     judge_draws: JudgeDraws = 1,
+    review: Review = None,
     batch_size: Annotated[int | None, typer.Option(help="Answers that a local generator decodes at a time.")] = None,
     concurrency: Annotated[int, typer.Option(help="Most requests in flight at a time.")] = 64,
     timeout_s: Annotated[float, typer.Option(help="Seconds that a request to a server may take.")] = 120.0,
@@ -209,6 +213,7 @@ def generate(
         judge=judge,
         judge_model=judge_model,
         judge_draws=judge_draws,
+        review=review,
     )
     resources = Resources(batch_size=batch_size, concurrency=concurrency, timeout_s=timeout_s, max_retries=max_retries)
     run = resolve(settings, resources)

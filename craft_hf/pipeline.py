@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from craft_hf.answers import ask, open_journal
 from craft_hf.coverage.figures import Coverage
@@ -27,6 +29,8 @@ from craft_hf.quality.judge import Judge
 from craft_hf.quality.test_sets import load_test_sets
 from craft_hf.records import JSON, Answer, Hit, Prompt, Reject, Sample, Verdict
 from craft_hf.resolve import ResolvedRun
+from craft_hf.review.live import CHECK as PEOPLE
+from craft_hf.review.live import People
 from craft_hf.usage import Usage
 
 PROMPTS_PER_SAMPLE = 10
@@ -49,6 +53,7 @@ STAGES = {
     "judge": "accepted by the judge",
     "duplicate": "no duplicate in words",
     "semantic": "no duplicate in meaning",
+    PEOPLE: "not rejected by people",
 }
 """What the funnel calls those that passed a check."""
 
@@ -67,6 +72,7 @@ class Outcome:
     coverage: Coverage | None = None
     balance: Balance = field(default_factory=Balance)
     overlaps: Sequence[Overlap] = ()
+    review: str = ""
 
 
 def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
@@ -87,8 +93,9 @@ def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
     documents = run_documents(run, index)
     outcome.funnel = {"documents in the index": len(index)}
     if wanted:
-        with open_journal(run.generator, run.settings.sampling(run.task), replay=not fresh) as journal:
-            _rounds(run, documents, journal, wanted, outcome)
+        sampling = run.settings.sampling(run.task)
+        with open_journal(run.generator, sampling, replay=not fresh) as journal, _people(run) as people:
+            _rounds(run, documents, journal, wanted, outcome, people)
         outcome.coverage = documents.coverage()
     _funnel(outcome, len(documents.left_out))
     return outcome
@@ -101,14 +108,26 @@ def _funnel(outcome: Outcome, left_out: int) -> None:
     outcome.funnel |= {"retrieved": left + left_out, "few-shot texts left out": left_out, "prompted": left}
     left -= dropped["context"]
     outcome.funnel["answered"] = left
-    for check in CHECKS:
+    for check in (*CHECKS, PEOPLE):
         left -= dropped[check]
         if dropped[check]:
             outcome.funnel[STAGES[check]] = left
     outcome.funnel["kept"] = len(outcome.samples)
 
 
-def _rounds(run: ResolvedRun, documents: Documents, journal: Journal, wanted: int, outcome: Outcome) -> None:
+@contextmanager
+def _people(run: ResolvedRun) -> Iterator[People | None]:
+    """Open the run's review, if it has one."""
+    if run.settings.review is None:
+        yield None
+        return
+    with closing(People(Path(run.settings.review), run.task)) as people:
+        yield people
+
+
+def _rounds(
+    run: ResolvedRun, documents: Documents, journal: Journal, wanted: int, outcome: Outcome, people: People | None
+) -> None:
     """Fill the outcome round by round; a round asks for what is missing, by the yield seen so far."""
     settings, usage = run.settings, outcome.usage
     prompter = Prompter(run.task, settings.seed, settings.prefix_groups)
@@ -120,6 +139,9 @@ def _rounds(run: ResolvedRun, documents: Documents, journal: Journal, wanted: in
         while (missing := wanted - len(outcome.samples)) > 0 and not budget.is_spent(usage):
             share = max(len(outcome.samples) / seen, SMALLEST_YIELD) if seen else 1.0
             size = min(math.ceil(missing / share), PROMPTS_PER_SAMPLE * wanted - seen)
+            if people:  # short rounds: samples are seen soon, and promotions are in prompts soon
+                prompter = Prompter(people.listen(seen), settings.seed, settings.prefix_groups)
+                size = min(size, run.at_once, (people.next_stop(seen) or size + seen) - seen)
             hits = documents.take(seen, int(min(size, budget.prompts_left(usage, PILOT))))
             if not hits:
                 outcome.notes.append(_shortfall(len(outcome.samples), wanted, seen, size))
@@ -136,13 +158,21 @@ def _rounds(run: ResolvedRun, documents: Documents, journal: Journal, wanted: in
             answered = [(h, p, answers[p.key]) for h, p in zip(hits, prompts, strict=True) if p.key in answers]
             seen += len(answered)
             checked = quality.check_all([hit.document for hit, _, _ in answered], [answer for _, _, answer in answered])
+            start = len(outcome.samples), len(outcome.rejects)
             for (hit, prompt, answer), (fields, verdicts) in zip(answered, checked, strict=True):
+                if people:
+                    fields, verdicts = people.judge(hit.document, hit.similarity, fields, verdicts)
                 if verdicts[-1].keep and len(outcome.samples) < wanted:
                     fields = shuffle.shuffled(hit.document.id, fields)
                     outcome.samples.append(Sample(fields, hit, prompt, answer, tuple(verdicts)))
                 else:
                     outcome.rejects.append(_reject(hit, answer, fields, verdicts[-1]))
+            if people:
+                texts = {hit.document.id: hit.document for hit in hits}
+                rejects = [(texts[reject.document_id], reject) for reject in outcome.rejects[start[1] :]]
+                people.show(outcome.samples[start[0] :], rejects)
             progress.judged(len(outcome.samples), Counter(reject.check for reject in outcome.rejects))
+    outcome.review = people.said() if people else ""
     if len(outcome.samples) < wanted and budget.is_spent(usage):
         outcome.notes.append(
             f"Asked for {wanted} samples, gave {len(outcome.samples)}: max_budget of {budget} was spent on {seen} "

@@ -16,6 +16,7 @@ from craft_hf.prompt import default_groups
 from craft_hf.quality.test_sets import identity_of_test_sets
 from craft_hf.quality.wellformed import WellFormedCheck
 from craft_hf.records import JSON, fingerprint
+from craft_hf.review.live import review_identity
 from craft_hf.rows import task_features
 from craft_hf.settings import SAME_MODEL, Resources, RunSettings
 from craft_hf.tasks import Task, load_task
@@ -23,16 +24,23 @@ from craft_hf.tasks import Task, load_task
 PIPELINE_VERSION = 3
 """Raised whenever the same settings would give other rows, so that nothing stale comes from a cache."""
 
+AT_ONCE = 16
+"""Prompts that a run with a review asks at a time, at least."""
+
 
 @dataclass(frozen=True)
 class ResolvedRun:
-    """Settings with everything looked up that their identity needs; cheap: no model is loaded, no index is built."""
+    """Settings with everything looked up that their identity needs; cheap: no model is loaded, no index is built.
+
+    `at_once` prompts keep the generator busy: a run with a review asks for no more at a time.
+    """
 
     settings: RunSettings
     task: Task
     generator: Generator
     identity: Mapping[str, JSON]
     judge: Generator | None = None
+    at_once: int = AT_ONCE
 
     @property
     def run_id(self) -> str:
@@ -86,7 +94,15 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
         "earlier": earlier_identity(settings.earlier_folders) if wanted else [],
         "judge": {"draws": settings.judge_draws, **judge.identity} if judge and wanted else None,
     }
-    return ResolvedRun(settings, task, generator, identity, judge)
+    if settings.review is not None:
+        identity["review"] = review_identity(settings.review, task)
+    return ResolvedRun(settings, task, generator, identity, judge, _at_once(settings, resources or Resources()))
+
+
+def _at_once(settings: RunSettings, resources: Resources) -> int:
+    if settings.is_server:
+        return max(AT_ONCE, resources.concurrency)
+    return resources.batch_size or AT_ONCE
 
 
 def _check_few_shots(task: Task) -> None:

@@ -122,7 +122,7 @@ def _write(run: ResolvedRun, outcome: Outcome, folder: Path, seconds: float) -> 
         versions=versions(),
         diversity=asdict(diversity) if diversity else {},
         coverage=asdict(outcome.coverage) if outcome.coverage else {},
-        measured=findings(outcome.samples, outcome.overlaps),
+        measured=findings(outcome.samples, outcome.overlaps, outcome.review),
         balance=asdict(outcome.balance) if outcome.balance.before else {},
         contamination=[asdict(overlap) for overlap in outcome.overlaps],
     )

@@ -62,6 +62,8 @@ class RunSettings:
             by default none, for it costs calls.
         judge_model: the judge's name on the servers.
         judge_draws: how often the judge is asked, 1 or more; the majority decides.
+        review: file of what people decided, or decide while the run goes on (`craft-hf review`): rows that they reject
+            are replaced, edited ones taken as edited, promoted ones shown to the model. Made if it is not there.
 
     Raises:
         InputError: a value is out of range, or two contradict each other.
@@ -92,9 +94,10 @@ class RunSettings:
     judge: str | None = None
     judge_model: str | None = None
     judge_draws: int = 1
+    review: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("task", "few_shots", "index", "generator", "earlier", "judge"):  # paths are welcome
+        for name in ("task", "few_shots", "index", "generator", "earlier", "judge", "review"):  # paths are welcome
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, str(getattr(self, name)))
         numbers = ["temperature", "top_p", "duplicate_threshold", "min_similarity", "price_in", "price_out"]

@@ -1,0 +1,203 @@
+"""The review page: a store comes in, a small web application goes out.
+
+It serves a few files of its own and what the store holds, nothing else from the disk. All data goes to the page as
+JSON, and is shown as text there, never as HTML.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from craft_hf.errors import CraftError, InputError
+from craft_hf.records import JSON
+from craft_hf.review.decisions import ACCEPT, EDIT, PROMOTE, REJECT, THRESHOLD, Decision
+from craft_hf.review.guard import Guard
+from craft_hf.review.passage import supporting
+from craft_hf.review.queue import counts, queue
+from craft_hf.review.samples import ReviewSample, problem
+from craft_hf.review.store import Reviews
+from craft_hf.review.suggest import REASONS, proposals
+from craft_hf.tasks import Task
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+_FOLDER = Path(__file__).parent / "page"
+_FILES = {"review.css": "text/css", "login.css": "text/css", "review.js": "text/javascript"}
+
+
+def make_app(reviews: Reviews, task: Task, reviewer: str = "", password: str | None = None) -> ASGIApp:
+    """Return the application (ASGI).
+
+    Args:
+        reviews: the store; it stays open as long as the application lives.
+        task: of the samples.
+        reviewer: name that the page suggests.
+        password: what everybody must know; None for none, and then only this machine's names are answered.
+    """
+    page = _Page(reviews, task, reviewer)
+    routes = [
+        Route("/", page.index),
+        Route("/static/{name}", page.static),
+        Route("/api/about", page.about),
+        Route("/api/state", page.state),
+        Route("/api/queue", page.queue),
+        Route("/api/sample/{sample_id}", page.sample),
+        Route("/api/decisions", page.decide, methods=["POST"]),
+        Route("/api/undo", page.undo, methods=["POST"]),
+        Route("/api/promote", page.promote, methods=["POST"]),
+        Route("/api/threshold", page.threshold, methods=["POST"]),
+    ]
+    return Guard(
+        Starlette(routes=routes, exception_handlers={CraftError: _refused}), password, ("/", "/static/login.css")
+    )
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 400 if isinstance(error, InputError) else 500)
+
+
+class _Page:
+    """What the routes do; the synchronous ones run in threads."""
+
+    def __init__(self, reviews: Reviews, task: Task, reviewer: str) -> None:
+        self._reviews, self._task, self._reviewer = reviews, task, reviewer
+
+    def index(self, request: Request) -> Response:
+        """The page, or the one that asks for the password."""
+        name = "index.html" if request.state.known else "login.html"
+        return Response((_FOLDER / name).read_bytes(), media_type="text/html; charset=utf-8")
+
+    def static(self, request: Request) -> Response:
+        """One of the page's own files; there are no others."""
+        name = request.path_params["name"]
+        if name not in _FILES:
+            return PlainTextResponse("There is no such file.", 404)
+        return Response((_FOLDER / name).read_bytes(), media_type=f"{_FILES[name]}; charset=utf-8")
+
+    def about(self, request: Request) -> Response:
+        """What does not change: the task, its fields, the reasons."""
+        task = self._task
+        names = {"task": task.name, "answer_field": task.answer_field, "options_field": task.options_field}
+        about = {"store": self._reviews.id, "reviewer": self._reviewer, "reasons": list(REASONS), **names}
+        return JSONResponse({**about, "description": task.description, "schema": task.schema["properties"]})
+
+    def state(self, request: Request) -> Response:
+        """How far a reviewer is, what was promoted, and which thresholds are held or proposed."""
+        changes = self._reviews.changes()
+        return JSONResponse(
+            {
+                **counts(self._reviews, _text(request.query_params, "reviewer").strip()),
+                "promoted": [c.value["sample_id"] for c in changes if c.kind == PROMOTE],
+                "thresholds": [{**c.value, "position": c.position} for c in changes if c.kind == THRESHOLD],
+                "proposals": [asdict(proposal) for proposal in proposals(self._reviews)],
+            }
+        )
+
+    def queue(self, request: Request) -> Response:
+        """The ids of what a reviewer wants to see, in order."""
+        asked = {name: request.query_params[name].strip() for name in request.query_params}
+        known = ("reviewer", "show", "order", "dropped_by", "text")
+        if unknown := sorted(set(asked) - set(known)):
+            raise InputError(f"{unknown[0]!r} is unknown; expected some of {', '.join(known)}.")
+        return JSONResponse({"ids": queue(self._reviews, **asked)})
+
+    def sample(self, request: Request) -> Response:
+        """A sample, its document with what supports it, and what was decided.
+
+        What others decided is shown once this reviewer has: nobody should be led.
+        """
+        sample = self._sample(request.path_params["sample_id"])
+        reviewer = _text(request.query_params, "reviewer").strip()
+        decided = self._reviews.standing(sample.id)
+        mine = next((asdict(d) for d in decided if d.reviewer == reviewer), None)
+        others = [asdict(d) for d in decided if d.reviewer != reviewer]
+        found = {"mine": mine, "others": others if mine else [], "hidden": 0 if mine else len(others)}
+        passages = supporting(self._task, sample.document["text"], sample.fields)
+        return JSONResponse({**asdict(sample), **found, "supporting": passages})
+
+    async def decide(self, request: Request) -> Response:
+        """Keep a decision; the answer is sent when it is on the disk."""
+        given = await _body(request)
+        sample = self._sample(_text(given, "sample_id"))
+        verdict, fields = _text(given, "verdict"), given.get("fields")
+        if verdict not in (ACCEPT, REJECT, EDIT):
+            raise InputError(f"verdict is {verdict!r}, expected one of {ACCEPT}, {REJECT}, {EDIT}.")
+        edited: Mapping[str, JSON] = {}
+        if verdict == EDIT:
+            if not isinstance(fields, Mapping):
+                raise InputError("fields is no object; expected those of the edited sample.")
+            if wrong := problem(self._task, fields):
+                raise InputError(f"the edited sample cannot be kept: {wrong}.")
+            edited = fields
+        reason = _text(given, "reason") if verdict == REJECT else ""
+        name, note, token = (_text(given, part) for part in ("reviewer", "note", "token"))
+        decision = Decision(sample.id, name, verdict, reason, note, edited, token=token)
+        await run_in_threadpool(self._reviews.decide, decision)
+        return JSONResponse({"kept": True})
+
+    async def undo(self, request: Request) -> Response:
+        """Take back this reviewer's last decision; says which sample it was."""
+        given = await _body(request)
+        undone = await run_in_threadpool(self._reviews.undo_last, _text(given, "reviewer"), _text(given, "token"))
+        return JSONResponse({"sample_id": undone})
+
+    async def promote(self, request: Request) -> Response:
+        """Make a sample that the reviewer keeps a few-shot for the prompts to come."""
+        given = await _body(request)
+        sample, reviewer = self._sample(_text(given, "sample_id")), _text(given, "reviewer").strip()
+        mine = next((d for d in self._reviews.standing(sample.id) if d.reviewer == reviewer), None)
+        if mine is None or mine.verdict == REJECT:
+            raise InputError("only a sample that you accepted or edited can become a few-shot; accept it first.")
+        shot: dict[str, JSON] = {name: sample.document[name] for name in ("text", "source", "license")}
+        shot |= {"id": f"review-{sample.id}", "sample_id": sample.id}
+        shot["sample"] = dict(mine.fields if mine.verdict == EDIT else sample.fields)
+        await run_in_threadpool(self._reviews.change, PROMOTE, shot, reviewer, _text(given, "token"))
+        return JSONResponse({"kept": True})
+
+    async def threshold(self, request: Request) -> Response:
+        """Hold a threshold for the prompts to come: somebody said yes to it."""
+        given = await _body(request)
+        check, score = _text(given, "check"), given.get("score")
+        if check not in set(REASONS.values()) - {""} or not isinstance(score, int | float):
+            raise InputError(f"check is {check!r} and score {score!r}; expected a check and a number.")
+        value: dict[str, JSON] = {"check": check, "score": float(score)}
+        asked = THRESHOLD, value, _text(given, "reviewer"), _text(given, "token")
+        await run_in_threadpool(self._reviews.change, *asked)
+        return JSONResponse({"kept": True})
+
+    def _sample(self, sample_id: str) -> ReviewSample:
+        sample = self._reviews.sample(sample_id)
+        if sample is None:
+            raise InputError(f"there is no sample {sample_id[:50]!r} in this review; load the page again.")
+        return sample
+
+
+async def _body(request: Request) -> dict[str, JSON]:
+    """Return the JSON object of a request; other content types are what other sites' forms could send."""
+    if not request.headers.get("content-type", "").startswith("application/json"):
+        raise InputError("expected application/json.")
+    try:
+        given = json.loads(await request.body())
+    except ValueError as e:
+        raise InputError(f"the request is no JSON: {e}.") from e
+    if not isinstance(given, dict):
+        raise InputError("the request is no JSON object.")
+    return given
+
+
+def _text(given: Mapping[str, Any], name: str) -> str:
+    value = given.get(name, "")
+    if not isinstance(value, str):
+        raise InputError(f"{name} is {value!r}, expected text.")
+    return value

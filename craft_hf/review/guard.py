@@ -1,0 +1,101 @@
+"""Who may use the page: requests come in, those that may pass go on to the application, with safe headers on answers.
+
+Without a password the page answers to names of this machine only, so that no page of another site can reach it through
+a name that points here (DNS rebinding). A password comes with a cookie that other sites' requests do not carry. The
+content security policy runs no script but the page's own, whatever a document holds.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from craft_hf.extras import require
+
+require("starlette", "review")
+
+from starlette.requests import Request  # noqa: E402
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response  # noqa: E402
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOCAL = ("localhost", "127.0.0.1", "::1")
+"""Names of this machine."""
+
+_COOKIE = "craft_hf_review"
+_MOST_BYTES = 2**20
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = (
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+
+
+class Guard:
+    """ASGI middleware.
+
+    Args:
+        app: what is guarded; it gets `scope["state"]["known"]`, False for who has not logged in yet.
+        password: what everybody must know; None for none.
+        open_paths: what is answered before somebody has logged in.
+    """
+
+    def __init__(self, app: ASGIApp, password: str | None, open_paths: tuple[str, ...]) -> None:
+        self._app, self._password, self._open = app, password, (*open_paths, "/login")
+        self._session = secrets.token_urlsafe(32)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_HEADERS]
+            await send(message)
+
+        request = Request(scope, receive)
+        answer = self._refusal(request)
+        if answer is None and (request.method, request.url.path) == ("POST", "/login"):
+            answer = await self._login(request)
+        scope.setdefault("state", {})["known"] = self._known(request)
+        await (answer or self._app)(scope, receive, with_headers)
+
+    def _refusal(self, request: Request) -> Response | None:
+        """Say why a request is not answered; None if it is."""
+        host = request.headers.get("host", "")
+        if self._password is None and urlsplit(f"//{host}").hostname not in LOCAL:
+            return PlainTextResponse("This page is to be had at localhost only.", 403)
+        if request.method == "POST":
+            origin = request.headers.get("origin")
+            if origin is not None and urlsplit(origin).netloc != host:
+                return PlainTextResponse("A request from another site's page is not answered.", 403)
+            size = request.headers.get("content-length", "")
+            if not size.isdecimal() or int(size) > _MOST_BYTES:
+                return PlainTextResponse(f"A request has at most {_MOST_BYTES:,} bytes, and says how many.", 413)
+        if not self._known(request) and request.url.path not in self._open:
+            return JSONResponse({"error": "log in again: the password is missing."}, 401)
+        return None
+
+    def _known(self, request: Request) -> bool:
+        if self._password is None:
+            return True
+        return hmac.compare_digest(request.cookies.get(_COOKIE, "").encode(), self._session.encode())
+
+    async def _login(self, request: Request) -> Response:
+        """Take the password; the cookie holds until the server stops."""
+        given = parse_qs((await request.body()).decode("utf-8", "replace")).get("password", [""])[0]
+        if self._password is None or not hmac.compare_digest(given.encode(), self._password.encode()):
+            return RedirectResponse("/?wrong", 303)
+        answer, secure = RedirectResponse("/", 303), request.url.scheme == "https"
+        answer.set_cookie(_COOKIE, self._session, httponly=True, samesite="strict", secure=secure)
+        return answer

@@ -1,0 +1,131 @@
+"""People beside a run that is going on: its samples go out to them, what they decide comes in for the prompts to come.
+
+A promoted sample is one of the few-shots from the next round on, and a threshold that somebody said yes to is held from
+then on. From which prompt on is written down at that moment, so that the same run done again has the same prompts, and
+finds their answers in the journal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from craft_hf.records import JSON, Document, FewShot, Reject, Sample, Verdict, fingerprint
+from craft_hf.review.agreement import sentence
+from craft_hf.review.decisions import PROMOTE, THRESHOLD, Change
+from craft_hf.review.outcome import Outcome, outcomes
+from craft_hf.review.samples import of_reject, of_sample, sample_id, schema_problem
+from craft_hf.review.store import Reviews
+from craft_hf.tasks import Task
+
+CHECK = "review"
+"""The name of people among the checks of a row."""
+
+CEILINGS = ("semantic", "copied")
+"""Checks that drop a sample for a high score; others do for a low one."""
+
+
+class People:
+    """The reviewers of a run.
+
+    Args:
+        path: the store; made if it is not there.
+        task: of the run.
+
+    Raises:
+        InputError: the file is of another task, or none of ours.
+    """
+
+    def __init__(self, path: Path, task: Task) -> None:
+        self._reviews, self._task = Reviews(path, task.name), task
+        self._outcomes: dict[str, Outcome] = {}
+        self._limits: dict[str, tuple[float, str]] = {}
+        self._ids: list[str] = []
+        self._held = list[Change]()
+
+    def close(self) -> None:
+        """Close the store."""
+        self._reviews.close()
+
+    def next_stop(self, seen: int) -> int | None:
+        """Return the number of prompts after which a change that is written down takes hold; None for no more."""
+        later = [c.position for c in self._reviews.changes() if c.position is not None and c.position > seen]
+        return min(later, default=None)
+
+    def listen(self, seen: int) -> Task:
+        """Take in what people decided until now, before prompt number `seen`; returns the task with its few-shots."""
+        self._outcomes = outcomes(self._reviews.standing())
+        self._reviews.settle([c.number for c in self._reviews.changes() if c.position is None], seen)
+        self._held = [c for c in self._reviews.changes() if c.position is not None and c.position <= seen]
+        for change in self._held:
+            if change.kind == THRESHOLD:
+                score, check = change.value["score"], str(change.value["check"])
+                assert isinstance(score, int | float)
+                self._limits[check] = (float(score), change.reviewer)
+        shots = {c.value["id"]: few_shot(c.value) for c in self._held if c.kind == PROMOTE}
+        return dataclasses.replace(self._task, few_shots=(*self._task.few_shots, *shots.values()))
+
+    def judge(
+        self, document: Document, similarity: float, fields: Mapping[str, JSON], verdicts: Sequence[Verdict]
+    ) -> tuple[Mapping[str, JSON], list[Verdict]]:
+        """Return a sample as people want it, with their verdict behind those of the checks.
+
+        Whoever accepts or edits what a check dropped puts it back; thresholds say nothing about what people decided.
+        """
+        if not fields:
+            return fields, list(verdicts)
+        self._ids.append(name := sample_id(self._task, document.id, fields))
+        if outcome := self._outcomes.get(name):
+            if not outcome.keep:
+                return fields, [*verdicts, Verdict(CHECK, False, outcome.reason or "rejected")]
+            wanted = fields if outcome.fields is None else outcome.fields
+            if problem := schema_problem(self._task, wanted):
+                return fields, [*verdicts, Verdict(CHECK, False, f"{outcome.remark}, but {problem}")]
+            return wanted, [*verdicts, Verdict(CHECK, True, outcome.remark)]
+        if verdicts[-1].keep:
+            scores = {v.check: v.score for v in verdicts} | {"similarity": similarity}
+            for check, (limit, _) in self._limits.items():
+                score = scores.get(check)
+                if score is not None and (score > limit if check in CEILINGS else score < limit):
+                    side = "above" if check in CEILINGS else "below"
+                    reason = f"{check} is {side} the threshold that a reviewer set ({limit:g})"
+                    return fields, [*verdicts, Verdict(CHECK, False, reason, score)]
+        return fields, list(verdicts)
+
+    def show(self, samples: Sequence[Sample], rejects: Sequence[tuple[Document, Reject]]) -> None:
+        """Put what a round gave before people; what they decided about is there already."""
+        kept = [of_sample(self._task, s) for s in samples if not any(v.check == CHECK for v in s.verdicts)]
+        dropped = [of_reject(self._task, document, reject) for document, reject in rejects if reject.fields]
+        self._reviews.add([*kept, *(sample for sample in dropped if sample.id not in self._outcomes)])
+
+    def said(self) -> str:
+        """Return what report and card say of the review."""
+        changes = [f"From prompt {c.position:,} on, {_what(c)}." for c in self._held if c.position is not None]
+        return " ".join(part for part in (sentence(self._reviews, self._ids), *changes) if part)
+
+
+def few_shot(value: Mapping[str, JSON]) -> FewShot:
+    """Return the few-shot of a promotion."""
+    sample = value["sample"]
+    assert isinstance(sample, Mapping)
+    texts = {name: str(value[name]) for name in ("id", "text", "source", "license")}
+    return FewShot(sample=sample, **texts)
+
+
+def _what(change: Change) -> str:
+    if change.kind == PROMOTE:
+        return f"the sample of document {change.value['id']} is a few-shot"
+    return f"samples with {change.value['check']} beyond {change.value['score']} are dropped"
+
+
+def review_identity(path: str, task: Task) -> JSON:
+    """Return what of a review decides the rows of a run: who said what does not, what was said does.
+
+    Raises:
+        InputError: the file is of another task, or none of ours.
+    """
+    with Reviews(Path(path), task.name) as reviews:
+        said: list[JSON] = [[d.sample_id, d.verdict, dict(d.fields)] for d in reviews.standing()]
+        changed: list[JSON] = [[c.kind, dict(c.value), c.position] for c in reviews.changes()]
+        return {"id": reviews.id, "decisions": fingerprint(said), "changes": fingerprint(changed)}

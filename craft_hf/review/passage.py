@@ -1,0 +1,48 @@
+"""Where a document supports a sample: both come in, the places of the sentences to highlight go out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from craft_hf.quality.options import label_of, without_label
+from craft_hf.quality.text import sentences, stems, texts_of
+from craft_hf.records import JSON
+from craft_hf.tasks import Task
+
+LEAST_SHARE = 0.3
+"""Share of a claim's content words that a sentence must have to be highlighted for it."""
+
+
+def supporting(task: Task, document: str, fields: Mapping[str, JSON]) -> list[tuple[int, int]]:
+    """Return start and end of the sentences that share most words with what the sample says, in order of place.
+
+    For each claim (a sentence of a field that the task wants grounded, or of any field where it names none; the text of
+    the right option for the letter of an answer) the sentence with the greatest share of its stems, if that is
+    `LEAST_SHARE` at least.
+    """
+    places = list(_places(document))
+    words = [set(stems(document[start:end], task.language)) for start, end in places]
+    found = set()
+    for claim in _claims(task, fields):
+        wanted = set(stems(claim, task.language))
+        shares = [len(wanted & there) / len(wanted) for there in words] if wanted else []
+        if shares and max(shares) >= LEAST_SHARE:
+            found.add(places[shares.index(max(shares))])
+    return sorted(found)
+
+
+def _places(text: str) -> Iterator[tuple[int, int]]:
+    start = 0
+    for sentence in sentences(text):
+        start = text.index(sentence, start)
+        yield start, start + len(sentence)
+        start += len(sentence)
+
+
+def _claims(task: Task, fields: Mapping[str, JSON]) -> Iterator[str]:
+    for name in task.grounded or fields:
+        if name == task.answer_field and task.options_field:
+            options = list(texts_of(fields.get(task.options_field)))
+            yield from (without_label(o) for o in options if label_of(o) == str(fields.get(name))[:1])
+        else:
+            yield from (sentence for text in texts_of(fields.get(name)) for sentence in sentences(text))

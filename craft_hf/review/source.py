@@ -1,0 +1,90 @@
+"""What is to be reviewed: a dataset or a file of reviews is named, a store with its samples and its task goes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet
+
+from craft_hf.errors import InputError
+from craft_hf.records import JSON
+from craft_hf.report import read_report
+from craft_hf.review.decisions import Decision
+from craft_hf.review.samples import of_rows, problem
+from craft_hf.review.store import Reviews
+from craft_hf.run import REJECTS
+from craft_hf.tasks import Task, load_task
+from craft_hf.training_rows import DataArguments, load_rows
+
+SUFFIX = ".reviews.sqlite"
+
+
+def open_reviews(source: str, reviews: Path | None = None, task: str | None = None) -> tuple[Reviews, Task]:
+    """Open what is to be reviewed; a dataset's samples are put into the store, if they are not there yet.
+
+    Args:
+        source: folder of `craft-hf generate --out`, a dataset on the Hub or of `save_to_disk`, or a file of reviews,
+            such as that of a run which is going on.
+        reviews: the file of reviews; by default, for a dataset, its name with ".reviews.sqlite" beside it.
+        task: name or folder of the task; by default the one that the report or the file of reviews names.
+
+    Raises:
+        InputError: there is no such dataset or file, it is of another task, or its task is unknown.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        if reviews is not None:
+            raise InputError(f"{source} is a file of reviews itself; leave --reviews {reviews} out.")
+        opened = Reviews(path)
+        return opened, _task(task or opened.task)
+    if task is None and (path / "report.json").is_file():
+        task = read_report(path).task
+    if task is None:
+        raise InputError(f"{source} has no report.json that says which task it is of; give it with --task.")
+    loaded = _task(task)
+    rows = load_rows(DataArguments(dataset=source), loaded)
+    if missing := [name for name in ("document", "document_id") if name not in rows.column_names]:
+        raise InputError(f"{source} lacks the column {missing[0]}; a review needs what craft_hf writes of each row.")
+    rejects: Sequence[dict[str, JSON]] = ()
+    if (path / REJECTS).is_file():
+        rejects = pyarrow.parquet.read_table(path / REJECTS).to_pylist()
+    beside = path.parent / (path.name + SUFFIX) if path.is_dir() else Path(source.replace("/", "--") + SUFFIX)
+    store = Reviews(reviews or beside, loaded.name)
+    store.add(of_rows(loaded, rows, rejects))
+    return store, loaded
+
+
+def _task(name: str) -> Task:
+    try:
+        return load_task(name)
+    except InputError as e:
+        raise InputError(f"{e} If the task is your own, give its folder with --task.") from e
+
+
+def import_decisions(reviews: Reviews, path: Path, task: Task) -> int:
+    """Take in decisions that were exported as JSONL; those that are there already count once. Returns how many are new.
+
+    Raises:
+        InputError: a line is no decision, or an edit in it is no sample of the task; then none is taken in.
+    """
+    names = set(Decision.__dataclass_fields__)
+    found = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"{path} cannot be read: {e}; give a file that `craft-hf reviews export` wrote.") from e
+    for number, line in enumerate(lines, 1):
+        try:
+            given = json.loads(line)
+            if set(given) - names or not all(isinstance(given.get(name), str) for name in names - {"fields"}):
+                raise TypeError(f"expected the texts {', '.join(sorted(names - {'fields'}))}, and fields")
+            found.append(decision := Decision(**given))
+        except (ValueError, TypeError, AttributeError) as e:
+            raise InputError(f"{path}, line {number}, is no decision: {e}.") from e
+        if decision.fields and (wrong := problem(task, decision.fields)):
+            raise InputError(f"{path}, line {number}: the edited sample is none of {task.name}: {wrong}.")
+    before = len(reviews.history())
+    reviews.decide_all(found)
+    return len(reviews.history()) - before

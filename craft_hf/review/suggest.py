@@ -1,0 +1,88 @@
+"""What rejections say about thresholds: reasons and scores come in, proposals that a person may say yes to go out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from craft_hf.review.decisions import REJECT, THRESHOLD
+from craft_hf.review.live import CEILINGS
+from craft_hf.review.outcome import outcomes
+from craft_hf.review.store import Reviews
+
+REASONS: Mapping[str, str] = {
+    "not supported by the document": "grounded",
+    "wrong answer": "judge",
+    "says the same as another": "semantic",
+    "copied": "copied",
+    "not what the task asks for": "similarity",
+    "badly written": "",
+    "other": "",
+}
+"""Why people reject, each with the check whose score is to tell such samples from others; "" for none."""
+
+LEAST_REJECTS = 3
+"""Rejections for one reason before a threshold is proposed."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A threshold that would have dropped `rejected` of the samples rejected for a reason, and `accepted` good ones.
+
+    `open` are samples that nobody has decided about which it would drop.
+    """
+
+    check: str
+    score: float
+    reason: str
+    rejected: int
+    of_rejected: int
+    accepted: int
+    of_accepted: int
+    open: int
+
+
+def proposals(reviews: Reviews) -> list[Proposal]:
+    """Return for each reason the threshold that tells most rejected samples from accepted ones, if any does.
+
+    It drops at least half of those rejected for the reason and at most a tenth of those accepted; of such thresholds
+    the one with the most rejected minus accepted. None where people have said yes to one that is as strict.
+    """
+    decided = outcomes(reviews.standing())
+    held = {str(c.value["check"]): float(str(c.value["score"])) for c in reviews.changes() if c.kind == THRESHOLD}
+    why: dict[str, set[str]] = {}
+    for decision in reviews.standing():
+        if decision.verdict == REJECT and decision.reason:
+            why.setdefault(decision.reason, set()).add(decision.sample_id)
+    found = []
+    for reason, check in REASONS.items():
+        if not check or len(why.get(reason, ())) < LEAST_REJECTS:
+            continue
+        side = -1.0 if check in CEILINGS else 1.0
+        kept = ((name, found.get(check)) for name, dropped_by, found in reviews.scores() if not dropped_by)
+        scores = {name: side * score for name, score in kept if score is not None}
+        bad = [scores[i] for i in why[reason] if i in scores and not decided[i].keep]
+        good = [score for i, score in scores.items() if i in decided and decided[i].keep]
+        rest = [score for i, score in scores.items() if i not in decided]
+        best = _best(bad, good)
+        if best is None or (check in held and side * held[check] >= best):
+            continue
+        dropped = [sum(score < best for score in group) for group in (bad, good, rest)]
+        found.append(
+            Proposal(
+                check, round(side * best, 4), reason, dropped[0], len(why[reason]), dropped[1], len(good), dropped[2]
+            )
+        )
+    return found
+
+
+def _best(bad: list[float], good: list[float]) -> float | None:
+    """The threshold below which samples are to be dropped."""
+    best, most = None, 0
+    for score in sorted(set(bad)):
+        limit = (math.floor(score * 1e4) + 1) / 1e4  # four digits, and above this one
+        below, lost = sum(s < limit for s in bad), sum(s < limit for s in good)
+        if 2 * below >= len(bad) and 10 * lost <= len(good) and below - lost > most:
+            best, most = limit, below - lost
+    return best
