@@ -141,15 +141,15 @@ class _Page:
                 raise InputError(f"the edited sample cannot be kept: {wrong}.")
             edited = fields
         reason = _text(given, "reason") if verdict == REJECT else ""
-        name, note, token = (_text(given, part) for part in ("reviewer", "note", "token"))
-        decision = Decision(sample.id, name, verdict, reason, note, edited, token=token)
+        name, note, key = (_text(given, part) for part in ("reviewer", "note", "key"))
+        decision = Decision(sample.id, name, verdict, reason, note, edited, key=key)
         await run_in_threadpool(self._reviews.decide, decision)
         return JSONResponse({"kept": True})
 
     async def undo(self, request: Request) -> Response:
         """Take back this reviewer's last decision; says which sample it was."""
         given = await _body(request)
-        undone = await run_in_threadpool(self._reviews.undo_last, _text(given, "reviewer"), _text(given, "token"))
+        undone = await run_in_threadpool(self._reviews.undo_last, _text(given, "reviewer"), _text(given, "key"))
         return JSONResponse({"sample_id": undone})
 
     async def promote(self, request: Request) -> Response:
@@ -162,7 +162,7 @@ class _Page:
         shot: dict[str, JSON] = {name: sample.document[name] for name in ("text", "source", "license")}
         shot |= {"id": f"review-{sample.id}", "sample_id": sample.id}
         shot["sample"] = dict(mine.fields if mine.verdict == EDIT else sample.fields)
-        await run_in_threadpool(self._reviews.change, PROMOTE, shot, reviewer, _text(given, "token"))
+        await run_in_threadpool(self._reviews.change, PROMOTE, shot, reviewer, _text(given, "key"))
         return JSONResponse({"kept": True})
 
     async def threshold(self, request: Request) -> Response:
@@ -172,7 +172,7 @@ class _Page:
         if check not in set(REASONS.values()) - {""} or not isinstance(score, int | float):
             raise InputError(f"check is {check!r} and score {score!r}; expected a check and a number.")
         value: dict[str, JSON] = {"check": check, "score": float(score)}
-        asked = THRESHOLD, value, _text(given, "reviewer"), _text(given, "token")
+        asked = THRESHOLD, value, _text(given, "reviewer"), _text(given, "key")
         await run_in_threadpool(self._reviews.change, *asked)
         return JSONResponse({"kept": True})
 

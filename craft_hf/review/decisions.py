@@ -23,7 +23,7 @@ class Decision:
     note: str = ""
     fields: Mapping[str, JSON] = field(default_factory=dict)
     at: str = ""
-    token: str = ""
+    key: str = ""
     undoes: str = ""
     """Token of the decision that an undo takes back."""
 

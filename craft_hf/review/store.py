@@ -1,7 +1,7 @@
 """What people said, kept: decisions and changes come in and are on the disk at once, current ones go out.
 
 One SQLite file in WAL mode, which several processes may use at a time: a page for people, and a run that is going on.
-Decisions are only ever added; an undo is a decision too. Each comes with a token, so that one that is sent twice,
+Decisions are only ever added; an undo is a decision too. Each comes with a key, so that one that is sent twice,
 because nobody knows whether it arrived, counts once.
 """
 
@@ -34,13 +34,13 @@ CREATE TABLE sample (
 );
 CREATE TABLE decision (
     number INTEGER PRIMARY KEY AUTOINCREMENT, sample_id TEXT NOT NULL, reviewer TEXT NOT NULL, verdict TEXT NOT NULL,
-    reason TEXT NOT NULL, note TEXT NOT NULL, fields TEXT NOT NULL, at TEXT NOT NULL, token TEXT NOT NULL UNIQUE,
+    reason TEXT NOT NULL, note TEXT NOT NULL, fields TEXT NOT NULL, at TEXT NOT NULL, key TEXT NOT NULL UNIQUE,
     undoes INTEGER
 );
 CREATE INDEX decision_of ON decision (sample_id, reviewer);
 CREATE TABLE change (
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, value TEXT NOT NULL, reviewer TEXT NOT NULL,
-    at TEXT NOT NULL, token TEXT NOT NULL UNIQUE, position INTEGER
+    at TEXT NOT NULL, key TEXT NOT NULL UNIQUE, position INTEGER
 );
 CREATE VIEW standing AS
     SELECT * FROM decision WHERE number IN (
@@ -50,7 +50,7 @@ CREATE VIEW standing AS
     );
 """
 
-_UNDONE = "(SELECT u.token FROM decision u WHERE u.number = d.undoes) AS undone"
+_UNDONE = "(SELECT u.key FROM decision u WHERE u.number = d.undoes) AS undone"
 
 
 class Reviews:
@@ -162,34 +162,34 @@ class Reviews:
     # decisions
 
     def decide(self, decision: Decision) -> None:
-        """Keep a decision; when this returns it is on the disk. One whose token is there already changes nothing.
+        """Keep a decision; when this returns it is on the disk. One whose key is there already changes nothing.
 
         Raises:
             InputError: no reviewer, an unknown verdict, or an undo of nothing.
             StorageError: the disk is full or not writable.
         """
-        if decision.verdict not in VERDICTS or not decision.reviewer.strip() or not decision.token:
+        if decision.verdict not in VERDICTS or not decision.reviewer.strip() or not decision.key:
             raise InputError(
-                f"a decision has verdict {decision.verdict!r}, reviewer {decision.reviewer!r} and token "
-                f"{decision.token!r}; expected a verdict of {', '.join(VERDICTS)}, a name and a token."
+                f"a decision has verdict {decision.verdict!r}, reviewer {decision.reviewer!r} and key "
+                f"{decision.key!r}; expected a verdict of {', '.join(VERDICTS)}, a name and a key."
             )
         if decision.verdict == EDIT and not decision.fields:
             raise InputError("an edit has no fields; expected those of the edited sample.")
         with self._write():
-            if self._db.execute("SELECT 1 FROM decision WHERE token = ?", (decision.token,)).fetchone():
+            if self._db.execute("SELECT 1 FROM decision WHERE key = ?", (decision.key,)).fetchone():
                 return
             undone = None
             if decision.verdict == UNDO:
-                find = "SELECT number FROM decision WHERE token = ? AND reviewer = ?"
+                find = "SELECT number FROM decision WHERE key = ? AND reviewer = ?"
                 undone = self._db.execute(find, (decision.undoes, decision.reviewer)).fetchone()
                 if undone is None:
                     raise InputError(f"there is no decision {decision.undoes!r} of {decision.reviewer} to undo.")
             self._db.execute(
-                "INSERT INTO decision (sample_id, reviewer, verdict, reason, note, fields, at, token, undoes) "
+                "INSERT INTO decision (sample_id, reviewer, verdict, reason, note, fields, at, key, undoes) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     decision.sample_id, decision.reviewer.strip(), decision.verdict, decision.reason, decision.note,
-                    json.dumps(decision.fields), decision.at or _now(), decision.token, undone and undone["number"],
+                    json.dumps(decision.fields), decision.at or _now(), decision.key, undone and undone["number"],
                 ),
             )  # fmt: skip
 
@@ -199,10 +199,10 @@ class Reviews:
             for decision in decisions:
                 self.decide(decision)
 
-    def undo_last(self, reviewer: str, token: str) -> str:
+    def undo_last(self, reviewer: str, key: str) -> str:
         """Take back what a reviewer decided last, of what still stands; returns the sample's id, "" for nothing."""
         with self._write():
-            again = self._db.execute("SELECT sample_id FROM decision WHERE token = ?", (token,)).fetchone()
+            again = self._db.execute("SELECT sample_id FROM decision WHERE key = ?", (key,)).fetchone()
             if again:
                 return str(again["sample_id"])
             find = (
@@ -212,7 +212,7 @@ class Reviews:
             last = self._db.execute(find, (reviewer.strip(),)).fetchone()
             if last is None:
                 return ""
-            self.decide(Decision(last["sample_id"], reviewer, UNDO, token=token, undoes=last["token"]))
+            self.decide(Decision(last["sample_id"], reviewer, UNDO, key=key, undoes=last["key"]))
             return str(last["sample_id"])
 
     def standing(self, sample_id: str | None = None) -> list[Decision]:
@@ -229,12 +229,12 @@ class Reviews:
 
     # changes for the prompts to come
 
-    def change(self, kind: str, value: Mapping[str, JSON], reviewer: str, token: str) -> None:
+    def change(self, kind: str, value: Mapping[str, JSON], reviewer: str, key: str) -> None:
         """Keep a change for the prompts to come; a run that goes on takes it up at its next round."""
         with self._write():
             self._db.execute(
-                "INSERT INTO change (kind, value, reviewer, at, token) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (kind, json.dumps(value), reviewer.strip(), _now(), token),
+                "INSERT INTO change (kind, value, reviewer, at, key) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (kind, json.dumps(value), reviewer.strip(), _now(), key),
             )
 
     def changes(self) -> list[Change]:
@@ -282,7 +282,7 @@ class Reviews:
 
 
 def _decision(row: sqlite3.Row) -> Decision:
-    names = ("sample_id", "reviewer", "verdict", "reason", "note", "at", "token")
+    names = ("sample_id", "reviewer", "verdict", "reason", "note", "at", "key")
     undone = row["undone"] if "undone" in row.keys() else None  # noqa: SIM118 (a Row is no mapping)
     return Decision(**{n: row[n] for n in names}, fields=json.loads(row["fields"]), undoes=undone or "")
 

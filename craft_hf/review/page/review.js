@@ -1,6 +1,6 @@
 // One reviewer at one page: shows a sample beside its document, and sends what is decided.
 // All that comes from the server is put in as text. A decision that could not be sent is kept in this browser's storage
-// and sent again until the server says that it is on the disk; its token makes that safe.
+// and sent again until the server says that it is on the disk; its key makes that safe.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
@@ -9,7 +9,7 @@ const make = (tag, properties = {}, ...children) => {
   element.append(...children);
   return element;
 };
-const token = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 let about, ids = [], at = 0, shown = null, sending = false, promoted = new Set(), asked = 0;
@@ -35,7 +35,7 @@ function complain(text) {
 // Sending
 
 async function send(path, body) {
-  const letter = { path, body: { ...body, reviewer: reviewer(), token: token() } };
+  const letter = { path, body: { ...body, reviewer: reviewer(), key: newKey() } };
   localStorage.setItem(outbox(), JSON.stringify(letter));
   return deliver(letter);
 }
@@ -191,7 +191,7 @@ function* source(sample) {
 function buttons() {
   const idle = !sending && reviewer() !== "";
   for (const name of ["accept", "reject", "edit"]) $(name).disabled = !idle || !shown;
-  $("promote").disabled = !idle || !shown || !shown.mine || shown.mine.verdict === "reject" || promoted.has(shown.id);
+  $("promote").disabled = !idle || !shown || shown.mine?.verdict === "reject" || promoted.has(shown.id);
   $("undo").disabled = !idle;
   $("previous").disabled = sending || at === 0;
   $("next").disabled = sending || !shown;
@@ -273,9 +273,13 @@ async function undo() {
 
 async function promote() {
   if (!shown || $("promote").disabled) return;
-  await send("/api/promote", { sample_id: shown.id });
-  await refresh();
+  const id = shown.id;
+  if (!shown.mine) await send("/api/decisions", { sample_id: id, verdict: "accept" });
+  await send("/api/promote", { sample_id: id });
+  fetched.delete(id);
+  if (ids[at] === id) at += 1;
   await show();
+  await refresh();
 }
 
 function edit() {
