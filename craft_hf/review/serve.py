@@ -31,6 +31,7 @@ def serve(reviews: Reviews, task: Task, host: str, port: int, reviewer: str = ""
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen()
         except OSError as e:
             raise InputError(f"{host}, port {port}, is not to be had: {e}; give another --port, or 0.") from e
         shown = f"[{host}]" if ":" in host else host

@@ -1,0 +1,199 @@
+"""A run with people beside it: what they decide drops, changes and marks rows, and comes into the prompts to come."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import datasets
+import pytest
+
+import craft_hf  # noqa: F401  (makes load_dataset("craft") work)
+from craft_hf.errors import InputError
+from craft_hf.pipeline import Outcome, execute
+from craft_hf.resolve import resolve
+from craft_hf.review.decisions import ACCEPT, EDIT, PROMOTE, REJECT, THRESHOLD
+from craft_hf.review.live import CHECK
+from craft_hf.review.queue import queue
+from craft_hf.review.samples import ReviewSample
+from craft_hf.review.store import Reviews
+from craft_hf.run import ensure_run, read_rows
+from craft_hf.settings import Resources, RunSettings
+from tests.reviewing import decide
+from tests.writer_server import WriterServer
+
+
+def settings(server: WriterServer, reviews: Path, samples: int = 6, **more: object) -> RunSettings:
+    """Settings of a bioqa run that people look at."""
+    return RunSettings("bioqa", generator=server.url, num_samples=samples, review=str(reviews), **more)  # type: ignore[arg-type]
+
+
+def run(server: WriterServer, reviews: Path, samples: int = 6, **more: object) -> Outcome:
+    """Do a run; 16 prompts a round."""
+    return execute(resolve(settings(server, reviews, samples, **more), Resources(concurrency=1)))
+
+
+def reviewed(reviews: Reviews) -> list[ReviewSample]:
+    """The samples that people see, in order."""
+    return [s for s in map(reviews.sample, queue(reviews, show="all", order="arrived")) if s is not None]
+
+
+def questions(outcome: Outcome) -> list[str]:
+    """The questions of the rows."""
+    return [str(sample.fields["question"]) for sample in outcome.samples]
+
+
+def promotion(sample: ReviewSample) -> dict[str, object]:
+    """What a promotion says."""
+    document = {name: sample.document[name] for name in ("text", "source", "license")}
+    return {"id": f"review-{sample.id}", "sample_id": sample.id, "sample": sample.fields, **document}
+
+
+def test_a_review_of_nothing_changes_no_row(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """The run gives what it gives without people, and shows them all that it kept, and what it dropped."""
+    server.bad_every = 3
+    alone = execute(resolve(RunSettings("bioqa", generator=server.url, num_samples=6)))
+    outcome = run(server, tmp_path / "r.sqlite")
+    assert questions(outcome) == questions(alone)
+    assert outcome.review == ""
+    with Reviews(tmp_path / "r.sqlite") as reviews:
+        assert [s.fields for s in reviewed(reviews)] == [dict(s.fields) for s in outcome.samples]
+        assert all(s.document["text"] and s.checks for s in reviewed(reviews))
+
+
+def test_decisions_drop_change_and_mark_rows(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """Rejected rows are replaced by later ones, edited ones are as edited, and the report says so without names."""
+    first = run(server, tmp_path / "r.sqlite")
+    asked = len(server.requests)
+    with Reviews(tmp_path / "r.sqlite") as reviews:
+        samples = reviewed(reviews)
+        decide(reviews, samples[0], REJECT, "Ann Smith", reason="wrong answer")
+        decide(reviews, samples[1], EDIT, "Ann Smith", fields={**samples[1].fields, "question": "Is this better?"})
+        decide(reviews, samples[2], ACCEPT, "Ann Smith")
+    folder = ensure_run(resolve(settings(server, tmp_path / "r.sqlite"), Resources(concurrency=1)))
+    rows = [row for row in read_rows(folder, 0, 1) if not row["is_few_shot"]]
+    found = [str(row["question"]) for row in rows]
+    assert len(rows) == 6
+    assert found[:2] == ["Is this better?", questions(first)[2]]
+    assert questions(first)[0] not in found
+    marks = [[c["remark"] for c in row["checks"] if c["check"] == CHECK] for row in rows]  # type: ignore[union-attr, index, call-overload]
+    assert marks == [["edited by 1"], ["accepted by 1"], [], [], [], []]
+    assert 0 < len(server.requests) - asked < 4  # what it takes to replace the rejected one, and no answer twice
+    assert len(server.documents) == len(set(server.documents))
+    report = json.loads((folder / "report.json").read_text())
+    assert ["not rejected by people", len(server.documents) - 1] in report["funnel"]
+    assert {"check": CHECK, "reason": "wrong answer", "count": 1} in report["drops"]
+    said = report["measured"]["human_review"]
+    asked = len(server.documents)
+    assert said == f"1 person decided about 3 of {asked} samples: 1 accepted, 1 edited, 1 rejected."
+    written = [p.read_text() for p in (folder / "report.md", folder / "README.md", folder / "report.json")]
+    assert all("1 person decided" in text and "Ann" not in text for text in written)
+
+
+def test_load_dataset_takes_a_review(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """The same arguments give other rows once people decided, and the same again if they did not."""
+    wanted = {"task": "bioqa", "generator": server.url, "num_samples": 4, "review": str(tmp_path / "r.sqlite")}
+    first = datasets.load_dataset("craft", split="train", **wanted)
+    with Reviews(tmp_path / "r.sqlite") as reviews:
+        decide(reviews, reviewed(reviews)[0], REJECT)
+    second = datasets.load_dataset("craft", split="train", **wanted)
+    asked = len(server.requests)
+    third = datasets.load_dataset("craft", split="train", **wanted)
+    assert first["question"][-4] not in second["question"]
+    assert len(second) == len(first)
+    assert list(second["question"]) == list(third["question"])
+    assert len(server.requests) == asked
+
+
+def test_a_promoted_sample_is_in_the_prompts_to_come(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """From the next round on; done again, the run sends no prompt and gives the same rows."""
+    path = tmp_path / "r.sqlite"
+    run(server, path, 6)
+    with Reviews(path) as reviews:
+        sample = reviewed(reviews)[1]
+        decide(reviews, sample, ACCEPT)
+        reviews.change(PROMOTE, promotion(sample), "ann", "k")  # type: ignore[arg-type]
+    before = len(server.requests)
+    # a run that goes on: its first prompts were answered before the promotion, and are not asked again
+    with Reviews(path) as reviews:
+        reviews.settle([1], before)
+    outcome = run(server, path, 40, prefix_groups=11)
+    later = [r for r in server.requests[before:] if len(r["messages"]) > 2]
+    shown = [r for r in later if any(str(sample.fields["question"]) in m["content"] for m in r["messages"][:-1])]
+    assert shown
+    assert not [r for r in server.requests[:before] if str(sample.fields["question"]) in json.dumps(r["messages"])]
+    assert f"review-{sample.id}" in {name for s in outcome.samples for name in s.prompt.few_shot_ids}
+    assert f"From prompt {before} on, the sample of document review-{sample.id} is a few-shot." in outcome.review
+    asked = len(server.requests)
+    again = run(server, path, 40, prefix_groups=11)
+    assert questions(again) == questions(outcome)
+    assert len(server.requests) == asked
+    with Reviews(path) as reviews:
+        assert [change.position for change in reviews.changes()] == [before]
+
+
+def test_a_promotion_takes_hold_at_the_next_round_of_a_run_that_goes_on(
+    home: Path, server: WriterServer, tmp_path: Path
+) -> None:
+    """Somebody promotes while the model answers: the round in hand is not changed, the next one is."""
+    path, answered = tmp_path / "r.sqlite", server.reply_to
+
+    def promote_meanwhile(body: dict[str, object]) -> object:
+        if len(server.requests) == 20:
+            with Reviews(path) as reviews:
+                sample = reviewed(reviews)[0]
+                reviews.change(PROMOTE, promotion(sample), "ann", "k")  # type: ignore[arg-type]
+        return answered(body)  # type: ignore[arg-type]
+
+    server.reply_to = promote_meanwhile  # type: ignore[method-assign, assignment]
+    outcome = run(server, path, 120)
+    with Reviews(path) as reviews:
+        (change,) = reviews.changes()
+    assert change.position == 32
+    ids = [list(sample.prompt.few_shot_ids) for sample in outcome.samples]
+    places = [n for n, shots in enumerate(ids) if any(str(i).startswith("review-") for i in shots)]
+    assert places
+    assert min(places) >= 32
+
+
+def test_a_threshold_that_somebody_set_is_held(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """Samples beyond it are dropped with the reason, but not those that people want."""
+    path = tmp_path / "r.sqlite"
+    first = run(server, path, 6)
+    scores = sorted(s.hit.similarity for s in first.samples)
+    with Reviews(path) as reviews:
+        worst = min(reviewed(reviews), key=lambda s: s.similarity or 0)
+        reviews.change(THRESHOLD, {"check": "similarity", "score": scores[2]}, "ann", "k")
+    outcome = run(server, path, 6)
+    assert {r.check for r in outcome.rejects if r.similarity and r.similarity < scores[2]} == {CHECK}
+    reasons = {r.reason for r in outcome.rejects if r.check == CHECK}
+    assert reasons == {f"similarity is below the threshold that a reviewer set ({scores[2]:g})"}
+    with Reviews(path) as reviews:
+        decide(reviews, worst, ACCEPT)
+    assert str(worst.fields["question"]) in questions(run(server, path, 6))
+    assert f"samples with similarity beyond {scores[2]} are dropped" in outcome.review
+
+
+def test_people_may_put_back_what_a_check_dropped(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """Whoever accepts a dropped sample keeps it, if it is one by the schema; an edit that is none is not taken."""
+    path = tmp_path / "r.sqlite"
+    strict = {"duplicate_threshold": 0.0}  # everything counts as a duplicate
+    outcome = run(server, path, 2, **strict)
+    assert not outcome.samples
+    with Reviews(path) as reviews:
+        dropped = [s for s in reviews.samples() if s.dropped_by == "duplicate"]
+        decide(reviews, dropped[0], ACCEPT)
+        decide(reviews, dropped[1], EDIT, fields={"question": "only this"})
+    outcome = run(server, path, 2, **strict)
+    assert [dict(s.fields)["question"] for s in outcome.samples] == [dropped[0].fields["question"]]
+    assert [r.reason for r in outcome.rejects if r.check == CHECK] == [
+        "edited by 1, but sample: against the schema (required)"
+    ]
+
+
+def test_a_review_of_another_task_is_refused(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """Before anything is asked."""
+    Reviews(tmp_path / "r.sqlite", "csqa").close()
+    with pytest.raises(InputError, match="holds reviews of the task csqa, not of bioqa"):
+        run(server, tmp_path / "r.sqlite")
+    assert not server.requests
