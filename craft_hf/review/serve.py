@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 
 import uvicorn
 
@@ -39,4 +40,5 @@ def serve(reviews: Reviews, task: Task, host: str, port: int, reviewer: str = ""
         print(f"decisions are kept in {reviews.path}; stop with Ctrl-C", flush=True)
         app = make_app(reviews, task, reviewer, password)
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-        uvicorn.Server(config).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # that is how it is stopped
+            uvicorn.Server(config).run(sockets=[listener])

@@ -246,6 +246,7 @@ async function act(what) {
 async function decide(verdict, more = {}) {
   const id = shown.id;
   await send("/api/decisions", { sample_id: id, verdict, ...more });
+  $("editor").close();
   fetched.delete(id);
   if (ids[at] === id) at += 1;
   await show();
@@ -318,7 +319,6 @@ async function save() {
       else edited[box.dataset.name] = value;
     }
     await decide("edit", { fields: edited });
-    $("editor").close();
   } catch (error) {
     $("wrong").textContent = error.message;
     $("wrong").hidden = false;
