@@ -140,7 +140,7 @@ def _rounds(
             share = max(len(outcome.samples) / seen, SMALLEST_YIELD) if seen else 1.0
             size = min(math.ceil(missing / share), PROMPTS_PER_SAMPLE * wanted - seen)
             if people:  # short rounds: samples are seen soon, and promotions are in prompts soon
-                prompter = Prompter(people.listen(seen), settings.seed, settings.prefix_groups)
+                prompter = Prompter(run.task, settings.seed, settings.prefix_groups, people.listen(seen))
                 size = min(size, run.at_once, (people.next_stop(seen) or size + seen) - seen)
             hits = documents.take(seen, int(min(size, budget.prompts_left(usage, PILOT))))
             if not hits:

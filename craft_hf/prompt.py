@@ -41,13 +41,24 @@ class Prompter:
         seed: another seed draws other groups.
         prefix_groups: how many groups, 1 or more; by default those of `default_groups`. "per-prompt" draws the
             few-shots of each prompt apart, as CRAFT does.
+        promoted: more few-shots, found on the way: each gets a group of its own behind the others, which stay as they
+            are, so that what a model has read of them is of use still.
     """
 
-    def __init__(self, task: Task, seed: int = 0, prefix_groups: int | str | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        seed: int = 0,
+        prefix_groups: int | str | None = None,
+        promoted: Sequence[FewShot] = (),
+    ) -> None:
         self.task = task
         self.seed = seed
-        count = default_groups(task) if prefix_groups is None else prefix_groups
-        self.groups: tuple[tuple[FewShot, ...], ...] = () if isinstance(count, str) else _groups(task, seed, count)
+        self._all = (*task.few_shots, *promoted)
+        self.groups: tuple[tuple[FewShot, ...], ...] = ()
+        if not isinstance(prefix_groups, str):
+            more = (_with_promoted(task, seed, shot) for shot in promoted)
+            self.groups = (*_groups(task, seed, prefix_groups or default_groups(task)), *more)
 
     def prompt(self, document: Document) -> Prompt:
         """Return the prompt for a document."""
@@ -56,7 +67,7 @@ class Prompter:
             draw, number = divmod(draw, len(self.groups))
             shots: Sequence[FewShot] = self.groups[number]
         else:
-            shots = random.Random(draw).sample(self.task.few_shots, FEW_SHOTS_IN_PROMPT)
+            shots = random.Random(draw).sample(self._all, FEW_SHOTS_IN_PROMPT)
         instruction = self.task.instructions[draw % len(self.task.instructions)]
         messages: list[Mapping[str, str]] = []
         for shot in shots:
@@ -85,6 +96,12 @@ def _groups(task: Task, seed: int, count: int) -> tuple[tuple[FewShot, ...], ...
             offsets = [0, size, next(offset for offset in offsets[1:] if offset != size)]
         groups += [tuple(shots[(first + offset) % len(shots)] for offset in offsets) for first in range(size)]
     return tuple(groups)
+
+
+def _with_promoted(task: Task, seed: int, shot: FewShot) -> tuple[FewShot, ...]:
+    """Return a group that ends with a promoted few-shot, where the model minds it most."""
+    draw = random.Random(int(fingerprint([seed, shot.id]), 16))
+    return (*draw.sample(task.few_shots, FEW_SHOTS_IN_PROMPT - 1), shot)
 
 
 def _user(text: str, instruction: str) -> Mapping[str, str]:

@@ -1,13 +1,12 @@
 """People beside a run that is going on: its samples go out to them, what they decide comes in for the prompts to come.
 
-A promoted sample is one of the few-shots from the next round on, and a threshold that somebody said yes to is held from
+A promoted sample is a few-shot from the next round on, and a threshold that somebody said yes to is held from
 then on. From which prompt on is written down at that moment, so that the same run done again has the same prompts, and
 finds their answers in the journal.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -53,8 +52,8 @@ class People:
         later = [c.position for c in self._reviews.changes() if c.position is not None and c.position > seen]
         return min(later, default=None)
 
-    def listen(self, seen: int) -> Task:
-        """Take in what people decided until now, before prompt number `seen`; returns the task with its few-shots."""
+    def listen(self, seen: int) -> list[FewShot]:
+        """Take in what people decided until now, before prompt number `seen`; returns what they promoted."""
         self._outcomes = outcomes(self._reviews.standing())
         self._reviews.settle([c.number for c in self._reviews.changes() if c.position is None], seen)
         self._held = [c for c in self._reviews.changes() if c.position is not None and c.position <= seen]
@@ -63,8 +62,7 @@ class People:
                 score, check = change.value["score"], str(change.value["check"])
                 assert isinstance(score, int | float)
                 self._limits[check] = (float(score), change.reviewer)
-        shots = {c.value["id"]: few_shot(c.value) for c in self._held if c.kind == PROMOTE}
-        return dataclasses.replace(self._task, few_shots=(*self._task.few_shots, *shots.values()))
+        return list({c.value["id"]: few_shot(c.value) for c in self._held if c.kind == PROMOTE}.values())
 
     def judge(
         self, document: Document, similarity: float, fields: Mapping[str, JSON], verdicts: Sequence[Verdict]

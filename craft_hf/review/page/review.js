@@ -12,7 +12,7 @@ const make = (tag, properties = {}, ...children) => {
 const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-let about, ids = [], at = 0, shown = null, sending = false, promoted = new Set(), asked = 0;
+let about, ids = [], at = 0, shown = null, sending = false, promoted = new Set(), asked = 0, total = 0;
 const fetched = new Map(); // samples that were fetched ahead
 
 async function ask(path, body) {
@@ -79,16 +79,29 @@ function ahead(id) {
   return fetched.get(id);
 }
 
-async function reload() {
+function queue() {
   const wanted = new URLSearchParams({ reviewer: reviewer() });
   for (const name of ["show", "order", "dropped_by", "text"]) wanted.set(name, $(name).value);
+  return ask(`/api/queue?${wanted}`);
+}
+
+async function reload() {
   const number = ++asked;
-  const found = await ask(`/api/queue?${wanted}`);
+  const found = await queue();
   if (number !== asked) return; // asked for something else meanwhile
   ids = found.ids;
   at = 0;
   fetched.clear();
   await show();
+}
+
+// What came while all was decided stands behind what was seen: one can still go back.
+async function more() {
+  const number = asked, seen = new Set(ids);
+  const found = await queue();
+  if (number !== asked || shown) return;
+  ids.push(...found.ids.filter((id) => !seen.has(id)));
+  if (at < ids.length) await show();
 }
 
 async function show() {
@@ -97,7 +110,7 @@ async function show() {
   $("nothing").hidden = id !== undefined;
   if (id === undefined) {
     shown = null;
-    $("nothing").textContent = ids.length || at
+    $("nothing").textContent = !total ? "No sample yet. They appear here as soon as the run has kept some." : ids.length
       ? "That was all. Choose above what to see next; new samples of a run appear here by themselves."
       : "There is nothing to show for this choice.";
     buttons();
@@ -213,8 +226,9 @@ async function refresh() {
     $("dropped_by").replaceChildren(...now);
     $("dropped_by").value = options.some(([value]) => value === chosen) ? chosen : "";
   }
+  total = state.kept + dropped;
   proposals(state.proposals);
-  if (!shown && at >= ids.length && state.kept + dropped > 0 && $("nothing").hidden === false) await reload();
+  if (!shown && total) await more();
   buttons();
 }
 
