@@ -75,6 +75,25 @@ def finish_adapter(saved: Path, target: Path, training: Training) -> None:
         target: the folder to make; one of an earlier run is replaced.
         training: what the card tells.
     """
+    publishable(saved, training.hub_id or training.base.name)
+    state = {"log_history": [dict(entry) for entry in training.log], "global_step": training.log[-1]["step"]}
+    (saved / "trainer_state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+    if training.loss:
+        (saved / "assets").mkdir()
+        draw_loss(training.loss, saved / "assets" / "loss.png")
+    (saved / "README.md").write_text(model_card(training), encoding="utf-8")
+    if target.exists():
+        shutil.rmtree(target)
+    saved.rename(target)
+
+
+def publishable(saved: Path, base: str) -> None:
+    """Make what the trainer saved fit to be published: bf16 weights, no local paths, nothing that others need not see.
+
+    Args:
+        saved: folder that `save_model` wrote.
+        base: name of the base model, for its configuration.
+    """
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -89,18 +108,9 @@ def finish_adapter(saved: Path, target: Path, training: Training) -> None:
         saved / "adapter_model.safetensors",
         metadata={"format": "pt"},
     )
-    _edit(saved / "adapter_config.json", {"base_model_name_or_path": training.hub_id or training.base.name})
+    _edit(saved / "adapter_config.json", {"base_model_name_or_path": base})
     if (saved / "tokenizer_config.json").is_file():
-        _edit(saved / "tokenizer_config.json", {"name_or_path": training.hub_id or training.base.name})
-    state = {"log_history": [dict(entry) for entry in training.log], "global_step": training.log[-1]["step"]}
-    (saved / "trainer_state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-    if training.loss:
-        (saved / "assets").mkdir()
-        draw_loss(training.loss, saved / "assets" / "loss.png")
-    (saved / "README.md").write_text(model_card(training), encoding="utf-8")
-    if target.exists():
-        shutil.rmtree(target)
-    saved.rename(target)
+        _edit(saved / "tokenizer_config.json", {"name_or_path": base})
 
 
 def model_card(training: Training) -> str:

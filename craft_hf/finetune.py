@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from craft_hf.adapter import Training, finish_adapter, settings_used
 from craft_hf.errors import CraftError, InputError
@@ -100,7 +101,7 @@ class CraftTrainingConfig(trl.SFTConfig):  # type: ignore[misc]  # trl has no ty
         self.gradient_accumulation_steps = steps
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         if self.bf16 is None:
-            self.bf16 = not self.fp16 and _has_bf16(self.use_cpu)
+            self.bf16 = not self.fp16 and has_bf16(self.use_cpu)
         if self.gradient_checkpointing is None:
             self.gradient_checkpointing = not self.use_cpu
         super().__post_init__()
@@ -111,7 +112,7 @@ class CraftTrainingConfig(trl.SFTConfig):  # type: ignore[misc]  # trl has no ty
             )
 
 
-def _has_bf16(use_cpu: bool) -> bool:
+def has_bf16(use_cpu: bool) -> bool:
     """Whether the device computes in bf16 itself; a CPU that only emulates it is slower than in fp32."""
     if not use_cpu:
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
@@ -234,20 +235,29 @@ def run_recipe(task: str, defaults: Mapping[str, JSON] | None = None, argv: Sequ
 def parse(
     task: str, defaults: Mapping[str, JSON], argv: Sequence[str]
 ) -> tuple[DataArguments, CraftTrainingConfig, trl.ModelConfig]:
-    """Return what to train on, how, and which model, from our defaults, the recipe's, `--config` and the command line.
+    """Return what to train on, how, and which model; see `parse_arguments`."""
+    kinds = (DataArguments, CraftTrainingConfig, trl.ModelConfig)
+    found: tuple[DataArguments, CraftTrainingConfig, trl.ModelConfig] = parse_arguments(
+        kinds, {**LORA, "task": task, "output_dir": f"finetuned/{task}", **defaults}, argv
+    )
+    return found
+
+
+def parse_arguments(kinds: tuple[type, ...], defaults: Mapping[str, JSON], argv: Sequence[str]) -> Any:
+    """Return one object of each kind, from its own defaults, those given, `--config` and the command line.
 
     Raises:
         InputError: an argument that there is not, or values that contradict each other.
     """
-    parser = trl.TrlParser((DataArguments, CraftTrainingConfig, trl.ModelConfig), allow_abbrev=False)
-    unknown = parser.set_defaults_with_config(**{**LORA, "task": task, "output_dir": f"finetuned/{task}", **defaults})
+    parser = trl.TrlParser(kinds, allow_abbrev=False)
+    unknown = parser.set_defaults_with_config(**defaults)
     parts = [part for a in argv for part in (a.split("=", 1) if a.startswith("--config=") else [a])]
-    data, config, model, rest = parser.parse_args_and_config(parts, return_remaining_strings=True)
+    *found, rest = parser.parse_args_and_config(parts, return_remaining_strings=True)
     if unknown := unknown + rest:
         near = difflib.get_close_matches(unknown[0].split("=")[0], parser._option_string_actions, n=2)
         hint = f" Did you mean {' or '.join(near)}?" if near else " --help lists them all."
         raise InputError(f"unknown argument {unknown[0]}.{hint}")
-    return data, config, model
+    return tuple(found)
 
 
 def _checkpoint(config: CraftTrainingConfig) -> str | None:

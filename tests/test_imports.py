@@ -85,6 +85,7 @@ ORDER = [
         "review.source",
         "adapter",
         "finetune",
+        "preference",
         "evaluate.statistics",
         "evaluate.items",
         "evaluate.model",
