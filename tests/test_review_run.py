@@ -156,6 +156,33 @@ def test_a_promotion_takes_hold_at_the_next_round_of_a_run_that_goes_on(
     assert min(places) >= 32
 
 
+def test_what_is_decided_while_the_run_goes_on_is_in_its_rows(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """A rejected sample is replaced and an accepted one marked, though both were kept before; nothing is paid twice."""
+    path, answered = tmp_path / "r.sqlite", server.reply_to
+
+    def decide_meanwhile(body: dict[str, object]) -> object:
+        if len(server.requests) == 20:
+            with Reviews(path) as reviews:
+                first, second = reviewed(reviews)[:2]
+                decide(reviews, first, REJECT)
+                decide(reviews, second, ACCEPT)
+        return answered(body)  # type: ignore[arg-type]
+
+    server.reply_to = decide_meanwhile  # type: ignore[method-assign, assignment]
+    outcome = run(server, path, 30)
+    with Reviews(path) as reviews:
+        first, second = reviewed(reviews)[:2]
+    assert len(outcome.samples) == 30
+    assert first.fields["question"] not in questions(outcome)
+    assert questions(outcome)[0] == second.fields["question"]
+    assert outcome.samples[0].verdicts[-1].reason == "accepted by 1"
+    assert len(server.documents) == len(set(server.documents)) == outcome.usage.answers_generated
+    assert outcome.usage.answers_from_journal == 0
+    assert outcome.usage.prompt_tokens == 7 * len(server.documents)
+    again = run(server, path, 30)
+    assert questions(again) == questions(outcome)
+
+
 def test_a_threshold_that_somebody_set_is_held(home: Path, server: WriterServer, tmp_path: Path) -> None:
     """Samples beyond it are dropped with the reason, but not those that people want."""
     path = tmp_path / "r.sqlite"

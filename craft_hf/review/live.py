@@ -12,7 +12,7 @@ from pathlib import Path
 
 from craft_hf.records import JSON, Document, FewShot, Reject, Sample, Verdict, fingerprint
 from craft_hf.review.agreement import sentence
-from craft_hf.review.decisions import PROMOTE, THRESHOLD, Change
+from craft_hf.review.decisions import PROMOTE, THRESHOLD, Change, Decision
 from craft_hf.review.outcome import Outcome, outcomes
 from craft_hf.review.samples import of_reject, of_sample, sample_id, schema_problem
 from craft_hf.review.store import Reviews
@@ -41,11 +41,21 @@ class People:
         self._outcomes: dict[str, Outcome] = {}
         self._limits: dict[str, tuple[float, str]] = {}
         self._ids: list[str] = []
+        self._begun_with = list[Decision]()
         self._held = list[Change]()
 
     def close(self) -> None:
         """Close the store."""
         self._reviews.close()
+
+    def begin(self) -> None:
+        """Start with the first prompt."""
+        self._ids, self._limits = [], {}
+        self._begun_with = self._reviews.standing()
+
+    def have_news(self) -> bool:
+        """Whether people decided something since the run began: rows that were kept before do not know of it yet."""
+        return self._reviews.standing() != self._begun_with
 
     def next_stop(self, seen: int) -> int | None:
         """Return the number of prompts after which a change that is written down takes hold; None for no more."""
