@@ -197,6 +197,8 @@ def test_a_password_keeps_others_out(locked: Client) -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
     refused = locked.ask("/login", "password=wrong", **form)[2]
     assert (refused.status, refused.headers["location"], refused.headers["set-cookie"]) == (303, "/?wrong", None)
+    assert "That is not the password." in locked.ask("/?wrong")[1]
+    assert "That is not the password." not in locked.ask("/")[1]
     entered = locked.ask("/login", f"password={KEY}", **form)[2]
     cookie = str(entered.headers["set-cookie"])
     assert "HttpOnly" in cookie

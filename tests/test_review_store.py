@@ -153,6 +153,8 @@ def test_files_that_are_no_reviews_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="another version"):
         Reviews(tmp_path / "r")
     (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is empty"):
+        Reviews(tmp_path / "file")
     with pytest.raises(StorageError, match="cannot be written"):
         Reviews(tmp_path / "file" / "r", "bioqa")
 

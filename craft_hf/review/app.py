@@ -76,7 +76,10 @@ class _Page:
     def index(self, request: Request) -> Response:
         """The page, or the one that asks for the password."""
         name = "index.html" if request.state.known else "login.html"
-        return Response((_FOLDER / name).read_bytes(), media_type="text/html; charset=utf-8")
+        text = (_FOLDER / name).read_text(encoding="utf-8")
+        if "wrong" in request.query_params:
+            text = text.replace("<!-- answer -->", "That is not the password.")
+        return Response(text, media_type="text/html; charset=utf-8")
 
     def static(self, request: Request) -> Response:
         """One of the page's own files; there are no others."""

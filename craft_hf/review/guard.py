@@ -7,6 +7,7 @@ content security policy runs no script but the page's own, whatever a document h
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 
 _COOKIE = "craft_hf_review"
 _MOST_BYTES = 2**20
+_PAUSE_S = 1.0
+"""Seconds that a wrong password costs, so that guessing takes long."""
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -95,6 +98,7 @@ class Guard:
         """Take the password; the cookie holds until the server stops."""
         given = parse_qs((await request.body()).decode("utf-8", "replace")).get("password", [""])[0]
         if self._password is None or not hmac.compare_digest(given.encode(), self._password.encode()):
+            await asyncio.sleep(_PAUSE_S)
             return RedirectResponse("/?wrong", 303)
         answer, secure = RedirectResponse("/", 303), request.url.scheme == "https"
         answer.set_cookie(_COOKIE, self._session, httponly=True, samesite="strict", secure=secure)

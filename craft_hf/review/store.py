@@ -87,11 +87,13 @@ class Reviews:
             if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
                 if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     raise InputError(f"{self.path} is a database of another program; give another file.")
+                if task is None:
+                    raise InputError(f"{self.path} is empty; give the file that `craft-hf review` or --review wrote.")
                 for statement in _TABLES.split(";"):
                     if statement.strip():
                         self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version={VERSION}")
-                about = {"task": task or "", "id": uuid.uuid4().hex}
+                about = {"task": task, "id": uuid.uuid4().hex}
                 self._db.executemany("INSERT INTO about VALUES (?, ?)", about.items())
         found = self._db.execute("PRAGMA user_version").fetchone()[0]
         if found != VERSION:
