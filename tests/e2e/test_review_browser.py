@@ -153,6 +153,20 @@ def test_by_mouse(browser: Browser, server: ReviewServer, samples: list[ReviewSa
     assert [verdict for _, _, verdict, _ in standing(tmp_path)] == [REJECT, EDIT]
 
 
+def test_keys_that_come_too_early_decide_nothing(
+    browser: Browser, server: ReviewServer, samples: list[ReviewSample], tmp_path: Path
+) -> None:
+    """While the next sample is on its way, a key is not for the last one, which is not wanted any more."""
+    page = open_page(browser, server.url)
+    shows(page, samples[0])
+    page.evaluate(_SLOW)
+    page.keyboard.press("a")
+    page.keyboard.press("e")
+    shows(page, samples[1])
+    assert page.locator("#editor[open]").count() == 0
+    assert standing(tmp_path) == [(samples[0].id, "ann", ACCEPT, "")]
+
+
 def test_two_at_once(browser: Browser, server: ReviewServer, samples: list[ReviewSample], tmp_path: Path) -> None:
     """Each has a queue of their own, and sees what the other decided once they have; both are kept."""
     ann, bob = open_page(browser, server.url), open_page(browser, server.url, "bob")
@@ -279,6 +293,16 @@ def test_readable_on_a_phone_in_both_themes(
     page.wait_for_selector("#editor[open]")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
+
+_SLOW = """() => {
+  fetched.clear();
+  const { fetch } = window;
+  window.fetch = async (path, options) => {
+    if (path.includes('/api/sample')) await new Promise((done) => setTimeout(done, 400));
+    return fetch(path, options);
+  };
+}"""
+"""Makes every sample take longer."""
 
 _CONTRAST = """() => {
   const part = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;

@@ -106,14 +106,14 @@ async function more() {
 
 async function show() {
   const id = ids[at];
+  shown = null; // until the next one is there, no key decides about the last one
+  buttons();
   $("main").hidden = id === undefined;
   $("nothing").hidden = id !== undefined;
   if (id === undefined) {
-    shown = null;
     $("nothing").textContent = !total ? "No sample yet. They appear here as soon as the run has kept some." : ids.length
       ? "That was all. Choose above what to see next; new samples of a run appear here by themselves."
       : "There is nothing to show for this choice.";
-    buttons();
     return;
   }
   const sample = await ahead(id);
