@@ -161,6 +161,9 @@ def test_keys_that_come_too_early_decide_nothing(
     shows(page, samples[0])
     page.evaluate(_SLOW)
     page.keyboard.press("a")
+    while not standing(tmp_path):
+        page.wait_for_timeout(20)
+    page.wait_for_timeout(100)
     page.keyboard.press("e")
     shows(page, samples[1])
     assert page.locator("#editor[open]").count() == 0
