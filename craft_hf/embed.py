@@ -84,6 +84,13 @@ class Embedder:
                 progress(done)
         return vectors
 
+    def encode_again(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts that are likely to come again in this process, such as a task's few-shots; see `encode`.
+
+        Those of the last 16 calls are kept, so the vectors must not be written to.
+        """
+        return _encoded(self.name, self.revision, self._device, tuple(texts))
+
     def _unit_vectors(self, batch: list[str]) -> Vectors:
         with torch.inference_mode():
             made = self._encoder.encode(
@@ -97,6 +104,13 @@ class Embedder:
                 )
             vectors: Vectors = (made / norms).cpu().numpy()
         return vectors
+
+
+@functools.lru_cache(maxsize=16)
+def _encoded(name: str, revision: str, device: str | None, texts: tuple[str, ...]) -> Vectors:
+    vectors = Embedder(name, device).encode(texts)
+    vectors.setflags(write=False)
+    return vectors
 
 
 def _side_by_side(work: Callable[[list[int]], int], batches: Iterator[list[int]]) -> Iterator[int]:

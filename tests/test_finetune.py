@@ -389,7 +389,7 @@ def test_recipe_stops_on_sigterm_and_resumes(tiny: str, dataset: str, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", os.environ.get("CRAFT_HF_TEST_RECIPES", "bioqa").split(","))
+@pytest.mark.parametrize("name", os.environ.get("CRAFT_HF_TEST_RECIPES", "csqa").split(","))
 def test_recipe_trains_the_embedded_model(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`accelerate launch recipes/NAME.py` on real weights: loss falls, the adapter reloads, the card's code runs.
 

@@ -10,12 +10,14 @@ import pytest
 
 import craft_hf  # noqa: F401  (makes load_dataset("craft") work)
 from craft_hf.errors import InputError
+from craft_hf.export import export
 from craft_hf.pipeline import Outcome, execute
 from craft_hf.resolve import resolve
 from craft_hf.review.decisions import ACCEPT, EDIT, PROMOTE, REJECT, THRESHOLD
 from craft_hf.review.live import CHECK
-from craft_hf.review.queue import queue
+from craft_hf.review.queue import counts, queue
 from craft_hf.review.samples import ReviewSample
+from craft_hf.review.source import open_reviews
 from craft_hf.review.store import Reviews
 from craft_hf.run import ensure_run, read_rows
 from craft_hf.settings import Resources, RunSettings
@@ -224,3 +226,41 @@ def test_a_review_of_another_task_is_refused(home: Path, server: WriterServer, t
     with pytest.raises(InputError, match="holds reviews of the task csqa, not of bioqa"):
         run(server, tmp_path / "r.sqlite")
     assert not server.requests
+
+
+def test_a_dataset_is_opened_for_review(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """Rows and rejects of a folder are in a file beside it; opened again, nothing is new; the run takes the file."""
+    server.bad_every = 4
+    wanted = {"generator": server.url, "num_samples": 4}
+    folder = tmp_path / "my-dataset"
+    export(ensure_run(resolve(RunSettings("bioqa", **wanted), Resources(concurrency=1))), folder)  # type: ignore[arg-type]
+    reviews, task = open_reviews(str(folder))
+    with reviews:
+        assert reviews.path == tmp_path / "my-dataset.reviews.sqlite"
+        found = counts(reviews)
+        assert found["kept"] == 4
+        assert "schema" not in found["dropped"]  # those answers hold no sample
+        first = reviewed(reviews)[0]
+        decide(reviews, first, REJECT)
+    with open_reviews(str(folder))[0] as again:
+        assert counts(again)["kept"] == 4
+        assert len(again.standing()) == 1
+    with open_reviews(str(reviews.path))[0] as same:
+        assert reviewed(same)[0] == first
+    outcome = execute(resolve(RunSettings(task.name, review=str(reviews.path), **wanted)))  # type: ignore[arg-type]
+    assert first.fields["question"] not in questions(outcome)
+    assert len(outcome.samples) == 4
+
+
+def test_what_cannot_be_reviewed_is_told(home: Path, tmp_path: Path) -> None:
+    """A dataset without documents, of an unknown task, or of none."""
+    rows = [{"question": "What?", "options": ["A. a", "B. b"], "answer": "A"}]
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "rows"))
+    with pytest.raises(InputError, match="give it with --task"):
+        open_reviews(str(tmp_path / "rows"))
+    with pytest.raises(InputError, match="lacks the column document"):
+        open_reviews(str(tmp_path / "rows"), task="bioqa")
+    with pytest.raises(InputError, match="give its folder with --task"):
+        open_reviews(str(tmp_path / "rows"), task="mine")
+    with pytest.raises(InputError, match="no folder"):
+        open_reviews(str(tmp_path / "none"), task="bioqa")

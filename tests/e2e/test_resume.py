@@ -20,7 +20,7 @@ from craft_hf.settings import Resources, RunSettings
 from tests.writer_server import WriterServer
 
 CONCURRENCY = 4
-KILLS = int(os.environ.get("CRAFT_HF_TEST_KILLS", "4"))
+KILLS = int(os.environ.get("CRAFT_HF_TEST_KILLS", "3"))
 
 
 def start(home: Path, server: WriterServer, out: Path, samples: int = 40) -> subprocess.Popen[str]:

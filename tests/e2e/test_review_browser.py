@@ -214,6 +214,7 @@ def test_documents_hold_no_scripts_for_the_page(browser: Browser, tmp_path: Path
     assert EVIL in page.inner_text("#sample .value.first")
     assert page.locator("mark").last.inner_text().endswith("The sky is blue today.")
     page.keyboard.press("a")
+    page.wait_for_selector("#nothing:not([hidden])")
     page.select_option("#show", "all")
     page.wait_for_selector("#sample .badge")
     page.mouse.move(300, 300)
