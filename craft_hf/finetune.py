@@ -13,12 +13,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from craft_hf.adapter import Training, finish_adapter, settings_used
 from craft_hf.errors import CraftError, InputError
 from craft_hf.extras import require
-from craft_hf.models import generator_weights
+from craft_hf.models import Weights, generator_weights
 from craft_hf.records import JSON
 from craft_hf.tasks import load_task
 from craft_hf.templates import chat_template
@@ -32,6 +32,9 @@ import trl  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
 from transformers.trainer_jit_checkpoint import JITCheckpointCallback  # noqa: E402
 from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 DEFAULT_MODEL = "mistral-community/Mistral-7B-v0.2"
 ADAPTER = "adapter"
@@ -144,21 +147,8 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: trl.ModelC
         raise InputError("the recipes train LoRA adapters; leave --use_peft true.")
     if model.load_in_4bit or model.load_in_8bit:
         require("bitsandbytes", "qlora")
-    if model.model_name_or_path is None and config.use_cpu:
-        raise InputError(
-            f"there is no GPU here, and the default model {DEFAULT_MODEL} has 7 billion parameters; pass "
-            "--model_name_or_path embedded for one of 135 million, or name a model all the same."
-        )
-    name = model.model_name_or_path or DEFAULT_MODEL
-    base = generator_weights(name)
     checkpoint = _checkpoint(config)
-    model.dtype = model.dtype or ("bfloat16" if config.bf16 else "float32")
-    code = config.trust_remote_code
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base.location, revision=model.model_revision, trust_remote_code=code)
-    except (OSError, ValueError) as e:
-        raise InputError(f"the model {name} cannot be loaded; expected a Hub id or a folder: {e}") from e
-    tokenizer.chat_template = tokenizer.chat_template or chat_template()
+    name, base, tokenizer = open_base(config, model)
     with config.main_process_first(desc="dataset"):
         rows = load_rows(data, task, config.few_shots_only)
     examples, counts = conversations(rows, task, tokenizer, config.max_length, config.completion_only_loss is not False)
@@ -187,12 +177,7 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: trl.ModelC
             f"training stopped at step {state.global_step} of {state.max_steps}; no adapter was written. Go on with "
             "the same command and --resume_from_checkpoint true."
         )
-    target = Path(config.output_dir, ADAPTER)
-    saved = target.with_name(f"{ADAPTER}.new")
-    if trainer.is_world_process_zero() and saved.exists():
-        shutil.rmtree(saved)
-    trainer.accelerator.wait_for_everyone()
-    trainer.save_model(str(saved))
+    saved, target = save_beside(trainer)
     if trainer.is_world_process_zero():
         settings = settings_used(config, model, lora, state.max_steps, f"{trainable:,} of {total:,}")
         only = bool(trainer.completion_only_loss)
@@ -201,6 +186,41 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: trl.ModelC
         print(f"adapter and card: {target}")
     trainer.accelerator.wait_for_everyone()
     return target
+
+
+def open_base(
+    config: trl.SFTConfig | trl.DPOConfig, model: trl.ModelConfig
+) -> tuple[str, Weights, PreTrainedTokenizerBase]:
+    """Return name, weights and tokenizer of the model to train; a `dtype` that was left open is set.
+
+    Raises:
+        InputError: there is no such model, or none was named and there is no GPU for the default one.
+    """
+    if model.model_name_or_path is None and config.use_cpu:
+        raise InputError(
+            f"there is no GPU here, and the default model {DEFAULT_MODEL} has 7 billion parameters; pass "
+            "--model_name_or_path embedded for one of 135 million, or name a model all the same."
+        )
+    name = model.model_name_or_path or DEFAULT_MODEL
+    base, code = generator_weights(name), config.trust_remote_code
+    model.dtype = model.dtype or ("bfloat16" if config.bf16 else "float32")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base.location, revision=model.model_revision, trust_remote_code=code)
+    except (OSError, ValueError) as e:
+        raise InputError(f"the model {name} cannot be loaded; expected a Hub id or a folder: {e}") from e
+    tokenizer.chat_template = tokenizer.chat_template or chat_template()
+    return name, base, tokenizer
+
+
+def save_beside(trainer: trl.SFTTrainer | trl.DPOTrainer) -> tuple[Path, Path]:
+    """Save the adapter beside its place; returns where it is, and where it belongs once it is fit to be published."""
+    target = Path(trainer.args.output_dir, ADAPTER)
+    saved = target.with_name(f"{ADAPTER}.new")
+    if trainer.is_world_process_zero() and saved.exists():
+        shutil.rmtree(saved)
+    trainer.accelerator.wait_for_everyone()
+    trainer.save_model(str(saved))
+    return saved, target
 
 
 def _checkpoint_between_steps(trainer: _Trainer) -> None:

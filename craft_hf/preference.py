@@ -18,16 +18,15 @@ from typing import TYPE_CHECKING
 
 from craft_hf.adapter import EMBEDDED_HUB_ID, publishable
 from craft_hf.errors import CraftError, InputError
-from craft_hf.finetune import ADAPTER, DEFAULT_MODEL, LORA, has_bf16, parse_arguments
+from craft_hf.finetune import LORA, has_bf16, open_base, parse_arguments, save_beside
 from craft_hf.markdown import render
-from craft_hf.models import EMBEDDED, generator_weights
+from craft_hf.models import EMBEDDED
 from craft_hf.records import JSON
-from craft_hf.templates import chat_template
 from craft_hf.version import __version__
 
+# after finetune, which says how to install what is missing
 import torch  # isort: skip
 import trl  # isort: skip
-from transformers import AutoTokenizer  # isort: skip
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -118,31 +117,14 @@ def train_preferences(arguments: PairArguments, config: PreferenceConfig, model:
         InputError: pairs or model do not exist.
     """
     rows, kinds = read_pairs(Path(arguments.pairs))
-    if model.model_name_or_path is None and config.use_cpu:
-        raise InputError(
-            f"there is no GPU here, and the default model {DEFAULT_MODEL} has 7 billion parameters; pass "
-            "--model_name_or_path embedded for one of 135 million, or name a model all the same."
-        )
-    name = model.model_name_or_path or DEFAULT_MODEL
-    base = generator_weights(name)
-    model.dtype = model.dtype or ("bfloat16" if config.bf16 else "float32")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base.location, revision=model.model_revision)
-    except (OSError, ValueError) as e:
-        raise InputError(f"the model {name} cannot be loaded; expected a Hub id or a folder: {e}") from e
-    tokenizer.chat_template = tokenizer.chat_template or chat_template()
+    name, base, tokenizer = open_base(config, model)
     config.model_init_kwargs = {"revision": model.model_revision, "dtype": model.dtype}
     trainer = trl.DPOTrainer(
         base.location, args=config, train_dataset=rows, processing_class=tokenizer,
         peft_config=trl.get_peft_config(model), quantization_config=trl.get_quantization_config(model),
     )  # fmt: skip
     trainer.train()
-    target = Path(config.output_dir, ADAPTER)
-    saved = target.with_name(f"{ADAPTER}.new")
-    if trainer.is_world_process_zero() and saved.exists():
-        shutil.rmtree(saved)
-    trainer.accelerator.wait_for_everyone()
-    trainer.save_model(str(saved))
+    saved, target = save_beside(trainer)
     if trainer.is_world_process_zero():
         hub_id = EMBEDDED_HUB_ID if name == EMBEDDED else "" if Path(base.location).is_dir() else base.location
         publishable(saved, hub_id or base.name)
