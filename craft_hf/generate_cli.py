@@ -185,8 +185,7 @@ def generate(
     import pyarrow.parquet
 
     from craft_hf.export import check_out, export
-    from craft_hf.resolve import resolve
-    from craft_hf.run import ROWS, ensure_run
+    from craft_hf.run import ROWS, ensure_reviewed_run
     from craft_hf.settings import Resources, RunSettings
 
     check_out(out)
@@ -216,9 +215,8 @@ def generate(
         review=review,
     )
     resources = Resources(batch_size=batch_size, concurrency=concurrency, timeout_s=timeout_s, max_retries=max_retries)
-    run = resolve(settings, resources)
     try:
-        folder = ensure_run(run)
+        folder = ensure_reviewed_run(settings, resources)
     except KeyboardInterrupt:
         typer.echo("\nStopped; every answer is in the journal. Run the same command again to go on.", err=True)
         os._exit(130)  # all is written; with torch loaded, Python takes two more seconds to leave in order

@@ -87,22 +87,16 @@ def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
     """
     outcome = Outcome()
     index = open_index(run.settings.index)
+    outcome.index = index_summary(index)
+    outcome.embedding_name = index.info.embedding_name
     wanted = run.settings.rows_wanted(run.task)
     documents = run_documents(run, index)
+    outcome.funnel = {"documents in the index": len(index)}
     if wanted:
         sampling = run.settings.sampling(run.task)
         with open_journal(run.generator, sampling, replay=not fresh) as journal, _people(run) as people:
             _rounds(run, documents, journal, wanted, outcome, people)
-            if (
-                people and people.have_news()
-            ):  # of samples that were kept already: once more, with answers that are there
-                paid, outcome = outcome.usage, Outcome()
-                _rounds(run, documents, journal, wanted, outcome, people)
-                outcome.usage.take_over(paid)
         outcome.coverage = documents.coverage()
-    outcome.index = index_summary(index)
-    outcome.embedding_name = index.info.embedding_name
-    outcome.funnel = {"documents in the index": len(index)}
     _funnel(outcome, len(documents.left_out))
     return outcome
 
@@ -127,7 +121,7 @@ def _people(run: ResolvedRun) -> Iterator[People | None]:
     if run.settings.review is None:
         yield None
         return
-    with closing(People(Path(run.settings.review), run.task)) as people:
+    with closing(People(Path(run.settings.review), run.task, run.decisions)) as people:
         yield people
 
 
@@ -141,8 +135,6 @@ def _rounds(
     shuffle = Shuffle(run.task, settings.seed)
     outcome.balance, outcome.overlaps = shuffle.balance, quality.overlaps
     budget, seen = settings.budget, 0
-    if people:
-        people.begin()
     with Progress(run.task.name, wanted, usage) as progress:
         while (missing := wanted - len(outcome.samples)) > 0 and not budget.is_spent(usage):
             share = max(len(outcome.samples) / seen, SMALLEST_YIELD) if seen else 1.0

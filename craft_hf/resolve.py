@@ -16,7 +16,8 @@ from craft_hf.prompt import default_groups
 from craft_hf.quality.test_sets import identity_of_test_sets
 from craft_hf.quality.wellformed import WellFormedCheck
 from craft_hf.records import JSON, fingerprint
-from craft_hf.review.live import review_identity
+from craft_hf.review.decisions import Decision
+from craft_hf.review.live import read_review
 from craft_hf.rows import task_features
 from craft_hf.settings import SAME_MODEL, Resources, RunSettings
 from craft_hf.tasks import Task, load_task
@@ -32,7 +33,8 @@ AT_ONCE = 16
 class ResolvedRun:
     """Settings with everything looked up that their identity needs; cheap: no model is loaded, no index is built.
 
-    `at_once` prompts keep the generator busy: a run with a review asks for no more at a time.
+    `at_once` prompts keep the generator busy: a run with a review asks for no more at a time. `decisions` are those of
+    the review.
     """
 
     settings: RunSettings
@@ -41,6 +43,7 @@ class ResolvedRun:
     identity: Mapping[str, JSON]
     judge: Generator | None = None
     at_once: int = AT_ONCE
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def run_id(self) -> str:
@@ -94,9 +97,11 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
         "earlier": earlier_identity(settings.earlier_folders) if wanted else [],
         "judge": {"draws": settings.judge_draws, **judge.identity} if judge and wanted else None,
     }
+    decisions: tuple[Decision, ...] = ()
     if settings.review is not None:
-        identity["review"] = review_identity(settings.review, task)
-    return ResolvedRun(settings, task, generator, identity, judge, _at_once(settings, resources or Resources()))
+        decisions, identity["review"] = read_review(settings.review, task)
+    at_once = _at_once(settings, resources or Resources())
+    return ResolvedRun(settings, task, generator, identity, judge, at_once, decisions)
 
 
 def _at_once(settings: RunSettings, resources: Resources) -> int:

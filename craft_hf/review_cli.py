@@ -107,7 +107,7 @@ def agreement(reviews: File) -> None:
     from craft_hf.review.store import Reviews
 
     with Reviews(reviews) as store:
-        found = agreements(store)
+        found = agreements(store, store.standing())
     if not found:
         typer.echo("No two have decided about the same samples yet.")
     for pair in found:

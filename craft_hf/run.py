@@ -33,9 +33,10 @@ from craft_hf.findings import findings
 from craft_hf.pipeline import Outcome, execute
 from craft_hf.records import JSON
 from craft_hf.report import make_report, write_report
-from craft_hf.resolve import ResolvedRun
+from craft_hf.resolve import ResolvedRun, resolve
 from craft_hf.row_vectors import embed_rows, generated_texts
 from craft_hf.rows import REJECTED, few_shot_rows, rejected_rows, sample_rows, task_features
+from craft_hf.settings import Resources, RunSettings
 
 ROWS = "data/train-00000-of-00001.parquet"
 REJECTS = "rejected/train-00000-of-00001.parquet"
@@ -66,6 +67,22 @@ def ensure_run(run: ResolvedRun, fresh: bool = False) -> Path:
         if fresh or not (run.folder / "report.json").is_file():
             _do(run, fresh)
     return run.folder
+
+
+def ensure_reviewed_run(settings: RunSettings, resources: Resources) -> Path:
+    """Return the folder of a run, and do it once more if people decided something meanwhile.
+
+    The second time finds all answers in the journal: it asks for what takes the place of rejected rows.
+
+    Raises:
+        CraftError: see `resolve` and `ensure_run`.
+    """
+    run = resolve(settings, resources)
+    folder = ensure_run(run)
+    if settings.review is None:
+        return folder
+    again = resolve(settings, resources)
+    return folder if again.run_id == run.run_id else ensure_run(again)
 
 
 def _do(run: ResolvedRun, fresh: bool) -> None:

@@ -54,13 +54,6 @@ class Usage:
         self.cached_tokens += answer.cached_tokens
         self.completion_tokens += answer.completion_tokens
 
-    def take_over(self, before: Usage) -> None:
-        """Count as paid now what an earlier pass of the same run paid; this pass found it in the journal."""
-        self.answers_generated += before.answers_generated
-        self.answers_from_journal = max(0, self.answers_from_journal - before.answers_generated)
-        self.completion_tokens_now += before.completion_tokens_now
-        self.seconds_generating += before.seconds_generating
-
     @property
     def answers(self) -> int:
         """All answers."""

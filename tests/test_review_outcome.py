@@ -47,7 +47,7 @@ def test_kappa_is_that_of_scikit_learn(votes: list[tuple[bool, bool]]) -> None:
         for sample, vote in zip(samples, votes, strict=True):
             for name, keep in zip(("ann", "bob"), vote, strict=True):
                 decide(reviews, sample, ACCEPT if keep else REJECT, name)
-        (found,) = agreements(reviews)
+        (found,) = agreements(reviews, reviews.standing())
         reviews.close()
     assert found.share == pytest.approx(sum(a == b for a, b in votes) / len(votes), abs=1e-4)
     if len({v for pair in votes for v in pair}) == 1:
@@ -62,13 +62,13 @@ def test_the_judge_is_compared_with_what_people_want_together(tmp_path: Path) ->
     kept = [made_sample(n, checks=[{"check": "judge", "score": 1.0, "partner": "", "remark": ""}]) for n in range(3)]
     dropped = made_sample(3, dropped_by="judge")
     reviews.add([*kept, dropped, made_sample(4)])
-    assert not agreements(reviews)
-    assert sentence(reviews, [kept[0].id]) == ""
+    assert not agreements(reviews, reviews.standing())
+    assert sentence(reviews, reviews.standing(), [kept[0].id]) == ""
     for sample, verdict in ((kept[0], ACCEPT), (kept[1], REJECT), (dropped, REJECT), (made_sample(4), ACCEPT)):
         decide(reviews, sample, verdict, "Ann Smith")
-    (found,) = agreements(reviews)
+    (found,) = agreements(reviews, reviews.standing())
     assert (found.first, found.samples, found.share, found.kappa) == (JUDGE, 3, 0.6667, 0.4)
-    said = sentence(reviews, [s.id for s in (*kept, dropped)])
+    said = sentence(reviews, reviews.standing(), [s.id for s in (*kept, dropped)])
     assert said == (
         "1 person decided about 3 of 4 samples: 1 accepted, 0 edited, 2 rejected. The judge and people agree on 67% of "
         "3 samples (Cohen's kappa 0.40)."

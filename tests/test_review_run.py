@@ -7,8 +7,10 @@ from pathlib import Path
 
 import datasets
 import pytest
+from typer.testing import CliRunner
 
 import craft_hf  # noqa: F401  (makes load_dataset("craft") work)
+from craft_hf.cli import app
 from craft_hf.errors import InputError
 from craft_hf.export import export
 from craft_hf.pipeline import Outcome, execute
@@ -19,7 +21,7 @@ from craft_hf.review.queue import counts, queue
 from craft_hf.review.samples import ReviewSample
 from craft_hf.review.source import open_reviews
 from craft_hf.review.store import Reviews
-from craft_hf.run import ensure_run, read_rows
+from craft_hf.run import ensure_reviewed_run, ensure_run, read_rows
 from craft_hf.settings import Resources, RunSettings
 from tests.reviewing import decide
 from tests.writer_server import WriterServer
@@ -171,18 +173,22 @@ def test_what_is_decided_while_the_run_goes_on_is_in_its_rows(home: Path, server
         return answered(body)  # type: ignore[arg-type]
 
     server.reply_to = decide_meanwhile  # type: ignore[method-assign, assignment]
-    outcome = run(server, path, 30)
+    folder = ensure_reviewed_run(settings(server, path, 30), Resources(concurrency=1))
     with Reviews(path) as reviews:
         first, second = reviewed(reviews)[:2]
-    assert len(outcome.samples) == 30
-    assert first.fields["question"] not in questions(outcome)
-    assert questions(outcome)[0] == second.fields["question"]
-    assert outcome.samples[0].verdicts[-1].reason == "accepted by 1"
-    assert len(server.documents) == len(set(server.documents)) == outcome.usage.answers_generated
-    assert outcome.usage.answers_from_journal == 0
-    assert outcome.usage.prompt_tokens == 7 * len(server.documents)
-    again = run(server, path, 30)
-    assert questions(again) == questions(outcome)
+    rows = [row for row in read_rows(folder, 0, 1) if not row["is_few_shot"]]
+    assert len(rows) == 30
+    assert first.fields["question"] not in [row["question"] for row in rows]
+    assert rows[0]["question"] == second.fields["question"]
+    assert rows[0]["checks"][-1]["remark"] == "accepted by 1"  # type: ignore[index, call-overload]
+    asked = len(server.documents)
+    assert asked == len(set(server.documents))
+    with Reviews(path) as reviews:  # undone, all is as at the beginning: no run of then stands for it
+        while reviews.undo_last("ann", f"undo-{len(reviews.history())}"):
+            pass
+    folder = ensure_reviewed_run(settings(server, path, 30), Resources(concurrency=1))
+    assert first.fields["question"] in [row["question"] for row in read_rows(folder, 0, 1)]
+    assert len(server.documents) == asked
 
 
 def test_a_threshold_that_somebody_set_is_held(home: Path, server: WriterServer, tmp_path: Path) -> None:
@@ -264,3 +270,19 @@ def test_what_cannot_be_reviewed_is_told(home: Path, tmp_path: Path) -> None:
         open_reviews(str(tmp_path / "rows"), task="mine")
     with pytest.raises(InputError, match="no folder"):
         open_reviews(str(tmp_path / "none"), task="bioqa")
+
+
+def test_the_command_takes_a_review(home: Path, server: WriterServer, tmp_path: Path) -> None:
+    """`craft-hf generate --review` makes the file, fills it, and gives rows as people want them the next time."""
+    path = tmp_path / "r.sqlite"
+    command = ["generate", "bioqa", "--num-samples", "3", "--generator", server.url, "--show", "0"]
+    command += ["--review", str(path), "--out", str(tmp_path / "out")]
+    first = CliRunner().invoke(app, command)
+    assert first.exit_code == 0, first.output
+    with Reviews(path) as reviews:
+        assert counts(reviews)["kept"] == 3
+        decide(reviews, reviewed(reviews)[0], REJECT, reason="wrong answer")
+    second = CliRunner().invoke(app, command)
+    assert second.exit_code == 0, second.output
+    assert "not rejected by people: " in second.output
+    assert len(set(server.documents)) == len(server.documents) >= 4

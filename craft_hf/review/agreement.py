@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from craft_hf.review.decisions import REJECT
+from craft_hf.review.decisions import REJECT, Decision
 from craft_hf.review.outcome import outcomes
 from craft_hf.review.store import Reviews
 
@@ -28,15 +28,19 @@ class Agreement:
     kappa: float | None
 
 
-def agreements(reviews: Reviews) -> list[Agreement]:
+def agreements(reviews: Reviews, decisions: Sequence[Decision]) -> list[Agreement]:
     """Return the agreement of every two reviewers, and of the judge with people, on keeping a sample or not.
 
     An edit keeps a sample. The judge is compared with what people want together, on samples that it judged.
+
+    Args:
+        reviews: the store, which knows what the judge said.
+        decisions: those to compare, as `Reviews.standing` gives them.
     """
     kept: dict[str, dict[str, bool]] = {}
-    for decision in reviews.standing():
+    for decision in decisions:
         kept.setdefault(decision.reviewer, {})[decision.sample_id] = decision.verdict != REJECT
-    together = {sample_id: outcome.keep for sample_id, outcome in outcomes(reviews.standing()).items()}
+    together = {sample_id: outcome.keep for sample_id, outcome in outcomes(decisions).items()}
     judged = {name: by != "judge" for name, by, scores in reviews.scores() if by == "judge" or "judge" in scores}
     pairs = [(a, b, kept[a], kept[b]) for a, b in itertools.combinations(kept, 2)]
     return [
@@ -58,15 +62,16 @@ def _agreement(first: str, second: str, mine: Mapping[str, bool], yours: Mapping
     return Agreement(first, second, len(both), round(share, 4), None if kappa is None else round(kappa, 4))
 
 
-def sentence(reviews: Reviews, ids: Sequence[str]) -> str:
+def sentence(reviews: Reviews, decisions: Sequence[Decision], ids: Sequence[str]) -> str:
     """Return what report and card say of the review, without names; "" where nobody decided anything.
 
     Args:
         reviews: the store.
+        decisions: what people decided, as `Reviews.standing` gives it.
         ids: of all samples that the run had, kept or not.
     """
     wanted = set(ids)
-    decisions = [d for d in reviews.standing() if d.sample_id in wanted]
+    decisions = [d for d in decisions if d.sample_id in wanted]
     if not decisions:
         return ""
     names = {name: f"reviewer {n}" for n, name in enumerate(dict.fromkeys(d.reviewer for d in decisions), 1)}
@@ -78,7 +83,7 @@ def sentence(reviews: Reviews, ids: Sequence[str]) -> str:
         f"{people} decided about {len(found):,} of {len(wanted):,} samples: "
         f"{len(found) - dropped - edited:,} accepted, {edited:,} edited, {dropped:,} rejected."
     )
-    for pair in agreements(reviews):
+    for pair in agreements(reviews, decisions):
         kappa = "not defined, for both always said the same" if pair.kappa is None else f"{pair.kappa:.2f}"
         first, second = (names.get(name, name) for name in (pair.first, pair.second))
         text += (

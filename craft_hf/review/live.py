@@ -13,7 +13,7 @@ from pathlib import Path
 from craft_hf.records import JSON, Document, FewShot, Reject, Sample, Verdict, fingerprint
 from craft_hf.review.agreement import sentence
 from craft_hf.review.decisions import PROMOTE, THRESHOLD, Change, Decision
-from craft_hf.review.outcome import Outcome, outcomes
+from craft_hf.review.outcome import outcomes
 from craft_hf.review.samples import of_reject, of_sample, sample_id, schema_problem
 from craft_hf.review.store import Reviews
 from craft_hf.tasks import Task
@@ -29,33 +29,22 @@ class People:
     """The reviewers of a run.
 
     Args:
-        path: the store; made if it is not there.
+        path: the store.
         task: of the run.
-
-    Raises:
-        InputError: the file is of another task, or none of ours.
+        decisions: those that the run knows of; what is decided while it goes on is for the next one, which finds all
+            answers in the journal. So the rows follow from what the run was asked for, and from nothing else.
     """
 
-    def __init__(self, path: Path, task: Task) -> None:
-        self._reviews, self._task = Reviews(path, task.name), task
-        self._outcomes: dict[str, Outcome] = {}
-        self._limits: dict[str, tuple[float, str]] = {}
+    def __init__(self, path: Path, task: Task, decisions: Sequence[Decision]) -> None:
+        self._reviews, self._task, self._decisions = Reviews(path, task.name), task, decisions
+        self._outcomes = outcomes(decisions)
+        self._limits: dict[str, float] = {}
         self._ids: list[str] = []
-        self._begun_with = list[Decision]()
         self._held = list[Change]()
 
     def close(self) -> None:
         """Close the store."""
         self._reviews.close()
-
-    def begin(self) -> None:
-        """Start with the first prompt."""
-        self._ids, self._limits = [], {}
-        self._begun_with = self._reviews.standing()
-
-    def have_news(self) -> bool:
-        """Whether people decided something since the run began: rows that were kept before do not know of it yet."""
-        return self._reviews.standing() != self._begun_with
 
     def next_stop(self, seen: int) -> int | None:
         """Return the number of prompts after which a change that is written down takes hold; None for no more."""
@@ -63,15 +52,14 @@ class People:
         return min(later, default=None)
 
     def listen(self, seen: int) -> list[FewShot]:
-        """Take in what people decided until now, before prompt number `seen`; returns what they promoted."""
-        self._outcomes = outcomes(self._reviews.standing())
+        """Take in what people changed until now, before prompt number `seen`; returns what they promoted."""
         self._reviews.settle([c.number for c in self._reviews.changes() if c.position is None], seen)
         self._held = [c for c in self._reviews.changes() if c.position is not None and c.position <= seen]
         for change in self._held:
             if change.kind == THRESHOLD:
                 score, check = change.value["score"], str(change.value["check"])
                 assert isinstance(score, int | float)
-                self._limits[check] = (float(score), change.reviewer)
+                self._limits[check] = float(score)
         return list({c.value["id"]: few_shot(c.value) for c in self._held if c.kind == PROMOTE}.values())
 
     def judge(
@@ -93,7 +81,7 @@ class People:
             return wanted, [*verdicts, Verdict(CHECK, True, outcome.remark)]
         if verdicts[-1].keep:
             scores = {v.check: v.score for v in verdicts} | {"similarity": similarity}
-            for check, (limit, _) in self._limits.items():
+            for check, limit in self._limits.items():
                 score = scores.get(check)
                 if score is not None and (score > limit if check in CEILINGS else score < limit):
                     side = "above" if check in CEILINGS else "below"
@@ -110,7 +98,7 @@ class People:
     def said(self) -> str:
         """Return what report and card say of the review."""
         changes = [f"From prompt {c.position:,} on, {_what(c)}." for c in self._held if c.position is not None]
-        return " ".join(part for part in (sentence(self._reviews, self._ids), *changes) if part)
+        return " ".join(part for part in (sentence(self._reviews, self._decisions, self._ids), *changes) if part)
 
 
 def few_shot(value: Mapping[str, JSON]) -> FewShot:
@@ -127,13 +115,14 @@ def _what(change: Change) -> str:
     return f"samples with {change.value['check']} beyond {change.value['score']} are dropped"
 
 
-def review_identity(path: str, task: Task) -> JSON:
-    """Return what of a review decides the rows of a run: who said what does not, what was said does.
+def read_review(path: str, task: Task) -> tuple[tuple[Decision, ...], JSON]:
+    """Return the decisions that stand, and what of a review decides the rows of a run: what was said, not who said it.
 
     Raises:
         InputError: the file is of another task, or none of ours.
     """
     with Reviews(Path(path), task.name) as reviews:
-        said: list[JSON] = [[d.sample_id, d.verdict, dict(d.fields)] for d in reviews.standing()]
+        decisions = tuple(reviews.standing())
+        said: list[JSON] = [[d.sample_id, d.verdict, dict(d.fields)] for d in decisions]
         changed: list[JSON] = [[c.kind, dict(c.value), c.position] for c in reviews.changes()]
-        return {"id": reviews.id, "decisions": fingerprint(said), "changes": fingerprint(changed)}
+        return decisions, {"id": reviews.id, "decisions": fingerprint(said), "changes": fingerprint(changed)}
