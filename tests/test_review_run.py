@@ -268,8 +268,11 @@ def test_what_cannot_be_reviewed_is_told(home: Path, tmp_path: Path) -> None:
         open_reviews(str(tmp_path / "rows"), task="bioqa")
     with pytest.raises(InputError, match="give its folder with --task"):
         open_reviews(str(tmp_path / "rows"), task="mine")
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="there is no"):
         open_reviews(str(tmp_path / "none"), task="bioqa")
+    Reviews(tmp_path / "r.sqlite", "bioqa").close()
+    with pytest.raises(InputError, match="of the task bioqa, not of csqa; leave --task out"):
+        open_reviews(str(tmp_path / "r.sqlite"), task="csqa")
 
 
 def test_the_command_takes_a_review(home: Path, server: WriterServer, tmp_path: Path) -> None:

@@ -38,7 +38,14 @@ def open_reviews(source: str, reviews: Path | None = None, task: str | None = No
         if reviews is not None:
             raise InputError(f"{source} is a file of reviews itself; leave --reviews {reviews} out.")
         opened = Reviews(path)
-        return opened, _task(task or opened.task)
+        loaded = _task(task or opened.task)
+        if loaded.name != opened.task:
+            raise InputError(
+                f"{source} holds reviews of the task {opened.task}, not of {loaded.name}; leave --task out."
+            )
+        return opened, loaded
+    if not path.exists() and source.count("/") != 1:
+        raise InputError(f"there is no {source}; give a dataset's folder, user/name on the Hub, or a file of reviews.")
     if task is None and (path / "report.json").is_file():
         task = read_report(path).task
     if task is None:
