@@ -102,11 +102,7 @@ class CraftTrainingConfig(trl.SFTConfig):  # type: ignore[misc]  # trl has no ty
                 f"{self.global_batch_size} on {world} processes needs {steps}; set --global_batch_size instead."
             )
         self.gradient_accumulation_steps = steps
-        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
-        if self.bf16 is None:
-            self.bf16 = not self.fp16 and has_bf16(self.use_cpu)
-        if self.gradient_checkpointing is None:
-            self.gradient_checkpointing = not self.use_cpu
+        choose_device(self)
         super().__post_init__()
         if self.n_gpu > 1:
             raise InputError(
@@ -115,7 +111,16 @@ class CraftTrainingConfig(trl.SFTConfig):  # type: ignore[misc]  # trl has no ty
             )
 
 
-def has_bf16(use_cpu: bool) -> bool:
+def choose_device(config: trl.SFTConfig | trl.DPOConfig) -> None:
+    """Set what a configuration leaves open: the CPU where there is no accelerator, and what suits the device."""
+    config.use_cpu = config.use_cpu or not torch.accelerator.is_available()
+    if config.bf16 is None:
+        config.bf16 = not config.fp16 and _has_bf16(config.use_cpu)
+    if config.gradient_checkpointing is None:
+        config.gradient_checkpointing = not config.use_cpu
+
+
+def _has_bf16(use_cpu: bool) -> bool:
     """Whether the device computes in bf16 itself; a CPU that only emulates it is slower than in fp32."""
     if not use_cpu:
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported()

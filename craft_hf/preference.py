@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING
 
 from craft_hf.adapter import EMBEDDED_HUB_ID, publishable
 from craft_hf.errors import CraftError, InputError
-from craft_hf.finetune import LORA, has_bf16, open_base, parse_arguments, save_beside
+from craft_hf.finetune import LORA, choose_device, open_base, parse_arguments, save_beside
 from craft_hf.markdown import render
 from craft_hf.models import EMBEDDED
 from craft_hf.records import JSON
 from craft_hf.version import __version__
 
 # after finetune, which says how to install what is missing
-import torch  # isort: skip
 import trl  # isort: skip
 
 if TYPE_CHECKING:
@@ -61,11 +60,7 @@ class PreferenceConfig(trl.DPOConfig):  # type: ignore[misc]  # trl has no types
             raise InputError(
                 "publish the folder `adapter` when training is done: craft-hf publish PATH/adapter user/name"
             )
-        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
-        if self.bf16 is None:
-            self.bf16 = not self.fp16 and has_bf16(self.use_cpu)
-        if self.gradient_checkpointing is None:
-            self.gradient_checkpointing = not self.use_cpu
+        choose_device(self)
         super().__post_init__()
 
 
@@ -153,7 +148,7 @@ def _card(
         last=log[-1],
         versions={
             "craft_hf": __version__,
-            **{name: version(name) for name in ("peft", "torch", "transformers", "trl")},
+            **{name: version(name) for name in _VERSIONS},
         },
     )
 

@@ -71,9 +71,9 @@ class Prompter:
         instruction = self.task.instructions[draw % len(self.task.instructions)]
         messages: list[Mapping[str, str]] = []
         for shot in shots:
-            messages.append(_user(shot.text, self.task.instruction(shot.sample) or instruction))
+            messages.append(asking(shot.text, self.task.instruction(shot.sample) or instruction))
             messages.append({"role": "assistant", "content": sample_json(shot.sample)})
-        messages.append(_user(document.text, instruction))
+        messages.append(asking(document.text, instruction))
         plain = [dict(m) for m in messages]
         return Prompt(fingerprint(plain), document.id, tuple(messages), tuple(shot.id for shot in shots))
 
@@ -104,5 +104,6 @@ def _with_promoted(task: Task, seed: int, shot: FewShot) -> tuple[FewShot, ...]:
     return (*draw.sample(task.few_shots, FEW_SHOTS_IN_PROMPT - 1), shot)
 
 
-def _user(text: str, instruction: str) -> Mapping[str, str]:
+def asking(text: str, instruction: str) -> Mapping[str, str]:
+    """Return the turn that asks for a sample of a text."""
     return {"role": "user", "content": f"{instruction}\n\nText:\n{text.strip()}"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 
-from craft_hf.prompt import sample_json
+from craft_hf.prompt import asking, sample_json
 from craft_hf.records import JSON
 from craft_hf.review.outcome import Outcome, outcomes
 from craft_hf.review.samples import ReviewSample
@@ -43,9 +43,8 @@ def _kept(sample: ReviewSample, outcome: Outcome) -> Mapping[str, JSON]:
 
 def _pair(task: Task, text: str, better: Mapping[str, JSON], sample: ReviewSample, kind: str) -> dict[str, JSON]:
     instruction = task.instruction(better) or task.instructions[0]
-    asked = f"{instruction}\n\nText:\n{text.strip()}" if text else instruction
     return {
-        "prompt": [{"role": "user", "content": asked}],
+        "prompt": [asking(text, instruction) if text else {"role": "user", "content": instruction}],
         "chosen": [{"role": "assistant", "content": sample_json(better)}],
         "rejected": [{"role": "assistant", "content": sample_json(sample.fields)}],
         "kind": kind,

@@ -49,10 +49,11 @@ def proposals(reviews: Reviews) -> list[Proposal]:
     It drops at least half of those rejected for the reason and at most a tenth of those accepted; of such thresholds
     the one with the most rejected minus accepted. None where people have said yes to one that is as strict.
     """
-    decided = outcomes(reviews.standing())
+    standing = reviews.standing()
+    decided = outcomes(standing)
     held = {str(c.value["check"]): float(str(c.value["score"])) for c in reviews.changes() if c.kind == THRESHOLD}
     why: dict[str, set[str]] = {}
-    for decision in reviews.standing():
+    for decision in standing:
         if decision.verdict == REJECT and decision.reason:
             why.setdefault(decision.reason, set()).add(decision.sample_id)
     found = []
