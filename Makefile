@@ -25,6 +25,7 @@ bench-quality: .venv/demo
 lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 .venv/pip: constraints.txt

@@ -13,12 +13,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from craft_hf.errors import CraftError, InputError
+from craft_hf.base import CraftError, InputError
 from craft_hf.evaluate import measures_of, read_items
-from craft_hf.finetune import DEFAULT_MODEL
-from craft_hf.scaling import Study, measure_points, train_points
-from craft_hf.scaling_results import as_markdown, write_study
 from craft_hf.tasks import load_task
+from craft_hf.train import DEFAULT_MODEL, Study, as_markdown, measure_points, train_points, write_study
 
 RECIPES = Path(__file__).parent
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from craft_hf.models import cache_folder
+from craft_hf.base.models import cache_folder
 from tests.openai_server import serving
 from tests.writer_server import WriterServer
 

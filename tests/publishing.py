@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from craft_hf.card import write_card
-from craft_hf.records import JSON
-from craft_hf.report import make_report, write_report
-from craft_hf.rows import REJECTED, few_shot_rows, task_features
-from craft_hf.run import REJECTS, ROWS, _parquet
-from craft_hf.tasks import Task, load_task
+from craft_hf.base.records import JSON
+from craft_hf.dataset.card import write_card
+from craft_hf.dataset.folder import REJECTS, ROWS
+from craft_hf.dataset.report import make_report, write_report
+from craft_hf.dataset.rows import REJECTED, few_shot_rows, task_features
+from craft_hf.run.runs import _parquet
+from craft_hf.tasks.task import Task, load_task
 
 LINEAGE: Mapping[str, JSON] = {
     "source": "openstax", "title": "Cells", "license": "CC BY 4.0", "similarity": 0.5, "retrieved_by": ["average"],

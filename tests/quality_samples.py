@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from craft_hf.embed import Embedder
-from craft_hf.quality import Quality
-from craft_hf.records import Answer, Document, Verdict
-from craft_hf.tasks import load_task
+from craft_hf.base.embedder import Embedder
+from craft_hf.base.records import Answer, Document, Verdict
+from craft_hf.quality.quality import Quality
+from craft_hf.tasks.task import load_task
 
 BIOQA = load_task("bioqa")
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from craft_hf.records import JSON
+from craft_hf.base.records import JSON
 from craft_hf.review.decisions import Decision
 from craft_hf.review.samples import ReviewSample, sample_id
 from craft_hf.review.store import Reviews
-from craft_hf.tasks import Task, load_task
+from craft_hf.tasks.task import Task, load_task
 
 TASK = load_task("bioqa")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from craft_hf.models import generator_weights
+from craft_hf.base.models import generator_weights
 
 
 def save_tiny_model(folder: Path) -> Path:

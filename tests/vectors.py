@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from craft_hf.corpus import Corpus
-from craft_hf.embed import Embedder, Vectors
-from craft_hf.index import Index, build_index
+from craft_hf.base.embedder import Embedder, Vectors
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.retrieve.index.build import build_index
+from craft_hf.retrieve.index.search import Index
 
 
 class HashEmbedder(Embedder):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from craft_hf.errors import InputError
-from craft_hf.models import EMBEDDED, embedder_weights
+from craft_hf.base.errors import InputError
+from craft_hf.base.models import EMBEDDED, embedder_weights
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

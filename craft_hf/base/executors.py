@@ -15,8 +15,8 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from craft_hf.errors import InputError
-from craft_hf.extras import require
+from craft_hf.base.errors import InputError
+from craft_hf.base.extras import require
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from craft_hf.errors import CraftError
+from craft_hf.base.errors import CraftError
 
 
 class MissingExtra(CraftError, ImportError):

@@ -32,8 +32,8 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # public, but not marked so
 
-from craft_hf.errors import CraftError, HubError, InputError, StorageError
-from craft_hf.version import __version__
+from craft_hf.base.errors import CraftError, HubError, InputError, StorageError
+from craft_hf.base.version import __version__
 
 _WAITS_S = (1.0, 2.0, 4.0)
 """Seconds before a step is done for the second, third and fourth time, unless the Hub asks for more."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from craft_hf.records import JSON
-from craft_hf.templates import template
+from craft_hf.base.records import JSON
+from craft_hf.base.templates import template
 
 NOT_MEASURED = "not measured"
 

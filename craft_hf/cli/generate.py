@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.models import EMBEDDED
+from craft_hf.base import EMBEDDED
+from craft_hf.dataset import LINEAGE
 from craft_hf.retrieve import MIXED
-from craft_hf.rows import LINEAGE
 
 _GROUPS = "Triples of few-shots to begin prompts with, or per-prompt (default: a third as many as few-shots)."
 _BUDGET = "Most that the run may cost: tokens, or money if there are prices."
@@ -64,8 +64,8 @@ def retrieve_only(
 
     Example: craft-hf retrieve bioqa --index my-index -k 200
     """
-    from craft_hf.documents import index_summary, look, open_index
-    from craft_hf.markdown import render
+    from craft_hf.base import render
+    from craft_hf.retrieve import index_summary, look, open_index
     from craft_hf.tasks import load_task
 
     loaded = load_task(task, few_shots)
@@ -111,9 +111,8 @@ def estimate_only(
 
     Example: craft-hf estimate bioqa --size M --generator http://localhost:8000/v1 --price-in 0.15 --price-out 0.6
     """
-    from craft_hf import estimate
-    from craft_hf.resolve import resolve
-    from craft_hf.settings import RunSettings
+    from craft_hf import run as runs
+    from craft_hf.run import RunSettings, resolve
 
     settings = RunSettings(
         task=task,
@@ -139,8 +138,8 @@ def estimate_only(
         judge_model=judge_model,
         judge_draws=judge_draws,
     )
-    found = estimate.estimate(resolve(settings), pilot)
-    typer.echo(estimate.as_json(found) if as_json else estimate.as_text(found))
+    found = runs.estimate(resolve(settings), pilot)
+    typer.echo(runs.estimate_as_json(found) if as_json else runs.estimate_as_text(found))
 
 
 def generate(
@@ -184,9 +183,8 @@ def generate(
     """
     import pyarrow.parquet
 
-    from craft_hf.export import check_out, export
-    from craft_hf.run import ROWS, ensure_reviewed_run
-    from craft_hf.settings import Resources, RunSettings
+    from craft_hf.dataset import ROWS, check_out, export
+    from craft_hf.run import Resources, RunSettings, ensure_reviewed_run
 
     check_out(out)
     settings = RunSettings(

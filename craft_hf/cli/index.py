@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.corpus import MAX_CHARS, MIN_CHARS
-from craft_hf.embed import Embedder
-from craft_hf.errors import InputError
-from craft_hf.executors import open_workers
-from craft_hf.hub import hub_name
-from craft_hf.index import (
+from craft_hf.base import EMBEDDED, Embedder, InputError, hub_name, open_workers
+from craft_hf.corpus import MAX_CHARS, MIN_CHARS, PRESETS, SYNTAX, open_corpora
+from craft_hf.retrieve import (
+    SHARD_DOCUMENTS,
     Index,
     build_index,
     find_index,
@@ -22,10 +20,6 @@ from craft_hf.index import (
     read_info,
     verify_index,
 )
-from craft_hf.index.build import SHARD_DOCUMENTS
-from craft_hf.models import EMBEDDED
-from craft_hf.presets import PRESETS, open_corpora
-from craft_hf.readers.hub import SYNTAX
 
 app = typer.Typer(no_args_is_help=True, help="Build an index of embedded documents, look at it, search in it.")
 

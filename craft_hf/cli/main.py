@@ -9,9 +9,14 @@ from typing import Annotated
 
 import typer
 
-from craft_hf import evaluate_cli, generate_cli, index_cli, publish_cli, report_cli, review_cli, tasks_cli
-from craft_hf.errors import CraftError
-from craft_hf.version import __version__
+from craft_hf.base import CraftError, __version__
+from craft_hf.cli import evaluate as evaluate_cli
+from craft_hf.cli import generate as generate_cli
+from craft_hf.cli import index as index_cli
+from craft_hf.cli import publish as publish_cli
+from craft_hf.cli import report as report_cli
+from craft_hf.cli import review as review_cli
+from craft_hf.cli import tasks as tasks_cli
 
 _EXAMPLES = """
 Examples:
@@ -86,7 +91,7 @@ def rejected(
     """
     import pyarrow.parquet
 
-    from craft_hf.run import REJECTS
+    from craft_hf.dataset import REJECTS
 
     path = dataset / REJECTS
     if not path.is_file():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.errors import InputError
+from craft_hf.base import InputError
 
 _FOLDER = "A dataset, an index, or an adapter that craft_hf wrote."
 _REPOSITORY = "user/name on the Hub; made if needed."

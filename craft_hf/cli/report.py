@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.markdown import number
+from craft_hf.base import number
 
 
 def report(
@@ -19,7 +19,7 @@ def report(
 
     Example: craft-hf report my-dataset --out my-report
     """
-    from craft_hf.renew import renew_report
+    from craft_hf.dataset import renew_report
 
     folder = out or dataset
     made = renew_report(dataset, folder, task)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.errors import InputError
+from craft_hf.base import InputError
 
 PASSWORD = "CRAFT_HF_REVIEW_PASSWORD"  # noqa: S105 (the variable's name)
 
@@ -46,13 +46,11 @@ def review(
       craft-hf generate bioqa --size S --out my-dataset --review my-dataset.reviews.sqlite &
       craft-hf review my-dataset.reviews.sqlite --reviewer ann
     """
-    from craft_hf.extras import require
+    from craft_hf.base import require
 
     for package in ("starlette", "uvicorn"):
         require(package, "review")
-    from craft_hf.review.guard import LOCAL
-    from craft_hf.review.serve import serve
-    from craft_hf.review.source import open_reviews
+    from craft_hf.review import LOCAL, open_reviews, serve
 
     password = os.environ.get(PASSWORD) or None
     if host not in LOCAL and password is None:
@@ -74,7 +72,7 @@ def export_decisions(reviews: File) -> None:
     """
     from dataclasses import asdict
 
-    from craft_hf.review.store import Reviews
+    from craft_hf.review import Reviews
 
     with Reviews(reviews) as store:
         for decision in store.history():
@@ -89,12 +87,12 @@ def import_decisions(
 
     Example: craft-hf reviews import my-dataset.reviews.sqlite decisions.jsonl
     """
-    from craft_hf.review import source
-    from craft_hf.review.store import Reviews
+    from craft_hf.review import Reviews
+    from craft_hf.review import import_decisions as take_in
     from craft_hf.tasks import load_task
 
     with Reviews(reviews) as store:
-        typer.echo(f"{source.import_decisions(store, decisions, load_task(task or store.task))} new decisions")
+        typer.echo(f"{take_in(store, decisions, load_task(task or store.task))} new decisions")
 
 
 @app.command()
@@ -103,8 +101,7 @@ def agreement(reviews: File) -> None:
 
     Example: craft-hf reviews agreement my-dataset.reviews.sqlite
     """
-    from craft_hf.review.agreement import agreements
-    from craft_hf.review.store import Reviews
+    from craft_hf.review import Reviews, agreements
 
     with Reviews(reviews) as store:
         found = agreements(store, store.standing())
@@ -127,8 +124,7 @@ def pairs(
     """
     from collections import Counter
 
-    from craft_hf.review.pairs import preference_pairs
-    from craft_hf.review.store import Reviews
+    from craft_hf.review import Reviews, preference_pairs
     from craft_hf.tasks import load_task
 
     with Reviews(reviews) as store:

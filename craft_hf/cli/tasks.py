@@ -12,17 +12,14 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.embed import Embedder
-from craft_hf.errors import InputError, StorageError
-from craft_hf.models import generator_weights
-from craft_hf.prompt import FEW_SHOTS_IN_PROMPT, Prompter
-from craft_hf.quality.few_shots import check_few_shots
-from craft_hf.records import JSON, Document, FewShot, Verdict
+from craft_hf.base import JSON, Document, Embedder, FewShot, InputError, StorageError, Verdict, generator_weights
+from craft_hf.generate import FEW_SHOTS_IN_PROMPT, Prompter
+from craft_hf.quality import check_few_shots
 from craft_hf.tasks import NAMES, Task, load_task
 
 app = typer.Typer(no_args_is_help=True, help="List tasks, look at one, check its few-shots, or start one of your own.")
 
-TEMPLATE = Path(__file__).parent / "task_template"
+TEMPLATE = Path(__file__).parents[1] / "tasks" / "template"
 ENOUGH = 8
 """Few-shots of the smallest tasks in the paper (arXiv 2409.02098)."""
 UNEVEN = 1.5

@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from craft_hf.errors import InputError
-from craft_hf.readers import Row, Rows, Source
-from craft_hf.readers.files import ENDINGS, FORMATS, Files
-from craft_hf.readers.hub import parse_hub
-from craft_hf.records import JSON, Document
+from craft_hf.base import JSON, Document, InputError
+from craft_hf.corpus.readers import Row, Rows, Source
+from craft_hf.corpus.readers.files import ENDINGS, FORMATS, Files
+from craft_hf.corpus.readers.hub import parse_hub
 
 MIN_CHARS = 200
 MAX_CHARS = 25_000

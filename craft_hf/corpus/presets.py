@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from craft_hf.corpus import MAX_CHARS, MIN_CHARS, Corpus, open_source, split_name
-from craft_hf.errors import InputError
-from craft_hf.readers import Chain, Source
-from craft_hf.readers.files import Files
-from craft_hf.readers.hub import HubDataset
-from craft_hf.readers.stackexchange import StackExchange, hub_row
-from craft_hf.readers.wikihow import WikiHow, method_row
-from craft_hf.readers.wikipedia import Wikipedia
+from craft_hf.base import InputError
+from craft_hf.corpus.corpus import MAX_CHARS, MIN_CHARS, Corpus, open_source, split_name
+from craft_hf.corpus.readers import Chain, Source
+from craft_hf.corpus.readers.files import Files
+from craft_hf.corpus.readers.hub import HubDataset
+from craft_hf.corpus.readers.stackexchange import StackExchange, hub_row
+from craft_hf.corpus.readers.wikihow import WikiHow, method_row
+from craft_hf.corpus.readers.wikipedia import Wikipedia
 
 
 @dataclass(frozen=True)

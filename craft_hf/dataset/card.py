@@ -13,11 +13,9 @@ from urllib.parse import urlsplit
 import yaml
 from huggingface_hub import DatasetCardData
 
-from craft_hf.errors import InputError, StorageError
-from craft_hf.licenses import combined_license
-from craft_hf.markdown import NOT_MEASURED, render
-from craft_hf.records import JSON
-from craft_hf.report import Row, RunReport, funnel_shares
+from craft_hf.base import JSON, NOT_MEASURED, InputError, StorageError, render
+from craft_hf.dataset.licenses import combined_license
+from craft_hf.dataset.report import Row, RunReport, funnel_shares
 
 _SHOWN_CHARS = 600
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from craft_hf.quality.contaminated import Overlap
-from craft_hf.records import Sample
+from craft_hf.base import Sample
+from craft_hf.quality import Overlap
 
 
 def findings(samples: Sequence[Sample], overlaps: Sequence[Overlap], review: str = "") -> dict[str, str]:

@@ -6,8 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from craft_hf.errors import CraftError, StorageError
-from craft_hf.report import read_report
+from craft_hf.base import CraftError, StorageError
+from craft_hf.dataset.report import read_report
 
 _PARTS = {"README.md", "assets", "data", "rejected", "report.html", "report.json", "report.md"}
 

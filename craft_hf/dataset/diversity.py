@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import sacrebleu
 
-from craft_hf.embed import Vectors
+from craft_hf.base import Vectors
 
 MOST_TRANSLATED = 50
 """Texts that self-BLEU compares each with each: of some 300 words each, that takes about two seconds."""

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from craft_hf.errors import InputError
-from craft_hf.records import JSON
+from craft_hf.base import JSON, InputError
 
 _HUB_VERSIONS = {  # Creative Commons licences that the Hub has an id for
     "by": ("2.0", "2.5", "3.0", "4.0"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import phonenumbers
 
-from craft_hf.records import JSON
+from craft_hf.base import JSON
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}\b")
 _MANY_DIGITS = re.compile(r"(?:\d[\W_]{0,3}){7}")

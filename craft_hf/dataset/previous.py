@@ -8,9 +8,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
-from craft_hf.errors import InputError
-from craft_hf.models import file_fingerprint
-from craft_hf.records import JSON
+from craft_hf.base import JSON, InputError, file_fingerprint
 from craft_hf.tasks import Task
 
 

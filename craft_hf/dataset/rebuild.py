@@ -10,13 +10,10 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
-from craft_hf.diversity import RowVectors, measure
-from craft_hf.embed import Embedder
-from craft_hf.errors import InputError
-from craft_hf.models import EMBEDDED, embedder_weights
-from craft_hf.records import FewShot
-from craft_hf.report import Row, RunReport, make_report, mismatch, read_report, write_report
-from craft_hf.row_vectors import embed_rows, generated_texts
+from craft_hf.base import EMBEDDED, Embedder, FewShot, InputError, embedder_weights
+from craft_hf.dataset.diversity import RowVectors, measure
+from craft_hf.dataset.report import Row, RunReport, make_report, mismatch, read_report, write_report
+from craft_hf.dataset.row_vectors import embed_rows, generated_texts
 from craft_hf.tasks import Task, load_task
 
 logger = logging.getLogger("craft_hf")

@@ -10,15 +10,13 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import cast
 
-from craft_hf import plots
-from craft_hf.diversity import RowVectors, spread
-from craft_hf.errors import InputError, StorageError
-from craft_hf.markdown import render
-from craft_hf.personal import count_personal
-from craft_hf.plots.counts import LEFT_OUT
-from craft_hf.records import JSON
+from craft_hf.base import JSON, InputError, StorageError, render
+from craft_hf.dataset import plots
+from craft_hf.dataset.diversity import RowVectors, spread
+from craft_hf.dataset.personal_data import count_personal
+from craft_hf.dataset.plots.counts import LEFT_OUT
+from craft_hf.dataset.webpage import webpage
 from craft_hf.tasks import Task
-from craft_hf.webpage import webpage
 
 Row = Mapping[str, JSON]
 

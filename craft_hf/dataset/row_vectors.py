@@ -7,9 +7,8 @@ from typing import cast
 
 from datasets.utils import tqdm
 
-from craft_hf.diversity import RowVectors, draw
-from craft_hf.embed import Embedder, Vectors
-from craft_hf.records import JSON
+from craft_hf.base import JSON, Embedder, Vectors
+from craft_hf.dataset.diversity import RowVectors, draw
 
 MOST_EMBEDDED = 500
 """Generated rows up to which all are embedded, each with its document; of more, so many are drawn.

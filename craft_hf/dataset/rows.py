@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from datasets import Features, List, Value
 
-from craft_hf.errors import InputError
-from craft_hf.prompt import sample_json
-from craft_hf.records import JSON, FewShot, Reject, Sample
+from craft_hf.base import JSON, FewShot, InputError, Reject, Sample
+from craft_hf.generate import sample_json
 from craft_hf.tasks import Task
 
 LINEAGE = Features(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from craft_hf.errors import InputError
+from craft_hf.base import InputError
 from craft_hf.tasks import Task
 
 if TYPE_CHECKING:

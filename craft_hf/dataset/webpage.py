@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from craft_hf.templates import template
+from craft_hf.base import template
 
 
 def webpage(markdown: str, images: Mapping[str, bytes]) -> str:

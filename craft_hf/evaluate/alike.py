@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from craft_hf.embed import Embedder
+from craft_hf.base import Answer, Embedder, require
 from craft_hf.evaluate.items import Item
 from craft_hf.evaluate.statistics import Scores, summarize
-from craft_hf.extras import require
-from craft_hf.records import Answer
 
 ROUGES = ("rouge1", "rouge2", "rougeL")
 

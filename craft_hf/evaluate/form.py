@@ -13,9 +13,8 @@ from dataclasses import replace
 import jinja2
 import jsonschema
 
-from craft_hf.errors import InputError
-from craft_hf.quality.wellformed import WellFormedCheck
-from craft_hf.records import JSON
+from craft_hf.base import JSON, InputError
+from craft_hf.quality import WellFormedCheck
 from craft_hf.tasks import Task
 
 _MARK = re.compile("\0(\\w+)\\.(\\d)\0")

@@ -12,9 +12,8 @@ from pathlib import Path
 import jinja2
 import jinja2.meta
 
-from craft_hf.errors import InputError
-from craft_hf.readers.jsonl import json_rows
-from craft_hf.records import JSON
+from craft_hf.base import JSON, InputError
+from craft_hf.corpus import json_rows
 from craft_hf.tasks import Task
 
 LETTERS = string.ascii_uppercase

@@ -10,12 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from craft_hf.answers import ask, open_journal
+from craft_hf.base import JSON, Answer, Prompt, fingerprint
 from craft_hf.evaluate.items import Item
 from craft_hf.evaluate.statistics import Scores, percentiles, summarize
-from craft_hf.generate import Generator, Sampling
-from craft_hf.records import JSON, Answer, Prompt, fingerprint
-from craft_hf.usage import Usage
+from craft_hf.generate import Generator, Sampling, Usage, ask, open_journal
 
 _SCHEMA: dict[str, JSON] = {
     "type": "object",

@@ -10,11 +10,11 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-from craft_hf.errors import InputError
+from craft_hf.base import InputError
 from craft_hf.evaluate.items import Item
 from craft_hf.evaluate.model import Student, padded
 from craft_hf.evaluate.statistics import Scores, summarize
-from craft_hf.generate.cache import most_tokens
+from craft_hf.generate import most_tokens
 
 Asked = tuple[list[int], list[list[int]]]
 """Token ids of a prefix, and of the continuations of it, one or more each."""

@@ -16,8 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from craft_hf.embed import Embedder
-from craft_hf.errors import InputError
+from craft_hf.base import Embedder, InputError, fingerprint
 from craft_hf.evaluate.alike import rouge, similarity
 from craft_hf.evaluate.choice import letter, option_text
 from craft_hf.evaluate.form import Form
@@ -29,7 +28,6 @@ from craft_hf.evaluate.results import Results, as_json, differences, markdown, r
 from craft_hf.evaluate.statistics import Difference, Scores, compare, summarize
 from craft_hf.evaluate.written import form, open_written, write
 from craft_hf.generate import Generator
-from craft_hf.records import fingerprint
 from craft_hf.tasks import Task
 
 __all__ = [

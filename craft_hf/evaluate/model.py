@@ -6,11 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from craft_hf.errors import InputError
-from craft_hf.extras import require
-from craft_hf.models import Weights, file_fingerprint, generator_weights
-from craft_hf.records import JSON
-from craft_hf.templates import chat_template
+from craft_hf.base import JSON, InputError, Weights, chat_template, file_fingerprint, generator_weights, require
 
 if TYPE_CHECKING:
     import torch

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from craft_hf.errors import InputError
+from craft_hf.base import JSON, InputError, inline
 from craft_hf.evaluate.statistics import Difference, Scores, compare
-from craft_hf.markdown import inline
-from craft_hf.records import JSON
 
 
 @dataclass(frozen=True)

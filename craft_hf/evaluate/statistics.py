@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from craft_hf.errors import InputError
+from craft_hf.base import InputError
 
 LEVEL = 0.95
 RESAMPLES = 10_000

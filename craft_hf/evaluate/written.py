@@ -6,16 +6,13 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 
-from craft_hf.errors import InputError
+from craft_hf.base import Answer, InputError, cache_folder, fingerprint
 from craft_hf.evaluate.choice import chance
 from craft_hf.evaluate.form import Form
 from craft_hf.evaluate.items import LETTERS, Item
 from craft_hf.evaluate.model import Student, padded
 from craft_hf.evaluate.statistics import Scores, summarize
-from craft_hf.generate.cache import most_tokens
-from craft_hf.generate.journal import Journal
-from craft_hf.models import cache_folder
-from craft_hf.records import Answer, fingerprint
+from craft_hf.generate import Journal, most_tokens
 from craft_hf.tasks import Task
 
 _logger = logging.getLogger("craft_hf")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from craft_hf.records import JSON, Answer, Prompt, fingerprint
+from craft_hf.base import JSON, Answer, Prompt, fingerprint
 
 
 @dataclass(frozen=True)

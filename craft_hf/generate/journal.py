@@ -18,8 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from craft_hf.errors import StorageError
-from craft_hf.records import Answer
+from craft_hf.base import Answer, StorageError
 
 FSYNC_EVERY_S = 1.0
 """Seconds between two fsyncs. A kill of the process loses nothing; a power cut loses at most so much."""

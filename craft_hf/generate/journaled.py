@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from craft_hf.generate import Generator, Sampling, answer_key
+from craft_hf.base import JSON, Answer, Prompt, cache_folder, fingerprint
+from craft_hf.generate.generator import Generator, Sampling, answer_key
 from craft_hf.generate.journal import Journal
-from craft_hf.models import cache_folder
-from craft_hf.records import JSON, Answer, Prompt, fingerprint
-from craft_hf.usage import Usage
+from craft_hf.generate.usage import Usage
 
 
 def open_journal(generator: Generator, sampling: Sampling, replay: bool = True) -> Journal:

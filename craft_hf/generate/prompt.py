@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 
-from craft_hf.records import JSON, Document, FewShot, Prompt, fingerprint
+from craft_hf.base import JSON, Document, FewShot, Prompt, fingerprint
 from craft_hf.tasks import Task
 
 FEW_SHOTS_IN_PROMPT = 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from craft_hf.records import Answer
+from craft_hf.base import Answer
 
 PER = 1_000_000
 """Tokens that a price is for."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import fnmatch
 from pathlib import Path
 
-from craft_hf.errors import InputError
-from craft_hf.hub import Content
-from craft_hf.leaks import check_places, check_texts
+from craft_hf.base import Content, InputError
+from craft_hf.publish.leaks import check_places, check_texts
 from craft_hf.publish.repository import Repository
 
 _FILES = (

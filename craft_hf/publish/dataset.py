@@ -16,17 +16,23 @@ from typing import cast
 import pyarrow
 import pyarrow.parquet
 
-from craft_hf.card import CardConfig, dataset_card, public
-from craft_hf.errors import InputError
-from craft_hf.hub import Content
-from craft_hf.leaks import check_places, check_texts, texts_of
-from craft_hf.licenses import check_license
-from craft_hf.personal import count_personal, masked
+from craft_hf.base import JSON, Content, InputError
+from craft_hf.dataset import (
+    LINEAGE,
+    CardConfig,
+    Row,
+    RunReport,
+    check_license,
+    count_personal,
+    dataset_card,
+    masked,
+    public,
+    read_report,
+    report_files,
+)
+from craft_hf.publish.leaks import check_places, check_texts, texts_of
 from craft_hf.publish.repository import Repository
-from craft_hf.records import JSON
-from craft_hf.report import Row, RunReport, read_report, report_files
-from craft_hf.rows import LINEAGE
-from craft_hf.settings import SIZES
+from craft_hf.run import SIZES
 
 FEW_SHOTS = "few-shots"
 _PATH = re.compile(

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from huggingface_hub import get_token
 
-from craft_hf.errors import InputError
-from craft_hf.records import JSON
+from craft_hf.base import JSON, InputError
 
 _TOKENS = {  # as their issuers describe them; the lengths keep ordinary words out
     "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}\b",

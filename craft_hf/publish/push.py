@@ -11,14 +11,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from craft_hf.errors import InputError, StorageError
-from craft_hf.hub import changes, check_login, hub_api, hub_name, open_repository, push_files
-from craft_hf.index import Index, push_index
-from craft_hf.index.hub import index_files
+from craft_hf.base import InputError, StorageError, changes, check_login, hub_api, hub_name, open_repository, push_files
 from craft_hf.publish.adapter import adapter_repository, find_adapter
 from craft_hf.publish.dataset import dataset_repository
 from craft_hf.publish.repository import Repository
 from craft_hf.publish.verify import verify
+from craft_hf.retrieve import Index, index_files, push_index
 
 __all__ = ["Repository", "kind_of", "planned", "publish", "write_repository"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from craft_hf.card import CardConfig
-from craft_hf.hub import Content
+from craft_hf.base import Content
+from craft_hf.dataset import CardConfig
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download
 
-from craft_hf.errors import HubError
-from craft_hf.hub import changes, hub_call
+from craft_hf.base import HubError, changes, hub_call
 from craft_hf.publish.repository import Repository
 
 

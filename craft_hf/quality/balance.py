@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import jsonschema
 
+from craft_hf.base import JSON, fingerprint
 from craft_hf.quality.options import label_of, relabelled
 from craft_hf.quality.text import texts_of
-from craft_hf.records import JSON, fingerprint
 from craft_hf.tasks import Task
 
 _BOUND_TO_PLACE = re.compile(

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from craft_hf.machine_code import compiled
+from craft_hf.base import compiled
 
 _LETTERS = 40
 """Classes of letters: a to z, blank, ten digits, and three for all others."""

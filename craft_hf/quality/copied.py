@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from rapidfuzz import fuzz
 
+from craft_hf.base import JSON, Document, Verdict
 from craft_hf.quality.near import NearTexts
 from craft_hf.quality.text import ngrams, texts_of, tokens
-from craft_hf.records import JSON, Document, Verdict
 from craft_hf.tasks import Task
 
 NGRAM = 5

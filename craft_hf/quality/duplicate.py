@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from rapidfuzz import fuzz
 
-from craft_hf.prompt import sample_json
+from craft_hf.base import JSON, FewShot, Verdict
+from craft_hf.generate import sample_json
 from craft_hf.quality.near import NearTexts
-from craft_hf.records import JSON, FewShot, Verdict
 
 
 class Duplicates:

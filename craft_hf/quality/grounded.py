@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from craft_hf.embed import Embedder
+from craft_hf.base import JSON, Document, Embedder, Verdict
 from craft_hf.quality.options import label_of, without_label
 from craft_hf.quality.text import digits, numbers, sentences, stems, texts_of
-from craft_hf.records import JSON, Document, Verdict
 from craft_hf.tasks import Task
 
 SAME_MEANING = 0.45

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from craft_hf.base import JSON, Verdict
 from craft_hf.quality.text import texts_of
-from craft_hf.records import JSON, Verdict
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier

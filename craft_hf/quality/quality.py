@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from craft_hf.embed import Embedder
+from craft_hf.base import JSON, Answer, Document, Embedder, Verdict
 from craft_hf.quality.contaminated import ContaminatedCheck, Overlap
 from craft_hf.quality.copied import CopiedCheck
 from craft_hf.quality.duplicate import Duplicates
@@ -21,7 +21,6 @@ from craft_hf.quality.schema import SchemaCheck
 from craft_hf.quality.semantic import SemanticDuplicates
 from craft_hf.quality.test_sets import TestSet
 from craft_hf.quality.wellformed import WellFormedCheck
-from craft_hf.records import JSON, Answer, Document, Verdict
 from craft_hf.tasks import Task
 
 DUPLICATE_THRESHOLD = 85.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from craft_hf.base import JSON, Verdict
 from craft_hf.quality.options import label_of, without_label
 from craft_hf.quality.text import ngrams, stems, texts_of, tokens
-from craft_hf.records import JSON, Verdict
 from craft_hf.tasks import Task
 
 MOST_REPEATED = 0.25

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import jsonschema
 
-from craft_hf.records import JSON, Answer, Verdict
+from craft_hf.base import JSON, Answer, Verdict
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

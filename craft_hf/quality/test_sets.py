@@ -9,13 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from craft_hf.errors import CraftError, InputError, StorageError
-from craft_hf.hub import FAILURES, hub_api, reason
-from craft_hf.models import cache_folder, file_fingerprint
-from craft_hf.readers import Row, Rows
-from craft_hf.readers.hub import parse_hub
-from craft_hf.readers.jsonl import json_rows
-from craft_hf.records import JSON, fingerprint
+from craft_hf.base import (
+    FAILURES,
+    JSON,
+    CraftError,
+    InputError,
+    StorageError,
+    cache_folder,
+    file_fingerprint,
+    fingerprint,
+    hub_api,
+    reason,
+)
+from craft_hf.corpus import Row, Rows, json_rows, parse_hub
 
 FIELDS = ("question", "text")
 """Columns of which the first that a test set has holds its items."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import snowballstemmer
 
-from craft_hf.records import JSON
+from craft_hf.base import JSON
 
 _WORD = re.compile(r"[^\W\d_]+")
 _TOKEN = re.compile(r"\w+")

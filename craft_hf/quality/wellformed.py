@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from craft_hf.base import JSON, Verdict
 from craft_hf.quality.options import label_of, without_label
 from craft_hf.quality.text import stem, texts_of, tokens
-from craft_hf.records import JSON, Verdict
 from craft_hf.tasks import Task
 
 _ARTICLES = {"a", "an", "the"}

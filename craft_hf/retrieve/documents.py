@@ -1,4 +1,4 @@
-"""Where a run's documents come from: an index and few-shots come in, documents in the order of retrieval go out."""
+"""The documents for a task, in the order of retrieval."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ from functools import cached_property
 
 from filelock import FileLock
 
-from craft_hf.corpora import sample_corpus
-from craft_hf.corpus import Corpus
-from craft_hf.coverage import measure
-from craft_hf.coverage.figures import Coverage
-from craft_hf.embed import Embedder, Vectors
-from craft_hf.errors import InputError
-from craft_hf.index import Index, build_index, index_folder
-from craft_hf.models import cache_folder
-from craft_hf.records import JSON, Hit
-from craft_hf.resolve import ResolvedRun, index_identity
-from craft_hf.retrieve import RANDOM, Retrieval, draw, retrieve
+from craft_hf.base import (
+    JSON,
+    Embedder,
+    Hit,
+    InputError,
+    Vectors,
+    cache_folder,
+    embedder_weights,
+    file_fingerprint,
+    fingerprint,
+)  # fmt: skip
+from craft_hf.corpus import Corpus, sample_corpus
+from craft_hf.retrieve.coverage import measure
+from craft_hf.retrieve.coverage.figures import Coverage
+from craft_hf.retrieve.index.build import build_index
+from craft_hf.retrieve.index.hub import index_folder
+from craft_hf.retrieve.index.search import Index
+from craft_hf.retrieve.similarity import Retrieval, draw, retrieve
 from craft_hf.tasks import Task
 
 
@@ -27,7 +34,7 @@ def open_index(path: str | None) -> Index:
     """
     if path is not None:
         return Index.open(index_folder(path))
-    folder = cache_folder() / "indexes" / index_identity()
+    folder = cache_folder() / "indexes" / sample_index_identity()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         try:
@@ -35,6 +42,11 @@ def open_index(path: str | None) -> Index:
         except InputError:  # not built yet, or damaged: only what is missing is embedded
             build_index([Corpus(sample_corpus())], folder, Embedder())
             return Index.open(folder)
+
+
+def sample_index_identity() -> str:
+    """Return what stands for the content of the sample corpus's index: the corpus and its embedder."""
+    return f"sample-{fingerprint([file_fingerprint(sample_corpus()), embedder_weights().revision])}"
 
 
 def look(task: Task, index: Index, k: int) -> Coverage:
@@ -46,13 +58,6 @@ def look(task: Task, index: Index, k: int) -> Coverage:
     documents = Documents(task, index)
     documents.take(0, k)
     return documents.coverage()
-
-
-def run_documents(run: ResolvedRun, index: Index) -> Documents:
-    """Return the documents of a run in the order in which it uses them."""
-    settings = run.settings
-    seed = settings.seed if settings.retrieval == RANDOM else None
-    return Documents(run.task, index, settings.min_similarity, seed)
 
 
 class Documents:

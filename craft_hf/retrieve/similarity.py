@@ -22,11 +22,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from craft_hf.embed import Vectors
-from craft_hf.errors import InputError
-from craft_hf.index import Index
-from craft_hf.index.search import Rows
-from craft_hf.records import Document, FewShot, Hit
+from craft_hf.base import Document, FewShot, Hit, InputError, Vectors
+from craft_hf.retrieve.index.search import Index, Rows
 
 AVERAGE = "average"
 """Name of the branch that compares with the mean of all few-shots."""

@@ -1,1 +1,8 @@
-"""People in the loop: what people say of samples is kept, and flows back into data, checks and prompts."""
+"""Review: people accept, reject and edit samples; what they decide goes back into a run.
+
+The public names are listed in `__init__.pyi`; each is imported when it is first used.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,8 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from craft_hf.errors import CraftError, InputError
-from craft_hf.records import JSON
+from craft_hf.base import JSON, CraftError, InputError
 from craft_hf.review.decisions import ACCEPT, EDIT, PROMOTE, REJECT, THRESHOLD, Decision
 from craft_hf.review.guard import Guard
 from craft_hf.review.passage import supporting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from craft_hf.records import JSON
+from craft_hf.base import JSON
 
 ACCEPT, REJECT, EDIT, UNDO = "accept", "reject", "edit", "undo"
 VERDICTS = (ACCEPT, REJECT, EDIT, UNDO)

@@ -13,7 +13,7 @@ import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from craft_hf.extras import require
+from craft_hf.base import require
 
 require("starlette", "review")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from craft_hf.records import JSON, Document, FewShot, Reject, Sample, Verdict, fingerprint
+from craft_hf.base import JSON, Document, FewShot, Reject, Sample, Verdict, fingerprint
 from craft_hf.review.agreement import sentence
 from craft_hf.review.decisions import PROMOTE, THRESHOLD, Change, Decision
 from craft_hf.review.outcome import outcomes

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from craft_hf.records import JSON
+from craft_hf.base import JSON
 from craft_hf.review.decisions import EDIT, REJECT, Decision
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 
-from craft_hf.prompt import asking, sample_json
-from craft_hf.records import JSON
+from craft_hf.base import JSON
+from craft_hf.generate import asking, sample_json
 from craft_hf.review.outcome import Outcome, outcomes
 from craft_hf.review.samples import ReviewSample
 from craft_hf.review.store import Reviews

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from craft_hf.quality.options import label_of, without_label
-from craft_hf.quality.text import sentences, stems, texts_of
-from craft_hf.records import JSON
+from craft_hf.base import JSON
+from craft_hf.quality import label_of, sentences, stems, texts_of, without_label
 from craft_hf.tasks import Task
 
 LEAST_SHARE = 0.3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from craft_hf.errors import InputError
+from craft_hf.base import InputError
 from craft_hf.review.decisions import ACCEPT, EDIT, REJECT
 from craft_hf.review.store import Reviews
 

@@ -7,13 +7,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from craft_hf.quality.judge import LEAST_POINTS
-from craft_hf.quality.options import label_of, without_label
-from craft_hf.quality.schema import SchemaCheck
-from craft_hf.quality.semantic import SAME
-from craft_hf.quality.text import texts_of
-from craft_hf.quality.wellformed import WellFormedCheck
-from craft_hf.records import JSON, Answer, Document, Reject, Sample, fingerprint
+from craft_hf.base import JSON, Answer, Document, Reject, Sample, fingerprint
+from craft_hf.quality import LEAST_POINTS, SAME, SchemaCheck, WellFormedCheck, label_of, texts_of, without_label
 from craft_hf.tasks import Task
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import uvicorn
 
-from craft_hf.errors import InputError
+from craft_hf.base import InputError
 from craft_hf.review.app import make_app
 from craft_hf.review.store import Reviews
 from craft_hf.tasks import Task

@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pyarrow.parquet
 
-from craft_hf.errors import InputError
-from craft_hf.records import JSON
-from craft_hf.report import read_report
+from craft_hf.base import JSON, InputError
+from craft_hf.dataset import REJECTS, DataArguments, load_rows, read_report
 from craft_hf.review.decisions import Decision
 from craft_hf.review.samples import of_rows, problem
 from craft_hf.review.store import Reviews
-from craft_hf.run import REJECTS
 from craft_hf.tasks import Task, load_task
-from craft_hf.training_rows import DataArguments, load_rows
 
 SUFFIX = ".reviews.sqlite"
 

@@ -18,8 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from craft_hf.errors import InputError, StorageError
-from craft_hf.records import JSON
+from craft_hf.base import JSON, InputError, StorageError
 from craft_hf.review.decisions import EDIT, UNDO, VERDICTS, Change, Decision
 from craft_hf.review.samples import ReviewSample
 

@@ -12,14 +12,11 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from craft_hf.answers import ask, open_journal
-from craft_hf.documents import Documents, open_index, run_documents
-from craft_hf.errors import InputError
-from craft_hf.pipeline import PROMPTS_PER_SAMPLE, open_quality
-from craft_hf.prompt import Prompter, sample_json
-from craft_hf.records import Answer, Document, Prompt
-from craft_hf.resolve import ResolvedRun
-from craft_hf.usage import Usage
+from craft_hf.base import Answer, Document, InputError, Prompt
+from craft_hf.generate import Prompter, Usage, ask, open_journal, sample_json
+from craft_hf.retrieve import Documents, open_index
+from craft_hf.run.pipeline import PROMPTS_PER_SAMPLE, open_quality
+from craft_hf.run.resolution import ResolvedRun
 
 LOOKED_AT = 1_000
 """Prompts that are looked at, at most; the run's others are taken to be like them."""
@@ -64,7 +61,7 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
     if pilot < 0:
         raise InputError(f"pilot is {pilot}, expected 0 or more.")
     samples = run.settings.rows_wanted(run.task)
-    documents = run_documents(run, open_index(run.settings.index))
+    documents = run.documents(open_index(run.settings.index))
     prompter = Prompter(run.task, run.settings.seed, run.settings.prefix_groups)
     chosen = _prompts(documents, prompter, max(samples, pilot))[:pilot]
     sent = [prompt for _, prompt in chosen]
@@ -134,7 +131,7 @@ def _mean(values: Iterable[float]) -> float:
     return statistics.mean(found) if found else 0.0
 
 
-def as_text(found: Estimate) -> str:
+def estimate_as_text(found: Estimate) -> str:
     """Return the estimate as lines for a person."""
     lines = [
         f"samples wanted      {found.samples:,}",
@@ -155,6 +152,6 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def as_json(found: Estimate) -> str:
+def estimate_as_json(found: Estimate) -> str:
     """Return the estimate as JSON."""
     return json.dumps(vars(found) | {"notes": list(found.notes)}, indent=2)

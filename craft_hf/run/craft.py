@@ -13,15 +13,13 @@ from pathlib import Path
 
 import datasets
 
-from craft_hf.errors import CraftError, InputError
-from craft_hf.models import EMBEDDED
+from craft_hf.base import EMBEDDED, JSON, CraftError, InputError
+from craft_hf.dataset import task_features
 from craft_hf.quality import DUPLICATE_THRESHOLD
-from craft_hf.records import JSON
-from craft_hf.resolve import ResolvedRun, resolve
 from craft_hf.retrieve import MIXED
-from craft_hf.rows import task_features
-from craft_hf.run import ensure_run, read_rows
-from craft_hf.settings import Resources, RunSettings
+from craft_hf.run.resolution import ResolvedRun, resolve
+from craft_hf.run.runs import ensure_run, read_rows
+from craft_hf.run.settings import Resources, RunSettings
 from craft_hf.tasks import NAMES
 
 SHARDS = 8

@@ -13,25 +13,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from craft_hf.answers import ask, open_journal
-from craft_hf.coverage.figures import Coverage
-from craft_hf.documents import Documents, index_summary, open_index, run_documents
-from craft_hf.earlier import read_earlier
-from craft_hf.embed import Embedder
-from craft_hf.generate import Sampling
-from craft_hf.generate.journal import Journal
-from craft_hf.progress import Progress
-from craft_hf.prompt import Prompter
-from craft_hf.quality import CHECKS, Quality
-from craft_hf.quality.balance import Balance, Shuffle
-from craft_hf.quality.contaminated import Overlap
-from craft_hf.quality.judge import Judge
-from craft_hf.quality.test_sets import load_test_sets
-from craft_hf.records import JSON, Answer, Hit, Prompt, Reject, Sample, Verdict
-from craft_hf.resolve import ResolvedRun
-from craft_hf.review.live import CHECK as PEOPLE
-from craft_hf.review.live import People
-from craft_hf.usage import Usage
+from craft_hf.base import JSON, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict
+from craft_hf.dataset import read_earlier
+from craft_hf.generate import Journal, Prompter, Sampling, Usage, ask, open_journal
+from craft_hf.quality import CHECKS, Balance, Judge, Overlap, Quality, Shuffle, load_test_sets
+from craft_hf.retrieve import Coverage, Documents, index_summary, open_index
+from craft_hf.review import CHECK as PEOPLE
+from craft_hf.review import People
+from craft_hf.run.progress import Progress
+from craft_hf.run.resolution import ResolvedRun
 
 PROMPTS_PER_SAMPLE = 10
 """A run gives up when it has sent this many prompts for each sample wanted; CRAFT retrieves 2 documents a sample."""
@@ -90,7 +80,7 @@ def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
     outcome.index = index_summary(index)
     outcome.embedding_name = index.info.embedding_name
     wanted = run.settings.rows_wanted(run.task)
-    documents = run_documents(run, index)
+    documents = run.documents(index)
     outcome.funnel = {"documents in the index": len(index)}
     if wanted:
         sampling = run.settings.sampling(run.task)

@@ -12,8 +12,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from craft_hf.records import fingerprint
-from craft_hf.version import __version__
+from craft_hf.base import __version__, fingerprint
 
 PATH = "craft"
 
@@ -34,7 +33,7 @@ def _wrapped(lookup: Callable[..., object]) -> Callable[..., object]:
             return lookup(path, *args, **kwargs)
         from datasets.load import DatasetModule
 
-        return DatasetModule("craft_hf.craft", fingerprint(["craft_hf", __version__]), {"dataset_name": PATH})
+        return DatasetModule("craft_hf.run.craft", fingerprint(["craft_hf", __version__]), {"dataset_name": PATH})
 
     factory.knows_craft = True  # type: ignore[attr-defined]
     return factory

@@ -6,20 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from craft_hf.corpora import sample_corpus
-from craft_hf.earlier import earlier_identity
-from craft_hf.errors import InputError
-from craft_hf.generate import Generator
-from craft_hf.index import find_index
-from craft_hf.models import cache_folder, embedder_weights, file_fingerprint
-from craft_hf.prompt import default_groups
-from craft_hf.quality.test_sets import identity_of_test_sets
-from craft_hf.quality.wellformed import WellFormedCheck
-from craft_hf.records import JSON, fingerprint
-from craft_hf.review.decisions import Decision
-from craft_hf.review.live import read_review
-from craft_hf.rows import task_features
-from craft_hf.settings import SAME_MODEL, Resources, RunSettings
+from craft_hf.base import JSON, InputError, cache_folder, fingerprint
+from craft_hf.dataset import earlier_identity, task_features
+from craft_hf.generate import Generator, default_groups
+from craft_hf.quality import WellFormedCheck, identity_of_test_sets
+from craft_hf.retrieve import RANDOM, Documents, Index, find_index, sample_index_identity
+from craft_hf.review import Decision, read_review
+from craft_hf.run.settings import SAME_MODEL, Resources, RunSettings
 from craft_hf.tasks import Task, load_task
 
 PIPELINE_VERSION = 3
@@ -55,6 +48,12 @@ class ResolvedRun:
         """Where rows, rejects, report and card of the run lie; laid out as a Hub dataset repository."""
         return cache_folder() / "runs" / self.run_id
 
+    def documents(self, index: Index) -> Documents:
+        """Return the documents of an index in the order in which the run uses them."""
+        settings = self.settings
+        seed = settings.seed if settings.retrieval == RANDOM else None
+        return Documents(self.task, index, settings.min_similarity, seed)
+
 
 def resolve(settings: RunSettings, resources: Resources | None = None) -> ResolvedRun:
     """Look up task, index and generator of a run, and from them its identity.
@@ -75,7 +74,7 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
     judge = _judge(settings, task, generator, resources)
     wanted = settings.rows_wanted(task)
     if settings.index is None:
-        index = index_identity()
+        index = sample_index_identity()
     else:
         name, info = find_index(settings.index)
         settings, index = replace(settings, index=name), info.fingerprint  # the Hub may get another one meanwhile
@@ -121,11 +120,6 @@ def _check_few_shots(task: Task) -> None:
             )
 
 
-def index_identity() -> str:
-    """Return what stands for the content of the sample corpus's index: the corpus and its embedder."""
-    return f"sample-{fingerprint([file_fingerprint(sample_corpus()), embedder_weights().revision])}"
-
-
 def _judge(settings: RunSettings, task: Task, generator: Generator, resources: Resources | None) -> Generator | None:
     if settings.judge is None:
         return None
@@ -150,7 +144,7 @@ def open_generator(name: str, model: str | None = None, resources: Resources | N
     """
     resources = resources or Resources()
     if "://" in name:
-        from craft_hf.generate.server import ServerGenerator
+        from craft_hf.generate import ServerGenerator
 
         return ServerGenerator(
             name,
@@ -159,6 +153,6 @@ def open_generator(name: str, model: str | None = None, resources: Resources | N
             timeout_s=resources.timeout_s,
             max_retries=resources.max_retries,
         )
-    from craft_hf.generate.local import LocalGenerator
+    from craft_hf.generate import LocalGenerator
 
     return LocalGenerator(name, device=resources.device, batch_size=resources.batch_size)

@@ -1,10 +1,4 @@
-"""A run and its folder: settings come in, a folder laid out as a Hub dataset repository goes out.
-
-data/train-00000-of-00001.parquet      kept rows, the few-shots among them
-rejected/train-00000-of-00001.parquet  the documents that became no row, with reasons
-report.json, .md and .html, assets/    what happened
-README.md                              the dataset card
-"""
+"""Do a run, and write what came of it into its folder."""
 
 from __future__ import annotations
 
@@ -25,21 +19,26 @@ import pyarrow.parquet
 from datasets import Features
 from filelock import FileLock
 
-from craft_hf.card import write_card
-from craft_hf.diversity import measure
-from craft_hf.embed import Embedder
-from craft_hf.errors import StorageError
-from craft_hf.findings import findings
-from craft_hf.pipeline import Outcome, execute
-from craft_hf.records import JSON
-from craft_hf.report import make_report, write_report
-from craft_hf.resolve import ResolvedRun, resolve
-from craft_hf.row_vectors import embed_rows, generated_texts
-from craft_hf.rows import REJECTED, few_shot_rows, rejected_rows, sample_rows, task_features
-from craft_hf.settings import Resources, RunSettings
-
-ROWS = "data/train-00000-of-00001.parquet"
-REJECTS = "rejected/train-00000-of-00001.parquet"
+from craft_hf.base import JSON, Embedder, StorageError
+from craft_hf.dataset import (
+    REJECTED,
+    REJECTS,
+    ROWS,
+    embed_rows,
+    few_shot_rows,
+    findings,
+    generated_texts,
+    make_report,
+    measure,
+    rejected_rows,
+    sample_rows,
+    task_features,
+    write_card,
+    write_report,
+)
+from craft_hf.run.pipeline import Outcome, execute
+from craft_hf.run.resolution import ResolvedRun, resolve
+from craft_hf.run.settings import Resources, RunSettings
 
 _PACKAGES = ("craft_hf", "datasets", "transformers", "torch", "sentence-transformers", "xgrammar", "h5py", "openai")
 

@@ -6,14 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from craft_hf.errors import InputError
-from craft_hf.generate import Sampling
-from craft_hf.models import EMBEDDED
-from craft_hf.prompt import PER_PROMPT
+from craft_hf.base import EMBEDDED, InputError
+from craft_hf.generate import PER_PROMPT, Budget, Prices, Sampling
 from craft_hf.quality import DUPLICATE_THRESHOLD, OPTIONAL
 from craft_hf.retrieve import MIXED, WAYS
 from craft_hf.tasks import Task
-from craft_hf.usage import Budget, Prices
 
 SIZES: Mapping[str, int] = {"XS": 0, "S": 100, "M": 500, "L": 5_000, "XL": 25_000}
 """Rows of CRAFT's published datasets, few-shots included; XS is the few-shots alone."""

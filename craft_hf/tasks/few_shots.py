@@ -9,8 +9,7 @@ from pathlib import Path
 
 import jsonschema
 
-from craft_hf.errors import InputError
-from craft_hf.records import JSON, FewShot
+from craft_hf.base import JSON, FewShot, InputError
 
 LEAST = 3
 """A prompt shows three few-shots, so a task needs at least as many."""

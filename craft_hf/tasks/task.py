@@ -14,11 +14,10 @@ import jinja2.sandbox
 import jsonschema
 import yaml
 
-from craft_hf.errors import InputError
-from craft_hf.records import JSON, FewShot, fingerprint
+from craft_hf.base import JSON, FewShot, InputError, fingerprint
 from craft_hf.tasks.few_shots import read_few_shots, require_enough
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "shipped"
 NAMES = tuple(sorted(p.parent.name for p in FOLDER.glob("*/task.yaml")))
 QUERY_PARTS = ("text", "prompt", "completion")
 METRICS = ("accuracy", "win_rate")
@@ -149,7 +148,7 @@ def load_task(name_or_path: str, few_shots: str | None = None) -> Task:
 
 def _unknown(name: str, folder: Path) -> str:
     if folder.is_dir():
-        return f"the task folder {folder} holds no task.yaml; see craft_hf/tasks/bioqa for a complete one."
+        return f"the task folder {folder} holds no task.yaml; see craft_hf/tasks/shipped/bioqa for a complete one."
     near = difflib.get_close_matches(name, NAMES, n=3, cutoff=0.4)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return (
@@ -171,7 +170,9 @@ def _parse(path: Path) -> Task:
     if unknown := sorted(set(data) - known):
         raise InputError(f"{path}: unknown key {unknown[0]!r}; known keys: {', '.join(sorted(known))}.")
     if missing := sorted((required & known) - {"description"} - set(data)):
-        raise InputError(f"{path}: missing {', '.join(missing)}; see craft_hf/tasks/bioqa/task.yaml for an example.")
+        raise InputError(
+            f"{path}: missing {', '.join(missing)}; see craft_hf/tasks/shipped/bioqa/task.yaml for an example."
+        )
     for key in ("instructions", "query", "categories", "own_words", "test_sets"):
         if key in data:
             if not isinstance(data[key], str | list):

@@ -13,13 +13,9 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import ModelCardData
 
-from craft_hf.card import limits_of
-from craft_hf.markdown import render
-from craft_hf.models import EMBEDDED, Weights
-from craft_hf.records import JSON
+from craft_hf.base import EMBEDDED, JSON, Weights, __version__, render
+from craft_hf.dataset import DataArguments, RowCounts, limits_of
 from craft_hf.tasks import Task
-from craft_hf.training_rows import DataArguments, RowCounts
-from craft_hf.version import __version__
 
 if TYPE_CHECKING:
     from peft import LoraConfig

@@ -15,14 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from craft_hf.adapter import Training, finish_adapter, settings_used
-from craft_hf.errors import CraftError, InputError
-from craft_hf.extras import require
-from craft_hf.models import Weights, generator_weights
-from craft_hf.records import JSON
+from craft_hf.base import JSON, CraftError, InputError, Weights, chat_template, generator_weights, require
+from craft_hf.dataset import DataArguments, conversations, load_rows
 from craft_hf.tasks import load_task
-from craft_hf.templates import chat_template
-from craft_hf.training_rows import DataArguments, conversations, load_rows
+from craft_hf.train.adapter import Training, finish_adapter, settings_used
 
 for _package in ("accelerate", "peft", "trl"):
     require(_package, "train")

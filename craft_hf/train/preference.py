@@ -16,13 +16,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from craft_hf.adapter import EMBEDDED_HUB_ID, publishable
-from craft_hf.errors import CraftError, InputError
-from craft_hf.finetune import LORA, choose_device, open_base, parse_arguments, save_beside
-from craft_hf.markdown import render
-from craft_hf.models import EMBEDDED
-from craft_hf.records import JSON
-from craft_hf.version import __version__
+from craft_hf.base import EMBEDDED, JSON, CraftError, InputError, __version__, render
+from craft_hf.train.adapter import EMBEDDED_HUB_ID, publishable
+from craft_hf.train.finetune import LORA, choose_device, open_base, parse_arguments, save_beside
 
 # after finetune, which says how to install what is missing
 import trl  # isort: skip

@@ -16,12 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from craft_hf.errors import CraftError, InputError
+from craft_hf.base import JSON, CraftError, InputError, fingerprint
+from craft_hf.dataset import DataArguments, load_rows
 from craft_hf.evaluate import Item, Results, Student, as_json, evaluate, read_results
-from craft_hf.records import JSON, fingerprint
-from craft_hf.settings import SIZES
+from craft_hf.run import SIZES
 from craft_hf.tasks import Task
-from craft_hf.training_rows import DataArguments, load_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset

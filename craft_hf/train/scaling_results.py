@@ -15,12 +15,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from craft_hf.evaluate import Difference, Results, Scores, compare
-from craft_hf.evaluate.results import p_value
-from craft_hf.markdown import inline
-from craft_hf.plots.canvas import FORMATS, STYLE, save
-from craft_hf.records import JSON
-from craft_hf.scaling import FEW_SHOTS, NOTHING, Point
+from craft_hf.base import JSON, inline
+from craft_hf.dataset import FORMATS, STYLE, save
+from craft_hf.evaluate import Difference, Results, Scores, compare, p_value
+from craft_hf.train.scaling import FEW_SHOTS, NOTHING, Point
 
 Found = Sequence[tuple[Point, Results]]
 _LINES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", "-."), ("#000000", "D", ":"))

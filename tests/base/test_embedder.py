@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from craft_hf import embed
-from craft_hf.corpora import sample_corpus
-from craft_hf.corpus import Corpus
-from craft_hf.embed import Embedder
-from craft_hf.errors import InputError
-from craft_hf.models import embedder_weights
+from craft_hf.base import embedder as embed
+from craft_hf.base.embedder import Embedder
+from craft_hf.base.errors import InputError
+from craft_hf.base.models import embedder_weights
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.corpus.sample import sample_corpus
 
 TEXTS = [
     "Mitochondria make most of the chemical energy of a cell by oxidative phosphorylation.",

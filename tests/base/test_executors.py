@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from craft_hf.corpus import Corpus
-from craft_hf.embed import Embedder, Vectors
-from craft_hf.errors import InputError, StorageError
-from craft_hf.executors import open_workers
-from craft_hf.index import Index, build_index, verify_index
+from craft_hf.base.embedder import Embedder, Vectors
+from craft_hf.base.errors import InputError, StorageError
+from craft_hf.base.executors import open_workers
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.retrieve.index.build import build_index
+from craft_hf.retrieve.index.search import Index
+from craft_hf.retrieve.index.verify import verify_index
+from tests import ROOT
 from tests.vectors import HashEmbedder, given_index, whole_numbers
 
-ROOT = Path(__file__).parents[1]
 ROWS = [{"id": f"d{i}", "text": f"document {i} " * 30} for i in range(40)]
 
 

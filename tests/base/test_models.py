@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from craft_hf.errors import InputError
-from craft_hf.extras import MissingExtra, require
-from craft_hf.models import cache_folder, embedder_weights, generator_identity
+from craft_hf.base.errors import InputError
+from craft_hf.base.extras import MissingExtra, require
+from craft_hf.base.models import cache_folder, embedder_weights, generator_identity
 
 
 def folder(path: Path, weights: bytes, config: str = "{}") -> str:

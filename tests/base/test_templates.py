@@ -7,8 +7,8 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from craft_hf import templates
-from craft_hf.errors import InputError
+from craft_hf.base import templates
+from craft_hf.base.errors import InputError
 
 
 @pytest.fixture

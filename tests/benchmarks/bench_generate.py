@@ -40,16 +40,16 @@ from typing import Any
 import torch
 from xgrammar.contrib.hf import LogitsProcessor
 
-from craft_hf.corpora import sample_corpus
-from craft_hf.corpus import Corpus
-from craft_hf.generate import Sampling
-from craft_hf.generate.grammar import GrammarRows, JsonGrammar
+from craft_hf.base.models import generator_weights
+from craft_hf.base.records import Answer, Prompt
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.corpus.sample import sample_corpus
+from craft_hf.generate.generator import Sampling
 from craft_hf.generate.journal import Journal
-from craft_hf.generate.local import BATCH_SIZE, LocalGenerator
-from craft_hf.models import generator_weights
-from craft_hf.prompt import sample_json
-from craft_hf.records import Answer, Prompt
-from craft_hf.tasks import load_task
+from craft_hf.generate.local.generator import BATCH_SIZE, LocalGenerator
+from craft_hf.generate.local.grammar import GrammarRows, JsonGrammar
+from craft_hf.generate.prompt import sample_json
+from craft_hf.tasks.task import load_task
 
 SHARED, OWN = 3000, 400
 BATCH = BATCH_SIZE["cuda"] if torch.cuda.is_available() else 12

@@ -37,11 +37,12 @@ import h5py
 import numpy as np
 import torch
 
-from craft_hf.corpus import Corpus
-from craft_hf.embed import Embedder, Vectors
-from craft_hf.index import Index, build_index
-from craft_hf.index.scan import rounded
-from craft_hf.index.shard import Shard
+from craft_hf.base.embedder import Embedder, Vectors
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.retrieve.index.build import build_index
+from craft_hf.retrieve.index.scan import rounded
+from craft_hf.retrieve.index.search import Index
+from craft_hf.retrieve.index.shard import Shard
 
 DIMENSION, QUERIES, DEPTHS, THREADS, REPEATS = 384, 33, (1000, 25_000), (1, 2), 3
 QUESTIONS = 2000
@@ -311,7 +312,7 @@ def build(data: Path, folder: Path, documents: int | None) -> float:
     """Build an index of real documents, against a plain loop; print and return the ratio of speeds."""
     from sentence_transformers import SentenceTransformer
 
-    from craft_hf.models import embedder_weights
+    from craft_hf.base.models import embedder_weights
 
     by_id = corpus_texts(data)
     texts = list(dict.fromkeys(by_id.values()))

@@ -17,14 +17,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from craft_hf.corpora import sample_corpus
-from craft_hf.corpus import Corpus
-from craft_hf.embed import Embedder
-from craft_hf.generate import Sampling
-from craft_hf.generate.local import LocalGenerator
-from craft_hf.prompt import PER_PROMPT, Prompter
-from craft_hf.quality import Quality
-from craft_hf.tasks import load_task
+from craft_hf.base.embedder import Embedder
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.corpus.sample import sample_corpus
+from craft_hf.generate.generator import Sampling
+from craft_hf.generate.local.generator import LocalGenerator
+from craft_hf.generate.prompt import PER_PROMPT, Prompter
+from craft_hf.quality.quality import Quality
+from craft_hf.tasks.task import load_task
 
 
 def distinct(texts: Sequence[str], n: int) -> float:

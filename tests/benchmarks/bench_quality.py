@@ -38,16 +38,16 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
 from rapidfuzz import fuzz, process, utils
 
-from craft_hf.embed import Embedder
-from craft_hf.prompt import sample_json
-from craft_hf.quality import Quality
+from craft_hf.base.embedder import Embedder
+from craft_hf.generate.prompt import sample_json
 from craft_hf.quality.copied import FROM_DOCUMENT, LEAST_NGRAMS, NGRAM
 from craft_hf.quality.duplicate import Duplicates
 from craft_hf.quality.grounded import SAME_MEANING, GroundedCheck
+from craft_hf.quality.quality import Quality
 from craft_hf.quality.repetitive import LEAST_GRAMS, MOST_REPEATED
 from craft_hf.quality.test_sets import TestSet
 from craft_hf.quality.text import ngrams, sentences, stems, tokens
-from craft_hf.tasks import load_task
+from craft_hf.tasks.task import load_task
 from tests.benchmarks.defects import (
     MEANT_FOR,
     SEEN_BY_RULES,

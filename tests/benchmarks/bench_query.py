@@ -34,15 +34,16 @@ from pathlib import Path
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from craft_hf.corpus import Corpus
-from craft_hf.coverage import measure
-from craft_hf.coverage.figures import Coverage
-from craft_hf.embed import Embedder
-from craft_hf.index import Index, build_index
-from craft_hf.models import embedder_weights
-from craft_hf.records import Hit
-from craft_hf.retrieve import retrieve
-from craft_hf.tasks import NAMES, QUERY_PARTS, Task, load_task
+from craft_hf.base.embedder import Embedder
+from craft_hf.base.models import embedder_weights
+from craft_hf.base.records import Hit
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.retrieve.coverage import measure
+from craft_hf.retrieve.coverage.figures import Coverage
+from craft_hf.retrieve.index.build import build_index
+from craft_hf.retrieve.index.search import Index
+from craft_hf.retrieve.similarity import retrieve
+from craft_hf.tasks.task import NAMES, QUERY_PARTS, Task, load_task
 
 FORMS: Mapping[str, tuple[str, ...]] = {
     "whole": QUERY_PARTS,

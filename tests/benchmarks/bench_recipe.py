@@ -24,11 +24,11 @@ import torch
 from bench_generate import SHAPES, random_model
 from transformers import AutoTokenizer
 
-from craft_hf.finetune import parse
-from craft_hf.models import generator_weights
-from craft_hf.tasks import load_task
-from craft_hf.templates import chat_template
-from craft_hf.training_rows import conversations
+from craft_hf.base.models import generator_weights
+from craft_hf.base.templates import chat_template
+from craft_hf.dataset.training_rows import conversations
+from craft_hf.tasks.task import load_task
+from craft_hf.train.finetune import parse
 
 ROOT = Path(__file__).parents[2]
 MAX_LENGTH = 512

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from rapidfuzz import fuzz, process, utils
 
-from craft_hf.embed import Embedder
-from craft_hf.prompt import sample_json
-from craft_hf.quality import DUPLICATE_THRESHOLD
-from craft_hf.records import Answer, Document
-from craft_hf.tasks import Task
+from craft_hf.base.embedder import Embedder
+from craft_hf.base.records import Answer, Document
+from craft_hf.generate.prompt import sample_json
+from craft_hf.quality.quality import DUPLICATE_THRESHOLD
+from craft_hf.tasks.task import Task
 from tests.benchmarks.texts import read, reworded
 
 CHUNKS = 3

@@ -15,11 +15,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from craft_hf.benchmarks import FOLDER
-from craft_hf.evaluate import Student, letter, read_items
-from craft_hf.evaluate.items import Item
-from craft_hf.models import generator_weights
-from craft_hf.tasks import load_task
+from craft_hf.base.models import generator_weights
+from craft_hf.evaluate.benchmarks import FOLDER
+from craft_hf.evaluate.choice import letter
+from craft_hf.evaluate.items import Item, read_items
+from craft_hf.evaluate.model import Student
+from craft_hf.tasks.task import load_task
 
 TASK = """
 include: {folder}/_letters.yaml
@@ -29,7 +30,7 @@ dataset_kwargs:
   data_files:
     test: {data}
 test_split: test
-process_docs: !function craft_hf.benchmarks.documents.plain
+process_docs: !function craft_hf.evaluate.benchmarks.documents.plain
 """
 
 

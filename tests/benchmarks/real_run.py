@@ -17,14 +17,14 @@ from dataclasses import replace
 
 from datasets.utils import tqdm
 
-from craft_hf.answers import ask, open_journal
-from craft_hf.documents import Documents, open_index
-from craft_hf.prompt import Prompter
-from craft_hf.quality import OPTIONAL, Quality
-from craft_hf.records import JSON, Answer, Document, Verdict
-from craft_hf.resolve import resolve
-from craft_hf.settings import RunSettings
-from craft_hf.usage import Usage
+from craft_hf.base.records import JSON, Answer, Document, Verdict
+from craft_hf.generate.journaled import ask, open_journal
+from craft_hf.generate.prompt import Prompter
+from craft_hf.generate.usage import Usage
+from craft_hf.quality.quality import OPTIONAL, Quality
+from craft_hf.retrieve.documents import Documents, open_index
+from craft_hf.run.resolution import resolve
+from craft_hf.run.settings import RunSettings
 
 Checked = Sequence[tuple[Document, Mapping[str, JSON], Verdict]]
 

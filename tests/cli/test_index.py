@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from craft_hf.cli import app
-from craft_hf.errors import InputError
-from craft_hf.index import read_info
+from craft_hf.base.errors import InputError
+from craft_hf.cli.main import app
+from craft_hf.retrieve.index.info import read_info
 
 RUNNER = CliRunner()
 TEXTS = {

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from craft_hf.cli import app
-from craft_hf.errors import CraftError, StorageError
-from craft_hf.tasks import FOLDER
-from craft_hf.version import __version__
+from craft_hf.base.errors import CraftError, StorageError
+from craft_hf.base.version import __version__
+from craft_hf.cli.main import app
+from craft_hf.tasks.task import FOLDER
 from tests.writer_server import WriterServer
 
 RUNNER = CliRunner()

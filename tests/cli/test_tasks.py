@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from craft_hf.cli import app
-from craft_hf.embed import Embedder
-from craft_hf.errors import InputError
+from craft_hf.base.embedder import Embedder
+from craft_hf.base.errors import InputError
+from craft_hf.cli.main import app
+from craft_hf.cli.tasks import TEMPLATE, warnings, write_template
 from craft_hf.quality.few_shots import check_few_shots
-from craft_hf.tasks import NAMES, Task, load_task
-from craft_hf.tasks_cli import TEMPLATE, warnings, write_template
+from craft_hf.tasks.task import NAMES, Task, load_task
 
 BIOQA = load_task("bioqa")
 

@@ -14,10 +14,10 @@ import pyarrow.parquet
 import pytest
 from backports import zstd
 
-from craft_hf.corpora import sample_corpus
-from craft_hf.corpus import Corpus, split_name
-from craft_hf.errors import InputError
-from craft_hf.records import Document
+from craft_hf.base.errors import InputError
+from craft_hf.base.records import Document
+from craft_hf.corpus.corpus import Corpus, split_name
+from craft_hf.corpus.sample import sample_corpus
 
 TEXT = "The quick brown fox jumps over the lazy dog. " * 6
 ROWS: Sequence[Mapping[str, str]] = (

@@ -12,9 +12,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from craft_hf.errors import InputError
-from craft_hf.presets import PRESETS, open_corpora, preset_corpus
-from craft_hf.records import Document
+from craft_hf.base.errors import InputError
+from craft_hf.base.records import Document
+from craft_hf.corpus.presets import PRESETS, open_corpora, preset_corpus
 
 TEXT = "Cells divide to grow, and to mend what was hurt. " * 6
 PAGE = {"text": TEXT, "timestamp": "2019-04-25T12:57:54Z", "url": "https://e.org"}

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from jinja2 import UndefinedError
 from markdown_it import MarkdownIt
 
-from craft_hf.card import CardConfig, dataset_card, public, write_card
-from craft_hf.diversity import measure
-from craft_hf.errors import StorageError
-from craft_hf.records import JSON
-from craft_hf.rows import task_features
-from craft_hf.tasks import NAMES, load_task
-from tests.test_report import HOSTILE, choice_task, few_shot_row, reject, report_of, row
+from craft_hf.base.errors import StorageError
+from craft_hf.base.records import JSON
+from craft_hf.dataset.card import CardConfig, dataset_card, public, write_card
+from craft_hf.dataset.diversity import measure
+from craft_hf.dataset.rows import task_features
+from craft_hf.tasks.task import NAMES, load_task
+from tests import ROOT
+from tests.dataset.test_report import HOSTILE, choice_task, few_shot_row, reject, report_of, row
 
 ROWS = [few_shot_row(0), *(row(i) for i in range(40))]
 REJECTS = [reject(i) for i in range(4)]
@@ -205,7 +206,7 @@ def test_card_of_shipped_task_has_its_risks(name: str) -> None:
     """Each shipped task says what can go wrong with it."""
     card = dataset_card(report_of(ROWS, task=choice_task(name)), ROWS)
     assert "not one that craft" not in card
-    own = (Path(__file__).parents[1] / "dataset_cards" / "tasks" / f"{name}.md").read_text()
+    own = (ROOT / "dataset_cards" / "tasks" / f"{name}.md").read_text()
     assert own.count("\n- ") >= 2
     assert own in card
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_hf.diversity import (
+from craft_hf.base.embedder import Vectors
+from craft_hf.dataset.diversity import (
     MOST_TRANSLATED,
     RowVectors,
     distinct,
@@ -20,7 +21,6 @@ from craft_hf.diversity import (
     project,
     self_bleu,
 )
-from craft_hf.embed import Vectors
 
 
 def directions(*degrees: float) -> Vectors:

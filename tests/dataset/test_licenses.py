@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_hf.errors import InputError
-from craft_hf.licenses import check_license, combined_license
-from craft_hf.records import JSON
+from craft_hf.base.errors import InputError
+from craft_hf.base.records import JSON
+from craft_hf.dataset.licenses import check_license, combined_license
 
 
 @pytest.mark.parametrize(

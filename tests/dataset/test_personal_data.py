@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_hf.personal import count_personal, found_in, masked
+from craft_hf.dataset.personal_data import count_personal, found_in, masked
 
 
 @pytest.mark.parametrize(

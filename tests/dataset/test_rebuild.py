@@ -13,15 +13,16 @@ import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
-from craft_hf.cli import app
-from craft_hf.errors import CraftError, InputError
-from craft_hf.models import cache_folder
-from craft_hf.renew import renew_report
-from craft_hf.report import read_report
-from craft_hf.resolve import resolve
-from craft_hf.run import REJECTS, ROWS, ensure_run
-from craft_hf.settings import RunSettings
-from craft_hf.tasks import FOLDER
+from craft_hf.base.errors import CraftError, InputError
+from craft_hf.base.models import cache_folder
+from craft_hf.cli.main import app
+from craft_hf.dataset.folder import REJECTS, ROWS
+from craft_hf.dataset.rebuild import renew_report
+from craft_hf.dataset.report import read_report
+from craft_hf.run.resolution import resolve
+from craft_hf.run.runs import ensure_run
+from craft_hf.run.settings import RunSettings
+from craft_hf.tasks.task import FOLDER
 from tests.openai_server import serving
 from tests.writer_server import WriterServer
 

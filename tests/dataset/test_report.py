@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from craft_hf import plots
-from craft_hf.diversity import measure
-from craft_hf.errors import InputError, StorageError
-from craft_hf.markdown import NOT_MEASURED, fenced, inline, number
-from craft_hf.records import JSON, FewShot
-from craft_hf.report import RunReport, funnel_shares, make_report, read_report, write_report
-from craft_hf.tasks import Task
+from craft_hf.base.errors import InputError, StorageError
+from craft_hf.base.markdown import NOT_MEASURED, fenced, inline, number
+from craft_hf.base.records import JSON, FewShot
+from craft_hf.dataset import plots
+from craft_hf.dataset.diversity import measure
+from craft_hf.dataset.report import RunReport, funnel_shares, make_report, read_report, write_report
+from craft_hf.tasks.task import Task
 
 HOSTILE = (
     "a | b\n\n# not a heading <script>alert(1)</script> ![x](http://x.invalid/p.png) [y](javascript:1) `c` **d** $e$ "

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from craft_hf import row_vectors
-from craft_hf.embed import Embedder
-from craft_hf.row_vectors import embed_rows, generated_texts, row_text
-from tests.test_report import few_shot_row, row
+from craft_hf.base.embedder import Embedder
+from craft_hf.dataset import row_vectors
+from craft_hf.dataset.row_vectors import embed_rows, generated_texts, row_text
+from tests.dataset.test_report import few_shot_row, row
 
 FIELDS = ("question", "options", "answer")
 

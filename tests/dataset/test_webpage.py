@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from craft_hf.diversity import RowVectors, measure
-from craft_hf.records import JSON
-from craft_hf.report import write_report
-from craft_hf.webpage import webpage
-from tests.test_report import COVERAGE, HOSTILE, few_shot_row, reject, report_of, row
+from craft_hf.base.records import JSON
+from craft_hf.dataset.diversity import RowVectors, measure
+from craft_hf.dataset.report import write_report
+from craft_hf.dataset.webpage import webpage
+from tests.dataset.test_report import COVERAGE, HOSTILE, few_shot_row, reject, report_of, row
 
 NO_END = ("meta", "link")
 

@@ -19,14 +19,15 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from craft_hf.corpora import sample_corpus
-from craft_hf.corpus import Corpus
-from craft_hf.embed import Embedder
-from craft_hf.index import build_index
-from craft_hf.models import generator_weights
-from craft_hf.resolve import resolve
-from craft_hf.run import REJECTS, ROWS, ensure_run
-from craft_hf.settings import Resources, RunSettings
+from craft_hf.base.embedder import Embedder
+from craft_hf.base.models import generator_weights
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.corpus.sample import sample_corpus
+from craft_hf.dataset.folder import REJECTS, ROWS
+from craft_hf.retrieve.index.build import build_index
+from craft_hf.run.resolution import resolve
+from craft_hf.run.runs import ensure_run
+from craft_hf.run.settings import Resources, RunSettings
 from tests.fault_proxy import FaultProxy
 from tests.openai_server import free_port, serving
 

@@ -15,7 +15,7 @@ import pytest
 from datasets import load_dataset, load_dataset_builder
 from huggingface_hub import DatasetCard
 
-from craft_hf.tasks import load_task
+from craft_hf.tasks.task import load_task
 
 
 @pytest.mark.slow
@@ -47,7 +47,7 @@ def test_load_dataset_on_the_embedded_default(home: Path) -> None:
 def test_kill_9_with_the_real_model_pays_for_no_answer_twice(home: Path, tmp_path: Path) -> None:
     """Killed while the real model generates: the second run reuses every answer in the journal."""
     command = [
-        sys.executable, "-c", "from craft_hf.cli import main; main()", "generate", "csqa", "--num-samples", "1",
+        sys.executable, "-c", "from craft_hf.cli.main import main; main()", "generate", "csqa", "--num-samples", "1",
         "--max-new-tokens", "64", "--batch-size", "1", "--out", str(tmp_path / "out"),
     ]  # fmt: skip
     environment = {**os.environ, "CRAFT_HF_HOME": str(home)}

@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from craft_hf.resolve import resolve
-from craft_hf.settings import Resources, RunSettings
+from craft_hf.run.resolution import resolve
+from craft_hf.run.settings import Resources, RunSettings
 from tests.writer_server import WriterServer
 
 CONCURRENCY = 4
@@ -26,7 +26,8 @@ KILLS = int(os.environ.get("CRAFT_HF_TEST_KILLS", "3"))
 def start(home: Path, server: WriterServer, out: Path, samples: int = 40) -> subprocess.Popen[str]:
     """Start `craft-hf generate` against the server."""
     command = [
-        sys.executable, "-c", "from craft_hf.cli import main; main()", "generate", "bioqa", "--generator", server.url,
+        sys.executable, "-c", "from craft_hf.cli.main import main; main()", "generate", "bioqa",
+        "--generator", server.url,
         "--num-samples", str(samples), "--concurrency", str(CONCURRENCY), "--out", str(out),
     ]  # fmt: skip
     environment = {**os.environ, "CRAFT_HF_HOME": str(home)}
@@ -91,7 +92,7 @@ def test_a_killed_run_goes_on_and_pays_for_nothing_twice(
 def ensure(home: str, settings: RunSettings) -> None:
     """Do a run in this process, with a cache of its own."""
     os.environ["CRAFT_HF_HOME"] = home
-    from craft_hf.run import ensure_run
+    from craft_hf.run.runs import ensure_run
 
     ensure_run(resolve(settings, Resources(batch_size=4, concurrency=CONCURRENCY)))
 
@@ -110,7 +111,7 @@ def test_kills_change_no_row(
 
     Locally a random model answers in bfloat16, where a batch of another shape would give other answers.
     """
-    from craft_hf.run import REJECTS, ROWS
+    from craft_hf.dataset.folder import REJECTS, ROWS
     from tests.tiny_model import save_tiny_model
 
     if kind == "server":
@@ -120,7 +121,7 @@ def test_kills_change_no_row(
         model = str(save_tiny_model(tmp_path / "model"))
         settings = RunSettings("csqa", generator=model, num_samples=8, max_new_tokens=64, temperature=1.5)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["craft_hf.run", "craft_hf.generate.local", "openai", "torch"])
+    context.set_forkserver_preload(["craft_hf.run.runs", "craft_hf.generate.local.generator", "openai", "torch"])
     rng, paid = random.Random(0), [0]
     for _ in range(KILLS):
         child = context.Process(target=ensure, args=(str(home), settings))

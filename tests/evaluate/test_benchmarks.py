@@ -11,10 +11,10 @@ import pytest
 import yaml
 from datasets import Dataset, Image, load_dataset
 
-from craft_hf.benchmarks import FOLDER
-from craft_hf.benchmarks import documents as rows_of
+from craft_hf.evaluate.benchmarks import FOLDER
+from craft_hf.evaluate.benchmarks import documents as rows_of
 from craft_hf.evaluate.items import read_items
-from craft_hf.tasks import load_task
+from craft_hf.tasks.task import load_task
 
 NAMES = sorted(path.stem for path in FOLDER.glob("craft_*.yaml"))
 

@@ -12,12 +12,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from craft_hf.errors import InputError
-from craft_hf.evaluate import Student, bits_per_byte, letter, option_text
+from craft_hf.base.errors import InputError
+from craft_hf.evaluate.choice import letter, option_text
 from craft_hf.evaluate.items import Item, read_items
-from craft_hf.evaluate.likelihood import Asked, continuations, log_probabilities
-from craft_hf.tasks import load_task
-from tests.test_evaluate_items import ROW, write
+from craft_hf.evaluate.likelihood import Asked, bits_per_byte, continuations, log_probabilities
+from craft_hf.evaluate.model import Student
+from craft_hf.tasks.task import load_task
+from tests.evaluate.test_items import ROW, write
 from tests.tiny_model import save_tiny_model
 
 BIOQA = load_task("bioqa")

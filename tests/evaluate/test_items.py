@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from craft_hf.errors import InputError
+from craft_hf.base.errors import InputError
 from craft_hf.evaluate.items import SUMMARIZE, Item, read_items
-from craft_hf.tasks import NAMES, load_task
+from craft_hf.tasks.task import NAMES, load_task
 
 BIOQA, RECIPES, SUMMARIES = load_task("bioqa"), load_task("recipegen"), load_task("summarization")
 ROW = {"question": "Which organ pumps blood?", "options": ["the heart", "the liver", "a lung"], "answer_index": 0}

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from craft_hf.base.records import JSON, Answer, Prompt
 from craft_hf.evaluate.items import Item
 from craft_hf.evaluate.judge import equal_length, win_rate
 from craft_hf.evaluate.statistics import Scores
-from craft_hf.generate import Sampling, everything
-from craft_hf.generate.server import ServerGenerator
-from craft_hf.records import JSON, Answer, Prompt
+from craft_hf.generate.generator import Sampling, everything
+from craft_hf.generate.server.generator import ServerGenerator
 from tests.openai_server import FakeServer, Reply, ok, serving
 
 Choose = Callable[[str, str], str]

@@ -13,23 +13,15 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
-from craft_hf.cli import app
-from craft_hf.errors import CraftError, InputError
-from craft_hf.evaluate import (
-    Results,
-    Scores,
-    Student,
-    as_json,
-    differences,
-    evaluate,
-    markdown,
-    measures_of,
-    read_items,
-    read_results,
-    summarize,
-)
-from craft_hf.tasks import load_task
-from tests.test_evaluate_items import ROW, write
+from craft_hf.base.errors import CraftError, InputError
+from craft_hf.cli.main import app
+from craft_hf.evaluate.items import read_items
+from craft_hf.evaluate.measure import evaluate, measures_of
+from craft_hf.evaluate.model import Student
+from craft_hf.evaluate.results import Results, as_json, differences, markdown, read_results
+from craft_hf.evaluate.statistics import Scores, summarize
+from craft_hf.tasks.task import load_task
+from tests.evaluate.test_items import ROW, write
 from tests.tiny_model import save_tiny_model
 
 BIOQA, RECIPES = load_task("bioqa"), load_task("recipegen")

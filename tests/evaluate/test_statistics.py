@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_hf.errors import InputError
+from craft_hf.base.errors import InputError
 from craft_hf.evaluate.statistics import Difference, Scores, compare, summarize
 
 

@@ -10,13 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_hf.embed import Embedder
-from craft_hf.errors import InputError
-from craft_hf.evaluate import Form, Student, form, open_written, rouge, similarity, write
+from craft_hf.base.embedder import Embedder
+from craft_hf.base.errors import InputError
+from craft_hf.base.records import Answer
+from craft_hf.evaluate.alike import rouge, similarity
+from craft_hf.evaluate.form import Form
 from craft_hf.evaluate.items import Item
+from craft_hf.evaluate.model import Student
 from craft_hf.evaluate.statistics import Scores
-from craft_hf.records import Answer
-from craft_hf.tasks import NAMES, load_task
+from craft_hf.evaluate.written import form, open_written, write
+from craft_hf.tasks.task import NAMES, load_task
 from tests.tiny_model import save_tiny_model
 
 BIOQA, RECIPES, SUMMARIES = load_task("bioqa"), load_task("recipegen"), load_task("summarization")

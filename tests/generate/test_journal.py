@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from craft_hf.errors import StorageError
+from craft_hf.base.errors import StorageError
+from craft_hf.base.records import Answer
 from craft_hf.generate.journal import Journal
-from craft_hf.records import Answer
 
 WRITER = """
 import itertools, sys
 from pathlib import Path
 from craft_hf.generate.journal import Journal
-from craft_hf.records import Answer
+from craft_hf.base import Answer
 with Journal(Path(sys.argv[1])) as journal:
     for number in itertools.count():
         journal.put(f"key{number}", Answer("x" * 1500, "stop", number, 1))

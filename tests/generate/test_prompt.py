@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from craft_hf.prompt import Prompter
-from craft_hf.records import Document
-from craft_hf.tasks import load_task
+from craft_hf.base.records import Document
+from craft_hf.generate.prompt import Prompter
+from craft_hf.tasks.task import load_task
 
 BIOQA = load_task("bioqa")
 CSQA = load_task("csqa")

@@ -18,11 +18,11 @@ import pytest
 from huggingface_hub import DatasetCard
 from typer.testing import CliRunner
 
-from craft_hf import publish as publishing
-from craft_hf.cli import app
-from craft_hf.errors import CraftError, HubError, InputError, StorageError
-from craft_hf.personal import found_in
-from craft_hf.publish import kind_of, planned, publish, write_repository
+from craft_hf.base.errors import CraftError, HubError, InputError, StorageError
+from craft_hf.cli.main import app
+from craft_hf.dataset.personal_data import found_in
+from craft_hf.publish import push as publishing
+from craft_hf.publish.push import kind_of, planned, publish, write_repository
 from tests.hub_client import Client, hub_client
 from tests.hub_server import FAULTS, Fault, File, HubServer, User, serving_hub
 from tests.publishing import tiny_base, write_adapter, write_run

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from craft_hf.quality.balance import Shuffle
 from craft_hf.quality.options import label_of, without_label
-from craft_hf.tasks import load_task
+from craft_hf.tasks.task import load_task
 from tests.quality_samples import BIOQA, changed
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from craft_hf.errors import InputError
+from craft_hf.base.errors import InputError
 from craft_hf.quality.contaminated import ContaminatedCheck
 from craft_hf.quality.test_sets import TestSet, identity_of_test_sets, load_test_sets
 from tests.quality_samples import GOOD, changed
@@ -111,7 +111,7 @@ def test_a_hub_dataset_out_of_reach_is_not_checked_or_an_error(home: Path) -> No
 def test_a_hub_that_does_not_answer_is_no_reason_to_stop() -> None:
     """Where nothing listens, a set is not checked, or missed if it was asked for: in a process that is not offline."""
     code = (
-        "from craft_hf.errors import InputError\n"
+        "from craft_hf.base import InputError\n"
         "from craft_hf.quality.test_sets import load_test_sets\n"
         "print(load_test_sets(['a/b'], False))\n"
         "try: load_test_sets(['a/b'], True)\n"

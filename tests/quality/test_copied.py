@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from craft_hf.base.records import Document
 from craft_hf.quality.copied import CopiedCheck
 from craft_hf.quality.language import LanguageCheck
 from craft_hf.quality.repetitive import RepetitiveCheck
-from craft_hf.records import Document
-from craft_hf.tasks import load_task
+from craft_hf.tasks.task import load_task
 from tests.quality_samples import BIOQA, GOOD, PLANTS, changed
 
 SHOT = BIOQA.few_shots[0]

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rapidfuzz import fuzz, utils
 
-from craft_hf.prompt import sample_json
+from craft_hf.base.records import FewShot
+from craft_hf.generate.prompt import sample_json
 from craft_hf.quality.candidates import Candidates
 from craft_hf.quality.duplicate import Duplicates
-from craft_hf.records import FewShot
 
 WORDS = st.lists(
     st.sampled_from(["alpha", "alphas", "beta", "Gamma,", "delta!", "(eps)", "zeta", "eta", "theta", "é", "ß", "7"]),

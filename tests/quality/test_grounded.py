@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from craft_hf.embed import Embedder
+from craft_hf.base.embedder import Embedder
+from craft_hf.base.records import Document, Verdict
 from craft_hf.quality.grounded import GroundedCheck
-from craft_hf.records import Document, Verdict
-from craft_hf.tasks import load_task
+from craft_hf.tasks.task import load_task
 from tests.quality_samples import BIOQA, PLANTS, changed, task
 
 SOUP = Document(

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from craft_hf.base.records import Answer, Verdict
 from craft_hf.quality.schema import SchemaCheck
 from craft_hf.quality.wellformed import WellFormedCheck
-from craft_hf.records import Answer, Verdict
-from craft_hf.tasks import load_task
+from craft_hf.tasks.task import load_task
 from tests.quality_samples import BIOQA, GOOD, changed, task
 
 

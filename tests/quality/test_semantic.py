@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from craft_hf.embed import Embedder
+from craft_hf.base.embedder import Embedder
 from craft_hf.quality.semantic import SemanticDuplicates
 from tests.quality_samples import BIOQA, GOOD, task
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import craft_hf.retrieve
-from craft_hf.embed import Vectors
-from craft_hf.errors import InputError
-from craft_hf.records import FewShot
-from craft_hf.retrieve import draw, retrieve
+from craft_hf.base.embedder import Vectors
+from craft_hf.base.errors import InputError
+from craft_hf.base.records import FewShot
+from craft_hf.retrieve import similarity
+from craft_hf.retrieve.similarity import draw, retrieve
 from tests.vectors import given_index, whole_numbers
 
 STORY = "Once upon a time there was a small green frog who lived beside the old mill pond and sang every night."
@@ -84,7 +84,7 @@ def test_fewer_hits_are_the_first_of_more(
     larger = data.draw(st.integers(1, documents + 5))
     smaller = data.draw(st.integers(1, larger))
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(craft_hf.retrieve, "_SLACK", 1)
+        patch.setattr(similarity, "_SLACK", 1)
         index = given_index(Path(folder), vectors, 16, random_texts(rng, documents, leaks))
         less, more = (retrieve(index, examples, queries, k) for k in (smaller, larger))
     assert less.hits == more.hits[:smaller]
@@ -103,10 +103,10 @@ def test_similarities_are_those_of_the_placing_branch(tmp_path: Path, few_shots:
     hits = found(tmp_path, vectors, queries, 61, 40)
     assert len({document for document, _, _ in hits}) == len(hits) == 61
     exact = queries.astype(np.float64) @ vectors.astype(np.float16).astype(np.float64).T
-    for document, similarity, (placed_by, *_) in hits:
+    for document, cosine, (placed_by, *_) in hits:
         column = exact[:, int(document[1:])]
         want = column.mean() if placed_by == "average" else column[int(placed_by[1:])]
-        assert similarity == pytest.approx(want, abs=1e-6)
+        assert cosine == pytest.approx(want, abs=1e-6)
     averages = sum(by[0] == "average" for _, _, by in hits)
     assert abs(averages - 61 / 2) <= 0.5
 

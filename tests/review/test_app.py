@@ -14,12 +14,12 @@ import pytest
 import uvicorn
 from typer.testing import CliRunner
 
-from craft_hf.cli import app as cli
-from craft_hf.errors import InputError
+from craft_hf.base.errors import InputError
+from craft_hf.cli.main import app as cli
 from craft_hf.review.app import make_app
 from craft_hf.review.decisions import ACCEPT, EDIT, REJECT
 from craft_hf.review.samples import ReviewSample
-from craft_hf.review.serve import serve
+from craft_hf.review.server import serve
 from craft_hf.review.store import Reviews
 from tests.reviewing import TASK, decide, made_reviews
 

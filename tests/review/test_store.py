@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from craft_hf.errors import InputError, StorageError
+from craft_hf.base.errors import InputError, StorageError
 from craft_hf.quality.balance import Shuffle
 from craft_hf.review.decisions import ACCEPT, EDIT, PROMOTE, REJECT, UNDO, Decision
 from craft_hf.review.queue import counts, queue

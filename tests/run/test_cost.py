@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from craft_hf.cli import app
-from craft_hf.errors import InputError
-from craft_hf.estimate import as_text, estimate
-from craft_hf.pipeline import execute
-from craft_hf.resolve import resolve
-from craft_hf.settings import Resources, RunSettings
+from craft_hf.base.errors import InputError
+from craft_hf.cli.main import app
+from craft_hf.run.cost import estimate, estimate_as_text
+from craft_hf.run.pipeline import execute
+from craft_hf.run.resolution import resolve
+from craft_hf.run.settings import Resources, RunSettings
 from tests.writer_server import WriterServer
 
 
@@ -42,7 +42,7 @@ def test_without_a_pilot_no_model_is_asked(home: Path, server: WriterServer) -> 
     assert (found.prompts, found.kept, found.seconds, found.cost) == (100, None, None, None)
     assert 100 * 600 < found.prompt_tokens < 100 * 4000
     assert 0.5 * found.prompt_tokens < found.shared_tokens < found.prompt_tokens
-    assert "not measured" in as_text(found)
+    assert "not measured" in estimate_as_text(found)
 
 
 def test_fewer_groups_share_more(home: Path, server: WriterServer) -> None:
@@ -57,11 +57,11 @@ def test_warnings_before_the_run(home: Path, server: WriterServer) -> None:
     """A hopeless model, an index that is too small, and a budget that will not do are said."""
     server.bad_every = 1
     run = resolve(RunSettings("bioqa", generator=server.url, num_samples=80, max_budget=1000), Resources(concurrency=2))
-    said = as_text(estimate(run, pilot=4))
+    said = estimate_as_text(estimate(run, pilot=4))
     assert "No answer of the pilot was kept" in said
     assert "The index has only" in said
     assert "max_budget of 1,000 tokens will end the run before it has 80 samples" in said
-    assert "All answers of the pilot were in the journal" in as_text(estimate(run, pilot=4))
+    assert "All answers of the pilot were in the journal" in estimate_as_text(estimate(run, pilot=4))
     with pytest.raises(InputError, match="pilot is -1"):
         estimate(run, -1)
 

@@ -13,10 +13,10 @@ import pytest
 from datasets import get_dataset_config_names, get_dataset_split_names, load_dataset, load_dataset_builder
 from torch.utils.data import DataLoader
 
-import craft_hf
-from craft_hf.craft import CraftConfig
-from craft_hf.errors import CraftError, GeneratorError, InputError
-from craft_hf.tasks import FOLDER
+from craft_hf.base.errors import CraftError, GeneratorError, InputError
+from craft_hf.run import plugin
+from craft_hf.run.craft import CraftConfig
+from craft_hf.tasks.task import FOLDER
 from tests.writer_server import WriterServer
 
 
@@ -34,7 +34,7 @@ def test_config_names_are_the_tasks(home: Path) -> None:
 
 def test_other_datasets_are_left_alone(tmp_path: Path) -> None:
     """Only the path "craft" is ours; registering twice changes nothing."""
-    craft_hf.plugin.register()
+    plugin.register()
     (tmp_path / "a.json").write_text('{"x": 1}\n')
     rows = load_dataset("json", data_files=str(tmp_path / "a.json"), split="train", cache_dir=str(tmp_path / "c"))
     assert rows[0] == {"x": 1}

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from craft_hf.corpus import Corpus
-from craft_hf.embed import Embedder
-from craft_hf.errors import InputError, StorageError
-from craft_hf.index import build_index
-from craft_hf.pipeline import PROMPTS_PER_SAMPLE, execute
-from craft_hf.progress import Progress
-from craft_hf.report import read_report
-from craft_hf.resolve import resolve
-from craft_hf.run import ensure_run, read_rows
-from craft_hf.settings import Resources, RunSettings
-from craft_hf.tasks import load_task
-from craft_hf.usage import Usage
+from craft_hf.base.embedder import Embedder
+from craft_hf.base.errors import InputError, StorageError
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.dataset.report import read_report
+from craft_hf.generate.usage import Usage
+from craft_hf.retrieve.index.build import build_index
+from craft_hf.run.pipeline import PROMPTS_PER_SAMPLE, execute
+from craft_hf.run.progress import Progress
+from craft_hf.run.resolution import resolve
+from craft_hf.run.runs import ensure_run, read_rows
+from craft_hf.run.settings import Resources, RunSettings
+from craft_hf.tasks.task import load_task
 from tests.writer_server import WriterServer
 
 TOPICS = ("lichen", "whales", "enzymes", "volcano", "bridges", "glacier", "printing")
@@ -219,7 +219,7 @@ def test_a_full_disk_at_the_end_keeps_the_answers(
         raise OSError(28, "No space left on device")
 
     run = resolve(settings(server, small_index, 3))
-    monkeypatch.setattr("craft_hf.run.write_card", full)
+    monkeypatch.setattr("craft_hf.run.runs.write_card", full)
     with pytest.raises(StorageError, match=r"No space left on device.*safe in the journal"):
         ensure_run(run)
     assert not [p for p in (home / "runs").iterdir() if p.is_dir()]

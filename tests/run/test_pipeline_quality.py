@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from craft_hf.errors import InputError
-from craft_hf.export import export
-from craft_hf.pipeline import execute
-from craft_hf.report import read_report
-from craft_hf.resolve import resolve
-from craft_hf.run import ensure_run, read_rows
-from craft_hf.settings import RunSettings
-from craft_hf.tasks import load_task
+from craft_hf.base.errors import InputError
+from craft_hf.dataset.copy_out import export
+from craft_hf.dataset.report import read_report
+from craft_hf.run.pipeline import execute
+from craft_hf.run.resolution import resolve
+from craft_hf.run.runs import ensure_run, read_rows
+from craft_hf.run.settings import RunSettings
+from craft_hf.tasks.task import load_task
+from tests import ROOT
 from tests.openai_server import Reply, ok, serving
 from tests.writer_server import WriterServer
 
@@ -66,11 +67,9 @@ def test_a_judge_needs_something_to_judge_by(home: Path, server: WriterServer, t
     """A task with neither options nor a rubric is refused before anything is asked."""
     folder = tmp_path / "own"
     folder.mkdir()
-    text = (Path(__file__).parents[1] / "craft_hf/tasks/recipegen/task.yaml").read_text()
+    text = (ROOT / "craft_hf/tasks/shipped/recipegen/task.yaml").read_text()
     (folder / "task.yaml").write_text(text[: text.index("rubric:")] + text[text.index("prompt_template:") :])
-    (folder / "few_shots.jsonl").write_text(
-        (Path(__file__).parents[1] / "craft_hf/tasks/recipegen/few_shots.jsonl").read_text()
-    )
+    (folder / "few_shots.jsonl").write_text((ROOT / "craft_hf/tasks/shipped/recipegen/few_shots.jsonl").read_text())
     with pytest.raises(InputError, match="has neither options to answer by nor a rubric"):
         resolve(RunSettings(str(folder), generator=server.url, judge="generator"))
 

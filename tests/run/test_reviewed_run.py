@@ -10,19 +10,19 @@ import pytest
 from typer.testing import CliRunner
 
 import craft_hf  # noqa: F401  (makes load_dataset("craft") work)
-from craft_hf.cli import app
-from craft_hf.errors import InputError
-from craft_hf.export import export
-from craft_hf.pipeline import Outcome, execute
-from craft_hf.resolve import resolve
+from craft_hf.base.errors import InputError
+from craft_hf.cli.main import app
+from craft_hf.dataset.copy_out import export
 from craft_hf.review.decisions import ACCEPT, EDIT, PROMOTE, REJECT, THRESHOLD
 from craft_hf.review.live import CHECK
 from craft_hf.review.queue import counts, queue
 from craft_hf.review.samples import ReviewSample
 from craft_hf.review.source import open_reviews
 from craft_hf.review.store import Reviews
-from craft_hf.run import ensure_reviewed_run, ensure_run, read_rows
-from craft_hf.settings import Resources, RunSettings
+from craft_hf.run.pipeline import Outcome, execute
+from craft_hf.run.resolution import resolve
+from craft_hf.run.runs import ensure_reviewed_run, ensure_run, read_rows
+from craft_hf.run.settings import Resources, RunSettings
 from tests.reviewing import decide
 from tests.writer_server import WriterServer
 

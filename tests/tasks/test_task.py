@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from craft_hf.errors import InputError
-from craft_hf.generate import Sampling
-from craft_hf.tasks import FOLDER, NAMES, load_task
+from craft_hf.base.errors import InputError
+from craft_hf.generate.generator import Sampling
+from craft_hf.tasks.task import FOLDER, NAMES, load_task
 
 
 @pytest.fixture

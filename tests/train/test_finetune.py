@@ -25,15 +25,15 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from craft_hf.errors import CraftError, InputError
-from craft_hf.finetune import CraftTrainingConfig, _Trainer, finetune, parse, run_recipe
-from craft_hf.models import generator_weights
-from craft_hf.tasks import NAMES, Task, load_task
-from craft_hf.templates import chat_template
-from craft_hf.training_rows import DataArguments, RowCounts, conversations, load_rows
+from craft_hf.base.errors import CraftError, InputError
+from craft_hf.base.models import generator_weights
+from craft_hf.base.templates import chat_template
+from craft_hf.dataset.training_rows import DataArguments, RowCounts, conversations, load_rows
+from craft_hf.tasks.task import NAMES, Task, load_task
+from craft_hf.train.finetune import CraftTrainingConfig, _Trainer, finetune, parse, run_recipe
+from tests import ROOT
 from tests.tiny_model import save_tiny_model
 
-ROOT = Path(__file__).parents[1]
 RECIPES = [ROOT / "recipes" / f"{name}.py" for name in NAMES]
 ROWS = 24
 
@@ -111,8 +111,8 @@ def test_config_keeps_global_batch_on_any_number_of_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: int
 ) -> None:
     """Rows on a device, accumulation and processes always multiply to 16."""
-    monkeypatch.setattr("craft_hf.finetune.trl.SFTConfig.__post_init__", lambda self: None)
-    monkeypatch.setattr("craft_hf.finetune.trl.SFTConfig.n_gpu", 0)
+    monkeypatch.setattr("craft_hf.train.finetune.trl.SFTConfig.__post_init__", lambda self: None)
+    monkeypatch.setattr("craft_hf.train.finetune.trl.SFTConfig.n_gpu", 0)
     monkeypatch.setenv("WORLD_SIZE", str(world))
     config = CraftTrainingConfig(str(tmp_path))
     assert config.per_device_train_batch_size * config.gradient_accumulation_steps * world == 16
@@ -313,7 +313,7 @@ def test_finetune_writes_nothing_when_stopped_early(tiny: str, dataset: str, tmp
     data, config, model = parse("bioqa", {"max_length": 512}, ["--dataset", dataset, "--model_name_or_path", tiny])
     config.output_dir, config.save_strategy, config.enable_jit_checkpoint = str(tmp_path), "no", False
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("craft_hf.finetune._Trainer.train", lambda self, **_: setattr(self.state, "max_steps", 9))
+        patch.setattr("craft_hf.train.finetune._Trainer.train", lambda self, **_: setattr(self.state, "max_steps", 9))
         with pytest.raises(CraftError, match=r"stopped at step 0 of 9; no adapter was written"):
             finetune(data, config, model)
     assert (tmp_path / "adapter" / "README.md").read_text() == "from an earlier run"
@@ -443,7 +443,7 @@ def test_resume_after_sigterm_is_bit_exact(
         return loss
 
     with monkeypatch.context() as patch:
-        patch.setattr("craft_hf.finetune._Trainer.training_step", stopping)
+        patch.setattr("craft_hf.train.finetune._Trainer.training_step", stopping)
         with pytest.raises(SystemExit, match=r"training stopped at step \d of 4"):
             train(tiny, dataset, tmp_path / "stopped", *more, "--save_strategy", "no")
     assert not (tmp_path / "stopped" / "adapter").exists()

@@ -11,10 +11,10 @@ import pytest
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from craft_hf.errors import InputError
-from craft_hf.preference import read_pairs, run_preferences
+from craft_hf.base.errors import InputError
 from craft_hf.review.decisions import ACCEPT, EDIT, REJECT
 from craft_hf.review.pairs import preference_pairs
+from craft_hf.train.preference import read_pairs, run_preferences
 from tests.reviewing import TASK, decide, made_reviews
 from tests.tiny_model import save_tiny_model
 

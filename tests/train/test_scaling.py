@@ -10,14 +10,16 @@ from pathlib import Path
 import datasets
 import pytest
 
-from craft_hf.errors import CraftError, InputError
-from craft_hf.evaluate import Results, read_items, summarize
-from craft_hf.scaling import FEW_SHOTS, NOTHING, Point, Study, measure_points, train_points
-from craft_hf.scaling_results import as_json, as_markdown, draw, write_study
-from craft_hf.tasks import Task, load_task
+from craft_hf.base.errors import CraftError, InputError
+from craft_hf.evaluate.items import read_items
+from craft_hf.evaluate.results import Results
+from craft_hf.evaluate.statistics import summarize
+from craft_hf.tasks.task import Task, load_task
+from craft_hf.train.scaling import FEW_SHOTS, NOTHING, Point, Study, measure_points, train_points
+from craft_hf.train.scaling_results import as_json, as_markdown, draw, write_study
+from tests import ROOT
 from tests.tiny_model import save_tiny_model
 
-ROOT = Path(__file__).parents[1]
 GENERATED = 10
 FAST = ["--max_steps", "2", "--use_cpu", "--max_length", "512", "--lora_r", "4", "--learning_rate", "1e-2"]
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from craft_hf.records import JSON
+from craft_hf.base import JSON
 
 Row = Mapping[str, JSON]
 Rows = Iterator[tuple[str, Row]]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from craft_hf.errors import InputError
-from craft_hf.readers import Rows, Source
-from craft_hf.readers.jsonl import json_rows
-from craft_hf.readers.lines import COMPRESSED
-from craft_hf.readers.parquet import parquet_rows
+from craft_hf.base import InputError
+from craft_hf.corpus.readers import Rows, Source
+from craft_hf.corpus.readers.jsonl import json_rows
+from craft_hf.corpus.readers.lines import COMPRESSED
+from craft_hf.corpus.readers.parquet import parquet_rows
 
 _JSON = tuple(ending + packed for ending in (".jsonl", ".json") for packed in ("", *COMPRESSED))
 ENDINGS = (*_JSON, ".parquet", ".txt")

@@ -6,9 +6,8 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 
-from craft_hf.errors import InputError
-from craft_hf.hub import FAILURES, reason
-from craft_hf.readers import Row, Rows, Source
+from craft_hf.base import FAILURES, InputError, reason
+from craft_hf.corpus.readers import Row, Rows, Source
 
 SYNTAX = "REPO@REVISION:CONFIG:SPLIT"
 """How a Hub dataset is said in one string, such as "allenai/c4:en"; what follows REPO may be left out or empty."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from craft_hf.errors import InputError
-from craft_hf.readers import Rows
-from craft_hf.readers.lines import read_lines
+from craft_hf.base import InputError
+from craft_hf.corpus.readers import Rows
+from craft_hf.corpus.readers.lines import read_lines
 
 
 def json_rows(path: Path) -> Rows:

@@ -11,7 +11,7 @@ from typing import IO, cast
 
 from backports import zstd
 
-from craft_hf.errors import InputError
+from craft_hf.base import InputError
 
 COMPRESSED = (".gz", ".bz2", ".zst")
 _LONG = {int(zstd.DecompressionParameter.window_log_max): 31}  # reads also what `zstd --long=31` wrote

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from craft_hf.errors import InputError
-from craft_hf.readers import Rows
+from craft_hf.base import InputError
+from craft_hf.corpus.readers import Rows
 
 
 def parquet_rows(path: Path) -> Rows:

@@ -16,9 +16,9 @@ from contextlib import closing
 from pathlib import Path
 from xml.parsers import expat
 
-from craft_hf.errors import InputError, StorageError
-from craft_hf.readers import Row, Rows, Source
-from craft_hf.readers.html import html_to_text
+from craft_hf.base import InputError, StorageError
+from craft_hf.corpus.readers import Row, Rows, Source
+from craft_hf.corpus.readers.html import html_to_text
 
 _QUESTION, _ANSWER = 1, 2
 _CHUNK = 1 << 20

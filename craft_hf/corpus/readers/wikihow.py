@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from craft_hf.errors import InputError
-from craft_hf.readers import Row, Rows, Source
+from craft_hf.base import InputError
+from craft_hf.corpus.readers import Row, Rows, Source
 
 _ALL = ("headline", "title", "text")
 _SEP = ("overview", "headline", "text", "sectionLabel", "title")

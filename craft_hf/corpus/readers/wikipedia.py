@@ -6,11 +6,11 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from craft_hf.errors import InputError
-from craft_hf.readers import Rows, Source
-from craft_hf.readers.files import Files
-from craft_hf.readers.jsonl import json_rows
-from craft_hf.readers.lines import read_lines
+from craft_hf.base import InputError
+from craft_hf.corpus.readers import Rows, Source
+from craft_hf.corpus.readers.files import Files
+from craft_hf.corpus.readers.jsonl import json_rows
+from craft_hf.corpus.readers.lines import read_lines
 
 _REDIRECT = re.compile(r"\s*(#\s*[Rr][Ee][Dd][Ii][Rr][Ee][Cc][Tt]\b|REDIRECT\s)")
 _EXTRACTED = re.compile(r"wiki_\d+(\.bz2|\.gz|\.zst)?")

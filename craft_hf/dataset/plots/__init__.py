@@ -7,10 +7,10 @@ from typing import Any
 
 import matplotlib
 
-from craft_hf.diversity import RowVectors, nearest_few_shot, nearest_row, project
-from craft_hf.plots.canvas import FORMATS, STYLE, save
-from craft_hf.plots.counts import answers_plot, decay_plot, funnel_plot, similarity_plot
-from craft_hf.plots.variety import map_plot, nearest_plot
+from craft_hf.dataset.diversity import RowVectors, nearest_few_shot, nearest_row, project
+from craft_hf.dataset.plots.canvas import FORMATS, STYLE, save
+from craft_hf.dataset.plots.counts import answers_plot, decay_plot, funnel_plot, similarity_plot
+from craft_hf.dataset.plots.variety import map_plot, nearest_plot
 
 
 def draw_all(

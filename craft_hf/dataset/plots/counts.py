@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from craft_hf.plots.canvas import BLUE, ORANGE, plain_axes, short
+from craft_hf.dataset.plots.canvas import BLUE, ORANGE, plain_axes, short
 
 LEFT_OUT = "left out"
 WIDE = 20

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from craft_hf.diversity import Cosines, RowVectors
-from craft_hf.plots.canvas import BLUE, VERMILLION, plain_axes
+from craft_hf.dataset.diversity import Cosines, RowVectors
+from craft_hf.dataset.plots.canvas import BLUE, VERMILLION, plain_axes
 
 _BINS = 20
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from craft_hf.records import Prompt
+from craft_hf.base import Prompt
 
 Tokens = tuple[int, ...]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from craft_hf.generate.attention import Layers
-from craft_hf.generate.batches import Tokens
+from craft_hf.generate.local.attention import Layers
+from craft_hf.generate.local.batches import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

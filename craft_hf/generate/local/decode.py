@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from craft_hf.generate import Sampling
-from craft_hf.generate.attention import Layers
-from craft_hf.generate.batches import Batch
-from craft_hf.generate.cache import causal_mask, own_cache
-from craft_hf.generate.grammar import JsonGrammar
-from craft_hf.records import Answer, fingerprint
+from craft_hf.base import Answer, fingerprint
+from craft_hf.generate.generator import Sampling
+from craft_hf.generate.local.attention import Layers
+from craft_hf.generate.local.batches import Batch
+from craft_hf.generate.local.cache import causal_mask, own_cache
+from craft_hf.generate.local.grammar import JsonGrammar
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from craft_hf.errors import GeneratorError
-from craft_hf.generate import Sampling, attention, everything
-from craft_hf.generate.batches import Encoded, Tokens, plan
-from craft_hf.generate.cache import Prefixes, causal_mask, keeps_everything, most_tokens
-from craft_hf.generate.decode import decode
-from craft_hf.generate.grammar import JsonGrammar
-from craft_hf.models import EMBEDDED, Weights, generator_identity, generator_weights
-from craft_hf.records import JSON, Answer, Prompt
+from craft_hf.base import EMBEDDED, JSON, Answer, GeneratorError, Prompt, Weights, generator_identity, generator_weights
+from craft_hf.generate.generator import Sampling, everything
+from craft_hf.generate.local import attention
+from craft_hf.generate.local.batches import Encoded, Tokens, plan
+from craft_hf.generate.local.cache import Prefixes, causal_mask, keeps_everything, most_tokens
+from craft_hf.generate.local.decode import decode
+from craft_hf.generate.local.grammar import JsonGrammar
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

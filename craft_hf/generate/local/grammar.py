@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 import xgrammar
 
-from craft_hf.errors import InputError
-from craft_hf.records import JSON
+from craft_hf.base import JSON, InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from craft_hf.errors import GeneratorError
-from craft_hf.generate import Sampling
-from craft_hf.generate.endpoints import Endpoint
-from craft_hf.generate.pool import FOR_GOOD, Line, Pool, Request
-from craft_hf.generate.replies import Fault, attempt, read_answer
-from craft_hf.generate.structured import REASKS, Checker, asked_again
-from craft_hf.records import JSON, Answer, Prompt, fingerprint
+from craft_hf.base import JSON, Answer, GeneratorError, Prompt, fingerprint
+from craft_hf.generate.generator import Sampling
+from craft_hf.generate.server.endpoints import Endpoint
+from craft_hf.generate.server.pool import FOR_GOOD, Line, Pool, Request
+from craft_hf.generate.server.replies import Fault, attempt, read_answer
+from craft_hf.generate.server.structured import REASKS, Checker, asked_again
 
 
 @dataclass(frozen=True)

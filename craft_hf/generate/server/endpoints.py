@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from craft_hf.errors import InputError
-from craft_hf.generate import Sampling
-from craft_hf.generate.keys import KEYS, scrubbed
-from craft_hf.generate.limit import Limit
-from craft_hf.generate.replies import Fault
-from craft_hf.generate.structured import RUNGS, response_format
-from craft_hf.records import JSON
+from craft_hf.base import JSON, InputError
+from craft_hf.generate.generator import Sampling
+from craft_hf.generate.server.keys import KEYS, scrubbed
+from craft_hf.generate.server.limit import Limit
+from craft_hf.generate.server.replies import Fault
+from craft_hf.generate.server.structured import RUNGS, response_format
 
 _log = logging.getLogger(__name__)
 _URL = re.compile(r"(?i)(https?://(?:\[[\da-f:.]+\]|[\w.-]+)(?::\d{1,5})?)(/[^\s?#,]*)?")

@@ -12,18 +12,16 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from craft_hf.errors import GeneratorError, InputError
-from craft_hf.extras import require
-from craft_hf.generate import Sampling, everything
-from craft_hf.generate.asking import Call, ask
-from craft_hf.generate.background import in_background
-from craft_hf.generate.endpoints import Endpoint, addresses
-from craft_hf.generate.keys import check_keys, key_for, scrubbed
-from craft_hf.generate.limit import Limit
-from craft_hf.generate.pool import Line, Pool, Request, backoff
-from craft_hf.generate.replies import Fault, attempt, read_models
-from craft_hf.generate.structured import Checker
-from craft_hf.records import JSON, Answer, Prompt, fingerprint
+from craft_hf.base import JSON, Answer, GeneratorError, InputError, Prompt, fingerprint, require
+from craft_hf.generate.generator import Sampling, everything
+from craft_hf.generate.server.asking import Call, ask
+from craft_hf.generate.server.background import in_background
+from craft_hf.generate.server.endpoints import Endpoint, addresses
+from craft_hf.generate.server.keys import check_keys, key_for, scrubbed
+from craft_hf.generate.server.limit import Limit
+from craft_hf.generate.server.pool import Line, Pool, Request, backoff
+from craft_hf.generate.server.replies import Fault, attempt, read_models
+from craft_hf.generate.server.structured import Checker
 
 MOST_IN_FLIGHT = 1000
 """Highest `concurrency`; beyond it, a process runs out of sockets before a server runs out of room."""

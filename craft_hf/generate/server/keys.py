@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from craft_hf.errors import InputError
+from craft_hf.base import InputError
 
 KEYS = ("CRAFT_HF_API_KEY", "OPENAI_API_KEY")
 """Variables whose key goes to any address that a user names, the first that is set."""

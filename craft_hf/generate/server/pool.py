@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from craft_hf.generate.endpoints import Endpoint
-from craft_hf.generate.keys import scrubbed
-from craft_hf.generate.replies import Fault
-from craft_hf.records import Answer, Prompt
+from craft_hf.base import Answer, Prompt
+from craft_hf.generate.server.endpoints import Endpoint
+from craft_hf.generate.server.keys import scrubbed
+from craft_hf.generate.server.replies import Fault
 
 _log = logging.getLogger(__name__)
 

@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from craft_hf.extras import require
-from craft_hf.generate.keys import KEYS, scrubbed
-from craft_hf.records import Answer
+from craft_hf.base import Answer, require
+from craft_hf.generate.server.keys import KEYS, scrubbed
 
 T = TypeVar("T")
 

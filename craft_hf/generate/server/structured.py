@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema
 
-from craft_hf.records import JSON
+from craft_hf.base import JSON
 
 REASKS = 2
 """How often an answer that is no valid JSON is asked for again."""

@@ -12,13 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from craft_hf.coverage.advice import advise
-from craft_hf.coverage.alike import mean_similarity, near_duplicates, unit, vendi_score
-from craft_hf.coverage.figures import Band, Coverage, Decay, FewShotUse, Repeats, SourceShare
-from craft_hf.embed import Vectors
-from craft_hf.index import Index
-from craft_hf.records import FewShot, Hit
-from craft_hf.retrieve import AVERAGE, RANDOM, Retrieval
+from craft_hf.base import FewShot, Hit, Vectors
+from craft_hf.retrieve.coverage.advice import advise
+from craft_hf.retrieve.coverage.alike import mean_similarity, near_duplicates, unit, vendi_score
+from craft_hf.retrieve.coverage.figures import Band, Coverage, Decay, FewShotUse, Repeats, SourceShare
+from craft_hf.retrieve.index.search import Index
+from craft_hf.retrieve.similarity import AVERAGE, RANDOM, Retrieval
 
 RANDOM_DOCUMENTS = 1_000
 """Documents drawn from the index to compare with."""

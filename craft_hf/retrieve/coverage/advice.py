@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from craft_hf.coverage.figures import Coverage
+from craft_hf.retrieve.coverage.figures import Coverage
 
 LEAST_RANDOM = 20
 """Random documents below which nothing is said of chance: of fewer, not even one in 20 can be seen."""

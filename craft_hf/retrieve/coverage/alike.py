@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from craft_hf.embed import Vectors
+from craft_hf.base import Vectors
 
 NEARLY_EQUAL = 0.95
 """Cosine similarity from which two documents count as near-duplicates."""

@@ -10,14 +10,11 @@ from pathlib import Path
 
 from datasets.utils import tqdm
 
+from craft_hf.base import JSON, Document, Embedder, InputError, StorageError, Workers, fingerprint
 from craft_hf.corpus import Corpus
-from craft_hf.embed import Embedder
-from craft_hf.errors import InputError, StorageError
-from craft_hf.executors import Workers
-from craft_hf.index.info import SHARD_FILE, IndexInfo, read_info, shard_files, write_info
-from craft_hf.index.shard import FORMAT, Shard, input_hash, write_shard
-from craft_hf.index.unique import Unique
-from craft_hf.records import JSON, Document, fingerprint
+from craft_hf.retrieve.index.info import SHARD_FILE, IndexInfo, read_info, shard_files, write_info
+from craft_hf.retrieve.index.shard import FORMAT, Shard, input_hash, write_shard
+from craft_hf.retrieve.index.unique import Unique
 
 SHARD_DOCUMENTS = 50_000
 

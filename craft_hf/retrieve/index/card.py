@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from huggingface_hub import DatasetCardData
 
-from craft_hf.index.info import IndexInfo
-from craft_hf.markdown import render
-from craft_hf.version import __version__
+from craft_hf.base import __version__, render
+from craft_hf.retrieve.index.info import IndexInfo
 
 
 def index_card(info: IndexInfo, repo_id: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from craft_hf.index.quantize import Codes, Floats
+from craft_hf.retrieve.index.quantize import Codes, Floats
 
 _TILE = 32
 """cuBLAS multiplies int8 matrices of such sizes only (multiples of 8, and more than 16 rows)."""

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download, snapshot_download
 
-from craft_hf.errors import InputError
-from craft_hf.hub import Content, check_login, hub_api, hub_call, hub_name, open_repository, push_files
-from craft_hf.index.card import index_card
-from craft_hf.index.info import SHARD_FILE, IndexInfo, read_info
-from craft_hf.index.search import Index
-from craft_hf.index.verify import verify_index
+from craft_hf.base import Content, InputError, check_login, hub_api, hub_call, hub_name, open_repository, push_files
+from craft_hf.retrieve.index.card import index_card
+from craft_hf.retrieve.index.info import SHARD_FILE, IndexInfo, read_info
+from craft_hf.retrieve.index.search import Index
+from craft_hf.retrieve.index.verify import verify_index
 
 _TYPE = "dataset"
 _BESIDE_SHARDS = {".gitattributes", "README.md", "index.json"}

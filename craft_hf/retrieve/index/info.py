@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
-from craft_hf.errors import InputError, StorageError
-from craft_hf.index.shard import FORMAT
-from craft_hf.records import JSON
+from craft_hf.base import JSON, InputError, StorageError
+from craft_hf.retrieve.index.shard import FORMAT
 
 SHARD_FILE = re.compile(r"shard-\d{5,}\.(h5|incomplete)")
 """Names of our shards, whole or not; "shard-00000-of-00010.parquet" is somebody else's."""

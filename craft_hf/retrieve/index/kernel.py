@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from craft_hf.machine_code import compiled
+from craft_hf.base import compiled
 
 
 def collect(

@@ -24,11 +24,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from craft_hf.embed import Vectors
-from craft_hf.index.device import Device
-from craft_hf.index.kernel import compiled_collect
-from craft_hf.index.quantize import Codes, Floats, quantize
-from craft_hf.index.shard import Shard
+from craft_hf.base import Vectors
+from craft_hf.retrieve.index.device import Device
+from craft_hf.retrieve.index.kernel import compiled_collect
+from craft_hf.retrieve.index.quantize import Codes, Floats, quantize
+from craft_hf.retrieve.index.shard import Shard
 
 BLOCK = 4096
 """Documents whose codes are compared at a time; block and products stay in a core's cache."""

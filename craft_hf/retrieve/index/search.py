@@ -13,13 +13,10 @@ import numpy as np
 import torch
 from datasets.utils import tqdm
 
-from craft_hf.embed import Embedder, Vectors
-from craft_hf.errors import InputError
-from craft_hf.executors import Workers
-from craft_hf.index.info import IndexInfo, read_info
-from craft_hf.index.scan import Part, top_k
-from craft_hf.index.shard import Shard
-from craft_hf.records import Document
+from craft_hf.base import Document, Embedder, InputError, Vectors, Workers
+from craft_hf.retrieve.index.info import IndexInfo, read_info
+from craft_hf.retrieve.index.scan import Part, top_k
+from craft_hf.retrieve.index.shard import Shard
 
 _PART = 65_536
 """Most documents that one thread scans at a time."""

@@ -26,11 +26,9 @@ import h5py
 import numpy as np
 import torch
 
-from craft_hf.embed import Vectors
-from craft_hf.errors import InputError, StorageError
-from craft_hf.index.quantize import Codes, Floats, Halves, quantize
-from craft_hf.index.unique import Hashes, text_hashes
-from craft_hf.records import Document
+from craft_hf.base import Document, InputError, StorageError, Vectors
+from craft_hf.retrieve.index.quantize import Codes, Floats, Halves, quantize
+from craft_hf.retrieve.index.unique import Hashes, text_hashes
 
 FORMAT = 2
 _PAGE = 4096

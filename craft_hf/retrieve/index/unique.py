@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from craft_hf.records import Document
+from craft_hf.base import Document
 
 Hashes = np.ndarray[tuple[int], np.dtype[np.uint64]]
 """uint64, one for each document."""

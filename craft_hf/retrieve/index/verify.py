@@ -6,9 +6,9 @@ from pathlib import Path
 
 from datasets.utils import tqdm
 
-from craft_hf.errors import InputError
-from craft_hf.index.info import read_info
-from craft_hf.index.shard import Shard, is_intact
+from craft_hf.base import InputError
+from craft_hf.retrieve.index.info import read_info
+from craft_hf.retrieve.index.shard import Shard, is_intact
 
 
 def verify_index(folder: Path) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_hf.readers.html import html_to_text
+from craft_hf.corpus.readers.html import html_to_text
 
 POST = """<p>Why does <code>x &lt; 1</code> hold,
 with <em>no</em> <a href="https://e.org">proof</a>?</p>

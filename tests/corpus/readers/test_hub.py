@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from craft_hf.corpus import Corpus
-from craft_hf.errors import InputError
-from craft_hf.readers.hub import HubDataset, parse_hub
+from craft_hf.base.errors import InputError
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.corpus.readers.hub import HubDataset, parse_hub
 
 
 def shard(path: Path, rows: list[dict[str, str]]) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from craft_hf.errors import InputError
-from craft_hf.readers.lines import read_lines
+from craft_hf.base.errors import InputError
+from craft_hf.corpus.readers.lines import read_lines
 
 
 def pack_zstd(data: bytes) -> bytes:

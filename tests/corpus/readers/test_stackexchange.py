@@ -10,10 +10,10 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 
-from craft_hf.corpus import Corpus
-from craft_hf.errors import InputError
-from craft_hf.readers.stackexchange import StackExchange, hub_row
-from craft_hf.records import Document
+from craft_hf.base.errors import InputError
+from craft_hf.base.records import Document
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.corpus.readers.stackexchange import StackExchange, hub_row
 
 
 def post(**fields: str | int) -> str:
@@ -191,8 +191,9 @@ def test_full_disk_says_what_to_do(tmp_path: Path) -> None:
     body = "<p>" + "x" * 100_000 + "</p>"
     dump(tmp_path / "ai.stackexchange.com", question(1), *(answer(n, 1, 0, body) for n in range(2, 300)))
     code = (
-        "import resource, sys; from pathlib import Path; from craft_hf.readers.stackexchange import StackExchange\n"
-        "from collections import Counter; from craft_hf.errors import StorageError\n"
+        "import resource, sys; from pathlib import Path\n"
+        "from craft_hf.corpus.readers.stackexchange import StackExchange\n"
+        "from collections import Counter; from craft_hf.base import StorageError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
         "try: list(StackExchange(Path(sys.argv[1])).rows(Counter()))\n"
         "except StorageError as e: print(e)"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from craft_hf.corpus import Corpus
-from craft_hf.errors import InputError
-from craft_hf.readers.wikihow import WikiHow, method_row
+from craft_hf.base.errors import InputError
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.corpus.readers.wikihow import WikiHow, method_row
 
 ALL = """headline,title,text
 "

@@ -10,10 +10,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from craft_hf.corpus import Corpus
-from craft_hf.errors import InputError
-from craft_hf.readers.wikipedia import Wikipedia
-from craft_hf.records import Document
+from craft_hf.base.errors import InputError
+from craft_hf.base.records import Document
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.corpus.readers.wikipedia import Wikipedia
 
 LINK = "https://en.wikipedia.org/wiki?curid="
 

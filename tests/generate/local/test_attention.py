@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_hf.generate import attention
-from craft_hf.generate.attention import attend
-from craft_hf.generate.cache import causal_mask
+from craft_hf.generate.local import attention
+from craft_hf.generate.local.attention import attend
+from craft_hf.generate.local.cache import causal_mask
 
 
 def whole(

@@ -8,8 +8,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_hf.generate.batches import Encoded, plan
-from craft_hf.records import Prompt
+from craft_hf.base.records import Prompt
+from craft_hf.generate.local.batches import Encoded, plan
 
 
 def encoded(key: str, path: tuple[int, ...], own: int) -> Encoded:

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from craft_hf.errors import GeneratorError, InputError
-from craft_hf.generate import Sampling, answer_key, attention
-from craft_hf.generate.decode import characters_of_last_string, sample_tokens
-from craft_hf.generate.grammar import JsonGrammar
-from craft_hf.generate.local import LocalGenerator
-from craft_hf.models import generator_identity, generator_weights
-from craft_hf.prompt import Prompter
-from craft_hf.records import Answer, Document, Prompt
-from craft_hf.tasks import load_task
+from craft_hf.base.errors import GeneratorError, InputError
+from craft_hf.base.models import generator_identity, generator_weights
+from craft_hf.base.records import Answer, Document, Prompt
+from craft_hf.generate.generator import Sampling, answer_key
+from craft_hf.generate.local import attention
+from craft_hf.generate.local.decode import characters_of_last_string, sample_tokens
+from craft_hf.generate.local.generator import LocalGenerator
+from craft_hf.generate.local.grammar import JsonGrammar
+from craft_hf.generate.prompt import Prompter
+from craft_hf.tasks.task import load_task
 
 SCHEMA = {
     "type": "object",
@@ -125,8 +126,8 @@ def logits_with_and_without_prefix(
     name: str, device: str | None = None, count: int = 24
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Next-token logits in batches of what shares few-shots, and of each prompt alone by the model's own attention."""
-    from craft_hf.generate.batches import plan
-    from craft_hf.generate.cache import Prefixes, causal_mask
+    from craft_hf.generate.local.batches import plan
+    from craft_hf.generate.local.cache import Prefixes, causal_mask
 
     generator = LocalGenerator(name, device=device)
     model, _ = generator._loaded

@@ -1,4 +1,4 @@
-"""Tests of craft_hf.generate.server against a real HTTP server on loopback."""
+"""Tests of the server generator against a real HTTP server on loopback."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from craft_hf.errors import GeneratorError, InputError
-from craft_hf.generate import Generator, Sampling
-from craft_hf.generate.keys import key_for
-from craft_hf.generate.server import ServerGenerator
-from craft_hf.records import Answer, Prompt
+from craft_hf.base.errors import GeneratorError, InputError
+from craft_hf.base.records import Answer, Prompt
+from craft_hf.generate.generator import Generator, Sampling
+from craft_hf.generate.server.generator import ServerGenerator
+from craft_hf.generate.server.keys import key_for
 from tests.openai_server import (
     ANSWER,
     CUT_CONNECTION,
@@ -298,7 +298,7 @@ def test_refused_parameter_is_left_out_from_then_on(refused: str, caplog: pytest
         assert len(list(g.generate(prompts(3), SCHEMA, Sampling()))) == 3
         assert len(list(g.generate(prompts(2), SCHEMA, Sampling()))) == 2
     assert [refused in r for r in fake.requests] == [True, False, False, False, False, False]
-    warnings = [r.getMessage() for r in caplog.records if r.name == "craft_hf.generate.endpoints"]
+    warnings = [r.getMessage() for r in caplog.records if r.name == "craft_hf.generate.server.endpoints"]
     assert len(warnings) == 1
     assert f"refuses {refused}" in warnings[0]
 
@@ -606,8 +606,8 @@ def test_module_imports_without_openai() -> None:
     """The base install imports the module; making a generator names the extra to install."""
     code = (
         "import sys; sys.modules['openai'] = None\n"
-        "from craft_hf.generate.server import ServerGenerator\n"
-        "from craft_hf.extras import MissingExtra\n"
+        "from craft_hf.generate import ServerGenerator\n"
+        "from craft_hf.base.extras import MissingExtra\n"
         "try: ServerGenerator('http://host')\n"
         "except MissingExtra as e: print(e)\n"
     )

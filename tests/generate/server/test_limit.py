@@ -1,4 +1,4 @@
-"""Tests of craft_hf.generate.limit: on a clock of their own, and against a server that can do only so much."""
+"""Tests of the limit of requests in flight: on a clock of their own, and against a server that can do only so much."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import threading
 import time
 from typing import Any
 
-from craft_hf.generate import Sampling
-from craft_hf.generate.limit import START, Limit
+from craft_hf.generate.generator import Sampling
+from craft_hf.generate.server.limit import START, Limit
 from tests.openai_server import FakeServer, Reply, error, ok, serving
 from tests.server_client import SCHEMA, clean, generator, prompts
 

@@ -1,4 +1,4 @@
-"""Tests of craft_hf.generate.server with several servers, each a real HTTP server on loopback."""
+"""Tests of the server generator with several servers, each a real HTTP server on loopback."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections import Counter
 
 import pytest
 
-from craft_hf.errors import GeneratorError, InputError
-from craft_hf.generate import Sampling
-from craft_hf.records import Prompt
+from craft_hf.base.errors import GeneratorError, InputError
+from craft_hf.base.records import Prompt
+from craft_hf.generate.generator import Sampling
 from tests.openai_server import HANG, HANG_UP, FakeServer, Reply, error, free_port, ok, serving
 from tests.server_client import PROMPTLY_S, SCHEMA, both, clean, generator, prompts, until
 

@@ -7,9 +7,9 @@ import logging
 
 import pytest
 
-from craft_hf.generate import Sampling
-from craft_hf.generate.structured import Checker
-from craft_hf.records import Answer
+from craft_hf.base.records import Answer
+from craft_hf.generate.generator import Sampling
+from craft_hf.generate.server.structured import Checker
 from tests.openai_server import ANSWER, FakeServer, error, ok, serving
 from tests.server_client import SCHEMA, answers, clean, generator, prompts
 

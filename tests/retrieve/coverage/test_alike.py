@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_hf.corpora import sample_corpus
-from craft_hf.corpus import Corpus
-from craft_hf.coverage import alike
-from craft_hf.coverage.alike import NEARLY_EQUAL, mean_similarity, near_duplicates, unit, vendi_score
-from craft_hf.embed import Embedder, Vectors
+from craft_hf.base.embedder import Embedder, Vectors
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.corpus.sample import sample_corpus
+from craft_hf.retrieve.coverage import alike
+from craft_hf.retrieve.coverage.alike import NEARLY_EQUAL, mean_similarity, near_duplicates, unit, vendi_score
 
 
 def some(seed: int, rows: int, noise: float = 0.15) -> Vectors:

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_hf.coverage import cover, measure
-from craft_hf.coverage.advice import advise
-from craft_hf.coverage.alike import unit
-from craft_hf.coverage.figures import Coverage
-from craft_hf.embed import Vectors
-from craft_hf.markdown import render
-from craft_hf.records import Document, FewShot, Hit
-from craft_hf.retrieve import retrieve
-from tests.test_retrieve import STORY, shots
+from craft_hf.base.embedder import Vectors
+from craft_hf.base.markdown import render
+from craft_hf.base.records import Document, FewShot, Hit
+from craft_hf.retrieve.coverage import cover, measure
+from craft_hf.retrieve.coverage.advice import advise
+from craft_hf.retrieve.coverage.alike import unit
+from craft_hf.retrieve.coverage.figures import Coverage
+from craft_hf.retrieve.similarity import retrieve
+from tests.retrieve.test_similarity import STORY, shots
 from tests.vectors import given_index, whole_numbers
 
 

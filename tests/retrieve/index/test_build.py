@@ -17,11 +17,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from craft_hf.corpus import Corpus
-from craft_hf.embed import Embedder, Vectors
-from craft_hf.errors import InputError, StorageError
-from craft_hf.index import Index, build_index, read_info, verify_index
-from craft_hf.index.shard import Shard, is_intact
+from craft_hf.base.embedder import Embedder, Vectors
+from craft_hf.base.errors import InputError, StorageError
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.retrieve.index.build import build_index
+from craft_hf.retrieve.index.info import read_info
+from craft_hf.retrieve.index.search import Index
+from craft_hf.retrieve.index.shard import Shard, is_intact
+from craft_hf.retrieve.index.verify import verify_index
+from tests import ROOT
 from tests.vectors import HashEmbedder
 
 ROWS = [{"id": f"d{i}", "text": f"document {i} " * 30, "license": "CC0" if i % 2 else "MIT"} for i in range(10)]
@@ -36,7 +40,7 @@ KILLED = """
 import json, sys, time
 from pathlib import Path
 from craft_hf.corpus import Corpus
-from craft_hf.index import build_index
+from craft_hf.retrieve import build_index
 from tests.vectors import HashEmbedder
 
 class Slow(HashEmbedder):
@@ -131,7 +135,7 @@ def test_kill_9_costs_the_shard_in_hand_and_no_other(tmp_path: Path) -> None:
         [sys.executable, "-c", KILLED, str(folder), json.dumps(ROWS)],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
     )
     assert process.stdout is not None
     for _ in range(3):  # the third shard of five is being embedded

@@ -15,11 +15,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from craft_hf.errors import CraftError, HubError, InputError
-from craft_hf.hub import hub_name
-from craft_hf.index import Index, find_index, index_folder, pull_index, push_index, read_info
-from craft_hf.index.card import index_card
-from craft_hf.tasks import load_task
+from craft_hf.base.errors import CraftError, HubError, InputError
+from craft_hf.base.hub import hub_name
+from craft_hf.retrieve.index.card import index_card
+from craft_hf.retrieve.index.hub import find_index, index_folder, pull_index, push_index
+from craft_hf.retrieve.index.info import read_info
+from craft_hf.retrieve.index.search import Index
+from craft_hf.tasks.task import load_task
 from tests.hub_client import Client, hub_client
 from tests.hub_server import FAULTS, Fault, File, HubServer, Repo, User, serving_hub
 from tests.vectors import HashEmbedder, given_index, whole_numbers
@@ -333,8 +335,8 @@ def test_a_name_is_a_folder_first(indexes: tuple[Path, Path], tmp_path: Path, mo
 
 def run_id(index: str) -> tuple[str, str | None]:
     """Identity of a run over an index, and the name by which the run will open it."""
-    from craft_hf.resolve import resolve
-    from craft_hf.settings import RunSettings
+    from craft_hf.run.resolution import resolve
+    from craft_hf.run.settings import RunSettings
 
     run = resolve(RunSettings("bioqa", index=index, size="XS"))
     return run.run_id, run.settings.index
@@ -351,7 +353,7 @@ def few_shot_rows(index: str) -> int:
 
 def command(*arguments: str) -> str:
     """What `craft-hf` prints."""
-    from craft_hf.cli import app
+    from craft_hf.cli.main import app
 
     result = CliRunner().invoke(app, arguments)
     if result.exception:
@@ -361,7 +363,7 @@ def command(*arguments: str) -> str:
 
 def search(name: str) -> str:
     """What `craft-hf index search` prints, with the embedding model of the test's indexes."""
-    with mock.patch("craft_hf.index_cli.Embedder", return_value=HashEmbedder(8)):
+    with mock.patch("craft_hf.cli.index.Embedder", return_value=HashEmbedder(8)):
         return command("index", "search", name, "a text", "-k", "2")
 
 

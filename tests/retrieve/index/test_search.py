@@ -12,12 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_hf.corpora import sample_corpus
-from craft_hf.corpus import Corpus
-from craft_hf.embed import Embedder, Vectors
-from craft_hf.errors import InputError
-from craft_hf.index import Index, build_index, kernel, scan
-from craft_hf.index.device import Device
+from craft_hf.base.embedder import Embedder, Vectors
+from craft_hf.base.errors import InputError
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.corpus.sample import sample_corpus
+from craft_hf.retrieve.index import kernel, scan
+from craft_hf.retrieve.index.build import build_index
+from craft_hf.retrieve.index.device import Device
+from craft_hf.retrieve.index.search import Index
 from tests.vectors import HashEmbedder, given_index, whole_numbers
 
 

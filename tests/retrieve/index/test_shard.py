@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-from craft_hf.errors import InputError, StorageError
-from craft_hf.index.shard import Shard, input_hash, write_shard
-from craft_hf.records import Document
+from craft_hf.base.errors import InputError, StorageError
+from craft_hf.base.records import Document
+from craft_hf.retrieve.index.shard import Shard, input_hash, write_shard
 
 DOCUMENTS = [
     Document("a", "Grüße, κόσμε 🙂 " * 20, "src", "Title", "https://a.example", "CC0"),
@@ -133,9 +133,9 @@ def test_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
 import resource, signal, sys
 from pathlib import Path
 import numpy as np
-from craft_hf.errors import StorageError
-from craft_hf.index.shard import Shard, write_shard
-from craft_hf.records import Document
+from craft_hf.base import StorageError
+from craft_hf.retrieve.index.shard import Shard, write_shard
+from craft_hf.base import Document
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 folder = Path({str(tmp_path)!r})

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_hf.index import unique
-from craft_hf.index.unique import Unique, text_hashes
-from craft_hf.records import Document
+from craft_hf.base.records import Document
+from craft_hf.retrieve.index import unique
+from craft_hf.retrieve.index.unique import Unique, text_hashes
 
 
 @given(st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=20))

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from craft_hf.cli import app
-from craft_hf.errors import InputError
-from craft_hf.index import Index, verify_index
+from craft_hf.base.errors import InputError
+from craft_hf.cli.main import app
+from craft_hf.retrieve.index.search import Index
+from craft_hf.retrieve.index.verify import verify_index
 from tests.vectors import given_index
 
 

@@ -1,0 +1,1 @@
+"""The command `craft-hf`; one module for each subcommand."""

@@ -1,0 +1,8 @@
+"""Datasets: rows, the folder on disk, report, card, plots, licences, personal data.
+
+The public names are listed in `__init__.pyi`; each is imported when it is first used.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

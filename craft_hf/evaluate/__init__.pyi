@@ -1,0 +1,13 @@
+from .items import Item as Item
+from .items import read_items as read_items
+from .measure import evaluate as evaluate
+from .measure import measures_of as measures_of
+from .model import Student as Student
+from .results import Results as Results
+from .results import as_json as as_json
+from .results import markdown as markdown
+from .results import p_value as p_value
+from .results import read_results as read_results
+from .statistics import Difference as Difference
+from .statistics import Scores as Scores
+from .statistics import compare as compare

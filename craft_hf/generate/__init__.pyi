@@ -1,0 +1,17 @@
+from .generator import Generator as Generator
+from .generator import Sampling as Sampling
+from .journal import Journal as Journal
+from .journaled import ask as ask
+from .journaled import open_journal as open_journal
+from .local.cache import most_tokens as most_tokens
+from .local.generator import LocalGenerator as LocalGenerator
+from .prompt import FEW_SHOTS_IN_PROMPT as FEW_SHOTS_IN_PROMPT
+from .prompt import PER_PROMPT as PER_PROMPT
+from .prompt import Prompter as Prompter
+from .prompt import asking as asking
+from .prompt import default_groups as default_groups
+from .prompt import sample_json as sample_json
+from .server.generator import ServerGenerator as ServerGenerator
+from .usage import Budget as Budget
+from .usage import Prices as Prices
+from .usage import Usage as Usage

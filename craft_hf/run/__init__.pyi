@@ -1,0 +1,12 @@
+from .cost import Estimate as Estimate
+from .cost import estimate as estimate
+from .cost import estimate_as_json as estimate_as_json
+from .cost import estimate_as_text as estimate_as_text
+from .plugin import register as register
+from .resolution import ResolvedRun as ResolvedRun
+from .resolution import open_generator as open_generator
+from .resolution import resolve as resolve
+from .runs import ensure_reviewed_run as ensure_reviewed_run
+from .settings import SIZES as SIZES
+from .settings import Resources as Resources
+from .settings import RunSettings as RunSettings

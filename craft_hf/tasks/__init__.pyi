@@ -1,0 +1,3 @@
+from .task import NAMES as NAMES
+from .task import Task as Task
+from .task import load_task as load_task
