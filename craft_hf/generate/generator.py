@@ -1,4 +1,4 @@
-"""What every generator is: prompts come in, answers go out as they finish."""
+"""The protocol of generators, and the sampling parameters that they share."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from craft_hf.base import JSON, Answer, Prompt, fingerprint
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the model draws its tokens; the defaults are CRAFT's (arXiv 2409.02098, section 3).
+    """Sampling parameters; the defaults are CRAFT's (arXiv 2409.02098, section 3).
 
-    `max_new_tokens` is the limit of one answer; `seed` makes the draw of the local generator repeatable.
+    Attributes:
+        temperature: 0 takes the likeliest token.
+        top_p: nucleus sampling, in (0, 1].
+        top_k: sample from this many likeliest tokens.
+        max_new_tokens: tokens of one answer at most.
+        seed: makes the local generator's answers repeatable; servers get it too, and may ignore it.
     """
 
     temperature: float = 0.7
@@ -24,17 +29,17 @@ class Sampling:
     seed: int = 0
 
 
-def everything(prompt: Prompt) -> bool:
-    """Want every prompt's answer."""
+def send_all(prompt: Prompt) -> bool:
+    """Accept every prompt; the default of `should_send`."""
     return True
 
 
 class Generator(Protocol):
-    """A model that answers prompts with JSON; see `local.LocalGenerator` and `server.ServerGenerator`."""
+    """A model that answers prompts with JSON, such as `LocalGenerator` and `ServerGenerator`."""
 
     @property
     def identity(self) -> Mapping[str, JSON]:
-        """What decides the answers besides the prompt: "model", "revision", "weights"; no address, no key."""
+        """What decides the answers besides prompt and sampling: "model", "revision", "weights"; no URL, no API key."""
         ...
 
     def generate(
@@ -42,26 +47,28 @@ class Generator(Protocol):
         prompts: Sequence[Prompt],
         schema: Mapping[str, JSON],
         sampling: Sampling,
-        wanted: Callable[[Prompt], bool] = everything,
+        should_send: Callable[[Prompt], bool] = send_all,
     ) -> Iterator[tuple[Prompt, Answer]]:
-        """Answer every prompt once, in any order, each as soon as it is finished.
+        """Answer every prompt that `should_send` accepts once, in any order, each as soon as its answer is finished.
 
-        `wanted` is asked right before a prompt is sent, and again with every prompt: it says no to those whose answer
-        is known, and to all once the budget is spent. Known ones are passed all the same because the numbers that a
-        model computes depend, in their last bits, on what it computes at the same time: a run that was stopped and goes
-        on needs the batches that it had.
+        A prompt that does not fit into the model's context gets an empty answer with finish_reason "prompt_too_long".
 
-        A prompt that does not fit into the model's context comes back with finish_reason "prompt_too_long" and an
-        empty text.
+        Args:
+            prompts: all prompts of the call, those whose answer is known included: the last bits of a model's numbers
+                depend on what is computed in the same batch, so a resumed run must form the same batches.
+            schema: JSON Schema of an answer.
+            sampling: sampling parameters.
+            should_send: called right before a prompt is sent; False for a prompt whose answer is known, or once the
+                budget is spent.
 
         Raises:
-            GeneratorError: the model cannot be reached or answers with what is no answer.
+            GeneratorError: the model cannot be reached, or its responses are unusable.
         """
         ...
 
 
 def answer_key(generator: Generator, schema: Mapping[str, JSON], sampling: Sampling, prompt: Prompt) -> str:
-    """Return the journal's key of an answer: everything that decides it, and nothing else."""
+    """Return the journal key of an answer: a hash of everything that decides it, and of nothing else."""
     parts: dict[str, JSON] = {
         "generator": dict(generator.identity),
         "sampling": asdict(sampling),

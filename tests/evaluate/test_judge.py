@@ -13,7 +13,7 @@ from craft_hf.base.records import JSON, Answer, Prompt
 from craft_hf.evaluate.items import Item
 from craft_hf.evaluate.judge import equal_length, win_rate
 from craft_hf.evaluate.statistics import Scores
-from craft_hf.generate.generator import Sampling, everything
+from craft_hf.generate.generator import Sampling, send_all
 from craft_hf.generate.server.generator import ServerGenerator
 from tests.openai_server import FakeServer, Reply, ok, serving
 
@@ -32,11 +32,11 @@ class Judge:
         prompts: Sequence[Prompt],
         schema: Mapping[str, JSON],
         sampling: Sampling,
-        wanted: Callable[[Prompt], bool] = everything,
+        should_send: Callable[[Prompt], bool] = send_all,
     ) -> Iterator[tuple[Prompt, Answer]]:
-        """Answer those that are wanted."""
+        """Answer the prompts that should be sent."""
         assert sampling.temperature == 0
-        for prompt in filter(wanted, prompts):
+        for prompt in filter(should_send, prompts):
             self.asked += 1
             yield prompt, Answer(self.choose(*shown(prompt.messages[0]["content"])), "stop")
 

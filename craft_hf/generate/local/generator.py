@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from craft_hf.base import EMBEDDED, JSON, Answer, GeneratorError, Prompt, Weights, generator_identity, generator_weights
-from craft_hf.generate.generator import Sampling, everything
+from craft_hf.generate.generator import Sampling, send_all
 from craft_hf.generate.local import attention
 from craft_hf.generate.local.batches import Encoded, Tokens, plan
 from craft_hf.generate.local.cache import Prefixes, causal_mask, keeps_everything, most_tokens
@@ -105,7 +105,7 @@ class LocalGenerator:
         prompts: Sequence[Prompt],
         schema: Mapping[str, JSON],
         sampling: Sampling,
-        wanted: Callable[[Prompt], bool] = everything,
+        should_send: Callable[[Prompt], bool] = send_all,
     ) -> Iterator[tuple[Prompt, Answer]]:
         """Answer every prompt; see `Generator.generate`. Order: by what they share, then by length."""
         if not prompts:
@@ -118,11 +118,11 @@ class LocalGenerator:
             encoded = self._encode(prompt)
             if len(encoded) + sampling.max_new_tokens <= context:
                 fitting.append(encoded)
-            elif wanted(prompt):
+            elif should_send(prompt):
                 yield prompt, Answer("", "prompt_too_long", len(encoded))
         prefixes = Prefixes(model)
         for batch in plan(fitting, self._batch_size, most_tokens(model), sampling.max_new_tokens):
-            missing = [wanted(row.prompt) for row in batch.rows]
+            missing = [should_send(row.prompt) for row in batch.rows]
             if not any(missing):
                 continue
             shared, read = prefixes.layers(batch.shared) if self._shares else (None, 0)

@@ -1,4 +1,4 @@
-"""An event loop behind an iterator: a coroutine puts items, the caller takes them, and both end together."""
+"""A coroutine that runs in an event loop of its own thread, and whose items a plain iterator yields."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def in_background(
+def iterate_in_background(
     work: Callable[[Callable[[T], None], asyncio.Semaphore], Coroutine[Any, Any, None]], slots: int
 ) -> Iterator[T]:
-    """Run `work` in an event loop of its own thread and yield what it puts; both end with the iteration.
+    """Run `work` in an event loop of its own thread and yield what it puts.
 
-    A thread, because the caller may have a running loop (a notebook), and may be busy between two answers.
+    It has a thread because the caller may have a running event loop (a notebook), and may be busy between two items.
+    Closing the iterator cancels `work`; an error in `work` is raised after the items that it put before.
 
     Args:
-        work: is passed the function that puts an item, and the slots; it takes one for every item that it will put.
-        slots: items that may be in work, or put and not yet taken, at a time; to take an item frees its slot.
+        work: called with the function that puts an item, and the slots; it acquires one for every item that it will
+            put.
+        slots: items that may be in work, or put and not yet taken, at a time; taking an item releases its slot.
     """
-    arrived: queue.SimpleQueue[T | None] = queue.SimpleQueue()
+    items: queue.SimpleQueue[T | None] = queue.SimpleQueue()
     loop = asyncio.new_event_loop()
     free = asyncio.Semaphore(slots)
-    task = loop.create_task(work(arrived.put, free))
-    task.add_done_callback(lambda _: arrived.put(None))
-    ended = asyncio.wait([task])  # raises nothing, whatever ends the task
-    thread = threading.Thread(target=loop.run_until_complete, args=(ended,), name="craft_hf server", daemon=True)
+    task = loop.create_task(work(items.put, free))
+    task.add_done_callback(lambda _: items.put(None))
+    finished = asyncio.wait([task])  # unlike the task, it raises nothing in the thread
+    thread = threading.Thread(target=loop.run_until_complete, args=(finished,), name="craft_hf server", daemon=True)
     thread.start()
     try:
-        while (item := arrived.get()) is not None:
+        while (item := items.get()) is not None:
             loop.call_soon_threadsafe(free.release)
             yield item
-        task.result()  # raises what ended the work
+        task.result()  # raises the error that ended the work
     finally:
         loop.call_soon_threadsafe(task.cancel)
         thread.join()

@@ -1,4 +1,4 @@
-"""The addresses that serve a model: a comma-separated text comes in, what is known of each of them goes out."""
+"""The URLs that serve a model, and what a run has learned of the server behind each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 from craft_hf.base import JSON, InputError
 from craft_hf.generate.generator import Sampling
-from craft_hf.generate.server.keys import KEYS, scrubbed
-from craft_hf.generate.server.limit import Limit
-from craft_hf.generate.server.replies import Fault
-from craft_hf.generate.server.structured import RUNGS, response_format
+from craft_hf.generate.server.api_keys import API_KEY_VARIABLES, redact
+from craft_hf.generate.server.concurrency_limit import ConcurrencyLimit
+from craft_hf.generate.server.responses import Failure
+from craft_hf.generate.server.structured_output import JsonMode, response_format
 
 _log = logging.getLogger(__name__)
 _URL = re.compile(r"(?i)(https?://(?:\[[\da-f:.]+\]|[\w.-]+)(?::\d{1,5})?)(/[^\s?#,]*)?")
@@ -21,74 +21,81 @@ _URL = re.compile(r"(?i)(https?://(?:\[[\da-f:.]+\]|[\w.-]+)(?::\d{1,5})?)(/[^\s
 
 @dataclass(eq=False)
 class Endpoint:
-    """One address, and what a run has learned of the server behind it.
+    """One URL, and what a run has learned of the server behind it.
 
-    `refused` names the parameters that it does not take, `rung` is the form of asking for JSON that it does take (see
-    `structured.response_format`), `obeys` tells whether every finished answer was valid JSON so far, and `few_shots`
-    are the tuples of few-shots that are best sent here, because its prefix cache may hold them.
+    Attributes:
+        url: where its API is, up to /v1.
+        limit: how many requests it may have in flight.
+        unsupported: optional parameters that it has refused, which are not sent any more.
+        json_mode: the strictest way to ask for JSON that it has not refused.
+        follows_schema: False once a finished answer was not valid under the schema.
+        few_shots: the few-shots (a tuple of their ids a prompt) whose prompts are sent here by preference, because its
+            prefix cache may hold them.
     """
 
     url: str
-    limit: Limit
-    refused: set[str] = field(default_factory=set)
-    rung: int = 0
-    obeys: bool = True
+    limit: ConcurrencyLimit
+    unsupported: set[str] = field(default_factory=set)
+    json_mode: JsonMode = JsonMode.JSON_SCHEMA
+    follows_schema: bool = True
     few_shots: set[tuple[str, ...]] = field(default_factory=set)
 
     def options(self, schema: Mapping[str, JSON], sampling: Sampling, seed: int) -> dict[str, Any]:
-        """Return the parameters of a request that this server has not refused and that a run can do without."""
-        wanted = {"response_format": response_format(self.rung, schema), "top_k": sampling.top_k, "seed": seed}
-        return {name: value for name, value in wanted.items() if value is not None and name not in self.refused}
+        """Return the optional parameters of a request, without those that the server has refused."""
+        options = {"response_format": response_format(self.json_mode, schema), "top_k": sampling.top_k, "seed": seed}
+        return {name: value for name, value in options.items() if value is not None and name not in self.unsupported}
 
-    def learn(self, fault: Fault, sent: Mapping[str, Any], schema: Mapping[str, JSON]) -> bool:
-        """Take note of a parameter that the server refuses; tell whether asking without it is worth a try.
+    def learn_unsupported(self, failure: Failure, sent: Mapping[str, Any], schema: Mapping[str, JSON]) -> bool:
+        """Drop a parameter that the server refuses by name; tell whether the request is worth another try without it.
 
         Args:
-            fault: what the server said.
-            sent: the `options` that it was sent.
-            schema: the schema that it was sent.
+            failure: the server's response.
+            sent: the `options` of the request.
+            schema: the schema of the request.
         """
-        name = fault.refused(sent)
+        name = failure.unsupported_option(sent)
         if name is None:
             return False
         if name != "response_format":
-            is_news = name not in self.refused
-            self.refused.add(name)
-        elif is_news := sent[name] == response_format(self.rung, schema):
-            self.rung = min(self.rung + 1, RUNGS - 1)
+            is_news = name not in self.unsupported
+            self.unsupported.add(name)
+        elif is_news := sent[name] == response_format(self.json_mode, schema):
+            self.json_mode = JsonMode(min(self.json_mode + 1, JsonMode.NONE))
         if is_news:
             what = name if name != "response_format" else f"{name} of type {sent[name]['type']}"
-            _log.warning("%s refuses %s, going on without it: %s", self.url, what, scrubbed(fault.body))
+            _log.warning("%s refuses %s, going on without it: %s", self.url, what, redact(failure.body))
         return True
 
-    def disobeyed(self) -> None:
-        """Take note that a finished answer was no valid JSON."""
-        if self.obeys:
-            _log.warning("%s does not hold answers to the schema: those that break it are asked for again.", self.url)
-        self.obeys = False
+    def warn_invalid_answer(self) -> None:
+        """Take note that a finished answer was not valid under the schema; the first one is logged."""
+        if self.follows_schema:
+            _log.warning("%s does not constrain answers to the schema: invalid ones are asked for again.", self.url)
+        self.follows_schema = False
 
 
-def addresses(text: str) -> list[str]:
-    """Split and normalise addresses, each up to /v1; no message shows what stands before an @ or after a ?.
+def parse_urls(text: str) -> list[str]:
+    """Split and normalise URLs, each up to /v1; no message shows what stands before an @ or after a ?.
 
     Args:
         text: "http://host:8000", "https://host/v1", or several of them, separated by commas.
 
     Raises:
-        InputError: one of them is no address, or holds a password or a query, or comes twice.
+        InputError: one of them is not a URL, holds a password or a query, or is given twice.
     """
     if "@" in text:
-        raise InputError(f"the generator URL holds a user or password (before @); expected none: set {KEYS[0]}.")
+        raise InputError(
+            f"the generator URL holds a user or password (before @); expected none: set {API_KEY_VARIABLES[0]}."
+        )
     urls = []
     for part in text.split(","):
-        good = _URL.fullmatch(part.strip())
-        if not good:
+        match = _URL.fullmatch(part.strip())
+        if not match:
             shown = re.split(r"[?#]", part)[0]
             raise InputError(
-                f"{shown!r} is no generator URL; expected http://host:port/v1 or https://..., without query, or "
+                f"{shown!r} is not a generator URL; expected http://host:port/v1 or https://..., without query, or "
                 "several, separated by commas."
             )
-        urls.append(str(good[1]) + ((good[2] or "").rstrip("/").removesuffix("/chat/completions") or "/v1"))
-    if twice := next((url for url in urls if urls.count(url) > 1), None):
-        raise InputError(f"the generator URL names {twice} twice; name each server once.")
+        urls.append(str(match[1]) + ((match[2] or "").rstrip("/").removesuffix("/chat/completions") or "/v1"))
+    if duplicate := next((url for url in urls if urls.count(url) > 1), None):
+        raise InputError(f"the generator URL names {duplicate} twice; name each server once.")
     return urls

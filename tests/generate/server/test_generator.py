@@ -17,8 +17,8 @@ import pytest
 from craft_hf.base.errors import GeneratorError, InputError
 from craft_hf.base.records import Answer, Prompt
 from craft_hf.generate.generator import Generator, Sampling
+from craft_hf.generate.server.api_keys import api_key_for
 from craft_hf.generate.server.generator import ServerGenerator
-from craft_hf.generate.server.keys import key_for
 from tests.openai_server import (
     ANSWER,
     CUT_CONNECTION,
@@ -129,8 +129,8 @@ def test_half_a_surrogate_pair_is_sent_as_a_question_mark() -> None:
     assert fake.requests[0]["messages"][0]["content"] == "cut ? here"
 
 
-def test_only_wanted_prompts_are_sent() -> None:
-    """`wanted` is asked when a prompt's turn comes; a no costs no request, and frees the place for the next."""
+def test_only_prompts_that_should_be_sent_are_sent() -> None:
+    """`should_send` is called when a prompt's turn comes; a no costs no request, and frees its slot for the next."""
     with serving(FakeServer()) as fake:
         g = generator(fake.url, concurrency=2)
         got = [p.key for p, _ in g.generate(prompts(9), SCHEMA, Sampling(), lambda p: p.key in ("key3", "key7"))]
@@ -138,7 +138,7 @@ def test_only_wanted_prompts_are_sent() -> None:
         assert len(fake.requests) == 2
 
 
-def test_wanted_is_asked_when_a_prompt_is_sent() -> None:
+def test_should_send_is_called_when_a_prompt_is_sent() -> None:
     """When the budget is spent by the first answers, the prompts behind them are not sent."""
     spent: list[str] = []
     with serving(FakeServer()) as fake:
@@ -214,11 +214,11 @@ def test_passing_fault_is_tried_again(fault: Reply) -> None:
     ("fault", "said"),
     [
         (error(429, "slow down"), ["status 429", "slow down", "lower concurrency="]),
-        (error(500, "out of\nmemory"), ["status 500", r"out of\nmemory", "server's log"]),
+        (error(500, "out of\nmemory"), ["status 500", r"out of\nmemory", "see the server's log"]),
         (HTML, ["HTML", "<!DOCTYPE html>", "/v1 address of an OpenAI-compatible server?"]),
         (CUT_JSON, ["cut or broken", '"chat.com', "proxy"]),
-        (CUT_CONNECTION, ["a connection that broke", "received", "proxy"]),
-        (Reply(reset=True), ["a connection that broke", "reset", "proxy"]),
+        (CUT_CONNECTION, ["the connection broke", "received", "proxy"]),
+        (Reply(reset=True), ["the connection broke", "reset", "proxy"]),
         (Reply('{"choices": []}'), ["JSON without an answer", '{"choices": []}']),
     ],
     ids=["429", "500", "html", "cut-json", "cut", "reset", "no-choice"],
@@ -227,7 +227,7 @@ def test_lasting_fault_says_what_came_how_often_and_what_to_do(fault: Reply, sai
     """After its retries a fault ends the run with address, what came, number of tries and advice, on one line."""
     with serving(FakeServer(always=fault)) as fake:
         message = failure(fake)
-    for part in [*said, f"{fake.url}/v1", "tries: 3"]:
+    for part in [*said, f"{fake.url}/v1", "attempts: 3"]:
         assert part in message
     assert "\n" not in message
     assert len(fake.requests) == 3
@@ -235,7 +235,12 @@ def test_lasting_fault_says_what_came_how_often_and_what_to_do(fault: Reply, sai
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(401, "CRAFT_HF_API_KEY"), (403, "CRAFT_HF_API_KEY"), (404, "generator_model="), (418, "mend what it names")],
+    [
+        (401, "CRAFT_HF_API_KEY"),
+        (403, "CRAFT_HF_API_KEY"),
+        (404, "generator_model="),
+        (418, "change what the server names"),
+    ],
 )
 def test_refusal_is_fatal_at_once(status: int, said: str) -> None:
     """What no second try can mend is not tried again."""
@@ -243,14 +248,14 @@ def test_refusal_is_fatal_at_once(status: int, said: str) -> None:
         message = failure(fake)
     assert f"status {status}" in message
     assert said in message
-    assert "tries: 1" in message
+    assert "attempts: 1" in message
     assert len(fake.requests) == 1
 
 
 def test_server_that_is_not_there_says_so() -> None:
     """A refused connection names the address, the system's reason, and asks whether the server runs."""
     url = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(GeneratorError, match=r"Connect call failed.*tries: 3.*is the server running"):
+    with pytest.raises(GeneratorError, match=r"Connect call failed.*attempts: 3.*is the server running"):
         list(generator(url).generate(prompts(1), SCHEMA, Sampling()))
 
 
@@ -570,9 +575,9 @@ def test_hub_token_goes_to_the_hub_alone(url: str, sent: str, monkeypatch: pytes
     """HF_TOKEN goes to hosts under huggingface.co, encrypted; the key of another provider does not go there."""
     monkeypatch.setenv("HF_TOKEN", "hub")
     monkeypatch.setenv("OPENAI_API_KEY", "other")
-    assert key_for(url) == sent
+    assert api_key_for(url) == sent
     monkeypatch.setenv("CRAFT_HF_API_KEY", "own")
-    assert key_for(url) == "own"
+    assert api_key_for(url) == "own"
 
 
 def test_hub_token_is_not_sent_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from craft_hf.generate.generator import Sampling
-from craft_hf.generate.server.limit import START, Limit
+from craft_hf.generate.server.concurrency_limit import INITIAL_LIMIT, ConcurrencyLimit
 from tests.openai_server import FakeServer, Reply, error, ok, serving
 from tests.server_client import SCHEMA, clean, generator, prompts
 
@@ -25,68 +25,68 @@ class Clock:
         return self.s
 
 
-def window(limit: Limit, clock: Clock, rate: float, in_flight: int | None = None) -> None:
+def window(limit: ConcurrencyLimit, clock: Clock, rate: float, in_flight: int | None = None) -> None:
     """Answer as many requests as make a window, at a rate of answers a second."""
-    for _ in range(max(4, limit.now)):
-        limit.sent(limit.now if in_flight is None else in_flight)
+    for _ in range(max(4, limit.current)):
+        limit.on_sent(limit.current if in_flight is None else in_flight)
         clock.s += 1 / rate
-        limit.answered()
+        limit.on_answered()
 
 
 def test_limit_doubles_while_answers_come() -> None:
-    """Slow start: 8, 16, 32, and no further than the ceiling."""
+    """Slow start: 8, 16, 32, and no further than the maximum."""
     clock = Clock()
-    limit = Limit(40, clock)
+    limit = ConcurrencyLimit(40, clock)
     seen = []
     for _ in range(4):
-        seen.append(limit.now)
-        window(limit, clock, rate=limit.now)
-    assert seen == [START, 16, 32, 40]
+        seen.append(limit.current)
+        window(limit, clock, rate=limit.current)
+    assert seen == [INITIAL_LIMIT, 16, 32, 40]
 
 
 def test_limit_halves_once_for_a_burst_and_never_falls_below_one() -> None:
     """Refusals of requests that were sent before the fall do not count again."""
     clock = Clock()
-    limit = Limit(64, clock)
+    limit = ConcurrencyLimit(64, clock)
     for _ in range(5):
-        limit.overloaded(sent_at=99.0)
-    assert limit.now == 4
+        limit.on_overloaded(sent_at=99.0)
+    assert limit.current == 4
     for _ in range(5):
         clock.s += 1
-        limit.overloaded(sent_at=clock.s)
-    assert limit.now == 1
+        limit.on_overloaded(sent_at=clock.s)
+    assert limit.current == 1
 
 
 def test_limit_rises_by_one_after_a_fall() -> None:
     """Once it has fallen, the limit rises slowly."""
     clock = Clock()
-    limit = Limit(64, clock)
-    limit.overloaded(clock.s)
+    limit = ConcurrencyLimit(64, clock)
+    limit.on_overloaded(clock.s)
     seen = []
     for _ in range(4):
-        seen.append(limit.now)
-        window(limit, clock, rate=limit.now)
+        seen.append(limit.current)
+        window(limit, clock, rate=limit.current)
     assert seen == [4, 5, 6, 7]
 
 
 def test_a_rise_that_lowers_throughput_is_taken_back() -> None:
     """A server that thrashes above 16 gets 16."""
     clock = Clock()
-    limit = Limit(64, clock)
+    limit = ConcurrencyLimit(64, clock)
     window(limit, clock, rate=10)
     window(limit, clock, rate=18)
-    assert limit.now == 32
+    assert limit.current == 32
     window(limit, clock, rate=9)
-    assert limit.now == 16
+    assert limit.current == 16
 
 
 def test_a_limit_that_is_not_reached_stays() -> None:
     """Few prompts say nothing of what the server could do."""
     clock = Clock()
-    limit = Limit(64, clock)
+    limit = ConcurrencyLimit(64, clock)
     window(limit, clock, rate=100, in_flight=2)
     window(limit, clock, rate=1, in_flight=2)
-    assert limit.now == START
+    assert limit.current == INITIAL_LIMIT
 
 
 class Small(FakeServer):
@@ -108,14 +108,14 @@ class Small(FakeServer):
 
 
 def test_requests_in_flight_rise_on_a_server_that_keeps_up() -> None:
-    """From 8 to the ceiling."""
+    """From 8 to the maximum."""
     with serving(FakeServer(always=ok(delay_s=0.1))) as fake:
         g = generator(fake.url, concurrency=32)
         it = g.generate(prompts(200), SCHEMA, Sampling())
         next(it)
         early = fake.most_in_flight
         assert len(list(it)) == 199
-    assert early <= START
+    assert early <= INITIAL_LIMIT
     assert fake.most_in_flight == 32
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from craft_hf.base.records import Answer
 from craft_hf.generate.generator import Sampling
-from craft_hf.generate.server.structured import Checker
+from craft_hf.generate.server.structured_output import AnswerParser
 from tests.openai_server import ANSWER, FakeServer, error, ok, serving
 from tests.server_client import SCHEMA, answers, clean, generator, prompts
 
@@ -33,7 +33,7 @@ WORDS = "Sure! Here is your question."
 )
 def test_the_object_is_found(text: str) -> None:
     """Reasoning, fences and words around the object are taken off."""
-    assert Checker(SCHEMA).check(text) == (ANSWER, "")
+    assert AnswerParser(SCHEMA).parse(text) == (ANSWER, "")
 
 
 @pytest.mark.parametrize(
@@ -50,16 +50,16 @@ def test_the_object_is_found(text: str) -> None:
 )
 def test_what_is_wrong_is_said(text: str, kept: str, wrong: str) -> None:
     """The reason is short and in words that a model can act on."""
-    assert Checker(SCHEMA).check(text) == (kept, wrong)
+    assert AnswerParser(SCHEMA).parse(text) == (kept, wrong)
 
 
 def test_a_thought_inside_the_object_stays() -> None:
     """Only what stands before the object is reasoning."""
     text = '{"question": "what does </think> mean?"}'
-    assert Checker(SCHEMA).check(text) == (text, "")
+    assert AnswerParser(SCHEMA).parse(text) == (text, "")
 
 
-def test_forms_of_asking_go_down_a_ladder(caplog: pytest.LogCaptureFixture) -> None:
+def test_json_modes_are_tried_strictest_first(caplog: pytest.LogCaptureFixture) -> None:
     """A refused json_schema is followed by json_object with the schema; what is taken stays."""
     with serving(FakeServer(refuses=["json_schema"])) as fake, caplog.at_level(logging.WARNING):
         assert len(answers(fake, 3, concurrency=1)) == 3
@@ -78,8 +78,8 @@ def test_a_refusal_may_look_like_an_internal_error() -> None:
     assert forms == ["json_schema", "json_schema", "json_object"]
 
 
-def test_a_server_without_any_form_is_asked_without() -> None:
-    """Two refusals, whoever else is in flight, and no form from then on."""
+def test_a_server_without_json_modes_gets_no_response_format() -> None:
+    """After two refusals the parameter is not sent any more."""
     with serving(FakeServer(refuses=["response_format"])) as fake:
         g = generator(fake.url, concurrency=1)
         for _ in range(2):
@@ -101,7 +101,7 @@ def test_a_bad_answer_is_asked_for_again_with_the_reason(caplog: pytest.LogCaptu
     assert wish["role"] == "user"
     assert "it holds no JSON object" in wish["content"]
     assert json.dumps(SCHEMA) in wish["content"]
-    assert caplog.text.count("does not hold answers to the schema") == 1
+    assert caplog.text.count("does not constrain answers to the schema") == 1
 
 
 def test_a_bad_answer_is_asked_for_twice_at_most() -> None:

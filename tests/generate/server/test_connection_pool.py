@@ -63,7 +63,7 @@ def test_a_killed_server_loses_no_prompt(caplog: pytest.LogCaptureFixture) -> No
         assert sorted(got) == sorted(p.key for p in prompts(100))
         assert len(dying.requests) >= 5
         assert len(dying.requests) + len(other.requests) <= 100 + 8
-    assert f"{dying.url}/v1 is put aside" in caplog.text
+    assert f"{dying.url}/v1 is not used until it answers again" in caplog.text
 
 
 def test_a_server_that_comes_back_is_used_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -103,7 +103,11 @@ def test_when_all_fail_each_is_named() -> None:
             keys(prompts(8), f"{nobody},{both(bad, worse)}")
         message = str(e.value)
     assert "none of the 3 servers answers" in message
-    for part in (f"{nobody}/v1 gave no connection", f"{bad.url}/v1 gave status 500: ", f"{worse.url}/v1 gave a conn"):
+    for part in (
+        f"{nobody}/v1: no connection",
+        f"{bad.url}/v1: HTTP status 500: ",
+        f"{worse.url}/v1: the connection broke",
+    ):
         assert part in message
 
 

@@ -1,0 +1,50 @@
+"""API keys of servers: read from the environment at each request, and redacted from everything that is shown."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from craft_hf.base import InputError
+
+API_KEY_VARIABLES = ("CRAFT_HF_API_KEY", "OPENAI_API_KEY")
+"""Environment variables of the API key for any server; the first one that is set is used."""
+
+HUB_KEY_VARIABLE = "HF_TOKEN"
+"""Environment variable of the Hub's token, which is sent only to the Hub's hosts (https://router.huggingface.co/v1)."""
+
+_HUB = re.compile(r"(?i)https://([\w.-]+\.)?huggingface\.co(:443)?(/|$)")
+
+
+def api_key_for(url: str) -> str:
+    """Return the API key to send to a server, or "none" if no key is set.
+
+    Args:
+        url: the server's URL. The Hub's hosts get CRAFT_HF_API_KEY or HF_TOKEN, all others CRAFT_HF_API_KEY or
+            OPENAI_API_KEY.
+    """
+    names = (API_KEY_VARIABLES[0], HUB_KEY_VARIABLE) if _HUB.match(url) else API_KEY_VARIABLES
+    return next((key for name in names if (key := _read(name))), "none")
+
+
+def check_api_keys() -> None:
+    """Refuse keys that cannot be sent.
+
+    Raises:
+        InputError: a key holds characters that an HTTP header cannot hold.
+    """
+    for name in (*API_KEY_VARIABLES, HUB_KEY_VARIABLE):
+        if not ((key := _read(name)).isascii() and key.isprintable()):
+            raise InputError(f"{name} holds characters that an HTTP header cannot; expected printable ASCII.")
+
+
+def redact(text: str, max_characters: int = 200) -> str:
+    """Return the first `max_characters` of a text, on one line, with each key replaced by its variable's name."""
+    for name in (*API_KEY_VARIABLES, HUB_KEY_VARIABLE):
+        if key := _read(name):
+            text = text.replace(key, f"<{name}>")
+    return " ".join(text.split())[:max_characters]
+
+
+def _read(name: str) -> str:
+    return os.environ.get(name, "").strip()
