@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from craft_hf.base import CraftError, InputError
-from craft_hf.evaluate import measures_of, read_items
+from craft_hf.evaluate import measures_for, read_items
 from craft_hf.tasks import load_task
 from craft_hf.train import DEFAULT_MODEL, Study, as_markdown, measure_points, train_points, write_study
 
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
         arguments=["--task", given.task, *argv[end + 1 :]],
         launch=shlex.split(given.launch),
     )
-    measures = measures_of(task, given.measures.split(",") if given.measures else None)
+    measures = measures_for(task, given.measures.split(",") if given.measures else None)
     items = read_items(given.data, task, given.limit)
     train_points(study)
     found = measure_points(study, items, measures, given.data.name, given.batch_size)

@@ -1,4 +1,4 @@
-"""The command `craft-hf evaluate`: models, adapters and a reference file come in, a table of scores goes out."""
+"""The command `craft-hf evaluate`, which prints or writes the scores of models and adapters on a reference file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from craft_hf.base import InputError
 
 if TYPE_CHECKING:
-    from craft_hf.evaluate import Results, Student
+    from craft_hf.evaluate import EvaluatedModel, Results
 
 _MODEL = '"embedded", a Hub id, or a model folder.'
 _DATA = "JSONL, plain or compressed: rows with the task's fields, or its short forms (see the README)."
@@ -61,41 +61,41 @@ def evaluate(
 
     loaded = load_task(task)
     names = measures.split(",") if measures is not None else None
-    chosen = evaluation.measures_of(loaded, names, judge is not None)
+    chosen = evaluation.measures_for(loaded, names, judge is not None)
     if out is not None and not out.resolve().parent.is_dir():
         raise InputError(f"there is no folder {out.resolve().parent} to write {out.name} into; make it first.")
     items = evaluation.read_items(data, loaded, limit, seed)
-    asked = open_generator(judge, judge_model) if judge is not None else None
+    judge_generator = open_generator(judge, judge_model) if judge is not None else None
 
-    def measure(student: Student) -> Results:
+    def score(evaluated: EvaluatedModel) -> Results:
         return evaluation.evaluate(
-            student, loaded, items, measures=chosen, judge=asked, max_new_tokens=max_new_tokens, batch_size=batch_size,
-            seed=seed, data=str(data),
+            evaluated, loaded, items, measures=chosen, judge=judge_generator, max_new_tokens=max_new_tokens,
+            batch_size=batch_size, seed=seed, data=str(data),
         )  # fmt: skip
 
-    other = _earlier(against) if against is not None else None
-    student = evaluation.Student(model, device=device)
+    other = _read_first_result(against) if against is not None else None
+    evaluated = evaluation.EvaluatedModel(model, device=device)
     found = []
     for name in [*adapter] if adapter else [None]:
-        student.use(name)
-        found.append(measure(student))
+        evaluated.set_adapter(name)
+        found.append(score(evaluated))
     if against is not None and other is None:
         if against == model:
-            student.use(None)
+            evaluated.set_adapter(None)
         elif (Path(against) / "adapter_config.json").is_file():
-            student.use(against)
+            evaluated.set_adapter(against)
         else:
-            student = evaluation.Student(against, device=device)
-        other = measure(student)
+            evaluated = evaluation.EvaluatedModel(against, device=device)
+        other = score(evaluated)
     other = other or (found[0] if len(found) > 1 else None)
-    everything = evaluation.as_json(found, other, seed)
+    everything = evaluation.to_json(found, other, seed)
     if out is not None:
         out.write_text(everything + "\n", encoding="utf-8")
-    typer.echo(everything if as_json else evaluation.markdown(found, other, seed))
+    typer.echo(everything if as_json else evaluation.to_markdown(found, other, seed))
 
 
-def _earlier(name: str) -> Results | None:
-    """The first results in a file that --out wrote; None where the name is no file's."""
+def _read_first_result(name: str) -> Results | None:
+    """Return the first result in a file that --out wrote; None where the name is not that of a file."""
     from craft_hf.evaluate import read_results
 
     return read_results(Path(name))[0] if Path(name).is_file() or name.endswith(".json") else None

@@ -1,4 +1,4 @@
-"""The model that is measured: a name comes in, a `Student` goes out, on which adapters can be put and taken off."""
+"""The model under evaluation: weights and tokenizer in memory, with a LoRA adapter attached or not."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-class Student:
-    """A causal language model in memory, in fp32 on a CPU and in its own type on a GPU.
+class EvaluatedModel:
+    """A causal language model in memory, in fp32 on a CPU and in the dtype of its weights on a GPU.
 
     Args:
         name: "embedded", a Hub id, or a transformers folder.
-        adapter: folder or Hub id of a PEFT adapter for it, or None for the plain model.
-        device: torch device; CUDA if there is one, else the CPU.
+        adapter: folder or Hub id of a PEFT adapter for it, or None for the base model alone.
+        device: torch device; by default CUDA where available, else the CPU.
 
-    `model` and `tokenizer` are those of now: an adapter's folder brings the tokenizer and the chat template that it was
-    trained with. A model without a chat template gets the one that the recipes train with.
+    The attributes `model` and `tokenizer` change with the adapter: its folder may bring the tokenizer and the chat
+    template that it was trained with. A model without a chat template gets the one that the recipes train with.
 
     Raises:
-        InputError: there is no such model or adapter.
+        InputError: the model or the adapter does not exist or cannot be loaded.
         MissingExtra: an adapter was given, but peft is not installed.
     """
 
@@ -38,71 +38,75 @@ class Student:
 
         self.weights: Weights = generator_weights(name)
         self.base, self.adapter = name, ""
-        place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = torch.float32 if place == "cpu" else "auto"
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = torch.float32 if device == "cpu" else "auto"
         try:
-            self.model = AutoModelForCausalLM.from_pretrained(self.weights.location, dtype=dtype).to(place).eval()
-            self.tokenizer = self._tokenizer(self.weights.location)
+            self.model = AutoModelForCausalLM.from_pretrained(self.weights.location, dtype=dtype).to(device).eval()
+            self.tokenizer = self._load_tokenizer(self.weights.location)
         except (OSError, ValueError) as e:
             raise InputError(f"the model {name} cannot be loaded; expected a Hub id or a folder: {e}") from e
         if adapter is not None:
-            self.use(adapter)
+            self.set_adapter(adapter)
 
-    def use(self, adapter: str | Path | None) -> None:
-        """Attach an adapter in place of the one that is there; None leaves the plain model.
+    def set_adapter(self, adapter: str | Path | None) -> None:
+        """Attach an adapter, which replaces the one attached before; None leaves the base model alone.
 
-        The base model stays in memory, so that many adapters can be measured one after the other.
+        The base model stays in memory, so many adapters can be evaluated one after the other.
 
         Raises:
-            InputError: there is no such adapter, or it is for another model; load the student anew after that.
+            InputError: the adapter does not exist or was trained for another model. Load the base model again before
+                you continue.
             MissingExtra: peft is not installed.
         """
         if self.adapter:
             self.model, self.adapter = self.model.unload(), ""
-            self.tokenizer = self._tokenizer(self.weights.location)
+            self.tokenizer = self._load_tokenizer(self.weights.location)
         if adapter is None:
             return
         folder = Path(adapter)
         if folder.is_dir() and not (folder / "adapter_config.json").is_file():
-            raise InputError(f"the adapter folder {folder} has no adapter_config.json; expected what a recipe writes.")
+            raise InputError(
+                f"the adapter folder {folder} has no adapter_config.json; expected the folder `adapter` that a recipe "
+                "writes."
+            )
         peft = require("peft", "train")
         try:
             self.model = peft.PeftModel.from_pretrained(self.model, str(adapter)).eval()
             if (folder / "tokenizer_config.json").is_file():
-                self.tokenizer = self._tokenizer(str(folder))
-        except (OSError, ValueError, RuntimeError) as e:  # RuntimeError: its shapes are another model's
-            raise InputError(f"the adapter {adapter} cannot be put on {self.base}: {e}") from e
+                self.tokenizer = self._load_tokenizer(str(folder))
+        except (OSError, ValueError, RuntimeError) as e:  # RuntimeError: weights of other shapes
+            raise InputError(f"the adapter {adapter} cannot be loaded into {self.base}: {e}") from e
         self.adapter = str(adapter)
 
     @property
     def name(self) -> str:
-        """The model's name, or that of its adapter."""
+        """The name of the adapter, or of the base model where none is attached."""
         return self.adapter or self.base
 
     @property
     def identity(self) -> Mapping[str, JSON]:
-        """What decides what the model says: its name and revision, and its adapter with a hash of its weights."""
-        found: dict[str, JSON] = {"model": self.weights.name, "revision": self.weights.revision}
+        """Everything that the model's answers depend on: name and revision, and the adapter with a weight hash."""
+        identity: dict[str, JSON] = {"model": self.weights.name, "revision": self.weights.revision}
         if self.adapter:
             path = Path(self.adapter) / "adapter_model.safetensors"
-            found |= {"adapter": self.adapter, "adapter_hash": file_fingerprint(path) if path.is_file() else ""}
-        return found
+            identity |= {"adapter": self.adapter, "adapter_hash": file_fingerprint(path) if path.is_file() else ""}
+        return identity
 
     @property
-    def context(self) -> int:
-        """Tokens that the model can read; a huge number where it does not say."""
+    def context_length(self) -> int:
+        """Tokens that the model can read; 2**31 where its configuration does not say."""
         return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 2**31)
 
-    def head(self, prompt: str) -> str:
-        """Return the text of a user's turn in the chat template, up to where the assistant answers, as in training."""
+    def render_chat(self, prompt: str) -> str:
+        """Return the prompt as a user turn in the chat template, up to where the assistant's answer begins."""
         turns = [{"role": "user", "content": prompt}]
         return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
 
-    def tokens(self, text: str) -> list[int]:
-        """Return the token ids of a text in which the chat template has set all special tokens."""
+    def tokenize(self, text: str) -> list[int]:
+        """Return the token ids of a text; no special tokens are added, because the chat template contains them."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _tokenizer(self, location: str) -> PreTrainedTokenizerBase:
+    def _load_tokenizer(self, location: str) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(location)
@@ -110,8 +114,8 @@ class Student:
         return tokenizer
 
 
-def padded(rows: Sequence[Sequence[int]], device: torch.device, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return token ids and attention mask, shape (rows, longest); token 0 fills up, for the mask hides it."""
+def pad(rows: Sequence[Sequence[int]], device: torch.device, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids, padded with 0, and attention mask, each of shape (rows, longest row)."""
     import torch
 
     longest = max(map(len, rows))

@@ -1,4 +1,4 @@
-"""What an evaluation found: scores of models come in, a table in Markdown and JSON go out, and come back from JSON."""
+"""Results of evaluations: comparison of models, tables in Markdown, and a JSON file that can be read back."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from craft_hf.evaluate.statistics import Difference, Scores, compare
 
 @dataclass(frozen=True)
 class Results:
-    """What was found of one model.
+    """The scores of one model on one task.
 
-    `name` is the model or its adapter and `identity` what they are exactly; `task` and `data` say on what it was
-    measured, with a hash of all that was asked and of the human answers. `outputs` are the answers that it wrote, by
-    the item's id.
+    `name` is that of the model or its adapter, `identity` what its answers depend on (see `EvaluatedModel.identity`).
+    `data` names the reference file, and `items_hash` is a hash of all prompts and human answers. `outputs` are the
+    answers that the model wrote, by item id.
     """
 
     name: str
@@ -29,38 +29,41 @@ class Results:
     outputs: Mapping[str, str] = field(default_factory=dict)
 
     def score(self, measure: str) -> Scores:
-        """Return the scores of a measure.
+        """Return the scores of one measure.
 
         Raises:
-            InputError: it was not measured.
+            InputError: the measure was not computed.
         """
         for scores in self.scores:
             if scores.measure == measure:
                 return scores
-        raise InputError(f"{self.name} has no {measure}; it has {', '.join(s.measure for s in self.scores)}.")
+        raise InputError(
+            f"the results of {self.name} have no measure {measure}; expected one of "
+            f"{', '.join(s.measure for s in self.scores)}."
+        )
 
 
 def differences(ours: Results, theirs: Results, seed: int = 0) -> list[Difference]:
-    """Return `ours` minus `theirs` for each measure that both have for single items; see `compare`.
+    """Return `ours` minus `theirs` for each measure with per-item values in both; see `compare`.
 
     Raises:
-        InputError: they were measured on other tasks, files or items.
+        InputError: the two were evaluated on different tasks or items.
     """
     if (ours.task, ours.items_hash) != (theirs.task, theirs.items_hash):
         raise InputError(
-            f"{ours.name} was measured for {ours.task} on {ours.data} ({ours.items_hash}), {theirs.name} for "
-            f"{theirs.task} on {theirs.data} ({theirs.items_hash}); compare models on the same task and rows: the same "
-            "file, limit and seed."
+            f"{ours.name} was evaluated for {ours.task} on {ours.data} ({ours.items_hash}), {theirs.name} for "
+            f"{theirs.task} on {theirs.data} ({theirs.items_hash}); compare models on the same task and rows: use the "
+            "same file, limit and seed."
         )
-    there = {scores.measure: scores for scores in theirs.scores}
-    pairs = [(scores, there[scores.measure]) for scores in ours.scores if scores.measure in there]
+    theirs_by_name = {scores.measure: scores for scores in theirs.scores}
+    pairs = [(s, theirs_by_name[s.measure]) for s in ours.scores if s.measure in theirs_by_name]
     return [compare(a, b, seed) for a, b in pairs if a.values and a.measure != "prefers_first"]
 
 
-def markdown(results: Sequence[Results], against: Results | None = None, seed: int = 0) -> str:
-    """Return the scores as a table, and under it how each model differs from `against`."""
+def to_markdown(results: Sequence[Results], against: Results | None = None, seed: int = 0) -> str:
+    """Return a table of all scores, followed by a table of each model's differences to `against`."""
     lines = [
-        "| model | measure | n | value | 95% interval | chance | what was measured |",
+        "| model | measure | n | value | 95% interval | chance | description |",
         "|---|---|---|---|---|---|---|",
     ]
     everything = [*results, *([against] if against and against not in results else [])]
@@ -69,7 +72,7 @@ def markdown(results: Sequence[Results], against: Results | None = None, seed: i
             chance = "" if s.chance is None else f"{s.chance:.3f}"
             lines.append(
                 f"| {inline(found.name)} | {s.measure} | {s.n} | {s.value:.3f} | {s.low:.3f} to {s.high:.3f} | "
-                f"{chance} | {inline(s.what)} |"
+                f"{chance} | {inline(s.description)} |"
             )
     if against is not None:
         lines += ["", f"Difference to {inline(against.name)}, on the same items:", ""]
@@ -79,16 +82,16 @@ def markdown(results: Sequence[Results], against: Results | None = None, seed: i
         ]
         for found in results:
             for d in differences(found, against, seed) if found is not against else ():
-                exact = "" if d.mcnemar_p is None else p_value(d.mcnemar_p)
+                exact = "" if d.mcnemar_p is None else format_p_value(d.mcnemar_p)
                 lines.append(
                     f"| {inline(found.name)} | {d.measure} | {d.n} | {d.value:+.3f} | {d.low:+.3f} to {d.high:+.3f} | "
-                    f"{p_value(d.p)} | {exact} |"
+                    f"{format_p_value(d.p)} | {exact} |"
                 )
     return "\n".join(lines)
 
 
-def as_json(results: Sequence[Results], against: Results | None = None, seed: int = 0) -> str:
-    """Return everything as JSON, the values of all items and the written answers included."""
+def to_json(results: Sequence[Results], against: Results | None = None, seed: int = 0) -> str:
+    """Return all results as JSON, including per-item values and written answers, with the differences to `against`."""
     everything = [*results, *([against] if against and against not in results else [])]
     found: dict[str, JSON] = {"models": [_plain(result) for result in everything]}
     if against is not None:
@@ -103,16 +106,16 @@ def as_json(results: Sequence[Results], against: Results | None = None, seed: in
 
 
 def read_results(path: Path) -> list[Results]:
-    """Read what `as_json` wrote.
+    """Read results that `to_json` wrote.
 
     Raises:
-        InputError: the file is something else.
+        InputError: the file does not exist or has another format.
     """
     try:
         models = json.loads(path.read_text(encoding="utf-8"))["models"]
         return [Results(**{**model, "scores": tuple(_scores(s) for s in model["scores"])}) for model in models]
     except (OSError, ValueError, KeyError, TypeError) as e:
-        raise InputError(f"{path} cannot be read as the results that `craft-hf evaluate --out` writes: {e!r}") from e
+        raise InputError(f"{path} cannot be read as results of `craft-hf evaluate --out`: {e!r}") from e
 
 
 def _plain(result: Results) -> dict[str, JSON]:
@@ -124,6 +127,6 @@ def _scores(found: Mapping[str, JSON]) -> Scores:
     return Scores(**{**found, **lists})  # type: ignore[arg-type]
 
 
-def p_value(value: float) -> str:
-    """Return a p-value as tables have it."""
+def format_p_value(value: float) -> str:
+    """Return a p-value with three decimals, or "below 0.001"."""
     return "below 0.001" if value < 0.001 else f"{value:.3f}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from craft_hf.base import JSON, CraftError, InputError, fingerprint
 from craft_hf.dataset import DataArguments, load_rows
-from craft_hf.evaluate import Item, Results, Student, as_json, evaluate, read_results
+from craft_hf.evaluate import EvaluatedModel, Item, Results, evaluate, read_results, to_json
 from craft_hf.run import SIZES
 from craft_hf.tasks import Task
 
@@ -118,22 +118,22 @@ def measure_points(
     Args:
         study: whose adapters are there.
         items: what to measure on.
-        measures: see `evaluate.measures_of`.
+        measures: see `measures_for`.
         data: where the items are from, for the record.
         batch_size: items that the model reads at once.
     """
     asked = fingerprint([[asdict(item) for item in items], list(measures or ())])
-    student, found = None, []
+    model, found = None, []
     for point in study.points():
         folder = study.out / "points" / point.name
         done = folder / f"results-{asked}.json"
         if not done.is_file():
-            student = student or Student(study.model)
-            student.use(folder / "adapter" if point.rows else None)
+            model = model or EvaluatedModel(study.model)
+            model.set_adapter(folder / "adapter" if point.rows else None)
             print(f"measuring {point.name}", flush=True)
-            results = evaluate(student, study.task, items, measures=measures, data=data, batch_size=batch_size)
+            results = evaluate(model, study.task, items, measures=measures, data=data, batch_size=batch_size)
             folder.mkdir(parents=True, exist_ok=True)
-            done.with_suffix(".new").write_text(as_json([results]) + "\n", encoding="utf-8")
+            done.with_suffix(".new").write_text(to_json([results]) + "\n", encoding="utf-8")
             done.with_suffix(".new").rename(done)
         found.append((point, read_results(done)[0]))
     return found

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from craft_hf.base import JSON, inline
 from craft_hf.dataset import FORMATS, STYLE, save
-from craft_hf.evaluate import Difference, Results, Scores, compare, p_value
+from craft_hf.evaluate import Difference, Results, Scores, compare, format_p_value
 from craft_hf.train.scaling import FEW_SHOTS, NOTHING, Point
 
 Found = Sequence[tuple[Point, Results]]
@@ -117,7 +117,7 @@ def _gains(found: Found) -> list[str]:
     for ours, theirs, d in _differences(found):
         lines.append(
             f"| {inline(ours)} | {inline(theirs)} | {d.measure} | {d.n} | {d.value:+.3f} | "
-            f"{d.low:+.3f} to {d.high:+.3f} | {p_value(d.p)} |"
+            f"{d.low:+.3f} to {d.high:+.3f} | {format_p_value(d.p)} |"
         )
     return lines
 

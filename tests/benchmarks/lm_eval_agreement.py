@@ -17,9 +17,9 @@ from pathlib import Path
 
 from craft_hf.base.models import generator_weights
 from craft_hf.evaluate.benchmarks import FOLDER
-from craft_hf.evaluate.choice import letter
+from craft_hf.evaluate.choice import score_letters
 from craft_hf.evaluate.items import Item, read_items
-from craft_hf.evaluate.model import Student
+from craft_hf.evaluate.model import EvaluatedModel
 from craft_hf.tasks.task import load_task
 
 TASK = """
@@ -30,7 +30,7 @@ dataset_kwargs:
   data_files:
     test: {data}
 test_split: test
-process_docs: !function craft_hf.evaluate.benchmarks.documents.plain
+process_docs: !function craft_hf.evaluate.benchmarks.documents.reference_rows
 """
 
 
@@ -72,7 +72,9 @@ def main() -> int:
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     items = read_items(given.data, load_task("bioqa"), given.limit)
-    [ours, _] = letter(Student(given.model, given.adapter, given.device), items, batch_size=given.batch_size)
+    [ours, _] = score_letters(
+        EvaluatedModel(given.model, given.adapter, given.device), items, batch_size=given.batch_size
+    )
     theirs = by_lm_eval(items, given.model, given.adapter, given.batch_size, given.device)
     same = sum(a == b for a, b in zip(ours.values, theirs, strict=True))
     print(f"craft-hf evaluate: {ours.value:.4f}; lm-eval: {sum(theirs) / len(theirs):.4f}; questions: {len(items)}")

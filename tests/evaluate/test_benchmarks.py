@@ -1,4 +1,4 @@
-"""The lm-eval tasks: YAML files and rows in the shape of the public datasets come in, what lm-eval asks goes out."""
+"""The lm-eval tasks: their YAML files, and the prompts made from rows in the format of the public datasets."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ NAMES = sorted(path.stem for path in FOLDER.glob("craft_*.yaml"))
 
 
 class Loader(yaml.SafeLoader):
-    """Reads `!function module.name` as the name, as lm-eval does before it imports it."""
+    """Loads `!function module.name` as a string, as lm-eval does before it imports the function."""
 
 
 Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))  # type: ignore[no-untyped-call]
 
 
 def read(name: str) -> dict[str, Any]:
-    """A task's settings, those of the included file first."""
+    """Return a task's settings, with those of the file that it includes."""
     settings = yaml.load((FOLDER / f"{name}.yaml").read_text(), Loader)
     return {**(read(settings["include"].removesuffix(".yaml")) if "include" in settings else {}), **settings}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_task_file_is_whole(name: str) -> None:
-    """A task bears its file's name and a function that there is; a group names tasks that there are."""
+def test_every_task_file_is_consistent(name: str) -> None:
+    """A task has the name of its file and an existing `process_docs` function; a group lists existing tasks."""
     settings = read(name)
     if "group" in settings:
         assert settings["group"] == name
@@ -48,13 +48,13 @@ def test_every_task_file_is_whole(name: str) -> None:
 
 
 def test_all_benchmarks_are_in_the_papers_group() -> None:
-    """No task file is forgotten."""
+    """The paper's group contains every task file."""
     named = {*read("craft_paper")["task"], *read("craft_mmlu")["task"], "craft_paper"}
     assert named == set(NAMES)
 
 
 def rendered(docs: Dataset) -> list[tuple[str, list[str], int]]:
-    """Prompt, choices and target of each row as lm-eval makes them of `_letters.yaml`."""
+    """Return prompt, choices and target of each row, as lm-eval renders them by `_letters.yaml`."""
     settings = read("_letters")
     assert settings["target_delimiter"] == ""
     text = jinja2.Environment().from_string(settings["doc_to_text"])
@@ -62,7 +62,7 @@ def rendered(docs: Dataset) -> list[tuple[str, list[str], int]]:
 
 
 def test_scienceqa_keeps_biology_without_images(tmp_path: Path) -> None:
-    """Rows in the shape of derek-thomas/ScienceQA: other topics go, and so does what needs a picture."""
+    """Rows in the format of derek-thomas/ScienceQA: other topics and questions with an image are dropped."""
     row = {
         "image": None,
         "question": "Which is an animal? ",
@@ -92,8 +92,8 @@ def test_scienceqa_keeps_biology_without_images(tmp_path: Path) -> None:
     assert rendered(rows_of.scienceqa_biology(local)) == expected[:1]
 
 
-def test_the_other_benchmarks_are_asked_as_their_tasks_ask() -> None:
-    """Rows in the shape of openlifescienceai/medmcqa, tasksource/commonsense_qa_2.0 and cais/mmlu."""
+def test_the_other_benchmarks_use_the_prompts_of_their_tasks() -> None:
+    """Rows in the format of openlifescienceai/medmcqa, tasksource/commonsense_qa_2.0 and cais/mmlu."""
     medmcqa = {"id": "1", "question": "Which?", "opa": "w", "opb": "x", "opc": "y", "opd": "z", "cop": 3, "exp": None}
     assert rendered(rows_of.medmcqa(Dataset.from_list([medmcqa]))) == [
         ("Which?\nA. w\nB. x\nC. y\nD. z", ["A", "B", "C", "D"], 3)
@@ -109,10 +109,10 @@ def test_the_other_benchmarks_are_asked_as_their_tasks_ask() -> None:
     ]
 
 
-def test_lm_eval_is_asked_what_we_ask(tmp_path: Path) -> None:
-    """A reference file gives the same prompts and answers either way."""
+def test_lm_eval_gets_the_prompts_of_craft_hf_evaluate(tmp_path: Path) -> None:
+    """A reference file gives the same prompts, letters and answers in both."""
     row = {"question": "Which organ pumps blood?", "options": ["the heart", "the liver", "a lung"], "answer_index": 1}
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps(row))
     [item] = read_items(path, load_task("bioqa"))
-    assert rendered(rows_of.plain(Dataset.from_list([row]))) == [(item.prompt, ["A", "B", "C"], item.answer)]
+    assert rendered(rows_of.reference_rows(Dataset.from_list([row]))) == [(item.prompt, ["A", "B", "C"], item.answer)]

@@ -1,4 +1,4 @@
-"""Reference files: rows of many shapes come in, what is asked and what a human answered go out."""
+"""Reading reference files: accepted row formats, and errors that name the row."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from craft_hf.base.errors import InputError
-from craft_hf.evaluate.items import SUMMARIZE, Item, read_items
+from craft_hf.evaluate.items import SUMMARY_INSTRUCTION, Item, read_items
 from craft_hf.tasks.task import NAMES, load_task
 
 BIOQA, RECIPES, SUMMARIES = load_task("bioqa"), load_task("recipegen"), load_task("summarization")
@@ -24,8 +24,8 @@ def write(path: Path, *rows: object) -> Path:
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-def test_read_items_takes_both_ways_to_say_the_answer(tmp_path: Path, name: str) -> None:
-    """An index and a letter give the same question, with the options' own letters taken off and set anew."""
+def test_read_items_accepts_the_answer_as_index_or_letter(tmp_path: Path, name: str) -> None:
+    """Index and letter give the same item, and options with letters the same as those without."""
     lettered = {**ROW, "options": ["A. the heart", "B. the liver", "C. a lung"], "answer": "A", "id": "heart"}
     del lettered["answer_index"]
     prompt = "Which organ pumps blood?\nA. the heart\nB. the liver\nC. a lung"
@@ -36,16 +36,16 @@ def test_read_items_takes_both_ways_to_say_the_answer(tmp_path: Path, name: str)
     ]
 
 
-def test_read_items_leaves_options_that_only_look_lettered(tmp_path: Path) -> None:
-    """Letters are taken off only where every option has its own."""
+def test_read_items_keeps_options_that_only_look_lettered(tmp_path: Path) -> None:
+    """Letters are removed only if every option has the one of its position."""
     row = {**ROW, "options": ["A. thaliana", "E. coli", "C. elegans"]}
     [item] = read_items(write(tmp_path / "a.jsonl", row), BIOQA)
     assert item.options == ("A. thaliana", "E. coli", "C. elegans")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_read_items_of_a_tasks_own_rows_are_what_training_sees(tmp_path: Path, name: str) -> None:
-    """A dataset's row is asked and answered by the task's templates."""
+def test_read_items_renders_dataset_rows_as_training_does(tmp_path: Path, name: str) -> None:
+    """Prompt and reference of a dataset row are rendered by the task's templates."""
     task = load_task(name)
     rows = [dict(shot.sample) for shot in task.few_shots]
     items = read_items(write(tmp_path / "a.jsonl", *rows), task)
@@ -53,19 +53,19 @@ def test_read_items_of_a_tasks_own_rows_are_what_training_sees(tmp_path: Path, n
     assert [item.reference for item in items] == [task.completion(row) for row in rows]
 
 
-def test_read_items_takes_recipes_and_summaries_in_short_form(tmp_path: Path) -> None:
-    """A whole answer as `output`; a document with its summary, and with words that ask for it."""
+def test_read_items_accepts_short_forms_of_recipes_and_summaries(tmp_path: Path) -> None:
+    """A whole answer as `output`; a document with its summary, with or without an instruction."""
     recipe = {"id": "r", "instruction": "Make tea.", "output": " Boil water. \n"}
     assert read_items(write(tmp_path / "r.jsonl", recipe), RECIPES) == [Item("r", "Make tea.", "Boil water.")]
     pair = {"id": "a", "document": "Long.", "summary": "Short."}
     assert read_items(write(tmp_path / "s.jsonl", pair, {**pair, "id": "b", "query": "Say it."}), SUMMARIES) == [
-        Item("a", f"{SUMMARIZE}\n\nLong.", "Short."),
+        Item("a", f"{SUMMARY_INSTRUCTION}\n\nLong.", "Short."),
         Item("b", "Say it.\n\nLong.", "Short."),
     ]
 
 
-def test_read_items_draws_the_same_rows_for_a_seed(tmp_path: Path) -> None:
-    """A limit draws without replacement, by the seed; one above the number of rows takes all."""
+def test_read_items_samples_the_same_rows_for_a_seed(tmp_path: Path) -> None:
+    """A limit samples without replacement, by the seed; one above the number of rows takes all."""
     path = write(tmp_path / "a.jsonl", *[{**ROW, "id": str(i)} for i in range(20)])
     drawn = read_items(path, BIOQA, 6)
     assert len({item.id for item in drawn}) == 6
@@ -79,22 +79,25 @@ def test_read_items_draws_the_same_rows_for_a_seed(tmp_path: Path) -> None:
     [
         ("{", "line 2: not valid JSON"),
         ("[]", "line 2: holds list"),
-        ({"question": "a", "options": ["b", "c"]}, "line 2: has question, options; expected answer_index or answer"),
-        ({"options": ["b", "c"], "answer": "A"}, "line 2: has options, answer; expected question as well"),
+        (
+            {"question": "a", "options": ["b", "c"]},
+            "line 2: has the fields question, options; answer_index or answer is missing",
+        ),
+        ({"options": ["b", "c"], "answer": "A"}, "line 2: has the fields options, answer; question missing"),
         ({**ROW, "question": " "}, "line 2, field question: is ' '"),
         ({**ROW, "options": "abc"}, "line 2, field options: is 'abc'"),
-        ({**ROW, "options": ["one"]}, "line 2, field options: has 1, expected 2 to 26"),
+        ({**ROW, "options": ["one"]}, "line 2, field options: has 1 options, expected 2 to 26"),
         ({**ROW, "options": ["one", ""]}, "line 2, field options"),
         ({**ROW, "answer_index": 3}, "line 2, field answer_index: is 3, expected 0 to 2"),
         ({**ROW, "answer_index": -1}, "line 2, field answer_index: is -1"),
         ({**ROW, "answer_index": True}, "line 2, field answer_index: is True"),
         ({"question": "a", "options": ["b", "c"], "answer": "C"}, "line 2, field answer: is 'C', expected A to B"),
         ({"question": "a", "options": ["b", "c"], "answer": ["A"]}, r"line 2, field answer: is \['A'\]"),
-        ({**ROW, "id": "same"}, "rows have the same id"),
+        ({**ROW, "id": "same"}, "some rows have the same id"),
     ],
 )
-def test_read_items_names_the_broken_line(tmp_path: Path, row: object, message: str) -> None:
-    """A broken line is named with the field and what it holds."""
+def test_read_items_names_the_invalid_line(tmp_path: Path, row: object, message: str) -> None:
+    """The error names the line, the field and its value."""
     with pytest.raises(InputError, match=message):
         read_items(write(tmp_path / "a.jsonl", {**ROW, "id": "same"}, row), BIOQA)
 
@@ -102,26 +105,29 @@ def test_read_items_names_the_broken_line(tmp_path: Path, row: object, message: 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"output": "Boil."}, "line 1, field instruction: is None; a row of recipegen needs instruction, output"),
+        (
+            {"output": "Boil."},
+            "line 1, field instruction: is None; a row of the task recipegen needs instruction, output",
+        ),
         (
             {"instruction": "Tea"},
-            "field ingredients: is None; a row of recipegen needs instruction, ingredients, steps",
+            "field ingredients: is None; a row of the task recipegen needs instruction, ingredients, steps",
         ),
         ({"instruction": "Tea", "output": ["a"]}, r"field output: is \['a'\]"),
         ({"instruction": " ", "output": "Boil."}, "field instruction: is ' '"),
     ],
 )
-def test_read_items_names_what_a_written_task_lacks(tmp_path: Path, row: object, message: str) -> None:
-    """The field, what it holds, and all that such a row needs."""
+def test_read_items_names_the_missing_fields_of_a_written_task(tmp_path: Path, row: object, message: str) -> None:
+    """The error names the field, its value, and all fields that such a row needs."""
     with pytest.raises(InputError, match=message):
         read_items(write(tmp_path / "a.jsonl", row), RECIPES)
 
 
 def test_read_items_missing_empty_or_broken_file(tmp_path: Path) -> None:
-    """Each says what is wrong with the file, or with the limit."""
-    with pytest.raises(InputError, match=r"there is no file .*none\.jsonl"):
+    """Each error says what is wrong with the file or with the limit."""
+    with pytest.raises(InputError, match=r"the file .*none\.jsonl does not exist"):
         read_items(tmp_path / "none.jsonl", BIOQA)
-    with pytest.raises(InputError, match="holds no row"):
+    with pytest.raises(InputError, match="has no rows"):
         read_items(write(tmp_path / "empty.jsonl", ""), BIOQA)
     (tmp_path / "plain.jsonl.gz").write_text(json.dumps(ROW))
     with pytest.raises(InputError, match="gzip file is broken"):

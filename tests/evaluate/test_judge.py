@@ -1,4 +1,4 @@
-"""The win rate: both orders, ties, and length, with judges that are functions, and one that is a server."""
+"""The win rate: both orders, ties, and length control, with judges that are functions, and one that is a server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from craft_hf.base.records import JSON, Answer, Prompt
 from craft_hf.evaluate.items import Item
-from craft_hf.evaluate.judge import equal_length, win_rate
+from craft_hf.evaluate.judge import length_controlled_win_rate, score_win_rate
 from craft_hf.evaluate.statistics import Scores
 from craft_hf.generate.generator import Sampling, send_all
 from craft_hf.generate.server.generator import ServerGenerator
@@ -21,7 +21,7 @@ Choose = Callable[[str, str], str]
 
 
 class Judge:
-    """Answers by a function of the two answers that it is shown; stands in for a model that understands."""
+    """A judge whose verdict is a function of the two answers shown, in place of a model."""
 
     def __init__(self, choose: Choose) -> None:
         self.choose, self.asked = choose, 0
@@ -42,7 +42,7 @@ class Judge:
 
 
 def shown(text: str) -> tuple[str, str]:
-    """The two answers in a prompt."""
+    """Return the two answers in a prompt."""
     first, second = text.split("\n\nAnswer A:\n", 1)[1].split("\n\nAnswer B:\n")
     return first, second
 
@@ -53,12 +53,12 @@ def best(first: str, second: str) -> str:
 
 
 def first(_first: str, _second: str) -> str:
-    """Always prefer what stands first."""
+    """Always prefer the first answer."""
     return '{"better": "A"}'
 
 
 def nothing(_first: str, _second: str) -> str:
-    """Say nothing of use."""
+    """Give no valid verdict."""
     return '{"better": "both"}'
 
 
@@ -68,43 +68,43 @@ ANSWERS = [Answer(text, "stop") for text in ("9 good", "1 bad", "8 good", "")]
 
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("craft_hf.evaluate.judge._LC_RESAMPLES", 100)
+    monkeypatch.setattr("craft_hf.evaluate.judge._RESAMPLES", 100)
 
 
 def by_name(scores: list[Scores]) -> dict[str, Scores]:
-    """Scores by their measure."""
+    """Return scores by measure."""
     return {s.measure: s for s in scores}
 
 
-def test_a_judge_that_sees_quality_gives_wins_and_losses(home: Path) -> None:
-    """Both orders agree; an empty answer loses unasked; asking again asks nobody."""
+def test_a_consistent_judge_gives_wins_and_losses(home: Path) -> None:
+    """Both orders agree; an empty answer loses without a call; a second evaluation sends nothing."""
     judge = Judge(best)
-    found = by_name(win_rate(ITEMS, ANSWERS, judge, progress=False))
+    found = by_name(score_win_rate(ITEMS, ANSWERS, judge, progress=False))
     assert found["win_rate"].values == (1, 0, 1, 0)
     assert found["same_in_both_orders"].value == 1
     assert found["prefers_first"].value == 0.5
     assert judge.asked == 6
-    again = by_name(win_rate(ITEMS, ANSWERS, judge, progress=False))
+    again = by_name(score_win_rate(ITEMS, ANSWERS, judge, progress=False))
     assert (judge.asked, again) == (6, found)
 
 
-def test_a_judge_that_likes_a_place_gives_ties(home: Path) -> None:
-    """Orders that disagree are a tie, which counts as half, and show in the judge's own figures."""
-    found = by_name(win_rate(ITEMS, ANSWERS, Judge(first), progress=False))
+def test_a_judge_that_prefers_a_position_gives_ties(home: Path) -> None:
+    """Verdicts that disagree count as a tie, and show in the figures on the judge."""
+    found = by_name(score_win_rate(ITEMS, ANSWERS, Judge(first), progress=False))
     assert found["win_rate"].values == (0.5, 0.5, 0.5, 0)
     assert found["same_in_both_orders"].values == (0, 0, 0, 1)
     assert found["prefers_first"].value == 1
 
 
-def test_a_judge_that_says_nothing_gives_ties(home: Path) -> None:
-    """No verdict is a tie, and there is no place that it prefers."""
-    found = by_name(win_rate(ITEMS, ANSWERS, Judge(nothing), progress=False))
+def test_a_judge_without_verdicts_gives_ties(home: Path) -> None:
+    """A missing verdict counts as a tie, and there is no figure on the judge's preferred position."""
+    found = by_name(score_win_rate(ITEMS, ANSWERS, Judge(nothing), progress=False))
     assert found["win_rate"].values == (0.5, 0.5, 0.5, 0)
     assert "prefers_first" not in found
 
 
 def test_any_generator_can_judge(home: Path) -> None:
-    """A server is asked with the schema, once for each order."""
+    """A server gets one request with the schema for each order."""
 
     class Choosing(FakeServer):
         def reply_to(self, body: dict[str, JSON]) -> Reply:
@@ -114,21 +114,21 @@ def test_any_generator_can_judge(home: Path) -> None:
             return ok(best(*shown(messages[-1]["content"])))  # type: ignore[call-overload, index]
 
     with serving(Choosing()) as server:
-        found = by_name(win_rate(ITEMS, ANSWERS, ServerGenerator(server.url), progress=False))
+        found = by_name(score_win_rate(ITEMS, ANSWERS, ServerGenerator(server.url), progress=False))
     assert found["win_rate"].values == (1, 0, 1, 0)
-    assert found["win_rate"].what == "wins against the human answer, ties half, by tiny"
+    assert found["win_rate"].description == "win rate against the human answer, ties count half, judged by tiny"
     assert len(server.requests) == 6
 
 
-def test_equal_length_takes_length_out() -> None:
-    """Verdicts that follow length alone come to one half, though most answers are longer and win."""
-    draw = np.random.default_rng(4)
-    sizes = draw.normal(120, 60, 400).clip(10).astype(int)
+def test_length_controlled_win_rate_removes_the_effect_of_length() -> None:
+    """If verdicts depend on length alone, the rate is one half, although most answers are longer and win."""
+    rng = np.random.default_rng(4)
+    sizes = rng.normal(120, 60, 400).clip(10).astype(int)
     items = [Item(str(n), "", "x" * 100) for n in range(400)]
     answers = [Answer("x" * int(size), "stop") for size in sizes]
-    verdicts = (draw.random(400) < 1 / (1 + np.exp(-2 * np.tanh((sizes - 100) / (sizes - 100).std())))).astype(float)
+    verdicts = (rng.random(400) < 1 / (1 + np.exp(-2 * np.tanh((sizes - 100) / (sizes - 100).std())))).astype(float)
     plain = float(verdicts.mean())
-    found = equal_length(items, answers, verdicts.tolist())
+    found = length_controlled_win_rate(items, answers, verdicts.tolist())
     assert plain > 0.6
     assert found.low < 0.5 < found.high
     assert abs(found.value - 0.5) < 0.08 < plain - 0.5
@@ -136,8 +136,8 @@ def test_equal_length_takes_length_out() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
-def test_equal_length_of_like_verdicts_is_the_win_rate(value: float) -> None:
-    """Only wins, only losses or only ties, and answers as long as the human ones: nothing to take out."""
+def test_length_controlled_win_rate_of_equal_verdicts_is_the_win_rate(value: float) -> None:
+    """With only wins, losses or ties, and answers as long as the human ones, there is nothing to control for."""
     answers = [Answer("x" * 7, "stop") for _ in ITEMS]
-    found = equal_length(ITEMS, answers, [value] * 4)
+    found = length_controlled_win_rate(ITEMS, answers, [value] * 4)
     assert (found.value, found.low, found.high) == pytest.approx((value, value, value))

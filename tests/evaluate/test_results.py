@@ -1,4 +1,4 @@
-"""Several measures of several models: the table, the JSON, the way back, and the command."""
+"""Results of several models: the table, the JSON file, reading it back, and the command."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from craft_hf.base.errors import CraftError, InputError
 from craft_hf.cli.main import app
+from craft_hf.evaluate.evaluation import evaluate, measures_for
 from craft_hf.evaluate.items import read_items
-from craft_hf.evaluate.measure import evaluate, measures_of
-from craft_hf.evaluate.model import Student
-from craft_hf.evaluate.results import Results, as_json, differences, markdown, read_results
+from craft_hf.evaluate.model import EvaluatedModel
+from craft_hf.evaluate.results import Results, differences, read_results, to_json, to_markdown
 from craft_hf.evaluate.statistics import Scores, summarize
 from craft_hf.tasks.task import load_task
 from tests.evaluate.test_items import ROW, write
@@ -59,9 +59,9 @@ def questions(tmp_path: Path) -> Path:
 
 
 def test_markdown_has_a_row_for_each_measure_and_each_difference() -> None:
-    """Value, interval, chance and what was measured; under it the differences with their p-values."""
-    assert markdown([BETTER], against=PLAIN).splitlines() == [
-        "| model | measure | n | value | 95% interval | chance | what was measured |",
+    """The table has value, interval, chance and description, and is followed by the differences with p-values."""
+    assert to_markdown([BETTER], against=PLAIN).splitlines() == [
+        "| model | measure | n | value | 95% interval | chance | description |",
         "|---|---|---|---|---|---|---|",
         "| better | letter | 4 | 1.000 | 0.510 to 1.000 | 0.250 | right |",
         "| better | bits | 2 | 2.250 | 1.500 to 2.500 |  | bits \\| cost |",
@@ -77,70 +77,72 @@ def test_markdown_has_a_row_for_each_measure_and_each_difference() -> None:
         "| better | letter | 4 | +0.500 | +0.000 to +1.000 | 0.122 | 0.500 |",
         "| better | bits | 2 | +0.000 | +0.000 to +0.000 | 1.000 |  |",
     ]
-    assert "Difference" not in markdown([PLAIN])
+    assert "Difference" not in to_markdown([PLAIN])
 
 
-def test_results_come_back_from_json(tmp_path: Path) -> None:
-    """Values of all items, outputs and differences are in it; something else is refused."""
+def test_results_can_be_read_back_from_json(tmp_path: Path) -> None:
+    """The file has per-item values, outputs and differences; a file of another format is refused."""
     path = tmp_path / "results.json"
-    path.write_text(as_json([BETTER], against=PLAIN))
+    path.write_text(to_json([BETTER], against=PLAIN))
     assert read_results(path) == [BETTER, PLAIN]
     found = json.loads(path.read_text())
     assert found["against"] == "plain"
     assert [d["measure"] for d in found["differences"]] == ["letter", "bits"]
     for text in ("{", "[]", '{"models": [{}]}', '{"models": [{"scores": [{"ids": [], "values": [], "weights": []}]}]}'):
         path.write_text(text)
-        with pytest.raises(InputError, match="cannot be read as the results"):
+        with pytest.raises(InputError, match="cannot be read as results"):
             read_results(path)
 
 
-def test_only_what_was_measured_alike_is_compared() -> None:
-    """Another task, or other items, is an error; so is a measure that is not there."""
+def test_only_results_on_the_same_items_are_compared() -> None:
+    """Another task, other items, or a missing measure is an error."""
     for other in (replace(PLAIN, task="medqa"), replace(PLAIN, items_hash="5678")):
         with pytest.raises(InputError, match="compare models on the same task and rows"):
             differences(BETTER, other)
     assert PLAIN.score("letter") == LETTERS
-    with pytest.raises(InputError, match="plain has no rouge; it has letter, bits, equal"):
+    with pytest.raises(
+        InputError, match="the results of plain have no measure rouge; expected one of letter, bits, equal"
+    ):
         PLAIN.score("rouge")
 
 
-def test_measures_of_a_task_are_what_suits_it() -> None:
-    """Names that are unknown or do not fit are refused, and so is a judge of nothing."""
-    assert measures_of(BIOQA) == ("letter", "option_text")
-    assert measures_of(RECIPES) == ("bits_per_byte", "written")
-    assert measures_of(BIOQA, ["written", "letter", "letter"]) == ("written", "letter")
-    for task, wanted, judge, message in (
+def test_measures_for_a_task_suit_it() -> None:
+    """Unknown or unsuitable names are refused, and so is a judge without answers to compare."""
+    assert measures_for(BIOQA) == ("letter", "option_text")
+    assert measures_for(RECIPES) == ("bits_per_byte", "written")
+    assert measures_for(BIOQA, ["written", "letter", "letter"]) == ("written", "letter")
+    for task, names, judge, message in (
         (
             BIOQA,
             ["lettre"],
             False,
-            "bioqa has no measure 'lettre'; expected some of letter, option_text, bits_per_byte",
+            "bioqa has no measure 'lettre'; expected one or more of letter, option_text, bits_per_byte",
         ),
         (RECIPES, ["letter"], False, "recipegen has no measure 'letter'"),
         (RECIPES, [], False, "no measure ''"),
-        (RECIPES, ["bits_per_byte"], True, "a judge compares written answers"),
-        (BIOQA, None, True, "a judge compares written answers"),
+        (RECIPES, ["bits_per_byte"], True, "a judge needs written answers to compare"),
+        (BIOQA, None, True, "a judge needs written answers to compare"),
     ):
         with pytest.raises(InputError, match=message):
-            measures_of(task, wanted, judge)
+            measures_for(task, names, judge)
 
 
-def test_evaluate_measures_a_written_task(tiny: str, home: Path, tmp_path: Path) -> None:
-    """All that is measured of written answers has a value for each item, and the answers are kept."""
+def test_evaluate_scores_a_written_task(tiny: str, home: Path, tmp_path: Path) -> None:
+    """Every measure of written answers has a value for each item, and the answers are in the results."""
     rows = [{"id": name, "instruction": f"Make {name}.", "output": "Boil water."} for name in ("tea", "rice", "eggs")]
     items = read_items(write(tmp_path / "r.jsonl", *rows), RECIPES)
-    found = evaluate(Student(tiny), RECIPES, items, max_new_tokens=4, progress=False)
+    found = evaluate(EvaluatedModel(tiny), RECIPES, items, max_new_tokens=4, progress=False)
     assert [s.measure for s in found.scores] == [
         "bits_per_byte", "format", "ended", "length", "rouge1", "rouge2", "rougeL", "embedding_similarity"
     ]  # fmt: skip
     assert all(s.ids == ("tea", "rice", "eggs") and len(s.values) == 3 for s in found.scores)
     assert list(found.outputs) == ["tea", "rice", "eggs"]
     with pytest.raises(InputError, match="batch_size is 0"):
-        evaluate(Student(tiny), RECIPES, items, batch_size=0)
+        evaluate(EvaluatedModel(tiny), RECIPES, items, batch_size=0)
 
 
 def run(*arguments: str) -> str:
-    """What the command prints."""
+    """Return what the command prints."""
     result = CliRunner().invoke(app, ["evaluate", *arguments])
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -149,7 +151,7 @@ def run(*arguments: str) -> str:
 def test_the_command_compares_an_adapter_with_its_model(
     tiny: str, adapter: str, questions: Path, tmp_path: Path
 ) -> None:
-    """The same table comes whether the plain model is measured now or was measured before."""
+    """The table is the same whether the base model is evaluated now or was evaluated before."""
     ours = [tiny, "--task", "bioqa", "--data", str(questions), "--adapter", adapter]
     table = run(*ours, "--against", tiny, "--out", str(tmp_path / "both.json"))
     assert f"Difference to {tiny}, on the same items:" in table.replace("\\", "")
@@ -164,15 +166,15 @@ def test_the_command_compares_an_adapter_with_its_model(
 
 
 def test_the_command_compares_several_adapters_with_the_first(tiny: str, adapter: str, questions: Path) -> None:
-    """Without --against the first is what the others are compared with."""
+    """Without --against the others are compared with the first."""
     second = [*("--adapter", adapter), *("--adapter", adapter)]
     table = run(tiny, "--task", "bioqa", "--data", str(questions), *second, "--measures", "letter")
     assert table.count("| letter |") == 3
     assert "+0.000 to +0.000" in table
 
 
-def test_the_command_says_early_what_cannot_be(tiny: str, questions: Path, tmp_path: Path) -> None:
-    """A folder that is not there, a wrong measure or task, a file of other things: before any model is loaded."""
+def test_the_command_refuses_bad_arguments_early(tiny: str, questions: Path, tmp_path: Path) -> None:
+    """A missing folder, a wrong measure or task, or a file of another format is refused before any model is loaded."""
     for more in (
         ["--out", str(tmp_path / "nowhere" / "r.json")],
         ["--measures", "rouge"],

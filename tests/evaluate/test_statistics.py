@@ -1,4 +1,4 @@
-"""Means with intervals, and paired tests: against published values, against each other, and by how often they hold."""
+"""Means with confidence intervals, and paired tests: against published values, and by their coverage."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_bootstrap_interval_of_a_mean_is_that_of_the_normal_distribution() -> No
     assert found.high == pytest.approx(values.mean() + half, abs=half / 20)
 
 
-def test_bootstrap_intervals_hold_the_truth_about_95_times_of_100() -> None:
-    """Of 300 samples of 60 values each, the true mean is outside of the interval in 2 to 10 of 100."""
-    draw = np.random.default_rng(5)
+def test_bootstrap_intervals_cover_the_mean_about_95_times_of_100() -> None:
+    """Of 300 samples of 60 values each, 90 to 98 of 100 intervals contain the true mean."""
+    rng = np.random.default_rng(5)
     held = 0
     for _ in range(300):
-        found = scores(draw.normal(1.0, size=60).tolist())
+        found = scores(rng.normal(1.0, size=60).tolist())
         held += found.low <= 1.0 <= found.high
     assert 0.90 <= held / 300 <= 0.98
 
@@ -59,16 +59,16 @@ def test_weights_make_the_mean_a_ratio_of_sums(pairs: list[tuple[float, int]]) -
     assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
 
 
-def test_the_same_seed_draws_the_same_interval() -> None:
-    """Intervals are drawn, but by the seed alone."""
+def test_the_same_seed_gives_the_same_interval() -> None:
+    """The bootstrap depends on the seed alone."""
     values = np.random.default_rng(2).normal(size=40).tolist()
     assert scores(values) == scores(values)
     assert scores(values).low != scores(values, seed=1).low or scores(values).high != scores(values, seed=1).high
 
 
 def test_one_item_has_no_interval() -> None:
-    """What cannot be had is an error."""
-    with pytest.raises(InputError, match="m has 1 items; an interval needs 2 or more"):
+    """A single item is refused."""
+    with pytest.raises(InputError, match=r"m has 1 item\(s\); a confidence interval needs 2 or more"):
         scores([1.0])
 
 
@@ -85,8 +85,8 @@ def test_compare_is_the_difference_with_mcnemars_exact_p() -> None:
     assert (turned.value, turned.mcnemar_p) == (-found.value, found.mcnemar_p)
 
 
-def test_compare_of_equal_models_finds_nothing() -> None:
-    """No difference: an interval of width 0 and p of 1."""
+def test_compare_of_equal_models_finds_no_difference() -> None:
+    """The interval has width 0, and p is 1."""
     same = scores([1.0, 0.0, 1.0])
     assert compare(same, same) == Difference("m", 3, 0.0, 0.0, 0.0, 1.0, 1.0)
     measured = scores([0.3, 0.1, 0.2])
@@ -95,10 +95,10 @@ def test_compare_of_equal_models_finds_nothing() -> None:
 
 def test_paired_p_values_are_small_as_often_as_they_say() -> None:
     """Between models that do not differ, p is below 0.05 about five times in 100, whatever they have in common."""
-    draw, small = np.random.default_rng(9), 0
+    rng, small = np.random.default_rng(9), 0
     for _ in range(200):
-        common = draw.normal(size=80)
-        one, other = (scores((common + draw.normal(size=80)).tolist()) for _ in range(2))
+        common = rng.normal(size=80)
+        one, other = (scores((common + rng.normal(size=80)).tolist()) for _ in range(2))
         small += compare(one, other).p < 0.05
     assert 0.02 <= small / 200 <= 0.10
 
@@ -115,11 +115,11 @@ def test_pairing_finds_what_two_intervals_do_not() -> None:
     ("other", "message"),
     [
         (scores([1.0, 0.0], measure="other"), "m cannot be compared with other"),
-        (scores([1.0, 0.0, 1.0]), "not measured on the same items: 2 and 3"),
-        (scores([1.0, 0.0], weights=[1.0, 2.0]), "not measured on the same items"),
+        (scores([1.0, 0.0, 1.0]), r"has different items in the two results \(2 and 3\)"),
+        (scores([1.0, 0.0], weights=[1.0, 2.0]), "has different items in the two results"),
     ],
 )
 def test_compare_refuses_what_does_not_belong_together(other: Scores, message: str) -> None:
-    """Another measure, other items, other weights."""
+    """Another measure, other items and other weights are errors."""
     with pytest.raises(InputError, match=message):
         compare(scores([1.0, 0.0]), other)

@@ -1,6 +1,6 @@
-"""The paper's benchmarks as tasks of lm-eval (EleutherAI): `lm_eval --include_path FOLDER --tasks craft_paper`.
+"""The paper's benchmarks as lm-eval (EleutherAI) tasks: `lm_eval --include_path FOLDER --tasks craft_paper`.
 
-The YAML files ask what `craft-hf evaluate` asks, in the same words: a craft_hf task's prompt, answered by a letter.
+The prompts are exactly those of `craft-hf evaluate`: the prompt template of a craft_hf task, answered by a letter.
 """
 
 from __future__ import annotations
@@ -8,4 +8,4 @@ from __future__ import annotations
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-"""What lm-eval gets as --include_path."""
+"""The folder with the YAML files, for lm-eval's --include_path."""

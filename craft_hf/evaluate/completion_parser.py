@@ -1,7 +1,8 @@
-"""Is an answer in the task's format? A text comes in, the fields that the completion template made it of go out.
+"""Parsing of a task's completions, which tells whether an answer follows the task's format.
 
-The template is turned round: rendered with marks in place of values, what stands between the marks becomes a regular
-expression. Of "- {mark}" and "- {mark}" on two lines comes any number of lines that begin with "- ".
+The completion template is rendered with a marker in place of each value, and the result becomes a regular expression
+with a group for each marker. A list is rendered with two markers; the text between them, such as a line break and "- ",
+separates any number of entries.
 """
 
 from __future__ import annotations
@@ -17,34 +18,34 @@ from craft_hf.base import JSON, InputError
 from craft_hf.quality import WellFormedCheck
 from craft_hf.tasks import Task
 
-_MARK = re.compile("\0(\\w+)\\.(\\d)\0")
+_MARKER = re.compile("\0(\\w+)\\.(\\d)\0")
 
 
-class Form:
-    """Reads a task's completions back, and checks their fields by the task's schema and rules.
+class CompletionParser:
+    """Parses completions of a task into fields, and checks these against the task's schema and rules.
 
     Args:
-        task: its completion template shows each field once: as it is, or, for a list, one entry after the other.
+        task: its completion template must render each field once and unchanged, a list entry by entry.
 
     Raises:
-        InputError: the template is of another kind.
+        InputError: the template cannot be inverted, or does not parse the task's own few-shots.
     """
 
     def __init__(self, task: Task) -> None:
         properties = task.schema["properties"]
         assert isinstance(properties, Mapping)
         lists = {k for k, v in properties.items() if isinstance(v, Mapping) and v.get("type") == "array"}
-        marked: dict[str, JSON] = {
+        with_markers: dict[str, JSON] = {
             name: [f"\0{name}.0\0", f"\0{name}.1\0"] if name in lists else f"\0{name}.0\0" for name in task.fields
         }
         try:
-            rendered = task.completion(marked)
+            rendered = task.completion(with_markers)
         except jinja2.TemplateError as e:
-            raise InputError(f"the completion template of {task.name} cannot be read back: {e}.") from e
+            raise InputError(f"the completion template of {task.name} cannot be parsed back into fields: {e}.") from e
         try:
             self._pattern, self._separators = _pattern(rendered, lists)
-        except re.error as e:  # a field that stands twice
-            raise InputError(f"the completion template of {task.name} cannot be read back: {e}.") from e
+        except re.error as e:  # a field occurs twice
+            raise InputError(f"the completion template of {task.name} cannot be parsed back into fields: {e}.") from e
         names = set(self._pattern.groupindex) & set(properties)
         self._schema = jsonschema.Draft202012Validator(
             {"type": "object", "properties": {name: properties[name] for name in names}}
@@ -59,11 +60,14 @@ class Form:
             )
         )
         for shot in task.few_shots:
-            if not names or self.read(task.completion(shot.sample)) != {name: shot.sample[name] for name in names}:
-                raise InputError(f"the completion template of {task.name} cannot be read back: see few-shot {shot.id}.")
+            if not names or self.parse(task.completion(shot.sample)) != {name: shot.sample[name] for name in names}:
+                raise InputError(
+                    f"the completion template of {task.name} cannot be parsed back into fields: few-shot {shot.id} "
+                    "comes back with other values."
+                )
 
-    def read(self, text: str) -> Mapping[str, JSON] | None:
-        """Return the fields that a text is made of, or None if the template cannot have made it."""
+    def parse(self, text: str) -> Mapping[str, JSON] | None:
+        """Return the fields of a completion, or None where the text does not match the template."""
         found = self._pattern.fullmatch("\n".join(line.rstrip() for line in text.strip().splitlines()))
         if found is None:
             return None
@@ -73,19 +77,19 @@ class Form:
         return fields
 
     def problem(self, text: str) -> str:
-        """Say why an answer is not in the format; "" if it is."""
-        fields = self.read(text)
+        """Return why an answer does not follow the task's format, or "" where it does."""
+        fields = self.parse(text)
         if fields is None:
-            return "not as the completion template writes it"
+            return "does not match the completion template"
         error = min(self._schema.iter_errors(fields), key=lambda e: list(map(str, e.path)), default=None)
         if error is not None:
-            return f"{'.'.join(map(str, error.path))}: against the schema ({error.validator})"
+            return f"{'.'.join(map(str, error.path))}: violates the schema ({error.validator})"
         return self._rules.check(fields).reason
 
 
 def _pattern(rendered: str, lists: set[str]) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
-    """Return the expression that reads a whole text, with a group for each field, and what separates lists' entries."""
-    parts = _MARK.split(rendered)
+    """Return the pattern of a completion, with a group for each field, and that of the text between list entries."""
+    parts = _MARKER.split(rendered)
     literals, names = parts[0::3], parts[1::3]
     pattern, separators = _literal(literals[0]), dict[str, re.Pattern[str]]()
     place = 0
@@ -104,5 +108,5 @@ def _pattern(rendered: str, lists: set[str]) -> tuple[re.Pattern[str], dict[str,
 
 
 def _literal(text: str) -> str:
-    """The expression of a text of the template, in which a number, as of a step, may be any other."""
+    """Return the pattern of a literal part of the template, in which any number matches, as in "1." before a step."""
     return re.sub(r"\d+", r"\\d+", re.escape(text))
