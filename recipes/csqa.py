@@ -6,7 +6,7 @@
 All arguments: python recipes/csqa.py --help
 """
 
-from craft_hf.train import run_recipe
+from craft_hf.training import run_recipe
 
 DEFAULTS = {"max_length": 256}
 

@@ -7,7 +7,7 @@
 All arguments: python recipes/dpo.py --help
 """
 
-from craft_hf.train import run_preferences
+from craft_hf.training import run_preferences
 
 if __name__ == "__main__":
     run_preferences()

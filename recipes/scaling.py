@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 from craft_hf.base import CraftError, InputError
-from craft_hf.evaluate import measures_for, read_items
+from craft_hf.evaluation import measures_for, read_items
 from craft_hf.tasks import load_task
-from craft_hf.train import DEFAULT_MODEL, Study, as_markdown, measure_points, train_points, write_study
+from craft_hf.training import DEFAULT_MODEL, Study, as_markdown, measure_points, train_points, write_study
 
 RECIPES = Path(__file__).parent
 

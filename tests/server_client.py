@@ -10,8 +10,8 @@ import pytest
 
 from craft_hf.base.errors import GeneratorError
 from craft_hf.base.records import Answer, Prompt
-from craft_hf.generate.generator import Sampling
-from craft_hf.generate.server.generator import ServerGenerator
+from craft_hf.generation.generator import Sampling
+from craft_hf.generation.server.generator import ServerGenerator
 from tests.openai_server import FakeServer
 
 PROMPTLY_S = 5

@@ -10,8 +10,8 @@ import numpy as np
 
 from craft_hf.base.embedder import Embedder, Vectors
 from craft_hf.corpus.corpus import Corpus
-from craft_hf.retrieve.index.build import build_index
-from craft_hf.retrieve.index.search import Index
+from craft_hf.retrieval.index.build import build_index
+from craft_hf.retrieval.index.search import Index
 
 
 class HashEmbedder(Embedder):

@@ -10,7 +10,7 @@ import typer
 from craft_hf.base import InputError
 
 if TYPE_CHECKING:
-    from craft_hf.evaluate import EvaluatedModel, Results
+    from craft_hf.evaluation import EvaluatedModel, Results
 
 _MODEL = '"embedded", a Hub id, or a model folder.'
 _DATA = "JSONL, plain or compressed: rows with the task's fields, or its short forms (see the README)."
@@ -55,7 +55,7 @@ def evaluate(
     Example: craft-hf evaluate embedded --task bioqa --adapter finetuned/bioqa/adapter --against embedded
     --data questions.jsonl --limit 200 --out results.json
     """
-    from craft_hf import evaluate as evaluation
+    from craft_hf import evaluation
     from craft_hf.run import open_generator
     from craft_hf.tasks import load_task
 
@@ -96,6 +96,6 @@ def evaluate(
 
 def _read_first_result(name: str) -> Results | None:
     """Return the first result in a file that --out wrote; None where the name is not that of a file."""
-    from craft_hf.evaluate import read_results
+    from craft_hf.evaluation import read_results
 
     return read_results(Path(name))[0] if Path(name).is_file() or name.endswith(".json") else None

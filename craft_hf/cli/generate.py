@@ -13,7 +13,7 @@ import typer
 
 from craft_hf.base import EMBEDDED
 from craft_hf.dataset import LINEAGE
-from craft_hf.retrieve import MIXED
+from craft_hf.retrieval import MIXED
 
 _GROUPS = "Triples of few-shots to begin prompts with, or per-prompt (default: a third as many as few-shots)."
 _BUDGET = "Most that the run may cost: tokens, or money if there are prices."
@@ -65,7 +65,7 @@ def retrieve_only(
     Example: craft-hf retrieve bioqa --index my-index -k 200
     """
     from craft_hf.base import render
-    from craft_hf.retrieve import index_summary, look, open_index
+    from craft_hf.retrieval import index_summary, look, open_index
     from craft_hf.tasks import load_task
 
     loaded = load_task(task, few_shots)

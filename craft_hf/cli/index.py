@@ -9,7 +9,7 @@ import typer
 
 from craft_hf.base import EMBEDDED, Embedder, InputError, hub_name, open_workers
 from craft_hf.corpus import MAX_CHARS, MIN_CHARS, PRESETS, SYNTAX, open_corpora
-from craft_hf.retrieve import (
+from craft_hf.retrieval import (
     SHARD_DOCUMENTS,
     Index,
     build_index,

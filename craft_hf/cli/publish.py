@@ -33,7 +33,7 @@ def publish(
 
     Example: craft-hf publish finetuned/bioqa/adapter user/name --public
     """
-    from craft_hf import publish as publishing
+    from craft_hf import publishing
 
     kind = publishing.kind_of(folder)
     if repository is None and to is None:

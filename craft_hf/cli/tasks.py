@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from craft_hf.base import JSON, Document, Embedder, FewShot, InputError, StorageError, Verdict, generator_weights
-from craft_hf.generate import FEW_SHOTS_IN_PROMPT, Prompter
+from craft_hf.generation import FEW_SHOTS_IN_PROMPT, Prompter
 from craft_hf.quality import check_few_shots
 from craft_hf.tasks import NAMES, Task, load_task
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datasets import Features, List, Value
 
 from craft_hf.base import JSON, FewShot, InputError, Reject, Sample
-from craft_hf.generate import sample_json
+from craft_hf.generation import sample_json
 from craft_hf.tasks import Task
 
 LINEAGE = Features(

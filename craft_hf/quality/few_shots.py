@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from craft_hf.base import Answer, Document, Embedder, FewShot, Verdict
-from craft_hf.generate import sample_json
+from craft_hf.generation import sample_json
 from craft_hf.quality.copied import CopiedCheck
 from craft_hf.quality.quality import Quality
 from craft_hf.tasks import Task

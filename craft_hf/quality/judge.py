@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from craft_hf.base import JSON, Answer, Document, Prompt, Verdict, fingerprint
-from craft_hf.generate import Sampling, sample_json
+from craft_hf.generation import Sampling, sample_json
 from craft_hf.quality.options import label_of, relabelled
 from craft_hf.quality.text import texts_of
 from craft_hf.tasks import Task

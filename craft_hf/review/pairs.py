@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 
 from craft_hf.base import JSON
-from craft_hf.generate import asking, sample_json
+from craft_hf.generation import asking, sample_json
 from craft_hf.review.outcome import Outcome, outcomes
 from craft_hf.review.samples import ReviewSample
 from craft_hf.review.store import Reviews

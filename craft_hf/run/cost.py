@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from craft_hf.base import Answer, Document, InputError, Prompt
-from craft_hf.generate import Prompter, Usage, ask, open_journal, sample_json
-from craft_hf.retrieve import Documents, open_index
+from craft_hf.generation import Prompter, Usage, ask, open_journal, sample_json
+from craft_hf.retrieval import Documents, open_index
 from craft_hf.run.pipeline import PROMPTS_PER_SAMPLE, open_quality
 from craft_hf.run.resolution import ResolvedRun
 

@@ -16,7 +16,7 @@ import datasets
 from craft_hf.base import EMBEDDED, JSON, CraftError, InputError
 from craft_hf.dataset import task_features
 from craft_hf.quality import DUPLICATE_THRESHOLD
-from craft_hf.retrieve import MIXED
+from craft_hf.retrieval import MIXED
 from craft_hf.run.resolution import ResolvedRun, resolve
 from craft_hf.run.runs import ensure_run, read_rows
 from craft_hf.run.settings import Resources, RunSettings

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from craft_hf.base import JSON, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict
 from craft_hf.dataset import read_earlier
-from craft_hf.generate import Journal, Prompter, Sampling, Usage, ask, open_journal
+from craft_hf.generation import Journal, Prompter, Sampling, Usage, ask, open_journal
 from craft_hf.quality import CHECKS, Balance, Judge, Overlap, Quality, Shuffle, load_test_sets
-from craft_hf.retrieve import Coverage, Documents, index_summary, open_index
+from craft_hf.retrieval import Coverage, Documents, index_summary, open_index
 from craft_hf.review import CHECK as PEOPLE
 from craft_hf.review import People
 from craft_hf.run.progress import Progress

@@ -6,7 +6,7 @@ from collections import Counter
 
 from datasets.utils import tqdm
 
-from craft_hf.generate import Usage
+from craft_hf.generation import Usage
 
 
 class Progress:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from craft_hf.base import JSON, InputError, cache_folder, fingerprint
 from craft_hf.dataset import earlier_identity, task_features
-from craft_hf.generate import Generator, default_groups
+from craft_hf.generation import Generator, default_groups
 from craft_hf.quality import WellFormedCheck, identity_of_test_sets
-from craft_hf.retrieve import RANDOM, Documents, Index, find_index, sample_index_identity
+from craft_hf.retrieval import RANDOM, Documents, Index, find_index, sample_index_identity
 from craft_hf.review import Decision, read_review
 from craft_hf.run.settings import SAME_MODEL, Resources, RunSettings
 from craft_hf.tasks import Task, load_task
@@ -144,7 +144,7 @@ def open_generator(name: str, model: str | None = None, resources: Resources | N
     """
     resources = resources or Resources()
     if "://" in name:
-        from craft_hf.generate import ServerGenerator
+        from craft_hf.generation import ServerGenerator
 
         return ServerGenerator(
             name,
@@ -153,6 +153,6 @@ def open_generator(name: str, model: str | None = None, resources: Resources | N
             timeout_s=resources.timeout_s,
             max_retries=resources.max_retries,
         )
-    from craft_hf.generate import LocalGenerator
+    from craft_hf.generation import LocalGenerator
 
     return LocalGenerator(name, device=resources.device, batch_size=resources.batch_size)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from craft_hf.base import EMBEDDED, InputError
-from craft_hf.generate import PER_PROMPT, Budget, Prices, Sampling
+from craft_hf.generation import PER_PROMPT, Budget, Prices, Sampling
 from craft_hf.quality import DUPLICATE_THRESHOLD, OPTIONAL
-from craft_hf.retrieve import MIXED, WAYS
+from craft_hf.retrieval import MIXED, WAYS
 from craft_hf.tasks import Task
 
 SIZES: Mapping[str, int] = {"XS": 0, "S": 100, "M": 500, "L": 5_000, "XL": 25_000}

@@ -16,9 +16,9 @@ from craft_hf.base.embedder import Embedder, Vectors
 from craft_hf.base.errors import InputError, StorageError
 from craft_hf.base.executors import open_workers
 from craft_hf.corpus.corpus import Corpus
-from craft_hf.retrieve.index.build import build_index
-from craft_hf.retrieve.index.search import Index
-from craft_hf.retrieve.index.verify import verify_index
+from craft_hf.retrieval.index.build import build_index
+from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.index.verify import verify_index
 from tests import ROOT
 from tests.vectors import HashEmbedder, given_index, whole_numbers
 

@@ -44,11 +44,11 @@ from craft_hf.base.models import generator_weights
 from craft_hf.base.records import Answer, Prompt
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.sample import sample_corpus
-from craft_hf.generate.generator import Sampling
-from craft_hf.generate.journal import Journal
-from craft_hf.generate.local.generator import BATCH_SIZE, LocalGenerator
-from craft_hf.generate.local.grammar import GrammarRows, JsonGrammar
-from craft_hf.generate.prompt import sample_json
+from craft_hf.generation.generator import Sampling
+from craft_hf.generation.journal import Journal
+from craft_hf.generation.local.generator import BATCH_SIZE, LocalGenerator
+from craft_hf.generation.local.grammar import GrammarRows, JsonGrammar
+from craft_hf.generation.prompt import sample_json
 from craft_hf.tasks.task import load_task
 
 SHARED, OWN = 3000, 400

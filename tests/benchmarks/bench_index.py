@@ -39,10 +39,10 @@ import torch
 
 from craft_hf.base.embedder import Embedder, Vectors
 from craft_hf.corpus.corpus import Corpus
-from craft_hf.retrieve.index.build import build_index
-from craft_hf.retrieve.index.scan import rounded
-from craft_hf.retrieve.index.search import Index
-from craft_hf.retrieve.index.shard import Shard
+from craft_hf.retrieval.index.build import build_index
+from craft_hf.retrieval.index.scan import rounded
+from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.index.shard import Shard
 
 DIMENSION, QUERIES, DEPTHS, THREADS, REPEATS = 384, 33, (1000, 25_000), (1, 2), 3
 QUESTIONS = 2000

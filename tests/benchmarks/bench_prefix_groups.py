@@ -20,9 +20,9 @@ import numpy as np
 from craft_hf.base.embedder import Embedder
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.sample import sample_corpus
-from craft_hf.generate.generator import Sampling
-from craft_hf.generate.local.generator import LocalGenerator
-from craft_hf.generate.prompt import PER_PROMPT, Prompter
+from craft_hf.generation.generator import Sampling
+from craft_hf.generation.local.generator import LocalGenerator
+from craft_hf.generation.prompt import PER_PROMPT, Prompter
 from craft_hf.quality.quality import Quality
 from craft_hf.tasks.task import load_task
 

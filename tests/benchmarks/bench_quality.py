@@ -39,7 +39,7 @@ import numpy as np
 from rapidfuzz import fuzz, process, utils
 
 from craft_hf.base.embedder import Embedder
-from craft_hf.generate.prompt import sample_json
+from craft_hf.generation.prompt import sample_json
 from craft_hf.quality.copied import FROM_DOCUMENT, LEAST_NGRAMS, NGRAM
 from craft_hf.quality.duplicate import Duplicates
 from craft_hf.quality.grounded import SAME_MEANING, GroundedCheck

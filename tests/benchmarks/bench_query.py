@@ -38,11 +38,11 @@ from craft_hf.base.embedder import Embedder
 from craft_hf.base.models import embedder_weights
 from craft_hf.base.records import Hit
 from craft_hf.corpus.corpus import Corpus
-from craft_hf.retrieve.coverage import measure
-from craft_hf.retrieve.coverage.figures import Coverage
-from craft_hf.retrieve.index.build import build_index
-from craft_hf.retrieve.index.search import Index
-from craft_hf.retrieve.similarity import retrieve
+from craft_hf.retrieval.coverage import measure
+from craft_hf.retrieval.coverage.figures import Coverage
+from craft_hf.retrieval.index.build import build_index
+from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.similarity import retrieve
 from craft_hf.tasks.task import NAMES, QUERY_PARTS, Task, load_task
 
 FORMS: Mapping[str, tuple[str, ...]] = {

@@ -28,7 +28,7 @@ from craft_hf.base.models import generator_weights
 from craft_hf.base.templates import chat_template
 from craft_hf.dataset.training_rows import conversations
 from craft_hf.tasks.task import load_task
-from craft_hf.train.finetune import parse
+from craft_hf.training.finetune import parse
 
 ROOT = Path(__file__).parents[2]
 MAX_LENGTH = 512

@@ -16,10 +16,10 @@ import tempfile
 from pathlib import Path
 
 from craft_hf.base.models import generator_weights
-from craft_hf.evaluate.benchmarks import FOLDER
-from craft_hf.evaluate.choice import score_letters
-from craft_hf.evaluate.items import Item, read_items
-from craft_hf.evaluate.model import EvaluatedModel
+from craft_hf.evaluation.benchmarks import FOLDER
+from craft_hf.evaluation.choice import score_letters
+from craft_hf.evaluation.items import Item, read_items
+from craft_hf.evaluation.model import EvaluatedModel
 from craft_hf.tasks.task import load_task
 
 TASK = """
@@ -30,7 +30,7 @@ dataset_kwargs:
   data_files:
     test: {data}
 test_split: test
-process_docs: !function craft_hf.evaluate.benchmarks.documents.reference_rows
+process_docs: !function craft_hf.evaluation.benchmarks.documents.reference_rows
 """
 
 

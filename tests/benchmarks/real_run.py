@@ -18,11 +18,11 @@ from dataclasses import replace
 from datasets.utils import tqdm
 
 from craft_hf.base.records import JSON, Answer, Document, Verdict
-from craft_hf.generate.journaled import ask, open_journal
-from craft_hf.generate.prompt import Prompter
-from craft_hf.generate.usage import Usage
+from craft_hf.generation.journaled import ask, open_journal
+from craft_hf.generation.prompt import Prompter
+from craft_hf.generation.usage import Usage
 from craft_hf.quality.quality import OPTIONAL, Quality
-from craft_hf.retrieve.documents import Documents, open_index
+from craft_hf.retrieval.documents import Documents, open_index
 from craft_hf.run.resolution import resolve
 from craft_hf.run.settings import RunSettings
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from craft_hf.base.errors import InputError
 from craft_hf.cli.main import app
-from craft_hf.retrieve.index.info import read_info
+from craft_hf.retrieval.index.info import read_info
 
 RUNNER = CliRunner()
 TEXTS = {

@@ -24,7 +24,7 @@ from craft_hf.base.models import generator_weights
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.sample import sample_corpus
 from craft_hf.dataset.folder import REJECTS, ROWS
-from craft_hf.retrieve.index.build import build_index
+from craft_hf.retrieval.index.build import build_index
 from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import ensure_run
 from craft_hf.run.settings import Resources, RunSettings

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rapidfuzz import fuzz, utils
 
 from craft_hf.base.records import FewShot
-from craft_hf.generate.prompt import sample_json
+from craft_hf.generation.prompt import sample_json
 from craft_hf.quality.candidates import Candidates
 from craft_hf.quality.duplicate import Duplicates
 

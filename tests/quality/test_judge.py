@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from craft_hf.base.records import JSON, Answer, Prompt
-from craft_hf.generate.generator import Sampling
+from craft_hf.generation.generator import Sampling
 from craft_hf.quality.judge import Ask, Judge
 from craft_hf.tasks.task import load_task
 from tests.quality_samples import BIOQA, GOOD, PLANTS

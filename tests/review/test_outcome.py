@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from craft_hf.generate.prompt import sample_json
+from craft_hf.generation.prompt import sample_json
 from craft_hf.review.agreement import JUDGE, agreements, sentence
 from craft_hf.review.decisions import ACCEPT, EDIT, REJECT, THRESHOLD
 from craft_hf.review.outcome import outcomes

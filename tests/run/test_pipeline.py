@@ -15,8 +15,8 @@ from craft_hf.base.embedder import Embedder
 from craft_hf.base.errors import InputError, StorageError
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.dataset.report import read_report
-from craft_hf.generate.usage import Usage
-from craft_hf.retrieve.index.build import build_index
+from craft_hf.generation.usage import Usage
+from craft_hf.retrieval.index.build import build_index
 from craft_hf.run.pipeline import PROMPTS_PER_SAMPLE, execute
 from craft_hf.run.progress import Progress
 from craft_hf.run.resolution import resolve

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from craft_hf.base.errors import InputError
-from craft_hf.generate.generator import Sampling
+from craft_hf.generation.generator import Sampling
 from craft_hf.tasks.task import FOLDER, NAMES, load_task
 
 

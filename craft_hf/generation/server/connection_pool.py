@@ -1,0 +1,246 @@
+"""Which server gets which request, and when: limits, retries with backoff, and a circuit breaker for each server.
+
+Requests with the same few-shots go to the same server where that does not overload it, because its prefix cache holds
+them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from craft_hf.base import Answer, Prompt
+from craft_hf.generation.server.api_keys import redact
+from craft_hf.generation.server.endpoints import Endpoint
+from craft_hf.generation.server.responses import Failure
+
+_log = logging.getLogger(__name__)
+
+MAX_BACKOFF_S = 30.0
+"""Longest pause between retries; a server that is down is tried again at least this often."""
+
+TRIP_AFTER = 3
+"""Consecutive failures that trip a server's circuit breaker; a refused connection trips it at once."""
+
+AFFINITY_SLACK = 0.25
+"""How much higher than the lowest a server's load may be if it is to get the prompts whose few-shots it has read."""
+
+PERMANENT_STATUSES = (401, 403, 404)
+"""HTTP statuses with which a server refuses every request."""
+
+
+def backoff(base_s: float, failures: int) -> float:
+    """Draw the pause after so many consecutive failures, 1 or more, in seconds.
+
+    Exponential backoff with full jitter: uniform from 0 to `base_s`, which doubles with each failure, up to
+    `MAX_BACKOFF_S`.
+    """
+    return random.uniform(0, min(base_s * 2 ** min(failures - 1, 20), MAX_BACKOFF_S))
+
+
+@dataclass(eq=False)
+class Connection:
+    """A run's connection to one server, with the state of its circuit breaker.
+
+    Attributes:
+        endpoint: the server.
+        client: the openai package's client of it.
+        in_flight: requests that were sent and not yet answered.
+        failures: consecutive failures; those of requests that were in flight together count once.
+        failed_at: when the last counted failure came, by time.monotonic.
+        paused_until: when the next request may be sent, by time.monotonic.
+        tripped: the circuit breaker is open: one request at a time is sent, after a pause that grows.
+        disabled: the server refuses every request (`PERMANENT_STATUSES`); it gets no more in this run.
+        last_failure: what the error message of the run tells of this server.
+    """
+
+    endpoint: Endpoint
+    client: Any
+    in_flight: int = 0
+    failures: int = 0
+    failed_at: float = 0.0
+    paused_until: float = 0.0
+    tripped: bool = False
+    disabled: bool = False
+    last_failure: Failure | None = None
+
+    @property
+    def load(self) -> float:
+        """Requests in flight as a share of the server's limit."""
+        return self.in_flight / self.endpoint.limit.current
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it is neither tripped nor disabled."""
+        return not (self.tripped or self.disabled)
+
+    def is_available(self, now: float) -> bool:
+        """Whether another request may be sent now."""
+        limit = 1 if self.tripped else self.endpoint.limit.current
+        return not self.disabled and now >= self.paused_until and self.in_flight < limit
+
+
+@dataclass(eq=False)
+class Request:
+    """A prompt that is being answered.
+
+    Attributes:
+        prompt: what is asked.
+        failures: failures of this request, by connection.
+        invalid_answer: the last answer that was not valid under the schema, with the tokens of all answers so far.
+        validation_error: why it was invalid.
+        reasks: how often the prompt was asked again because of an invalid answer.
+    """
+
+    prompt: Prompt
+    failures: Counter[Connection] = field(default_factory=Counter)
+    invalid_answer: Answer | None = None
+    validation_error: str = ""
+    reasks: int = 0
+
+
+class ConnectionPool:
+    """Hands out connections to requests, and stops using those that fail.
+
+    Args:
+        connections: one for each server, at least one.
+        max_retries: how many failures of a request at one connection, and of a connection in a row, are retried.
+        backoff_s: seconds of the first pause; see `backoff`.
+    """
+
+    def __init__(self, connections: Sequence[Connection], max_retries: int, backoff_s: float) -> None:
+        self._connections, self._max_retries, self._backoff_s = connections, max_retries, backoff_s
+        self._waiting: list[tuple[Request, asyncio.Future[Connection | None]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        for connection in connections:
+            connection.endpoint.limit.restart_window()
+
+    async def acquire(self, request: Request) -> Connection | None:
+        """Wait for a connection, retried requests first; return None if no server is left to send the request to."""
+        if self._is_exhausted(request):
+            return None
+        future: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        position = 0 if request.failures or request.invalid_answer else len(self._waiting)
+        self._waiting.insert(position, (request, future))
+        self._assign()
+        return await future
+
+    def release(self, connection: Connection) -> None:
+        """Give a connection back without saying anything of the server."""
+        connection.in_flight -= 1
+        self._assign()
+
+    def release_answered(self, connection: Connection) -> None:
+        """Give a connection back after an answer of any kind, which closes the circuit breaker."""
+        if connection.tripped:
+            _log.warning("%s answers again.", connection.endpoint.url)
+        connection.failures, connection.tripped, connection.paused_until = 0, False, 0.0
+        connection.endpoint.limit.on_answered()
+        self.release(connection)
+
+    def release_failed(self, connection: Connection, request: Request, failure: Failure, sent_at: float) -> float:
+        """Give a connection back after a failure; return how many seconds the request should wait before its retry.
+
+        Args:
+            connection: where the request was sent.
+            request: what was sent.
+            failure: why there was no answer.
+            sent_at: when it was sent, by time.monotonic.
+        """
+        now, connection.last_failure = time.monotonic(), failure
+        request.failures[connection] += 1
+        url, wait_s = connection.endpoint.url, failure.retry_after_s
+        if failure.status in PERMANENT_STATUSES:
+            connection.disabled = True
+            if len(self._connections) > 1:
+                _log.warning("%s is not used any more in this run: %s.", url, redact(failure.summary))
+        if failure.overloaded:
+            connection.endpoint.limit.on_overloaded(sent_at)
+        if sent_at >= connection.failed_at:
+            connection.failures, connection.failed_at = connection.failures + 1, now
+            if not connection.tripped and (failure.unreachable or connection.failures >= TRIP_AFTER):
+                connection.tripped = True
+                _log.warning("%s is not used until it answers again: %s.", url, redact(failure.summary))
+        if connection.tripped or failure.status in (429, 503):
+            wait_s = max(wait_s, backoff(self._backoff_s, connection.failures))
+        connection.paused_until = max(connection.paused_until, now + wait_s)
+        pause_s = connection.paused_until - now
+        _log.info("%s: %s; next request to it in %.1f s", url, redact(failure.summary), pause_s)
+        for item in [item for item in self._waiting if self._is_exhausted(item[0])]:
+            self._waiting.remove(item)
+            self._hand_out(item[1], None)
+        self.release(connection)
+        return 0.0 if connection.paused_until > now else backoff(self._backoff_s, request.failures[connection])
+
+    def failure_message(self, request: Request) -> str:
+        """Return the last failure of every server, for a request that no server is left for."""
+        messages = [
+            replace(c.last_failure, attempts=max(c.failures, request.failures[c])).message(c.endpoint.url)
+            for c in self._connections
+            if c.last_failure
+        ]
+        if len(messages) == 1:
+            return messages[0]
+        return f"none of the {len(messages)} servers answers. " + " ".join(messages)
+
+    def _assign(self) -> None:
+        """Give available connections to waiting requests, and set the timer for those that are paused.
+
+        In three passes: a request tests each tripped server; then requests go to servers that have read their
+        few-shots; then to the least loaded one.
+        """
+        now = time.monotonic()
+        for choose in (self._tripped, self._with_few_shots, self._least_loaded):
+            for item in list(self._waiting):
+                available = [connection for connection in self._connections if connection.is_available(now)]
+                if not available:
+                    break
+                request, future = item
+                allowed = [c for c in available if request.failures[c] <= self._max_retries]
+                if (connection := choose(request, allowed)) is not None:
+                    self._waiting.remove(item)
+                    self._hand_out(future, connection)
+        self._set_timer(min((c.paused_until for c in self._connections if c.paused_until > now), default=0.0))
+
+    def _tripped(self, request: Request, allowed: Sequence[Connection]) -> Connection | None:
+        return next((connection for connection in allowed if connection.tripped), None)
+
+    def _with_few_shots(self, request: Request, allowed: Sequence[Connection]) -> Connection | None:
+        """The healthy connection that has read these few-shots, or else the fewest; None if its load is too high."""
+        healthy = [connection for connection in self._connections if connection.is_healthy]
+        few_shots = request.prompt.few_shot_ids
+        preferred = next((c for c in healthy if few_shots in c.endpoint.few_shots), None)
+        if preferred is None and healthy:
+            preferred = min(healthy, key=lambda c: len(c.endpoint.few_shots))
+            preferred.endpoint.few_shots.add(few_shots)
+        if preferred is None or preferred not in allowed:
+            return None
+        return preferred if preferred.load <= min(c.load for c in healthy) + AFFINITY_SLACK else None
+
+    def _least_loaded(self, request: Request, allowed: Sequence[Connection]) -> Connection | None:
+        return min(allowed, key=lambda c: (request.failures[c], c.load), default=None)
+
+    def _is_exhausted(self, request: Request) -> bool:
+        """Whether at every connection this request, or all requests, have failed more often than is retried."""
+        most = self._max_retries
+        return all(c.disabled or c.failures > most or request.failures[c] > most for c in self._connections)
+
+    def _hand_out(self, future: asyncio.Future[Connection | None], connection: Connection | None) -> None:
+        if future.done():  # cancelled: the run ends
+            return
+        if connection is not None:
+            connection.in_flight += 1
+            connection.endpoint.limit.on_sent(connection.in_flight)
+        future.set_result(connection)
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(0.0, when - time.monotonic()), self._assign) if when else None

@@ -1,0 +1,180 @@
+"""How few-shots and index fit each other: hits and their embeddings come in, a `Coverage` goes out.
+
+No generator is asked, so that it can be read before anything is paid for.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from craft_hf.base import FewShot, Hit, Vectors
+from craft_hf.retrieval.coverage.advice import advise
+from craft_hf.retrieval.coverage.alike import mean_similarity, near_duplicates, unit, vendi_score
+from craft_hf.retrieval.coverage.figures import Band, Coverage, Decay, FewShotUse, Repeats, SourceShare
+from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.similarity import AVERAGE, RANDOM, Retrieval
+
+RANDOM_DOCUMENTS = 1_000
+"""Documents drawn from the index to compare with."""
+
+_BANDS = 10
+
+_SPREADS = 1.645 * 1.4826
+"""From the median of normally distributed values to their upper 5%, in median absolute deviations."""
+
+
+def measure(index: Index, few_shots: Sequence[FewShot], queries: Vectors, found: Retrieval) -> Coverage:
+    """Read what `cover` needs from the index; the random documents are drawn with a fixed seed.
+
+    Args:
+        index: where the hits come from.
+        few_shots: F of them.
+        queries: their embeddings, unit vectors, float32 (F, dimension).
+        found: what `retrieve` returned for them.
+
+    Raises:
+        InputError: a shard of the index is broken.
+    """
+    drawn = np.random.default_rng(0).choice(len(index), min(RANDOM_DOCUMENTS, len(index)), replace=False)
+    corpora: Counter[str] = Counter()
+    for corpus in index.info.corpora:
+        corpora[str(corpus["source"])] += int(str(corpus["documents"]))
+    return cover(
+        found.hits,
+        few_shots,
+        corpora,
+        queries=queries,
+        embeddings=index.embeddings(found.rows),
+        random=index.embeddings(drawn.tolist()),
+        left_out=len(found.left_out),
+    )
+
+
+def cover(
+    hits: Sequence[Hit],
+    few_shots: Sequence[FewShot],
+    corpora: Mapping[str, int],
+    *,
+    queries: Vectors,
+    embeddings: Vectors,
+    random: Vectors,
+    left_out: int = 0,
+) -> Coverage:
+    """Compute how few-shots and index fit each other.
+
+    Args:
+        hits: in the order of retrieval; may be none.
+        few_shots: F of them.
+        corpora: documents in the index by source.
+        queries: embeddings of the few-shots, unit vectors, float32 (F, dimension).
+        embeddings: those of the hits, float32 (hits, dimension).
+        random: those of one or more documents drawn from the index, float32 (documents, dimension).
+        left_out: documents that were left out as nearly the text of a few-shot.
+    """
+    vectors = unit(embeddings)
+    drawn = any(RANDOM in hit.retrieved_by for hit in hits)
+    coverage = Coverage(
+        hits=len(hits),
+        left_out=left_out,
+        found_by_few_shots=len(_finders(hits)),
+        both=None
+        if drawn
+        else _ratio(sum(AVERAGE in h.retrieved_by and len(h.retrieved_by) > 1 for h in hits), len(hits)),
+        few_shots=_uses(hits, few_shots),
+        sources=_sources(hits, corpora),
+        decay={} if drawn else _decay(hits, random @ queries.T, len(few_shots)),
+        near_duplicates=_repeats(hits, vectors),
+        random_documents=len(random),
+        mean_similarity=_rounded(mean_similarity(vectors)),
+        random_similarity=_rounded(mean_similarity(unit(random))),
+        few_shot_similarity=_rounded(mean_similarity(queries)),
+        vendi_score=_rounded(vendi_score(vectors)),
+        drawn=drawn,
+    )
+    return replace(coverage, warnings=advise(coverage))
+
+
+def _uses(hits: Sequence[Hit], few_shots: Sequence[FewShot]) -> tuple[FewShotUse, ...]:
+    placed = Counter(hit.retrieved_by[0] for hit in hits)
+    finders = _finders(hits)
+    found = Counter(name for names in finders for name in names)
+    alone = Counter(names[0] for names in finders if len(names) == 1)
+    parts: dict[str, float] = defaultdict(float)
+    for names in finders:
+        for name in names:
+            parts[name] += 1 / len(names)
+    return tuple(
+        FewShotUse(s.id, placed[s.id], found[s.id], alone[s.id], _ratio(parts[s.id], len(finders)) or 0.0)
+        for s in few_shots
+    )
+
+
+def _finders(hits: Sequence[Hit]) -> list[list[str]]:
+    """Return the few-shots that found each document, without those documents that none found."""
+    named = ([name for name in hit.retrieved_by if name not in (AVERAGE, RANDOM)] for hit in hits)
+    return [names for names in named if names]
+
+
+def _sources(hits: Sequence[Hit], corpora: Mapping[str, int]) -> tuple[SourceShare, ...]:
+    """Most hits first, then the largest; ties in alphabetical order."""
+    counts = Counter(hit.document.source for hit in hits)
+    everything = sum(corpora.values())
+    order = sorted(corpora, key=lambda source: (-counts[source], -corpora[source], source))
+    return tuple(
+        SourceShare(
+            source=source,
+            hits=counts[source],
+            share=_ratio(counts[source], len(hits)) or 0.0,
+            documents=corpora[source],
+            index_share=_ratio(corpora[source], everything) or 0.0,
+            ratio=_ratio(counts[source] * everything, corpora[source] * len(hits)),
+        )
+        for source in order
+    )
+
+
+def _decay(hits: Sequence[Hit], random: Vectors, turns: int) -> dict[str, Decay]:
+    """Cut each half into bands; `random` has the similarities of random documents (rows) to few-shots (columns)."""
+    halves: dict[str, list[float]] = {"individual": [], "averaged": []}
+    for hit in hits:
+        halves["averaged" if hit.retrieved_by[0] == AVERAGE else "individual"].append(hit.similarity)
+    baselines = {"individual": random.ravel(), "averaged": random.mean(axis=1)}
+    return {name: _one_decay(similarities, baselines[name], turns) for name, similarities in halves.items()}
+
+
+def _one_decay(similarities: Sequence[float], random: np.ndarray, turns: int) -> Decay:
+    median = float(np.median(random))
+    spread = float(np.median(np.abs(random - median)))
+    return Decay(_bands(similarities, turns), round(median, 4), round(median + _SPREADS * spread, 4))
+
+
+def _bands(similarities: Sequence[float], turns: int) -> tuple[Band, ...]:
+    """Cut where every few-shot has had its turn, for each has similarities of its own; the last band takes the rest."""
+    count = len(similarities)
+    rounds = max(1, count // turns)
+    cuts = [turns * (rounds * i // min(_BANDS, rounds)) for i in range(min(_BANDS, rounds))]
+    bands = []
+    for start, end in itertools.pairwise([*cuts, count] if count else []):
+        low, median, high = (float(np.quantile(similarities[start:end], q)) for q in (0.1, 0.5, 0.9))
+        bands.append(Band(start + 1, end, round(low, 4), round(median, 4), round(high, 4)))
+    return tuple(bands)
+
+
+def _repeats(hits: Sequence[Hit], vectors: Vectors) -> Repeats:
+    found = near_duplicates(vectors)
+    examples = ((hits[row].document.id, hits[partner].document.id, c) for row, partner, c in found.examples)
+    return Repeats(found.compared, found.pairs, found.repeats, tuple(examples))
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return _rounded(part / whole) if whole else None
+
+
+def _rounded(value: float | None) -> float | None:
+    """Four decimals: as many as float16 embeddings justify, and the same with any number of threads."""
+    return None if value is None else round(value, 4)

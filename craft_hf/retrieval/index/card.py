@@ -1,0 +1,23 @@
+"""The card of an index: what `index.json` says comes in, a README.md for the Hub goes out."""
+
+from __future__ import annotations
+
+from huggingface_hub import DatasetCardData
+
+from craft_hf.base import __version__, render
+from craft_hf.retrieval.index.info import IndexInfo
+
+
+def index_card(info: IndexInfo, repo_id: str) -> str:
+    """Render the card of an index: YAML front matter for the Hub, and Markdown for people.
+
+    The licence is "other", because each corpus has its own; these are listed, and "not stated" where nobody said one.
+
+    Args:
+        info: what the index holds.
+        repo_id: the repository that the card is for.
+    """
+    data = DatasetCardData(license="other", tags=["craft_hf", "embeddings", "retrieval"], viewer=False)
+    size = sum(int(str(shard["bytes"])) for shard in info.shards)
+    body = render("index_card.md.j2", info=info, repo_id=repo_id, version=__version__, bytes=size)
+    return f"---\n{data.to_yaml()}\n---\n\n{body}"

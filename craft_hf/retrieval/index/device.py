@@ -1,0 +1,54 @@
+"""Codes compared on a GPU: a part of a shard goes there, the few documents that may be good come back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from craft_hf.retrieval.index.quantize import Codes, Floats
+
+_TILE = 32
+"""cuBLAS multiplies int8 matrices of such sizes only (multiples of 8, and more than 16 rows)."""
+
+
+class Device:
+    """A torch device that holds the codes of some queries.
+
+    Args:
+        name: "cuda", "cuda:1"; any torch device gives the same result.
+        queries: int8 (queries, dimension).
+    """
+
+    def __init__(self, name: str, queries: Codes) -> None:
+        self._device = torch.device(name)
+        self._queries = self._padded(queries)
+
+    def near(
+        self, codes: Codes, scales: Floats, residuals: Floats, steps: Floats, lengths: Floats, gaps: Floats
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find the documents that may reach the floor of a query.
+
+        Args:
+            codes: int8 (documents, dimension).
+            scales: float32 (documents,).
+            residuals: float32 (documents,).
+            steps: float32 (queries,), scales of the queries' codes.
+            lengths: float32 (queries,), Euclidean.
+            gaps: float32 (queries,), what the codes do not tell because of the query, minus the floor.
+
+        Returns:
+            Their positions, int64 (found,), ascending, and their products, int32 (queries, found).
+        """
+        documents = self._padded(codes)
+        products = torch._int_mm(self._queries, documents.T)[: len(steps), : len(codes)]
+        step, length, gap = (torch.from_numpy(values)[:, None].to(self._device) for values in (steps, lengths, gaps))
+        scale, residual = (torch.from_numpy(values).to(self._device) for values in (scales, residuals))
+        bounds = products * (scale * step) + residual * length + gap
+        found = torch.nonzero((bounds >= 0).any(dim=0))[:, 0]
+        return found.cpu().numpy(), products[:, found].cpu().numpy()
+
+    def _padded(self, codes: Codes) -> torch.Tensor:
+        rows, dimension = (-(-size // _TILE) * _TILE for size in codes.shape)
+        padded = torch.zeros((rows, dimension), dtype=torch.int8, device=self._device)
+        padded[: codes.shape[0], : codes.shape[1]] = torch.from_numpy(codes).to(self._device)
+        return padded

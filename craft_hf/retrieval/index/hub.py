@@ -1,0 +1,154 @@
+"""Indexes on the Hub: a folder goes to a dataset repository, a repository comes to the Hub's cache as a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download, snapshot_download
+
+from craft_hf.base import Content, InputError, check_login, hub_api, hub_call, hub_name, open_repository, push_files
+from craft_hf.retrieval.index.card import index_card
+from craft_hf.retrieval.index.info import SHARD_FILE, IndexInfo, read_info
+from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.index.verify import verify_index
+
+_TYPE = "dataset"
+_BESIDE_SHARDS = {".gitattributes", "README.md", "index.json"}
+
+
+def push_index(folder: str | Path, repo_id: str, *, private: bool = True) -> str:
+    """Put an index into a dataset repository on the Hub, with a card as its README.md, and return its URL.
+
+    All goes up in one commit: readers see the index that was there before, or the new one as a whole. Stopped at any
+    moment, the same call goes on; what the repository already has is not sent again. The index is verified first.
+
+    Args:
+        folder: an index.
+        repo_id: "user/name"; made if needed, may hold an earlier index, but nothing else.
+        private: who can see the repository; one that exists must be like that already.
+
+    Raises:
+        InputError: the index is broken, nobody is logged in, the token may not write there, the repository holds
+            something else, or others can see it than was asked for.
+        HubError: the Hub cannot be reached or fails.
+    """
+    folder = Path(folder)
+    what = f"the index {folder} cannot be pushed to {repo_id}"
+    if hub_name(repo_id) != (repo_id, None):
+        raise InputError(f"{what}: that is no name of a repository on the Hub; expected user/name.")
+    info = Index.open(folder).info
+    if problems := verify_index(folder):
+        raise InputError(f"{what}: {problems[0]}; build the index again, only what is broken is embedded.")
+    files = index_files(folder, info, repo_id)
+    check_login(what)
+    open_repository(what, repo_id, _TYPE, private)
+    message = f"Index of {info.documents} documents, fingerprint {info.fingerprint}"
+    push_files(what, repo_id, _TYPE, files, _belongs, message)
+    return f"{hub_api().endpoint}/datasets/{repo_id}"
+
+
+def index_files(folder: Path, info: IndexInfo, repo_id: str) -> dict[str, Content]:
+    """Return what the repository of an index holds, by path."""
+    files: dict[str, Content] = {name: folder / name for name in _shard_names(info, str(folder))}
+    files["README.md"] = index_card(info, repo_id).encode()
+    return files | {"index.json": (folder / "index.json").read_bytes()}
+
+
+def pull_index(repo_id: str, revision: str | None = None) -> Path:
+    """Fetch an index from the Hub and return its folder, which lies in the Hub's cache.
+
+    `index.json` comes first, then the shards that it names and that the cache lacks, several at a time. A second call
+    fetches nothing, and without the Hub the cache serves alone.
+
+    Args:
+        repo_id: "user/name", a dataset repository that `push_index` wrote.
+        revision: commit, tag or branch; by default the newest.
+
+    Raises:
+        InputError: there is no such repository or revision, it is no index, or the cache's copy is damaged.
+        HubError: the Hub cannot be reached or fails; files that came whole are kept.
+        StorageError: the disk is full.
+    """
+    folder = _pull_info(repo_id, revision)
+    names = _shard_names(read_info(folder), repo_id)
+
+    def fetch() -> None:
+        commit = folder.name
+        snapshot_download(repo_id, repo_type=_TYPE, revision=commit, allow_patterns=["index.json", *names])
+        for name in names:  # without an answer from the Hub, the client takes the folder as it is for the snapshot
+            if not (folder / name).is_file():
+                hf_hub_download(repo_id, name, repo_type=_TYPE, revision=commit)
+
+    hub_call(_cannot_pull(repo_id, revision), fetch)
+    try:
+        Index.open(folder)
+    except InputError as e:
+        raise InputError(
+            f"the copy of the index {repo_id} in the Hub's cache is damaged: {e} Or rather: delete "
+            f"{folder.parents[1]} and run this again."
+        ) from e
+    return folder
+
+
+def index_folder(index: str | Path) -> Path:
+    """Return the folder of an index: one that is there, else what "user/name[@revision]" names on the Hub, pulled.
+
+    Raises:
+        InputError: see `pull_index`; that a folder is missing or no index is found when it is opened.
+    """
+    name = _on_hub(index)
+    return pull_index(*name) if name else Path(index)
+
+
+def find_index(index: str | Path) -> tuple[str, IndexInfo]:
+    """Look an index up without fetching or opening a shard.
+
+    Args:
+        index: a folder, or "user/name[@revision]" on the Hub.
+
+    Returns:
+        A name that stands for the same content from now on (a folder as it is, a repository with its commit), and what
+        the index holds.
+
+    Raises:
+        InputError: there is no such index, or it is broken.
+        HubError: the Hub cannot be reached, and the cache does not have it.
+    """
+    name = _on_hub(index)
+    if name is None:
+        return str(index), read_info(Path(index))
+    folder = _pull_info(*name)
+    return f"{name[0]}@{folder.name}", read_info(folder)
+
+
+def _belongs(path: str) -> bool:
+    return path in _BESIDE_SHARDS or bool(SHARD_FILE.fullmatch(path))
+
+
+def _on_hub(index: str | Path) -> tuple[str, str | None] | None:
+    """Return repository and revision, or None for a folder and for what looks like one."""
+    return None if Path(index).exists() else hub_name(str(index))
+
+
+def _cannot_pull(repo_id: str, revision: str | None) -> str:
+    at = f" at {revision}" if revision else ""
+    return f"the index {repo_id}{at} (on the Hub; no folder here has that name) cannot be fetched"
+
+
+def _pull_info(repo_id: str, revision: str | None) -> Path:
+    """Fetch `index.json` alone; the folder that it comes to is named after the commit."""
+    return Path(
+        hub_call(
+            _cannot_pull(repo_id, revision),
+            lambda: hf_hub_download(repo_id, "index.json", repo_type=_TYPE, revision=revision),
+        )
+    ).parent
+
+
+def _shard_names(info: IndexInfo, index: str) -> list[str]:
+    """Return the shards' file names, after making sure that they are our names: not "../x", nor a pattern."""
+    names = [str(shard["file"]) for shard in info.shards]
+    for name in names:
+        if not SHARD_FILE.fullmatch(name) or not name.endswith(".h5"):
+            raise InputError(f"index.json of {index} names a shard {name!r}, expected shard-00000.h5 and so on.")
+    return names

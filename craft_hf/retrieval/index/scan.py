@@ -1,0 +1,254 @@
+"""Step 1 and 2 in one pass: int8 codes are compared, and what may be among the best is scored exactly, at once.
+
+For query q and document d the product of their int8 codes gives the similarity up to an error that is known (see
+`quantize`). A document whose similarity plus error does not reach the k-th best so far cannot be among the k best and
+is passed over; all others are scored exactly. So nothing is lost, whatever the embeddings are.
+
+Exactly means: the query's components are rounded to multiples of 2^-28 (which float32 holds; from 1/16 on it holds
+no others), float16 numbers are multiples of 2^-24, so products are multiples of 2^-52, and float64 adds them without
+any rounding as long as sums stay below 2. The score is this sum, rounded to float32 once: the same number on every
+machine and in every order of work.
+
+The k-th best so far (the floor) starts from a guess made on a sample of the codes, taken a bit too low. If fewer than k
+documents reach it, the guess was too high and the queries concerned are scanned again without one.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+
+from craft_hf.base import Vectors
+from craft_hf.retrieval.index.device import Device
+from craft_hf.retrieval.index.kernel import compiled_collect
+from craft_hf.retrieval.index.quantize import Codes, Floats, quantize
+from craft_hf.retrieval.index.shard import Shard
+
+BLOCK = 4096
+"""Documents whose codes are compared at a time; block and products stay in a core's cache."""
+
+SAMPLE = 32_768
+"""Most documents that the first floor is guessed from; never more than a 16th of the index."""
+
+_CHUNKS = 64
+_LOWEST = np.finfo(np.float32).min
+
+Rows = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+"""int64, (queries, k)."""
+
+Keys = np.ndarray[tuple[int], np.dtype[np.uint64]]
+"""uint64: score and row in one number, the smaller the better (see `collect`)."""
+
+Part = tuple[int, Callable[[], Shard], int, int]
+"""Row in the index of the shard's first document, the shard's opener, and first and last row within the shard."""
+
+
+@dataclass(frozen=True)
+class _Queries:
+    """Queries in all forms that the scan needs; one entry or row for each query.
+
+    `errors` are the lengths of what the quantization of the queries left over.
+    """
+
+    exact: Vectors
+    codes: Codes
+    steps: Floats
+    errors: Floats
+    lengths: Floats
+
+    @classmethod
+    def prepare(cls, queries: Vectors) -> _Queries:
+        """Round and quantize queries."""
+        exact = rounded(queries)
+        lengths = (np.linalg.norm(exact.astype(np.float64), axis=1) * 1.00001).astype(np.float32)
+        return cls(exact, *quantize(exact), lengths)
+
+    def bounds(self, longest: float) -> Floats:
+        """Return how far the product of codes can be off because of the query, for embeddings up to a length.
+
+        With a little for rounding, generous: what is added up in float32 has a few terms, each rounded by 2^-24.
+        """
+        return np.float32(1.01 * longest) * self.errors + np.float32(1e-5 * longest) * self.lengths
+
+    def take(self, lines: np.ndarray) -> _Queries:
+        """Return some of the queries."""
+        return _Queries(*(getattr(self, field.name)[lines] for field in fields(self)))
+
+
+def rounded(queries: Vectors) -> Vectors:
+    """Return queries with their components rounded to multiples of 2^-28: what is compared."""
+    return (np.rint(queries.astype(np.float64) * 2.0**28) * 2.0**-28).astype(np.float32)
+
+
+def top_k(
+    parts: Sequence[Part],
+    queries: Vectors,
+    k: int,
+    threads: int,
+    device: str = "cpu",
+    progress: Callable[[int], object] = int,
+) -> tuple[Vectors, Rows]:
+    """Return the k best rows of each query among all parts.
+
+    Args:
+        parts: which rows of which shards; together the whole index or some of it.
+        queries: float32 (queries, dimension).
+        k: how many, 1 or more.
+        threads: how many parts are scanned at a time.
+        device: where the codes are compared; scores are always computed on the CPU.
+        progress: is told how many documents were scanned.
+
+    Returns:
+        Scores, float32 (queries, k), best first, and rows in the index of the same shape, int64; ties in the order of
+        rows; fewer than k columns only if there are fewer rows.
+    """
+    rows = sum(stop - start for _, _, start, stop in parts)
+    prepared = _Queries.prepare(queries)
+    floors = _guess(parts, prepared, k, rows)
+    found = _scan(parts, prepared, k, floors, threads, device, progress)
+    if missed := [line for line, keys in enumerate(found) if len(keys) < min(k, rows)]:
+        again = np.full(len(missed), _LOWEST, dtype=np.float32)
+        rescanned = _scan(parts, prepared.take(np.array(missed)), k, again, threads, device, lambda documents: None)
+        for line, keys in zip(missed, rescanned, strict=True):
+            found[line] = keys
+    return unpack(np.stack(found))
+
+
+def _guess(parts: Sequence[Part], queries: _Queries, k: int, rows: int) -> Floats:
+    """Guess a score that somewhat more than k documents reach, from documents spread evenly over the parts."""
+    floors = np.full(len(queries.codes), _LOWEST, dtype=np.float32)
+    size = min(SAMPLE, rows // 16)
+    expected = size * k / max(rows, 1)
+    rank = math.ceil(expected + 4 * math.sqrt(expected) + 4)
+    if rank > size // 2:
+        return floors
+    starts = np.cumsum([0, *(stop - start for _, _, start, stop in parts)])
+    length = -(-size // _CHUNKS)
+    positions = np.linspace(0, rows - length, min(_CHUNKS, size)).astype(np.int64)
+    numbers = np.searchsorted(starts, positions, side="right") - 1
+    scores = []
+    for number in np.unique(numbers):
+        _, opened, start, stop = parts[number]
+        shard = opened()
+        codes, scales = shard.codes, shard.scales
+        for first in start + (positions - starts[number])[numbers == number]:
+            last = min(first + length, stop)
+            scores.append(_products(codes[first:last], queries.codes) * scales[first:last])
+    sample = np.concatenate(scores, axis=1)
+    if rank <= sample.shape[1]:
+        sample.partition(sample.shape[1] - rank, axis=1)
+        floors[:] = sample[:, sample.shape[1] - rank] * queries.steps
+    return floors
+
+
+def _scan(
+    parts: Sequence[Part],
+    queries: _Queries,
+    k: int,
+    floors: Floats,
+    threads: int,
+    device: str,
+    progress: Callable[[int], object],
+) -> list[Keys]:
+    """Scan all parts with some threads, each of which keeps its own best; return the k best keys of each query."""
+    local = threading.local()
+    kept: list[_Best] = []
+
+    def scan(part: Part) -> None:
+        if not hasattr(local, "best"):
+            torch.set_num_threads(1)  # of this thread: the parts are what runs side by side
+            local.best = _Best(queries, k, floors, device)
+            kept.append(local.best)
+        local.best.scan(part)
+
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(max(1, min(threads, len(parts)))) as pool:
+        try:
+            for (_, _, start, stop), _ in zip(parts, pool.map(scan, parts), strict=True):
+                progress(stop - start)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        finally:
+            torch.set_num_threads(before)
+    return [merge([best.of(line) for best in kept], k) for line in range(len(queries.codes))]
+
+
+class _Best:
+    """What one thread has found: for each query, all documents that reach the floor, cut to the k best now and then.
+
+    `floors` is shared by all threads: the k-th best of any of them is a floor for all.
+    """
+
+    def __init__(self, queries: _Queries, k: int, floors: Floats, device: str) -> None:
+        self._queries, self._k, self._floors = queries, k, floors
+        self._keys = np.empty((len(queries.codes), k + max(k // 4, 256) + BLOCK), dtype=np.uint64)
+        self._counts = np.zeros(len(queries.codes), dtype=np.int64)
+        self._device = None if device == "cpu" else Device(device, queries.codes)
+
+    def of(self, line: int) -> Keys:
+        """Return what is kept for one query, in no order."""
+        return self._keys[line, : self._counts[line]]
+
+    def scan(self, part: Part) -> None:
+        """Take in what reaches the floors in some rows of a shard."""
+        base, opened, first, last = part
+        shard = opened()
+        codes, queries, slack = shard.codes, self._queries, self._queries.bounds(shard.longest)
+        if self._device:
+            near, products = self._device.near(
+                codes[first:last], shard.scales[first:last], shard.residuals[first:last], queries.steps,
+                queries.lengths, slack - self._floors,
+            )  # fmt: skip
+            for start in range(0, len(near), BLOCK):
+                block = slice(start, start + BLOCK)
+                self._collect(shard, first + near[block], base, np.ascontiguousarray(products[:, block]), slack)
+        else:
+            for start in range(first, last, BLOCK):
+                rows = np.arange(start, min(start + BLOCK, last))
+                self._collect(shard, rows, base, _products(codes[start : rows[-1] + 1], queries.codes), slack)
+        shard.check_unchanged()
+
+    def _collect(self, shard: Shard, rows: np.ndarray, base: int, products: np.ndarray, slack: Floats) -> None:
+        """Take in some rows of a shard, BLOCK at most."""
+        dense = len(rows) == rows[-1] - rows[0] + 1
+        some = slice(rows[0], rows[-1] + 1) if dense else rows
+        compiled_collect()(
+            products, shard.scales[some], shard.residuals[some], shard.embeddings.view(np.uint16)[some],
+            self._queries.steps, self._queries.lengths, slack, self._queries.exact, self._floors, base + rows,
+            self._keys, self._counts,
+        )  # fmt: skip
+        for line in np.flatnonzero(self._counts > self._keys.shape[1] - BLOCK):
+            self._cut(int(line))
+
+    def _cut(self, line: int) -> None:
+        keys = self.of(line)
+        keys.partition(self._k - 1)
+        self._counts[line] = self._k
+        self._floors[line] = max(self._floors[line], unpack(keys[self._k - 1 : self._k])[0][0])
+
+
+def merge(found: Sequence[Keys], k: int) -> Keys:
+    """Return the k best of what several threads or machines found, best first."""
+    return np.sort(np.concatenate(found))[:k]
+
+
+def unpack(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores, float32, and rows, int64, of keys (see `collect`)."""
+    upper = (keys >> np.uint64(32)).astype(np.uint32)
+    bits = np.where(upper < 2**31, np.uint32(2**31 - 1) - upper, upper)
+    return bits.view(np.float32), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def _products(codes: Codes, queries: Codes) -> np.ndarray:
+    """Return the products of codes, int32 (queries, documents): exact, by the machine's int8 instructions."""
+    if codes.shape[1] == 1:
+        return queries.astype(np.int32) * codes.T  # torch 2.13 mistakes a single column for a row
+    products: np.ndarray = torch._int_mm(torch.from_numpy(queries), torch.from_numpy(codes).T).numpy()
+    return products

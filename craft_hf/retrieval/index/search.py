@@ -1,0 +1,192 @@
+"""Exact search: query vectors come in, the most similar documents go out, whatever the shards are."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import as_completed
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets.utils import tqdm
+
+from craft_hf.base import Document, Embedder, InputError, Vectors, Workers
+from craft_hf.retrieval.index.info import IndexInfo, read_info
+from craft_hf.retrieval.index.scan import Part, top_k
+from craft_hf.retrieval.index.shard import Shard
+
+_PART = 65_536
+"""Most documents that one thread scans at a time."""
+
+_MOST_MAPPED = 1_000
+"""Shards up to which an index keeps them mapped between searches; each costs the system 0.2% of its size."""
+
+Rows = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+"""int64, shape (queries, k): rows of the index."""
+
+RowsOfOne = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+class Index:
+    """An index opened for searching; rows are numbered through all shards, from 0."""
+
+    def __init__(self, folder: Path, info: IndexInfo) -> None:
+        self.folder, self.info = folder, info
+        self._shards: dict[int, Shard] = {}
+
+    @classmethod
+    def open(cls, folder: Path) -> Index:
+        """Open the index in a folder; cheap, the shards are read when they are needed.
+
+        Raises:
+            InputError: the folder is no index, or a shard is missing or has another size than it was built with.
+        """
+        info = read_info(folder)
+        for entry in info.shards:
+            path = folder / str(entry["file"])
+            size = path.stat().st_size if path.is_file() else None
+            if size != entry["bytes"]:
+                found = "is missing" if size is None else f"has {size} bytes, expected {entry['bytes']}"
+                raise InputError(
+                    f"the shard {path} {found}; build the index again with the same command (only what is missing or "
+                    "broken is embedded), or copy the file again."
+                )
+        return cls(folder, info)
+
+    def __len__(self) -> int:
+        return self.info.documents
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the documents and their embeddings."""
+        return self.info.fingerprint
+
+    @cached_property
+    def _starts(self) -> RowsOfOne:
+        """First row of each shard, and the number of all rows at the end."""
+        return np.cumsum([0, *(int(str(entry["documents"])) for entry in self.info.shards)], dtype=np.int64)
+
+    def _shard(self, number: int) -> Shard:
+        """Return a shard, and make sure that it is the one that was built."""
+        if number not in self._shards:
+            entry = self.info.shards[number]
+            shard = Shard(self.folder / str(entry["file"]))
+            expected = entry["documents"], self.info.dimension, entry["fingerprint"]
+            if (shard.rows, shard.dimension, shard.fingerprint) != expected:
+                raise InputError(f"the shard {shard.path} is not the one that index.json names; build the index again.")
+            if len(self.info.shards) > _MOST_MAPPED:
+                return shard
+            self._shards[number] = shard
+        return self._shards[number]
+
+    def check_embedder(self, embedder: Embedder) -> None:
+        """Raise InputError unless the index was built with this model."""
+        if (embedder.model, embedder.revision) != (self.info.embedding_model, self.info.embedding_revision):
+            raise InputError(
+                f"{self.folder} was built with {self.info.embedding_model} ({self.info.embedding_revision}), but the "
+                f"embedding model is {embedder.model} ({embedder.revision}); rebuild the index, or use its model."
+            )
+        if embedder.dimension != self.info.dimension:
+            raise InputError(
+                f"{self.folder} holds {self.info.dimension}-dimensional embeddings, but {embedder.model} makes "
+                f"{embedder.dimension}-dimensional ones; rebuild the index, or use its model."
+            )
+
+    def search(
+        self, queries: Vectors, k: int, threads: int | None = None, workers: Workers | None = None, device: str = "cpu"
+    ) -> tuple[Vectors, Rows]:
+        """Return the k most similar documents of each query.
+
+        Args:
+            queries: float32 (queries, dimension); unit vectors give cosine similarities.
+            k: how many, 1 or more; fewer come back if the index holds fewer.
+            threads: how many; by default as many as torch uses. The result does not depend on it.
+            workers: where parts of the index are searched, with so many threads each; by default in this process. The
+                result does not depend on it.
+            device: "cuda" to compare codes on a GPU; worth it where there are few cores. The result does not depend on
+                it.
+
+        Returns:
+            Similarities, float32 (queries, min(k, documents)), best first, and rows of the same shape. Ties keep the
+            order of the index.
+
+        Raises:
+            InputError: k is below 1, the queries are not finite or have another dimension than the index, or a shard is
+                broken.
+        """
+        if k < 1:
+            raise InputError(f"k is {k}, expected 1 or more.")
+        if queries.ndim != 2 or queries.shape[1] != self.info.dimension:
+            raise InputError(f"queries have shape {queries.shape}, expected (queries, {self.info.dimension}).")
+        if not np.isfinite(queries).all():
+            raise InputError("a query holds NaN or infinity; expected finite vectors.")
+        k = min(k, len(self))
+        if not len(queries):
+            return np.zeros((0, k), dtype=np.float32), np.zeros((0, k), dtype=np.int64)
+        with tqdm(desc="Searching", total=len(self), unit=" documents", delay=3) as bar:
+            if workers is None:
+                return top_k(self._parts(), queries, k, threads or torch.get_num_threads(), device, bar.update)
+            return _shared_out(self._parts(), queries, k, threads or 1, device, workers, bar)
+
+    def _parts(self) -> list[Part]:
+        """Cut the shards into what one thread scans at a time."""
+        return [
+            (int(base), functools.partial(self._shard, number), start, min(start + _PART, int(end - base)))
+            for number, (base, end) in enumerate(itertools.pairwise(self._starts))
+            for start in range(0, int(end - base), _PART)
+        ]
+
+    def documents(self, rows: Sequence[int]) -> list[Document]:
+        """Return documents by row, in the order given.
+
+        Raises:
+            InputError: a row is outside the index, or its shard is broken.
+        """
+        found: dict[int, Document] = {}
+        for shard, here, start in self._by_shard(rows):
+            found.update(zip(here.tolist(), shard.documents((here - start).tolist()), strict=True))
+            shard.check_unchanged()
+        return [found[int(row)] for row in rows]
+
+    def embeddings(self, rows: Sequence[int]) -> Vectors:
+        """Return the embeddings of documents by row, float32 (rows, dimension), in the order given.
+
+        Raises:
+            InputError: a row is outside the index, or its shard is broken.
+        """
+        asked = np.asarray(rows, dtype=np.int64)
+        vectors = np.empty((len(asked), self.info.dimension), dtype=np.float32)
+        for shard, here, start in self._by_shard(rows):
+            wanted = np.isin(asked, here)
+            vectors[wanted] = shard.embeddings[asked[wanted] - start]
+            shard.check_unchanged()
+        return vectors
+
+    def _by_shard(self, rows: Sequence[int]) -> Iterator[tuple[Shard, RowsOfOne, int]]:
+        """Yield each shard that holds some of the rows, with these, once each and sorted, and the shard's first row."""
+        asked = np.unique(np.asarray(rows, dtype=np.int64))
+        if len(outside := asked[(asked < 0) | (asked >= len(self))]):
+            raise InputError(f"row {outside[0]} is outside the index, which holds rows 0 to {len(self) - 1}.")
+        shards = np.searchsorted(self._starts, asked, side="right") - 1
+        for number in np.unique(shards):
+            yield self._shard(int(number)), asked[shards == number], int(self._starts[number])
+
+
+def _shared_out(
+    parts: list[Part], queries: Vectors, k: int, threads: int, device: str, workers: Workers, bar: tqdm
+) -> tuple[Vectors, Rows]:
+    """Let each worker search some of the parts; put together what they find."""
+    futures = {}
+    for number in range(workers.count):
+        share = parts[number * len(parts) // workers.count : (number + 1) * len(parts) // workers.count]
+        if share:
+            future = workers.executor.submit(top_k, share, queries, k, threads, device)
+            futures[future] = sum(end - start for _, _, start, end in share)
+    for done in as_completed(futures):
+        bar.update(futures[done])
+    scores, rows = (np.concatenate(column, axis=1) for column in zip(*(f.result() for f in futures), strict=True))
+    order = np.stack([np.lexsort(pair)[:k] for pair in zip(rows, -scores, strict=True)])
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)

@@ -1,0 +1,43 @@
+"""Tells whether an index still is what was built, to the last bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets.utils import tqdm
+
+from craft_hf.base import InputError
+from craft_hf.retrieval.index.info import read_info
+from craft_hf.retrieval.index.shard import Shard, is_intact
+
+
+def verify_index(folder: Path) -> list[str]:
+    """Read every byte of an index and return what is wrong: nothing if all is well.
+
+    Every shard must be there, have the SHA-256 that was written behind it, and be the one that `index.json` names.
+
+    Raises:
+        InputError: there is no `index.json`, or it is broken.
+    """
+    info = read_info(folder)
+    problems = []
+    with tqdm(desc="Verifying", total=sum(int(str(s["bytes"])) for s in info.shards), unit="B", unit_scale=True) as bar:
+        for entry in info.shards:
+            path = folder / str(entry["file"])
+            if not path.is_file():
+                problems.append(f"{path} is missing")
+            elif (size := path.stat().st_size) != entry["bytes"]:
+                problems.append(f"{path} has {size} bytes, expected {entry['bytes']}")
+            elif not is_intact(path):
+                problems.append(f"{path} was changed after it was written: its SHA-256 is not the one at its end")
+            elif (name := _fingerprint(path)) != entry["fingerprint"]:
+                problems.append(f"{path} is not the shard that index.json names (its fingerprint is {name})")
+            bar.update(int(str(entry["bytes"])))
+    return problems
+
+
+def _fingerprint(path: Path) -> str:
+    try:
+        return Shard(path).fingerprint
+    except InputError as e:
+        return str(e)

@@ -1,0 +1,477 @@
+"""Publishing: the unmodified clients push and load back, whatever request fails; what must not go up does not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from huggingface_hub import DatasetCard
+from typer.testing import CliRunner
+
+from craft_hf.base.errors import CraftError, HubError, InputError, StorageError
+from craft_hf.cli.main import app
+from craft_hf.dataset.personal_data import found_in
+from craft_hf.publishing import push as publishing
+from craft_hf.publishing.push import kind_of, planned, publish, write_repository
+from tests.hub_client import Client, hub_client
+from tests.hub_server import FAULTS, Fault, File, HubServer, User, serving_hub
+from tests.publishing import tiny_base, write_adapter, write_run
+from tests.vectors import given_index, whole_numbers
+
+ANN, READER, BOB = "hf_canaryOfAnn", "hf_canaryOfAReader", "hf_canaryOfBob"
+USERS = {ANN: User("ann", orgs=("team",)), READER: User("ann", role="read"), BOB: User("bob")}
+KINDS = os.environ.get("CRAFT_HF_TEST_FAULTS", "503,lost").split(",")
+"""Faults of a dataset's requests that are tried, of `FAULTS`."""
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[HubServer]:
+    """A Hub with three users."""
+    with serving_hub(USERS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The client's caches."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def client(hub: HubServer, home: Path) -> Iterator[Client]:
+    """A client in a process of its own that has said hello."""
+    with hub_client(hub.url, home) as running:
+        with pytest.raises(CraftError):
+            running.call(ANN, publish, home, "ann/nothing")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Datasets of two sizes, an adapter, and an index."""
+    folder = tmp_path_factory.mktemp("folders")
+    given_index(folder / "index", whole_numbers(np.random.default_rng(0), 20), 10)
+    return {
+        "small": write_run(folder / "small", 3),
+        "large": write_run(folder / "large", 470),
+        "adapter": write_adapter(folder),
+        "index": folder / "index",
+    }
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A repository of ann's for one test."""
+    return "ann/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
+
+
+@pytest.fixture(autouse=True)
+def no_token_anywhere(hub: HubServer, home: Path) -> Iterator[None]:
+    """After each test: no byte of a token in a cache of the client, nor in what the Hub holds."""
+    yield
+    kept = [path.read_bytes() for path in home.rglob("*") if path.is_file()]
+    for repo in hub.repos.values():
+        kept += [file.content for commit in repo.commits[-1:] for file in commit.files.values()]
+    assert not any(b"canary" in content for content in kept)
+
+
+def state(hub: HubServer, kind: str, repo_id: str) -> dict[str, str]:
+    """Hash by path of what a reader finds in a repository, without what a new one holds."""
+    repo = hub.repos.get((kind, repo_id))
+    files = repo.commits[-1].files if repo else {}
+    return {p: hashlib.sha256(f.content).hexdigest() for p, f in files.items() if p != ".gitattributes"}
+
+
+def load(repo_id: str, config: str | None = None) -> list[object]:
+    """Load a dataset where nothing was loaded before."""
+    import tempfile
+
+    import datasets
+
+    with tempfile.TemporaryDirectory() as cache:
+        rows: list[object] = datasets.load_dataset(repo_id, config, split="train", cache_dir=cache).to_list()
+    return rows
+
+
+def use_xet(hub: HubServer, storage: Path | None, folder: Path | None = None, repo_id: str = "") -> None:
+    """Let the Hub have xet's storage in a folder, and know what xet calls the large files that are to come."""
+    import hf_xet
+
+    hub.start_counting()
+    hub.xet_folder, hub.xet_files = storage, {}
+    if storage is None or folder is None:
+        return
+    storage.mkdir()
+    write_repository(folder, storage.parent / "sent", repo_id)
+    paths = [p for p in (storage.parent / "sent").rglob("*") if p.suffix in (".parquet", ".safetensors")]
+    for path, known in zip(paths, hf_xet.hash_files([str(p) for p in paths]), strict=True):
+        hub.xet_files[hashlib.sha256(path.read_bytes()).hexdigest()] = (known.hash, path.read_bytes())
+
+
+@pytest.mark.parametrize("xet", [False, True])
+def test_a_dataset_is_loaded_back_in_four_configurations(
+    hub: HubServer, folders: dict[str, Path], name: str, tmp_path: Path, xet: bool
+) -> None:
+    """Few-shots, S, M and all rows, and the rejects, by plain LFS and by xet; the first rows are the same in all."""
+    use_xet(hub, tmp_path / "cas" if xet else None, folders["large"], name)
+    with hub_client(hub.url, tmp_path / "home", HF_HUB_DISABLE_XET="0" if xet else "1") as client:
+        assert client.call(ANN, publish, folders["large"], name) == f"{hub.url}/datasets/{name}"
+        rows = pyarrow.parquet.read_table(folders["large"] / "data").to_pylist()
+        for config, size in ((None, 502), ("few-shots", 32), ("S", 100), ("M", 500)):
+            assert client.call(ANN, load, name, config) == rows[:size]
+        [reject] = client.call(ANN, load, name, "rejected")
+        assert reject["reason"] == "no JSON"
+        by_xet = hub.count("GET", "/xet-write-token/"), hub.count("GET", "/xet-read-token/")
+        assert (min(by_xet) > 0) == (hub.count("PUT") == 0) == xet
+    use_xet(hub, None)
+    repo = hub.repos["dataset", name]
+    assert (repo.private, len(repo.commits)) == (True, 2)
+    card = DatasetCard(repo.commits[-1].files["README.md"].content.decode())
+    assert [c["config_name"] for c in card.data.to_dict()["configs"]] == ["default", "few-shots", "S", "M", "rejected"]
+    assert f'load_dataset("{name}"' in card.text
+
+
+def peft_logits(repo_id: str) -> list[float]:
+    """Logits of the tiny model with an adapter from the Hub."""
+    import torch
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(tiny_base(), repo_id).eval()
+    with torch.no_grad():
+        found: list[float] = model(torch.arange(10)[None]).logits.flatten().tolist()
+    return found
+
+
+@pytest.mark.parametrize("xet", [False, True])
+def test_an_adapter_is_loaded_back_by_peft(
+    hub: HubServer, folders: dict[str, Path], name: str, tmp_path: Path, xet: bool
+) -> None:
+    """From the run's folder the adapter alone goes up; peft loads it with the logits of the folder."""
+    shutil.copytree(folders["adapter"], tmp_path / "run" / "adapter")
+    (tmp_path / "run" / "checkpoint-3").mkdir()
+    (tmp_path / "run" / "training_args.bin").write_bytes(ANN.encode())
+    use_xet(hub, tmp_path / "cas" if xet else None, folders["adapter"], name)
+    with hub_client(hub.url, tmp_path / "home", HF_HUB_DISABLE_XET="0" if xet else "1") as client:
+        assert client.call(ANN, publish, tmp_path / "run", name) == f"{hub.url}/{name}"
+        assert client.call(ANN, peft_logits, name) == peft_logits(str(folders["adapter"]))
+    use_xet(hub, None)
+    assert set(state(hub, "model", name)) == {
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "assets/loss.png", "trainer_state.json"
+    }  # fmt: skip
+    assert name in hub.repos["model", name].commits[-1].files["README.md"].content.decode()
+
+
+@pytest.mark.parametrize("kind", ["small", "adapter", "index"])
+def test_nothing_goes_twice(hub: HubServer, client: Client, folders: dict[str, Path], name: str, kind: str) -> None:
+    """Published again, nothing is uploaded and nothing committed; dry runs say new, then same, and send nothing."""
+    hub.start_counting()
+    plan = client.call(ANN, planned, folders[kind], name)
+    assert {what for _, _, what in plan} == {"new"}
+    assert hub.count("POST") == hub.count("PUT") == 0
+    client.call(ANN, publish, folders[kind], name)
+    hub.start_counting()
+    client.call(ANN, publish, folders[kind], name)
+    assert hub.count("PUT") == hub.count("POST") == 0
+    again = client.call(ANN, planned, folders[kind], name)
+    assert sorted(p for p, _, what in again if what == "same") == sorted(p for p, _, _ in plan)
+    assert len(again) == len(plan)
+
+
+def test_what_is_gone_from_the_dataset_goes_from_the_repository(
+    hub: HubServer, client: Client, folders: dict[str, Path], name: str
+) -> None:
+    """A smaller dataset takes the place of a larger one in a single commit, without its configurations."""
+    client.call(ANN, publish, folders["large"], name)
+    plan = {path: what for path, _, what in client.call(ANN, planned, folders["small"], name)}
+    assert plan["M/train-00000-of-00001.parquet"] == "removed"
+    assert plan["data/train-00000-of-00001.parquet"] == "changed"
+    client.call(ANN, publish, folders["small"], name)
+    assert not [path for path in state(hub, "dataset", name) if path.startswith(("S/", "M/"))]
+    assert len(hub.repos["dataset", name].commits) == 3
+
+
+def requests(hub: HubServer, client: Client, folder: Path, name: str) -> int:
+    """Number of requests of publishing without faults into a new repository."""
+    hub.start_counting()
+    client.call(ANN, publish, folder, name)
+    return len(hub.requests)
+
+
+WAYS = [*(("small", kind) for kind in KINDS), *(("adapter", kind) for kind in FAULTS)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "kind"), WAYS)
+def test_every_fault_at_every_request(
+    hub: HubServer, client: Client, folders: dict[str, Path], name: str, what: str, kind: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """One fault does not show. Where the Hub stays away, readers find all or nothing, and a second run completes it.
+
+    Each time there is one commit in the end. Prints how often which came out.
+    """
+    folder, repo_type = folders[what], "model" if what == "adapter" else "dataset"
+    number = requests(hub, client, folder, f"{name}-clean")
+    whole = state(hub, repo_type, f"{name}-clean")
+    counts = {"went through": 0, "clear error, nothing there": 0, "clear error, all there": 0, "completed": 0}
+    for at in range(1, number + 1):
+        for repeat in (False, True):
+            repo_id = f"{name}-{at}-{repeat}"
+            hub.start_counting(Fault(at, kind, repeat))
+            message = client.call(ANN, error_of_publishing, folder, repo_id)
+            if not message:
+                counts["went through"] += 1
+            else:
+                assert repeat, message
+                assert f"cannot be published to {repo_id}: " in message
+                assert "signature" not in message
+                there = names(hub, repo_type, repo_id)
+                assert there in (set(), set(whole))
+                counts[f"clear error, {'all' if there else 'nothing'} there"] += 1
+                hub.start_counting()
+                client.call(ANN, publish, folder, repo_id)
+                counts["completed"] += 1
+            assert names(hub, repo_type, repo_id) == set(whole)
+            assert len(hub.repos[repo_type, repo_id].commits) == 2
+    with capsys.disabled():
+        print(f"\n{what}, {kind}, {number} requests: " + ", ".join(f"{n} {said}" for said, n in counts.items()))
+    assert counts["completed"] > 3
+
+
+def error_of_publishing(folder: Path, repo_id: str) -> str:
+    """Publish, and return what the Hub's failure is explained as, "" where there was none."""
+    try:
+        publish(folder, repo_id)
+    except HubError as e:
+        return str(e)
+    return ""
+
+
+def names(hub: HubServer, kind: str, repo_id: str) -> set[str]:
+    """Paths of what a reader finds."""
+    return set(state(hub, kind, repo_id))
+
+
+@pytest.mark.parametrize(
+    ("token", "repo_id", "private", "message"),
+    [
+        ("", "ann/new", True, "you are not logged in to the Hub; log in with `hf auth login`, or set HF_TOKEN"),
+        ("hf_canaryWrong", "ann/new", True, "the Hub does not know your token"),
+        (READER, "ann/new", True, "the token of ann may only read; log in"),
+        (ANN, "bob/new", True, r"your token may not do that \(.*rights to write to bob/new"),
+        (ANN, "ann/open", True, "that repository is public, but a private one was asked for. Nothing was uploaded"),
+        (ANN, "ann/closed", False, "that repository is private, but a public one was asked for. Nothing was uploaded"),
+        (ANN, "ann/other", True, "holds 'train.csv', which is no part of it; give another name"),
+        (ANN, "name", True, "no name of a repository on the Hub; expected user/name"),
+        (ANN, "ann/na me", True, "no name of a repository on the Hub; expected user/name"),
+    ],
+)
+def test_mistakes_are_said_before_a_byte_goes_up(
+    hub: HubServer, client: Client, folders: dict[str, Path], token: str, repo_id: str, private: bool, message: str
+) -> None:
+    """Each is an InputError that names folder, repository and remedy."""
+    for other, is_private in {"ann/open": False, "ann/closed": True}.items():
+        hub.add_repo(other, private=is_private)
+    hub.add_repo("ann/other").commit("rows", {"train.csv": File(b"rows", is_large=False)})
+    hub.start_counting()
+    with pytest.raises(InputError, match=message) as error:
+        client.call(token, publish, folders["small"], repo_id, private=private)
+    assert f"{folders['small']} cannot be published to {repo_id}: " in str(error.value)
+    assert hub.count("PUT") == hub.count("POST", "/commit/") == hub.count("POST", "/preupload/") == 0
+
+
+def test_offline_is_said(hub: HubServer, folders: dict[str, Path], home: Path) -> None:
+    """With HF_HUB_OFFLINE nothing is tried; without a Hub at the address, that is said."""
+    with (
+        hub_client(hub.url, home, HF_HUB_OFFLINE="1") as offline,
+        pytest.raises(InputError, match="HF_HUB_OFFLINE is set"),
+    ):
+        offline.call(ANN, publish, folders["small"], "ann/offline")
+    with hub_client("http://127.0.0.1:9", home) as nowhere, pytest.raises(HubError, match="Run it again later"):
+        nowhere.call(ANN, publish, folders["small"], "ann/offline")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"document": "the key hf_" + "a" * 34},
+            r"row 33 of data, document holds what looks like a Hugging Face token",
+        ),
+        ({"options": ["AKIA" + "A1" * 8]}, "row 33 of data, options holds what looks like an AWS key"),
+        (
+            {"question": "-----BEGIN RSA PRIVATE KEY-----"},
+            "row 33 of data, question holds what looks like a private key",
+        ),
+        ({"title": "mine: s3cr3tOfMine!"}, "row 33 of data, title holds the value of MY_API_KEY"),
+        (
+            {"license": "CC BY-ND 4.0"},
+            r"without derivatives .* Leave sources out\. .*openstax \(CC BY-ND 4.0\): 1 rows",
+        ),
+    ],
+)
+def test_secrets_and_conflicts_stay_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], message: str
+) -> None:
+    """The error names the place and the kind, never the secret; nothing was written or sent."""
+    monkeypatch.setenv("MY_API_KEY", "s3cr3tOfMine!")
+    folder = write_run(tmp_path / "run", 2, **change)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=message) as error:
+        write_repository(folder, tmp_path / "out")
+    assert not re.search(r"aaaa|A1A1|s3cr3t", str(error.value))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_that_names_this_machine_stays_here(folders: dict[str, Path], tmp_path: Path) -> None:
+    """A folder below the home, the machine's name, a token in the card, and a checkpoint in place of an adapter."""
+    for number, (file, text, message) in enumerate(
+        [
+            ("adapter_config.json", f'{{"base": "{Path.home()}/models"}}', "names a folder of this machine"),
+            ("trainer_state.json", f'{{"host": "{os.uname().nodename}"}}', "names this machine"),
+            ("README.md", "hf_" + "b" * 34, "README.md holds what looks like a Hugging Face token"),
+            ("training_args.bin", "", "it is a checkpoint, for resuming only; give the folder `adapter` beside it"),
+        ]
+    ):
+        place = shutil.copytree(folders["adapter"], tmp_path / str(number))
+        (place / file).write_text(text)
+        with pytest.raises(InputError, match=message):
+            write_repository(place, tmp_path / "out")
+    (place / "training_args.bin").unlink()
+    (place / "adapter_model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"has no adapter_model\.safetensors"):
+        write_repository(place, tmp_path / "out")
+
+
+def test_rows_are_fit_to_be_seen(tmp_path: Path) -> None:
+    """Local paths go from the lineage, and with mask_personal addresses and numbers go from all texts."""
+    said = "Write to jo@example.org or 888-346-3656."
+    folder = write_run(tmp_path / "run", 2, document=said, url="file:///srv/jo/x.txt", source="/srv/jo/x.txt")
+    write_repository(folder, tmp_path / "plain")
+    write_repository(folder, tmp_path / "masked", mask_personal=True)
+    for name, text in (("plain", said), ("masked", "Write to [e-mail] or [phone].")):
+        files = {p: p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
+        assert not [path for path, content in files.items() if b"/srv/jo" in content]
+        row = pyarrow.parquet.read_table(tmp_path / name / "data").to_pylist()[32]
+        assert (row["document"], row["url"]) == (text, "[local path]")
+    card = (tmp_path / "masked" / "README.md").read_text()
+    assert "phone numbers were masked in all texts" in card
+    assert "1 rows with an e-mail address, 1 with a phone number" in (tmp_path / "plain" / "README.md").read_text()
+    assert not found_in((tmp_path / "masked" / "report.html").read_text())
+
+
+def test_the_repository_loads_without_craft_hf(folders: dict[str, Path], tmp_path: Path) -> None:
+    """What `--to` wrote loads in a process that cannot import craft_hf, in every configuration."""
+    write_repository(folders["large"], tmp_path / "out", "ann/rows")
+    code = (
+        "import sys; sys.modules['craft_hf'] = None\n"
+        "from datasets import load_dataset\n"
+        f"folder = {str(tmp_path / 'out')!r}\n"
+        "print([load_dataset(folder, n, split='train').num_rows for n in ('few-shots', 'S', 'M', 'default')])"
+    )
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": "", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.stdout.strip() == "[32, 100, 500, 502]", done.stderr
+
+
+def test_a_run_of_a_standard_size_holds_its_rows_once(tmp_path: Path) -> None:
+    """The configuration of that size names the files of all rows."""
+    write_repository(write_run(tmp_path / "run", 68), tmp_path / "out")
+    configs = DatasetCard.load(tmp_path / "out" / "README.md").data.to_dict()["configs"]
+    assert configs[2] == {"config_name": "S", "data_files": "data/train-*"}
+    assert not (tmp_path / "out" / "S").exists()
+
+
+def test_what_is_loaded_back_is_compared(
+    hub: HubServer, client: Client, folders: dict[str, Path], name: str, tmp_path: Path
+) -> None:
+    """If the Hub has other files, or loads other rows, than were sent, that is an error that names them."""
+    client.call(ANN, publish, folders["small"], name)
+    client.call(ANN, publish, folders["adapter"], name)
+    other = write_run(tmp_path / "other", 3, question="Which one is another one?")
+    shutil.copytree(folders["adapter"], tmp_path / "adapter")
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    for folder, message in (
+        (other, "configuration default, loaded back"),
+        (tmp_path / "adapter", "config.json, loaded"),
+    ):
+        with pytest.raises(HubError, match=r"it fails: afterwards the repository has another .* somebody else"):
+            client.call(ANN, compare, folder, name)
+        with pytest.raises(HubError, match=f"it fails: .*{message}"):
+            client.call(ANN, compare, folder, name, with_hashes=False)
+
+
+def compare(folder: Path, repo_id: str, with_hashes: bool = True) -> None:
+    """Compare what a repository has with what would be published."""
+    import contextlib
+    import importlib
+    import tempfile
+    from unittest import mock
+
+    module = importlib.import_module("craft_hf.publishing.verify")
+    with contextlib.ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if not with_hashes:
+            stack.enter_context(mock.patch.object(module, "changes", return_value={}))
+        sent = publishing._repository(folder, repo_id, work, "it fails", True, False)
+        module.verify(sent, repo_id, "main", "it fails")
+
+
+def test_folders_that_cannot_be_published(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Something else, a broken table, a place that is taken: each is said with what was expected."""
+    assert [kind_of(folder) for folder in folders.values()] == ["dataset", "dataset", "adapter", "index"]
+    with pytest.raises(
+        InputError, match=r"nothing that can be published; expected a dataset .* an index .* an adapter"
+    ):
+        kind_of(tmp_path)
+    broken = shutil.copytree(folders["small"], tmp_path / "broken")
+    (broken / "data" / "train-00000-of-00001.parquet").write_bytes(b"no table")
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        write_repository(broken, tmp_path / "out")
+    with pytest.raises(InputError, match="there is something; give a new folder"):
+        write_repository(folders["small"], broken)
+    with pytest.raises(InputError, match="only a dataset has rows to mask"):
+        write_repository(folders["adapter"], tmp_path / "out", mask_personal=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="make room, or give another folder"):
+        write_repository(folders["small"], tmp_path / "file" / "out")
+
+
+def command(*arguments: str) -> str:
+    """What `craft-hf` prints; errors that it would say are raised."""
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output
+
+
+def test_command(hub: HubServer, client: Client, folders: dict[str, Path], name: str, tmp_path: Path) -> None:
+    """The command shows, writes and publishes, and says where to look; --public makes it so."""
+    small = str(folders["small"])
+    assert "Example: craft-hf publish my-dataset user/name --dry-run" in command("publish", "--help")
+    assert "would go up; nothing was sent. You are not logged in" in client.call(
+        "", command, "publish", small, name, "--dry-run"
+    )
+    shown = client.call(ANN, command, "publish", small, name, "--dry-run")
+    assert re.search(r"^new +[\d,]+  data/train-00000-of-00001\.parquet$", shown, re.M)
+    assert "not logged in" not in shown
+    assert f"the repository is in {tmp_path / 'out'}" in command("publish", small, "--to", str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["task"] == "bioqa"
+    with pytest.raises(InputError, match="where to"):
+        command("publish", small)
+    said = client.call(ANN, command, "publish", small, name, "--public")
+    assert f"dataset {small}, loaded back and compared: {hub.url}/datasets/{name}\n" in said
+    assert "Only you" not in said
+    assert len(client.call("", load, name)) == 35
+    assert "Only you and those you invite" in client.call(ANN, command, "publish", str(folders["adapter"]), name)

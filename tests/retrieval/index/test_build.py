@@ -1,0 +1,459 @@
+"""Building an index: what it holds, how it goes on after an interruption, and what bad input says."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from craft_hf.base.embedder import Embedder, Vectors
+from craft_hf.base.errors import InputError, StorageError
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.retrieval.index.build import build_index
+from craft_hf.retrieval.index.info import read_info
+from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.index.shard import Shard, is_intact
+from craft_hf.retrieval.index.verify import verify_index
+from tests import ROOT
+from tests.vectors import HashEmbedder
+
+ROWS = [{"id": f"d{i}", "text": f"document {i} " * 30, "license": "CC0" if i % 2 else "MIT"} for i in range(10)]
+
+
+def corpus(rows: Sequence[dict[str, str]] = ROWS) -> list[Corpus]:
+    """One corpus of rows."""
+    return [Corpus(rows, name="mine")]
+
+
+KILLED = """
+import json, sys, time
+from pathlib import Path
+from craft_hf.corpus import Corpus
+from craft_hf.retrieval import build_index
+from tests.vectors import HashEmbedder
+
+class Slow(HashEmbedder):
+    def encode(self, texts, progress=None):
+        print(len(texts), flush=True)
+        time.sleep(0.3)
+        return super().encode(texts, progress)
+
+build_index([Corpus(json.loads(sys.argv[2]), name="mine")], Path(sys.argv[1]), Slow(), shard_documents=2)
+"""
+
+
+class Interrupted(HashEmbedder):
+    """Is interrupted when it should embed one document more than it may."""
+
+    def __init__(self, documents: int) -> None:
+        super().__init__()
+        self._left = documents
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
+        """Embed, as long as that may go on."""
+        self._left -= len(texts)
+        if self._left < 0:
+            raise KeyboardInterrupt
+        return super().encode(texts, progress)
+
+
+def test_index_says_what_it_holds(tmp_path: Path) -> None:
+    """Counts, sources with licences, what was left out, the model and the shards are in index.json."""
+    rows = [*ROWS, {"id": "short", "text": "too short"}]
+    info = build_index(corpus(rows), tmp_path / "new" / "index", HashEmbedder(), shard_documents=4)
+    assert (info.documents, info.dimension) == (10, 16)
+    assert (info.embedding_name, info.embedding_model, info.embedding_revision) == ("hash", "hash-model", "1")
+    assert [(s["file"], s["documents"]) for s in info.shards] == [
+        (f"shard-0000{i}.h5", n) for i, n in enumerate((4, 4, 2))
+    ]
+    assert list(info.corpora) == [
+        {"source": "mine", "license": "CC0", "documents": 5},
+        {"source": "mine", "license": "MIT", "documents": 5},
+    ]
+    assert info.skipped == {"under 200 characters": 1}
+    assert read_info(tmp_path / "new" / "index") == info
+    index = Index.open(tmp_path / "new" / "index")
+    assert [d.id for d in index.documents(range(10))] == [f"d{i}" for i in range(10)]
+    assert sorted(p.name for p in index.folder.iterdir()) == ["index.json", *(f"shard-0000{i}.h5" for i in range(3))]
+
+
+def test_several_corpora_are_one_index(tmp_path: Path) -> None:
+    """Corpora follow each other, also within a shard, and each keeps its licence."""
+    corpora = [Corpus(ROWS[:3], name="a"), Corpus([{"text": "other " * 50}], name="b", license="CC BY 4.0")]
+    info = build_index(corpora, tmp_path, HashEmbedder())
+    assert [(c["source"], c["license"], c["documents"]) for c in info.corpora] == [
+        ("a", "CC0", 1),
+        ("a", "MIT", 2),
+        ("b", "CC BY 4.0", 1),
+    ]
+
+
+def test_second_build_embeds_nothing_and_changes_nothing(tmp_path: Path) -> None:
+    """The same documents and model are recognised; fingerprint and shards stay."""
+    first = build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
+    times = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("shard-*")}
+    again = HashEmbedder()
+    assert build_index(corpus(), tmp_path, again, shard_documents=4) == first
+    assert not again.asked
+    assert {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("shard-*")} == times
+
+
+def test_same_input_gives_the_same_fingerprint_anywhere(tmp_path: Path) -> None:
+    """The fingerprint is of the content, not of time or place."""
+    infos = [build_index(corpus(), tmp_path / name, HashEmbedder()) for name in "ab"]
+    assert infos[0].fingerprint == infos[1].fingerprint
+
+
+def test_interrupted_build_goes_on_with_the_next_shard(tmp_path: Path) -> None:
+    """What was finished before the interruption is not embedded again; until then the index is called unfinished."""
+    with pytest.raises(KeyboardInterrupt):
+        build_index(corpus(), tmp_path, Interrupted(9), shard_documents=4)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["shard-00000.h5", "shard-00001.h5"]
+    with pytest.raises(InputError, match="is unfinished; run the command that built it again"):
+        Index.open(tmp_path)
+    rest = HashEmbedder()
+    info = build_index(corpus(), tmp_path, rest, shard_documents=4)
+    assert sorted(rest.asked) == [row["text"] for row in ROWS[8:]]
+    assert info.fingerprint == build_index(corpus(), tmp_path / ".whole", HashEmbedder(), shard_documents=4).fingerprint
+
+
+def test_kill_9_costs_the_shard_in_hand_and_no_other(tmp_path: Path) -> None:
+    """After SIGKILL in the middle, the same build embeds the missing shards only and gives the same index."""
+    folder = tmp_path / "index"
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder), json.dumps(ROWS)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    for _ in range(3):  # the third shard of five is being embedded
+        assert process.stdout.readline() == "2\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    whole = sorted(folder.glob("*.h5"))
+    assert 2 <= len(whole) < 5
+    rest = HashEmbedder()
+    info = build_index(corpus(), folder, rest, shard_documents=2)
+    assert sorted(rest.asked) == [row["text"] for row in ROWS[2 * len(whole) :]]
+    assert info == build_index(corpus(), tmp_path / "whole", HashEmbedder(), shard_documents=2)
+    assert sorted(p.name for p in folder.iterdir()) == ["index.json", *(f"shard-0000{i}.h5" for i in range(5))]
+
+
+class Logged(HashEmbedder):
+    """Takes its time, and writes down the first text of each call."""
+
+    def __init__(self, log: Path) -> None:
+        super().__init__(512)
+        self._log = log
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
+        """Embed texts."""
+        with self._log.open("a") as file:
+            file.write(texts[0] + "\n")
+        time.sleep(0.02)
+        return super().encode(texts, progress)
+
+
+def build_slowly(folder: Path, log: Path) -> None:
+    """Build an index of 60 shards; runs in a process that is killed."""
+    rows = [{"id": f"d{i}", "text": f"document {i} " * 30} for i in range(1200)]
+    build_index([Corpus(rows)], folder, Logged(log), shard_documents=20)
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
+    """After every SIGKILL all shards are whole; none is embedded twice but those in hand when it came."""
+    folder, log = tmp_path / "index", tmp_path / "log"
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    moments = random.Random(2409)
+    cut_short = kills = 0
+    while kills < 10:
+        process = context.Process(target=build_slowly, args=(folder, log))
+        process.start()
+        before = len(log.read_text().splitlines()) if log.exists() else 0
+        while process.is_alive() and (not log.exists() or len(log.read_text().splitlines()) == before):
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.12))
+        process.kill()
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
+        assert process.exitcode == -signal.SIGKILL, "the build was over before it was killed ten times"
+        assert all(is_intact(path) for path in folder.glob("*.h5"))
+        embedded = len(log.read_text().splitlines())
+        assert embedded - len(list(folder.glob("*.h5"))) - cut_short <= 1, "more than the shard in hand was lost"
+        cut_short = embedded - len(list(folder.glob("*.h5")))
+    build_slowly(folder, log)
+    assert verify_index(folder) == []
+    embedded_texts = Counter(log.read_text().splitlines())
+    assert len(embedded_texts) == 60
+    assert embedded_texts.total() == 60 + cut_short
+    assert cut_short <= 10
+
+
+def test_corpus_is_added_without_embedding_the_rest(tmp_path: Path) -> None:
+    """New documents come behind the old ones; those whose text is there already are left out and counted."""
+    build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
+    more = [{"id": f"n{i}", "text": f"new document {i} " * 30, "license": "MIT"} for i in range(5)]
+    embedder = HashEmbedder()
+    info = build_index(corpus([*more, ROWS[3], more[0]]), tmp_path, embedder, shard_documents=4, add=True)
+    assert sorted(embedder.asked) == sorted(row["text"] for row in more)
+    assert (info.documents, info.skipped) == (15, {"exact duplicate": 2})
+    assert [s["documents"] for s in info.shards] == [4, 4, 2, 4, 1]
+    assert info.corpora == (
+        {"source": "mine", "license": "CC0", "documents": 5}, {"source": "mine", "license": "MIT", "documents": 10},
+    )  # fmt: skip
+    assert [d.id for d in Index.open(tmp_path).documents([9, 10, 14])] == ["d9", "n0", "n4"]
+    assert verify_index(tmp_path) == []
+    again = build_index(corpus(more), tmp_path, HashEmbedder(), shard_documents=4, add=True)
+    assert (again.documents, again.fingerprint) == (15, info.fingerprint)
+
+
+def test_interrupted_adding_leaves_the_index_and_goes_on(tmp_path: Path) -> None:
+    """While a corpus is added the old index can be searched; the same call again embeds what is missing."""
+    old = build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
+    more = corpus([{"id": f"n{i}", "text": f"new document {i} " * 30} for i in range(8)])
+    with pytest.raises(KeyboardInterrupt):
+        build_index(more, tmp_path, Interrupted(5), shard_documents=4, add=True)
+    assert Index.open(tmp_path).info == old
+    rest = HashEmbedder()
+    assert build_index(more, tmp_path, rest, shard_documents=4, add=True).documents == 18
+    assert len(rest.asked) == 4
+
+
+def test_models_are_not_mixed_in_one_index(tmp_path: Path) -> None:
+    """Adding with another model, or to what is no index, is refused before anything is embedded."""
+    with pytest.raises(InputError, match="build one with"):
+        build_index(corpus(), tmp_path / "none", HashEmbedder(), add=True)
+    build_index(corpus(), tmp_path, HashEmbedder())
+    other = HashEmbedder(revision="2")
+    with pytest.raises(
+        InputError, match=r"was built with hash-model \(1\), but the embedding model is hash-model \(2\)"
+    ):
+        build_index(corpus(), tmp_path, other, add=True)
+    assert not other.asked
+
+
+def test_equal_texts_are_taken_once(tmp_path: Path) -> None:
+    """Of equal texts in one or several corpora the first is taken."""
+    corpora = [
+        Corpus([*ROWS, ROWS[0]], name="a"),
+        Corpus([{**ROWS[1], "id": "other"}, {"text": "unique " * 50}], name="b"),
+    ]
+    info = build_index(corpora, tmp_path, HashEmbedder(), shard_documents=4)
+    assert (info.documents, info.skipped) == (11, {"exact duplicate": 2})
+
+
+def test_leftover_of_a_killed_write_is_replaced(tmp_path: Path) -> None:
+    """A partial file of a process that was killed stands in nobody's way and is gone afterwards."""
+    (tmp_path / "shard-00000.incomplete").write_bytes(b"partial")
+    (tmp_path / "shard-00007.incomplete").write_bytes(b"partial")
+    build_index(corpus(), tmp_path, HashEmbedder())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["index.json", "shard-00000.h5"]
+
+
+def test_changed_documents_are_embedded_again(tmp_path: Path) -> None:
+    """A changed text rebuilds its shard alone, another model all; fewer documents leave no stale shard."""
+    first = build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
+    changed = HashEmbedder()
+    rows = [*ROWS[:5], {"id": "d5", "text": "changed " * 40}, *ROWS[6:]]
+    second = build_index(corpus(rows), tmp_path, changed, shard_documents=4)
+    assert sorted(changed.asked) == sorted(row["text"] for row in rows[4:8])
+    assert second.fingerprint != first.fingerprint
+    build_index(corpus(ROWS[:4]), tmp_path, HashEmbedder(), shard_documents=4)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["index.json", "shard-00000.h5"]
+    other = HashEmbedder(revision="2")
+    build_index(corpus(ROWS[:4]), tmp_path, other, shard_documents=4)
+    assert len(other.asked) == 4
+
+
+def test_truncated_shard_is_embedded_again(tmp_path: Path) -> None:
+    """Building again mends a broken shard and leaves the others."""
+    info = build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
+    path = tmp_path / "shard-00001.h5"
+    path.write_bytes(path.read_bytes()[:-100])
+    mend = HashEmbedder()
+    assert build_index(corpus(), tmp_path, mend, shard_documents=4).fingerprint == info.fingerprint
+    assert len(mend.asked) == 4
+
+
+def test_bad_input_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A corpus that is empty or broken makes no folder, and no corpus at all is refused."""
+    (tmp_path / "empty.jsonl").touch()
+    for corpora in ([Corpus(tmp_path / "empty.jsonl")], [Corpus([{"body": "x"}])], []):
+        with pytest.raises(InputError):
+            build_index(corpora, tmp_path / "index", HashEmbedder())
+        assert not (tmp_path / "index").exists()
+
+
+def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    """Nothing is written beside files that are no index, nor over a file."""
+    (tmp_path / "thesis.docx").touch()
+    with pytest.raises(InputError, match=r"holds 'thesis\.docx', which is no part of an index"):
+        build_index(corpus(), tmp_path, HashEmbedder())
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        build_index(corpus(), tmp_path / "thesis.docx", HashEmbedder())
+    with pytest.raises(StorageError, match="cannot be made"):
+        build_index(corpus(), tmp_path / "thesis.docx" / "index", HashEmbedder())
+
+
+@pytest.mark.parametrize("name", ["shard-00000-of-00010.parquet", "shard-1.h5", "shard-notes"])
+def test_foreign_files_named_like_shards_are_safe(tmp_path: Path, name: str) -> None:
+    """A file that is called a shard but is none of the index's is neither removed nor taken for an unfinished index."""
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(InputError, match=f"holds '{name}', which is no part of an index"):
+        build_index(corpus(), tmp_path, HashEmbedder())
+    assert (tmp_path / name).read_text() == "precious"
+    with pytest.raises(InputError, match="is no index"):
+        read_info(tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 300 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as e:
+        pytest.skip(f"no tmpfs can be mounted here: {e}")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_build_on_a_full_disk_goes_on_when_there_is_room(small_disk: Path, tmp_path: Path) -> None:
+    """On a disk that is really full, whole shards stay and nothing else does; with more room only the rest is made."""
+    rows = [{"id": f"d{i}", "text": f"{i:02} " * 8000} for i in range(16)]
+    folder = small_disk / "index"
+    with pytest.raises(StorageError, match=r"cannot be written.*The shards before it are whole; make room"):
+        build_index(corpus(rows), folder, HashEmbedder(), shard_documents=2)
+    whole = sorted(folder.iterdir())
+    assert 3 <= len(whole) < 8
+    assert [p.name for p in whole] == [f"shard-0000{i}.h5" for i in range(len(whole))]
+    assert [d.id for path in whole for d in Shard(path).documents([0, 1])] == [f"d{i}" for i in range(2 * len(whole))]
+    subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
+    rest = HashEmbedder()
+    info = build_index(corpus(rows), folder, rest, shard_documents=2)
+    assert len(rest.asked) == 16 - 2 * len(whole)
+    assert info == build_index(corpus(rows), tmp_path / "whole", HashEmbedder(), shard_documents=2)
+    assert [d.text for d in Index.open(folder).documents([15, 0])] == [rows[15]["text"], rows[0]["text"]]
+
+
+def test_odd_strings_come_back(tmp_path: Path) -> None:
+    """Empty fields, all scripts, NULs and lone surrogates go into an index and come out as the corpus gave them."""
+    texts = ["Grüße, κόσμε, 世界 🙂 " * 20, "x" * 250 + "\0", "y" * 250 + "\ud800"]
+    rows = [{"id": f"d{i}", "text": text, "title": "", "source": "ä\udcff\0"} for i, text in enumerate(texts)]
+    info = build_index(corpus(rows), tmp_path, HashEmbedder())
+    documents = Index.open(tmp_path).documents(range(3))
+    assert documents == list(corpus(rows)[0])
+    assert [d.text for d in documents] == [texts[0], texts[1], "y" * 250 + "?"]
+    assert info.corpora[0]["source"] == "ä?"
+
+
+def test_full_disk_at_the_end_keeps_the_old_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """index.json is replaced whole or not at all."""
+    first = build_index(corpus(), tmp_path, HashEmbedder())
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"index\.json cannot be written: .*No space left.*run the command again"):
+        build_index(corpus(), tmp_path, HashEmbedder())
+    assert read_info(tmp_path) == first
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["index.json", "shard-00000.h5"]
+
+
+def broken_folders(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """Folders that are no index, with what the error says."""
+    yield tmp_path / "missing", "there is no index folder .*missing; build one with"
+    (tmp_path / "empty").mkdir()
+    yield tmp_path / "empty", "empty is empty; build one"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    yield tmp_path / "photos", r"photos is no index \(it has no index\.json\)"
+    for name, content in {
+        "list": "[]",
+        "cut": '{"format": 2, "shar',
+        "bare": '{"format": 2}',
+        "empty-json": "{}",
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.json").write_text(content)
+        yield tmp_path / name, r"index\.json is no index of craft_hf"
+    build_index(corpus(), tmp_path / "future", HashEmbedder())
+    data = json.loads((tmp_path / "future" / "index.json").read_text())
+    (tmp_path / "future" / "index.json").write_text(json.dumps({**data, "format": 99, "new": 1}))
+    yield tmp_path / "future", "has format 99, this craft_hf reads format 2"
+
+
+def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
+    """A missing, empty or foreign folder, a broken index.json and another format each get an error of their own."""
+    for folder, message in broken_folders(tmp_path):
+        with pytest.raises(InputError, match=message):
+            Index.open(folder)
+
+
+def test_any_flipped_byte_of_index_json_is_harmless_or_refused(tmp_path: Path) -> None:
+    """Whatever byte of index.json is another one, the index is read as it is or refused, and nothing else happens."""
+    build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
+    queries = HashEmbedder().encode(["query"])
+    want = Index.open(tmp_path).search(queries, 20)[1].tolist()
+    path = tmp_path / "index.json"
+    good = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for position in range(len(good)):
+        new = int(rng.integers(32, 127)) if position % 3 else int(rng.integers(48, 58))
+        path.write_bytes(good[:position] + bytes([new]) + good[position + 1 :])
+        try:
+            index = Index.open(tmp_path)
+            assert index.search(queries, 20)[1].tolist() == want
+            assert [d.id for d in index.documents(range(10))] == [f"d{i}" for i in range(10)]
+        except InputError:
+            refused += 1
+    assert refused > len(good) / 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"documents": 11}, "the shards hold 10 documents, expected 11"),
+        ({"shards": [{"file": "shard-00000.h5", "documents": 10}]}, "KeyError: 'fingerprint'"),
+        ({"shards": [1]}, "TypeError"),
+        ({"shards": [{"file": 1, "documents": 10, "bytes": 1, "fingerprint": ""}]}, "name or fingerprint is no text"),
+        (
+            {"shards": [{"file": "a", "documents": 10, "bytes": "1", "fingerprint": ""}]},
+            "size is no number",
+        ),
+    ],
+)
+def test_index_json_that_does_not_fit_its_shards_is_refused(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    """Numbers that do not add up, and shards that lack what is needed, are refused when the index is opened."""
+    build_index(corpus(), tmp_path, HashEmbedder())
+    data = json.loads((tmp_path / "index.json").read_text())
+    (tmp_path / "index.json").write_text(json.dumps({**data, **change}))
+    with pytest.raises(InputError, match=rf"index\.json is no index of craft_hf .*{message}"):
+        Index.open(tmp_path)
+
+
+def test_real_model_builds_the_same_index_again(tmp_path: Path) -> None:
+    """With the embedded weights, a rebuilt index has the fingerprint of the first one."""
+    embedder = Embedder()
+    infos = [build_index(corpus(), tmp_path / name, embedder, shard_documents=6) for name in "ab"]
+    assert infos[0].fingerprint == infos[1].fingerprint
+    assert infos[0].dimension == 384
