@@ -35,14 +35,14 @@ def publish(
     """
     from craft_hf import publishing
 
-    kind = publishing.kind_of(folder)
+    kind = publishing.folder_kind(folder)
     if repository is None and to is None:
         raise InputError("where to? Give user/name on the Hub, or a folder with --to.")
     if dry_run:
         login = _is_logged_in()
         name = repository or "user/name"
-        plan = publishing.planned(
-            folder, name, private=not public, mask_personal=mask_personal, ask=login and to is None
+        plan = publishing.plan_publish(
+            folder, name, private=not public, mask_personal=mask_personal, compare_with_hub=login and to is None
         )  # fmt: skip
         width = max(len(path) for path, _, _ in plan)
         for path, size, state in sorted(plan):

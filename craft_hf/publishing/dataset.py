@@ -1,8 +1,8 @@
-"""A run's folder as a dataset repository: rows in configurations, rejects, report, plots and card, fit to be seen.
+"""Contents of the dataset repository for a run: rows in several sizes, rejects, report, plots and card.
 
-data/train-*.parquet        all rows, the default
-few-shots/, S/, M/, L/, XL/ the few-shots alone; the first rows, as a run for so many gives them
-rejected/                   what became no row
+data/train-*.parquet        all rows, the default configuration
+few-shots/, S/, M/, L/, XL/ the few-shots alone; the first rows, equal to those of a run of that size
+rejected/                   the rejected samples
 README.md, report.*, assets/
 """
 
@@ -30,8 +30,8 @@ from craft_hf.dataset import (
     read_report,
     report_files,
 )
-from craft_hf.publishing.leaks import check_places, check_texts, texts_of
 from craft_hf.publishing.repository import Repository
+from craft_hf.publishing.secret_scan import check_local_names, check_secrets, iter_texts
 from craft_hf.run import SIZES
 
 FEW_SHOTS = "few-shots"
@@ -40,32 +40,32 @@ _PATH = re.compile(
     r"|report\.(json|md|html)|README\.md|\.gitattributes"
 )
 _TEXTS = {"document"}
-"""Lineage that is text of the corpus, and stays as it is; the rest must not name places on this machine."""
+"""Lineage columns with text from the corpus, published unchanged. All others are cleared of local paths."""
 
 
 def dataset_repository(
-    folder: Path, repo_id: str, work: Path, what: str, *, private: bool = True, mask_personal: bool = False
+    folder: Path, repo_id: str, work: Path, failure: str, *, private: bool = True, mask_personal: bool = False
 ) -> Repository:
-    """Make of a run's folder what its repository is to hold.
+    """Return the repository for a run, after checks of its files.
 
     Args:
         folder: what `craft-hf generate --out` wrote.
-        repo_id: the repository's name, for the card.
-        work: an empty folder, for the Parquet files.
-        what: a sentence without an end that says what cannot be done.
-        private: whether the repository is to be private.
+        repo_id: name of the repository, for the card.
+        work: an empty folder, where the Parquet files are written.
+        failure: beginning of error messages, such as "X cannot be published to Y".
+        private: whether the repository will be private.
         mask_personal: mask e-mail addresses and phone numbers in rows and rejects.
 
     Raises:
-        InputError: the folder is broken, licences are in conflict, or a text holds a secret.
+        InputError: the folder cannot be read, licences are in conflict, or a text contains a secret.
     """
-    report, table = read_report(folder), _read(folder / "data", what)
-    rows = _fit(table.to_pylist(), mask_personal)
-    rejected = _read(folder / "rejected", what) if report.rows["rejected"] else None
-    rejects = _fit(rejected.to_pylist(), mask_personal, everything=True) if rejected else []
-    check_license(report.sources, what, public=not private)
+    report, table = read_report(folder), _read(folder / "data", failure)
+    rows = _redact(table.to_pylist(), mask_personal)
+    rejected = _read(folder / "rejected", failure) if report.rows["rejected"] else None
+    rejects = _redact(rejected.to_pylist(), mask_personal, rejects=True) if rejected else []
+    check_license(report.sources, failure, public=not private)
     for name, part in (("data", rows), ("rejected", rejects)):
-        check_texts((t for n, row in enumerate(part, 1) for t in texts_of(row, f"row {n} of {name}")), what)
+        check_secrets((t for n, row in enumerate(part, 1) for t in iter_texts(row, f"row {n} of {name}")), failure)
     if mask_personal:
         report = _masked(report, rows)
     report = _public(report)
@@ -73,12 +73,12 @@ def dataset_repository(
     files["data/train-00000-of-00001.parquet"] = _write(rows, table.schema, work / "data.parquet")
     configs = []
     for name, size in _sizes(rows):
-        where = "data" if size == len(rows) else name
-        if where == name:
+        subfolder = "data" if size == len(rows) else name
+        if subfolder == name:
             files[f"{name}/train-00000-of-00001.parquet"] = _write(
                 rows[:size], table.schema, work / f"{name}.parquet"
             )  # fmt: skip
-        configs.append(CardConfig(name, f"{where}/train-*", size))
+        configs.append(CardConfig(name, f"{subfolder}/train-*", size))
     if rejected:
         files["rejected/train-00000-of-00001.parquet"] = _write(rejects, rejected.schema, work / "rejected.parquet")
     images = {p.name: p.read_bytes() for p in sorted((folder / "assets").glob("*")) if p.suffix in (".png", ".svg")}
@@ -86,8 +86,8 @@ def dataset_repository(
     pages = report_files(report, rejects, images)
     pages["README.md"] = dataset_card(report, rows, configs, repo_id, plots).encode()
     texts = [(name, content.decode()) for name, content in pages.items()]
-    check_texts(texts, what)
-    check_places(texts, what)
+    check_secrets(texts, failure)
+    check_local_names(texts, failure)
     files |= {f"assets/{name}": content for name, content in images.items()} | pages
     return Repository(
         "dataset",
@@ -99,24 +99,24 @@ def dataset_repository(
 
 
 def _sizes(rows: Sequence[Row]) -> list[tuple[str, int]]:
-    """Return the configurations that the rows suffice for, smallest first; the few-shots stand before all others."""
+    """Return the names and sizes of the configurations that have enough rows, smallest first."""
     shots = sum(bool(row.get("is_few_shot")) for row in rows)
     named = {FEW_SHOTS: shots, **{name: size for name, size in SIZES.items() if shots < size}}
     return [(name, size) for name, size in named.items() if 0 < size <= len(rows)]
 
 
-def _fit(rows: Sequence[Row], mask_personal: bool, everything: bool = False) -> list[Row]:
-    """Return rows whose lineage names no place on this machine; `everything`: all but the model's words is lineage."""
-    lineage = {"reason", "partner", "document_id"} if everything else set(LINEAGE) - _TEXTS
-    fit: list[Row] = [{name: public(v) if name in lineage else v for name, v in row.items()} for row in rows]
-    return [cast(Row, masked(row)) for row in fit] if mask_personal else fit
+def _redact(rows: Sequence[Row], mask_personal: bool, rejects: bool = False) -> list[Row]:
+    """Return rows without local paths in their lineage, and with personal data masked on request."""
+    lineage = {"reason", "partner", "document_id"} if rejects else set(LINEAGE) - _TEXTS
+    redacted: list[Row] = [{name: public(v) if name in lineage else v for name, v in row.items()} for row in rows]
+    return [cast(Row, masked(row)) for row in redacted] if mask_personal else redacted
 
 
 def _masked(report: RunReport, rows: Sequence[Row]) -> RunReport:
     from dataclasses import replace
 
-    said = f"E-mail addresses and phone numbers were masked in all texts. {count_personal(rows)}"
-    return replace(report, measured={**report.measured, "personal_data": said})
+    note = f"E-mail addresses and phone numbers were masked in all texts. {count_personal(rows)}"
+    return replace(report, measured={**report.measured, "personal_data": note})
 
 
 def _public(report: RunReport) -> RunReport:
@@ -127,12 +127,12 @@ def _public(report: RunReport) -> RunReport:
     return RunReport(**{**plain, "funnel": report.funnel})  # type: ignore[arg-type]
 
 
-def _read(folder: Path, what: str) -> pyarrow.Table:
+def _read(folder: Path, failure: str) -> pyarrow.Table:
     try:
         return pyarrow.parquet.read_table(folder)
     except (OSError, pyarrow.ArrowException) as e:
         raise InputError(
-            f"{what}: {folder} cannot be read as Parquet: {e}; copy it again from where it was made."
+            f"{failure}: {folder} cannot be read as Parquet: {e}; copy it again from the machine that generated it."
         ) from e
 
 

@@ -1,8 +1,8 @@
-"""Publishing: a folder that craft_hf wrote comes in; a repository on the Hub goes out, with all that it holds checked.
+"""Publication of datasets, indexes and adapters on the Hub.
 
-Private unless told otherwise. Nothing goes up before it is known who asks, who can see the repository, under which
-licence the rows may be given on, and that no file holds a secret. All goes up in one commit, and is then loaded back
-and compared.
+Repositories are private by default. Before anything is uploaded, the login, the visibility of the repository, the
+licences of the rows and the absence of secrets are checked. All files are uploaded in one commit, then loaded back and
+compared.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ from craft_hf.base import InputError, StorageError, changes, check_login, hub_ap
 from craft_hf.publishing.adapter import adapter_repository, find_adapter
 from craft_hf.publishing.dataset import dataset_repository
 from craft_hf.publishing.repository import Repository
-from craft_hf.publishing.verify import verify
+from craft_hf.publishing.verify import verify_upload
 from craft_hf.retrieval import Index, index_files, push_index
-
-__all__ = ["Repository", "kind_of", "planned", "publish", "write_repository"]
 
 INDEX, DATASET, ADAPTER = "index", "dataset", "adapter"
 
 
-def kind_of(folder: str | Path) -> str:
-    """Return what a folder is: "dataset", "index" or "adapter".
+def folder_kind(folder: str | Path) -> str:
+    """Return what a folder contains: "dataset", "index" or "adapter".
 
     Raises:
-        InputError: it is none of these.
+        InputError: the folder is none of these.
     """
     folder = Path(folder)
     if (folder / "index.json").is_file():
@@ -37,78 +35,88 @@ def kind_of(folder: str | Path) -> str:
     if (folder / "report.json").is_file() and (folder / "data").is_dir():
         return DATASET
     raise InputError(
-        f"{folder} is nothing that can be published; expected a dataset (`craft-hf generate --out`), an index "
-        "(`craft-hf index build --out`), or an adapter (the folder `adapter` that a recipe wrote)."
+        f"{folder} cannot be published; expected a dataset (`craft-hf generate --out`), an index "
+        "(`craft-hf index build --out`), or an adapter (the folder `adapter` that a recipe writes)."
     )
 
 
 def publish(folder: str | Path, repo_id: str, *, private: bool = True, mask_personal: bool = False) -> str:
-    """Put a dataset, an index or an adapter on the Hub and return its URL.
+    """Publish a dataset, an index or an adapter on the Hub and return its URL.
 
-    Done again, it uploads nothing and commits nothing. Stopped at any moment, the repository holds what it held before
-    or all of the new; the same call goes on from there.
+    If nothing has changed since the last call, nothing is uploaded and no commit is made. A call that is interrupted
+    leaves the repository in its old or its new state; call again to complete it.
 
     Args:
-        folder: a run's folder, an index, or an adapter.
-        repo_id: "user/name"; made if needed, may hold an earlier version of the same, but nothing else.
-        private: who can see the repository; one that exists must be like that already.
-        mask_personal: write [e-mail] and [phone] into a dataset's rows in place of addresses and numbers.
+        folder: of a run, an index, or an adapter.
+        repo_id: "user/name"; created if needed. It may contain an earlier version of the same, but nothing else.
+        private: visibility of a new repository; an existing one must have it already.
+        mask_personal: replace e-mail addresses and phone numbers in a dataset's rows by [e-mail] and [phone].
 
     Raises:
-        InputError: the folder is nothing to publish, licences are in conflict, a file holds a secret, nobody is logged
-            in, the token may not write there, or others can see the repository than was asked for.
-        HubError: the Hub cannot be reached, or has not what was sent.
+        InputError: the folder cannot be published, licences are in conflict, a file contains a secret, nobody is logged
+            in, the token may not write there, or an existing repository has the other visibility.
+        HubError: the Hub cannot be reached, or what it returns differs from what was uploaded.
     """
-    what = f"{folder} cannot be published to {repo_id}"
+    failure = f"{folder} cannot be published to {repo_id}"
     if hub_name(repo_id) != (repo_id, None):
-        raise InputError(f"{what}: that is no name of a repository on the Hub; expected user/name.")
-    if kind_of(folder) == INDEX:
+        raise InputError(f"{failure}: that is not the name of a Hub repository; expected user/name.")
+    if folder_kind(folder) == INDEX:
         return push_index(folder, repo_id, private=private)
     with tempfile.TemporaryDirectory(prefix="craft-hf-") as work:
-        repository = _repository(Path(folder), repo_id, Path(work), what, private, mask_personal)
-        check_login(what)
-        open_repository(what, repo_id, repository.type, private)
+        repository = _repository(Path(folder), repo_id, Path(work), failure, private, mask_personal)
+        check_login(failure)
+        open_repository(failure, repo_id, repository.type, private)
         commit = push_files(
-            what, repo_id, repository.type, repository.files, repository.belongs, repository.message
+            failure, repo_id, repository.type, repository.files, repository.may_contain, repository.message
         )  # fmt: skip
-        verify(repository, repo_id, commit, what)
+        verify_upload(repository, repo_id, commit, failure)
     return f"{hub_api().endpoint}/{'datasets/' if repository.type == 'dataset' else ''}{repo_id}"
 
 
-def planned(
-    folder: str | Path, repo_id: str, *, private: bool = True, mask_personal: bool = False, ask: bool = True
+def plan_publish(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool = True,
+    mask_personal: bool = False,
+    compare_with_hub: bool = True,
 ) -> list[tuple[str, int, str]]:
-    """Return what `publish` would do, after all checks of the files: path, bytes, and what happens to it.
+    """Return what `publish` would upload, after the same checks: path, size in bytes, and state of each file.
+
+    The state is "new", "changed", "same" or "removed".
 
     Args:
         folder, repo_id, private, mask_personal: as for `publish`.
-        ask: ask the Hub which files are new; otherwise all are.
+        compare_with_hub: compare with the files on the Hub; otherwise every file counts as new.
+
+    Raises:
+        InputError, HubError: see `publish`.
     """
-    what = f"{folder} cannot be published to {repo_id}"
+    failure = f"{folder} cannot be published to {repo_id}"
     with tempfile.TemporaryDirectory(prefix="craft-hf-") as work:
-        repository = _repository(Path(folder), repo_id, Path(work), what, private, mask_personal)
+        repository = _repository(Path(folder), repo_id, Path(work), failure, private, mask_personal)
         sizes = {path: c.stat().st_size if isinstance(c, Path) else len(c) for path, c in repository.files.items()}
         states = dict.fromkeys(sizes, "new")
-        if ask:
-            check_login(what)
-            states = changes(what, repo_id, repository.type, repository.files)
+        if compare_with_hub:
+            check_login(failure)
+            states = changes(failure, repo_id, repository.type, repository.files)
     return [(path, sizes.get(path, 0), state) for path, state in states.items()]
 
 
 def write_repository(
     folder: str | Path, target: Path, repo_id: str = "user/name", *, mask_personal: bool = False
 ) -> None:
-    """Write the folder that `publish` would make a repository of, after the same checks of its files.
+    """Write the files that `publish` would upload into a folder, after the same checks.
 
     Raises:
-        InputError: see `publish`; or there is something at `target`.
+        InputError: see `publish`; or `target` exists and is not an empty folder.
         StorageError: `target` cannot be written.
     """
-    what = f"{folder} cannot be written to {target}"
+    failure = f"{folder} cannot be written to {target}"
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{what}: there is something; give a new folder, or an empty one.")
+        raise InputError(f"{failure}: it exists and is not an empty folder; give another one.")
     with tempfile.TemporaryDirectory(prefix="craft-hf-") as work:
-        repository = _repository(Path(folder), repo_id, Path(work), what, True, mask_personal)
+        repository = _repository(Path(folder), repo_id, Path(work), failure, True, mask_personal)
         try:
             for path, content in repository.files.items():
                 (target / path).parent.mkdir(parents=True, exist_ok=True)
@@ -117,17 +125,17 @@ def write_repository(
                 else:
                     (target / path).write_bytes(content)
         except OSError as e:
-            raise StorageError(f"{what}: {e}; make room, or give another folder.") from e
+            raise StorageError(f"{failure}: {e}; free disk space, or give another folder.") from e
 
 
 def _repository(
-    folder: Path, repo_id: str, work: Path, what: str, private: bool, mask_personal: bool
+    folder: Path, repo_id: str, work: Path, failure: str, private: bool, mask_personal: bool
 ) -> Repository:  # fmt: skip
-    kind = kind_of(folder)
+    kind = folder_kind(folder)
     if kind == DATASET:
-        return dataset_repository(folder, repo_id, work, what, private=private, mask_personal=mask_personal)
+        return dataset_repository(folder, repo_id, work, failure, private=private, mask_personal=mask_personal)
     if mask_personal:
-        raise InputError(f"{what}: only a dataset has rows to mask; leave that out.")
+        raise InputError(f"{failure}: mask_personal applies to datasets only; leave it out.")
     if kind == ADAPTER:
-        return adapter_repository(folder, repo_id, what)
+        return adapter_repository(folder, repo_id, failure)
     return Repository("dataset", index_files(folder, Index.open(folder).info, repo_id), lambda path: True, "")

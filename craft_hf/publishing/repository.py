@@ -1,4 +1,4 @@
-"""What a repository on the Hub is to hold."""
+"""The contents of a Hub repository, before they are uploaded."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from craft_hf.dataset import CardConfig
 
 @dataclass(frozen=True)
 class Repository:
-    """Files to publish, all of them checked.
+    """Files to publish, which have passed all checks.
 
-    `type` is "dataset" or "model", `belongs` says of a path whether the repository may hold it, `message` is that of
-    the commit. `configs` are what a dataset is loaded back by.
+    `type` is "dataset" or "model". `files` maps paths in the repository to contents. `may_contain` tells whether a path
+    belongs to such a repository: files on the Hub for which it is true are deleted unless they are among `files`, and
+    any other file is an error. `message` is the commit message. `configs` are the configurations of a dataset.
     """
 
     type: str
     files: Mapping[str, Content]
-    belongs: Callable[[str], bool]
+    may_contain: Callable[[str], bool]
     message: str
     configs: Sequence[CardConfig] = field(default=())

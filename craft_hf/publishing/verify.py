@@ -1,4 +1,4 @@
-"""What was published is loaded back, by the clients that others use, and compared with what was sent."""
+"""Verification of an upload: files are loaded back by the clients that readers use, and compared."""
 
 from __future__ import annotations
 
@@ -12,56 +12,59 @@ from craft_hf.base import HubError, changes, hub_call
 from craft_hf.publishing.repository import Repository
 
 
-def verify(repository: Repository, repo_id: str, commit: str, what: str) -> None:
-    """Make sure that a repository has the files that were sent, and that they can be loaded.
+def verify_upload(repository: Repository, repo_id: str, commit: str, failure: str) -> None:
+    """Check that the files on the Hub equal those that were uploaded, and that they can be loaded.
 
     Args:
-        repository: what was sent.
-        repo_id: where to.
-        commit: which state of it.
-        what: a sentence without an end that says what failed.
+        repository: what was uploaded.
+        repo_id: the repository on the Hub.
+        commit: hash of the upload's commit.
+        failure: beginning of error messages, such as "X cannot be published to Y".
 
     Raises:
-        HubError: something is not as it was sent.
+        HubError: a file differs, or cannot be loaded.
     """
-    states = changes(what, repo_id, repository.type, repository.files)
+    states = changes(failure, repo_id, repository.type, repository.files)
     if wrong := [path for path, state in states.items() if state != "same"]:
         raise HubError(
-            f"{what}: afterwards the repository has another {wrong[0]}; was somebody else at it? Run it again."
+            f"{failure}: after the upload, {wrong[0]} on the Hub differs from the local file; somebody else may have "
+            "changed it. Run it again."
         )
     with tempfile.TemporaryDirectory(prefix="craft-hf-") as cache:
         if repository.type == "dataset":
-            _load_rows(repository, repo_id, commit, what, cache)
+            _load_rows(repository, repo_id, commit, failure, cache)
         else:
-            _read_adapter(repository, repo_id, commit, what, Path(cache))
+            _read_adapter(repository, repo_id, commit, failure, Path(cache))
 
 
-def _load_rows(repository: Repository, repo_id: str, commit: str, what: str, cache: str) -> None:
+def _load_rows(repository: Repository, repo_id: str, commit: str, failure: str, cache: str) -> None:
     import pyarrow.parquet
     from datasets import Dataset, load_dataset
 
     def load(name: str) -> Dataset:
         try:
             return load_dataset(repo_id, name, split="train", revision=commit, cache_dir=cache)
-        except ValueError as e:  # where the Hub does not answer, datasets looks into its cache, and tells of that alone
+        except ValueError as e:  # if the Hub does not answer, datasets falls back to its cache and reports only that
             raise ConnectionError(str(e)) from e
 
     for config in repository.configs:
         sent = repository.files[config.data_files.replace("*", "00000-of-00001.parquet")]
-        if hub_call(what, partial(load, config.name)).to_list() != pyarrow.parquet.read_table(sent).to_pylist():
-            raise HubError(f"{what}: the configuration {config.name}, loaded back, has other rows. Run it again.")
+        if hub_call(failure, partial(load, config.name)).to_list() != pyarrow.parquet.read_table(sent).to_pylist():
+            raise HubError(
+                f"{failure}: the configuration {config.name}, loaded back, has different rows. Run it again."
+            )
 
 
-def _read_adapter(repository: Repository, repo_id: str, commit: str, what: str, cache: Path) -> None:
+def _read_adapter(repository: Repository, repo_id: str, commit: str, failure: str, cache: Path) -> None:
     from safetensors import safe_open
 
     def fetch(name: str) -> Path:
-        return Path(hub_call(what, lambda: hf_hub_download(repo_id, name, revision=commit, local_dir=cache)))
+        return Path(hub_call(failure, lambda: hf_hub_download(repo_id, name, revision=commit, local_dir=cache)))
 
     sent = {name: repository.files[name] for name in ("adapter_config.json", "adapter_model.safetensors")}
     for name, content in sent.items():
         if not isinstance(content, Path) or fetch(name).read_bytes() != content.read_bytes():
-            raise HubError(f"{what}: {name}, loaded back, is another one. Run it again.")
+            raise HubError(f"{failure}: {name}, loaded back, differs from the local file. Run it again.")
     with safe_open(str(cache / "adapter_model.safetensors"), "pt") as weights:
         if not list(weights.keys()):
-            raise HubError(f"{what}: the adapter, loaded back, has no weights. Run it again.")
+            raise HubError(f"{failure}: the adapter, loaded back, has no weights. Run it again.")

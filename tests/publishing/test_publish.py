@@ -1,4 +1,4 @@
-"""Publishing: the unmodified clients push and load back, whatever request fails; what must not go up does not."""
+"""Publishing with the unmodified Hub clients: upload, loading back, faults at every request, and refusals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from craft_hf.base.errors import CraftError, HubError, InputError, StorageError
 from craft_hf.cli.main import app
 from craft_hf.dataset.personal_data import found_in
 from craft_hf.publishing import push as publishing
-from craft_hf.publishing.push import kind_of, planned, publish, write_repository
+from craft_hf.publishing.push import folder_kind, plan_publish, publish, write_repository
 from tests.hub_client import Client, hub_client
 from tests.hub_server import FAULTS, Fault, File, HubServer, User, serving_hub
 from tests.publishing import tiny_base, write_adapter, write_run
@@ -49,7 +49,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(hub: HubServer, home: Path) -> Iterator[Client]:
-    """A client in a process of its own that has said hello."""
+    """A client in its own process, which has finished its imports."""
     with hub_client(hub.url, home) as running:
         with pytest.raises(CraftError):
             running.call(ANN, publish, home, "ann/nothing")
@@ -86,14 +86,14 @@ def no_token_anywhere(hub: HubServer, home: Path) -> Iterator[None]:
 
 
 def state(hub: HubServer, kind: str, repo_id: str) -> dict[str, str]:
-    """Hash by path of what a reader finds in a repository, without what a new one holds."""
+    """Return the hash of each file in a repository, by path, except .gitattributes, which a new one has."""
     repo = hub.repos.get((kind, repo_id))
     files = repo.commits[-1].files if repo else {}
     return {p: hashlib.sha256(f.content).hexdigest() for p, f in files.items() if p != ".gitattributes"}
 
 
 def load(repo_id: str, config: str | None = None) -> list[object]:
-    """Load a dataset where nothing was loaded before."""
+    """Load a dataset with an empty cache."""
     import tempfile
 
     import datasets
@@ -104,7 +104,7 @@ def load(repo_id: str, config: str | None = None) -> list[object]:
 
 
 def use_xet(hub: HubServer, storage: Path | None, folder: Path | None = None, repo_id: str = "") -> None:
-    """Let the Hub have xet's storage in a folder, and know what xet calls the large files that are to come."""
+    """Give the Hub an xet storage in a folder, and the xet hashes of the large files that will be uploaded."""
     import hf_xet
 
     hub.start_counting()
@@ -156,7 +156,7 @@ def peft_logits(repo_id: str) -> list[float]:
 def test_an_adapter_is_loaded_back_by_peft(
     hub: HubServer, folders: dict[str, Path], name: str, tmp_path: Path, xet: bool
 ) -> None:
-    """From the run's folder the adapter alone goes up; peft loads it with the logits of the folder."""
+    """Of the training folder only the adapter is uploaded, and peft loads it with the same logits as locally."""
     shutil.copytree(folders["adapter"], tmp_path / "run" / "adapter")
     (tmp_path / "run" / "checkpoint-3").mkdir()
     (tmp_path / "run" / "training_args.bin").write_bytes(ANN.encode())
@@ -172,27 +172,29 @@ def test_an_adapter_is_loaded_back_by_peft(
 
 
 @pytest.mark.parametrize("kind", ["small", "adapter", "index"])
-def test_nothing_goes_twice(hub: HubServer, client: Client, folders: dict[str, Path], name: str, kind: str) -> None:
-    """Published again, nothing is uploaded and nothing committed; dry runs say new, then same, and send nothing."""
+def test_an_unchanged_folder_is_not_uploaded_again(
+    hub: HubServer, client: Client, folders: dict[str, Path], name: str, kind: str
+) -> None:
+    """A second call uploads and commits nothing; dry runs report new, then same, and upload nothing."""
     hub.start_counting()
-    plan = client.call(ANN, planned, folders[kind], name)
+    plan = client.call(ANN, plan_publish, folders[kind], name)
     assert {what for _, _, what in plan} == {"new"}
     assert hub.count("POST") == hub.count("PUT") == 0
     client.call(ANN, publish, folders[kind], name)
     hub.start_counting()
     client.call(ANN, publish, folders[kind], name)
     assert hub.count("PUT") == hub.count("POST") == 0
-    again = client.call(ANN, planned, folders[kind], name)
+    again = client.call(ANN, plan_publish, folders[kind], name)
     assert sorted(p for p, _, what in again if what == "same") == sorted(p for p, _, _ in plan)
     assert len(again) == len(plan)
 
 
-def test_what_is_gone_from_the_dataset_goes_from_the_repository(
+def test_files_of_an_earlier_version_are_removed_from_the_repository(
     hub: HubServer, client: Client, folders: dict[str, Path], name: str
 ) -> None:
-    """A smaller dataset takes the place of a larger one in a single commit, without its configurations."""
+    """A smaller dataset replaces a larger one in a single commit, and its larger configurations are gone."""
     client.call(ANN, publish, folders["large"], name)
-    plan = {path: what for path, _, what in client.call(ANN, planned, folders["small"], name)}
+    plan = {path: what for path, _, what in client.call(ANN, plan_publish, folders["small"], name)}
     assert plan["M/train-00000-of-00001.parquet"] == "removed"
     assert plan["data/train-00000-of-00001.parquet"] == "changed"
     client.call(ANN, publish, folders["small"], name)
@@ -201,7 +203,7 @@ def test_what_is_gone_from_the_dataset_goes_from_the_repository(
 
 
 def requests(hub: HubServer, client: Client, folder: Path, name: str) -> int:
-    """Number of requests of publishing without faults into a new repository."""
+    """Return the number of requests of an upload into a new repository without faults."""
     hub.start_counting()
     client.call(ANN, publish, folder, name)
     return len(hub.requests)
@@ -216,9 +218,9 @@ def test_every_fault_at_every_request(
     hub: HubServer, client: Client, folders: dict[str, Path], name: str, what: str, kind: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """One fault does not show. Where the Hub stays away, readers find all or nothing, and a second run completes it.
+    """A single fault is retried. After a lasting one the repository has all files or none; a second call completes it.
 
-    Each time there is one commit in the end. Prints how often which came out.
+    Either way there is a single commit in the end. Prints how often each outcome occurred.
     """
     folder, repo_type = folders[what], "model" if what == "adapter" else "dataset"
     number = requests(hub, client, folder, f"{name}-clean")
@@ -249,7 +251,7 @@ def test_every_fault_at_every_request(
 
 
 def error_of_publishing(folder: Path, repo_id: str) -> str:
-    """Publish, and return what the Hub's failure is explained as, "" where there was none."""
+    """Publish, and return the message of the HubError, or "" where there was none."""
     try:
         publish(folder, repo_id)
     except HubError as e:
@@ -258,7 +260,7 @@ def error_of_publishing(folder: Path, repo_id: str) -> str:
 
 
 def names(hub: HubServer, kind: str, repo_id: str) -> set[str]:
-    """Paths of what a reader finds."""
+    """Return the paths of the files in a repository."""
     return set(state(hub, kind, repo_id))
 
 
@@ -272,11 +274,11 @@ def names(hub: HubServer, kind: str, repo_id: str) -> set[str]:
         (ANN, "ann/open", True, "that repository is public, but a private one was asked for. Nothing was uploaded"),
         (ANN, "ann/closed", False, "that repository is private, but a public one was asked for. Nothing was uploaded"),
         (ANN, "ann/other", True, "holds 'train.csv', which is no part of it; give another name"),
-        (ANN, "name", True, "no name of a repository on the Hub; expected user/name"),
-        (ANN, "ann/na me", True, "no name of a repository on the Hub; expected user/name"),
+        (ANN, "name", True, "not the name of a Hub repository; expected user/name"),
+        (ANN, "ann/na me", True, "not the name of a Hub repository; expected user/name"),
     ],
 )
-def test_mistakes_are_said_before_a_byte_goes_up(
+def test_mistakes_are_reported_before_any_upload(
     hub: HubServer, client: Client, folders: dict[str, Path], token: str, repo_id: str, private: bool, message: str
 ) -> None:
     """Each is an InputError that names folder, repository and remedy."""
@@ -290,8 +292,8 @@ def test_mistakes_are_said_before_a_byte_goes_up(
     assert hub.count("PUT") == hub.count("POST", "/commit/") == hub.count("POST", "/preupload/") == 0
 
 
-def test_offline_is_said(hub: HubServer, folders: dict[str, Path], home: Path) -> None:
-    """With HF_HUB_OFFLINE nothing is tried; without a Hub at the address, that is said."""
+def test_offline_is_reported(hub: HubServer, folders: dict[str, Path], home: Path) -> None:
+    """HF_HUB_OFFLINE is an error before any request, and so is an address without a Hub."""
     with (
         hub_client(hub.url, home, HF_HUB_OFFLINE="1") as offline,
         pytest.raises(InputError, match="HF_HUB_OFFLINE is set"),
@@ -306,24 +308,24 @@ def test_offline_is_said(hub: HubServer, folders: dict[str, Path], home: Path) -
     [
         (
             {"document": "the key hf_" + "a" * 34},
-            r"row 33 of data, document holds what looks like a Hugging Face token",
+            r"row 33 of data, document contains what looks like a Hugging Face token",
         ),
-        ({"options": ["AKIA" + "A1" * 8]}, "row 33 of data, options holds what looks like an AWS key"),
+        ({"options": ["AKIA" + "A1" * 8]}, "row 33 of data, options contains what looks like an AWS key"),
         (
             {"question": "-----BEGIN RSA PRIVATE KEY-----"},
-            "row 33 of data, question holds what looks like a private key",
+            "row 33 of data, question contains what looks like a private key",
         ),
-        ({"title": "mine: s3cr3tOfMine!"}, "row 33 of data, title holds the value of MY_API_KEY"),
+        ({"title": "mine: s3cr3tOfMine!"}, "row 33 of data, title contains the value of MY_API_KEY"),
         (
             {"license": "CC BY-ND 4.0"},
             r"without derivatives .* Leave sources out\. .*openstax \(CC BY-ND 4.0\): 1 rows",
         ),
     ],
 )
-def test_secrets_and_conflicts_stay_here(
+def test_secrets_and_licence_conflicts_are_not_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], message: str
 ) -> None:
-    """The error names the place and the kind, never the secret; nothing was written or sent."""
+    """The error names the location and the kind, never the secret; nothing is written or uploaded."""
     monkeypatch.setenv("MY_API_KEY", "s3cr3tOfMine!")
     folder = write_run(tmp_path / "run", 2, **change)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=message) as error:
@@ -332,14 +334,18 @@ def test_secrets_and_conflicts_stay_here(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_adapter_that_names_this_machine_stays_here(folders: dict[str, Path], tmp_path: Path) -> None:
-    """A folder below the home, the machine's name, a token in the card, and a checkpoint in place of an adapter."""
+def test_an_adapter_that_names_this_machine_is_not_published(folders: dict[str, Path], tmp_path: Path) -> None:
+    """A path below the home folder, the host name, a token in the card, and a checkpoint are refused."""
     for number, (file, text, message) in enumerate(
         [
-            ("adapter_config.json", f'{{"base": "{Path.home()}/models"}}', "names a folder of this machine"),
-            ("trainer_state.json", f'{{"host": "{os.uname().nodename}"}}', "names this machine"),
-            ("README.md", "hf_" + "b" * 34, "README.md holds what looks like a Hugging Face token"),
-            ("training_args.bin", "", "it is a checkpoint, for resuming only; give the folder `adapter` beside it"),
+            ("adapter_config.json", f'{{"base": "{Path.home()}/models"}}', "contains a local path"),
+            ("trainer_state.json", f'{{"host": "{os.uname().nodename}"}}', "contains the name of this machine"),
+            ("README.md", "hf_" + "b" * 34, "README.md contains what looks like a Hugging Face token"),
+            (
+                "training_args.bin",
+                "",
+                "is a checkpoint, which serves to resume training only; give the folder `adapter` beside it",
+            ),
         ]
     ):
         place = shutil.copytree(folders["adapter"], tmp_path / str(number))
@@ -352,8 +358,8 @@ def test_an_adapter_that_names_this_machine_stays_here(folders: dict[str, Path],
         write_repository(place, tmp_path / "out")
 
 
-def test_rows_are_fit_to_be_seen(tmp_path: Path) -> None:
-    """Local paths go from the lineage, and with mask_personal addresses and numbers go from all texts."""
+def test_local_paths_and_personal_data_are_removed(tmp_path: Path) -> None:
+    """Lineage has no local paths, and with mask_personal no text has e-mail addresses or phone numbers."""
     said = "Write to jo@example.org or 888-346-3656."
     folder = write_run(tmp_path / "run", 2, document=said, url="file:///srv/jo/x.txt", source="/srv/jo/x.txt")
     write_repository(folder, tmp_path / "plain")
@@ -370,7 +376,7 @@ def test_rows_are_fit_to_be_seen(tmp_path: Path) -> None:
 
 
 def test_the_repository_loads_without_craft_hf(folders: dict[str, Path], tmp_path: Path) -> None:
-    """What `--to` wrote loads in a process that cannot import craft_hf, in every configuration."""
+    """The folder of `--to` loads in a process that cannot import craft_hf, in every configuration."""
     write_repository(folders["large"], tmp_path / "out", "ann/rows")
     code = (
         "import sys; sys.modules['craft_hf'] = None\n"
@@ -385,18 +391,18 @@ def test_the_repository_loads_without_craft_hf(folders: dict[str, Path], tmp_pat
     assert done.stdout.strip() == "[32, 100, 500, 502]", done.stderr
 
 
-def test_a_run_of_a_standard_size_holds_its_rows_once(tmp_path: Path) -> None:
-    """The configuration of that size names the files of all rows."""
+def test_a_run_of_a_standard_size_stores_its_rows_once(tmp_path: Path) -> None:
+    """The configuration of that size uses the files with all rows."""
     write_repository(write_run(tmp_path / "run", 68), tmp_path / "out")
     configs = DatasetCard.load(tmp_path / "out" / "README.md").data.to_dict()["configs"]
     assert configs[2] == {"config_name": "S", "data_files": "data/train-*"}
     assert not (tmp_path / "out" / "S").exists()
 
 
-def test_what_is_loaded_back_is_compared(
+def test_an_upload_that_differs_is_reported(
     hub: HubServer, client: Client, folders: dict[str, Path], name: str, tmp_path: Path
 ) -> None:
-    """If the Hub has other files, or loads other rows, than were sent, that is an error that names them."""
+    """Files on the Hub that differ, or load as other rows, are an error that names them."""
     client.call(ANN, publish, folders["small"], name)
     client.call(ANN, publish, folders["adapter"], name)
     other = write_run(tmp_path / "other", 3, question="Which one is another one?")
@@ -406,14 +412,14 @@ def test_what_is_loaded_back_is_compared(
         (other, "configuration default, loaded back"),
         (tmp_path / "adapter", "config.json, loaded"),
     ):
-        with pytest.raises(HubError, match=r"it fails: afterwards the repository has another .* somebody else"):
+        with pytest.raises(HubError, match=r"it fails: after the upload, .* on the Hub differs .* somebody else"):
             client.call(ANN, compare, folder, name)
         with pytest.raises(HubError, match=f"it fails: .*{message}"):
             client.call(ANN, compare, folder, name, with_hashes=False)
 
 
 def compare(folder: Path, repo_id: str, with_hashes: bool = True) -> None:
-    """Compare what a repository has with what would be published."""
+    """Compare a repository with the files that would be published."""
     import contextlib
     import importlib
     import tempfile
@@ -425,31 +431,29 @@ def compare(folder: Path, repo_id: str, with_hashes: bool = True) -> None:
         if not with_hashes:
             stack.enter_context(mock.patch.object(module, "changes", return_value={}))
         sent = publishing._repository(folder, repo_id, work, "it fails", True, False)
-        module.verify(sent, repo_id, "main", "it fails")
+        module.verify_upload(sent, repo_id, "main", "it fails")
 
 
 def test_folders_that_cannot_be_published(folders: dict[str, Path], tmp_path: Path) -> None:
-    """Something else, a broken table, a place that is taken: each is said with what was expected."""
-    assert [kind_of(folder) for folder in folders.values()] == ["dataset", "dataset", "adapter", "index"]
-    with pytest.raises(
-        InputError, match=r"nothing that can be published; expected a dataset .* an index .* an adapter"
-    ):
-        kind_of(tmp_path)
+    """Another folder, a broken table, an existing target: each error says what was expected."""
+    assert [folder_kind(folder) for folder in folders.values()] == ["dataset", "dataset", "adapter", "index"]
+    with pytest.raises(InputError, match=r"cannot be published; expected a dataset .* an index .* an adapter"):
+        folder_kind(tmp_path)
     broken = shutil.copytree(folders["small"], tmp_path / "broken")
     (broken / "data" / "train-00000-of-00001.parquet").write_bytes(b"no table")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         write_repository(broken, tmp_path / "out")
-    with pytest.raises(InputError, match="there is something; give a new folder"):
+    with pytest.raises(InputError, match="it exists and is not an empty folder"):
         write_repository(folders["small"], broken)
-    with pytest.raises(InputError, match="only a dataset has rows to mask"):
+    with pytest.raises(InputError, match="mask_personal applies to datasets only"):
         write_repository(folders["adapter"], tmp_path / "out", mask_personal=True)
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="make room, or give another folder"):
+    with pytest.raises(StorageError, match="free disk space, or give another folder"):
         write_repository(folders["small"], tmp_path / "file" / "out")
 
 
 def command(*arguments: str) -> str:
-    """What `craft-hf` prints; errors that it would say are raised."""
+    """Return what `craft-hf` prints; its errors are raised."""
     result = CliRunner().invoke(app, list(arguments))
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -457,7 +461,7 @@ def command(*arguments: str) -> str:
 
 
 def test_command(hub: HubServer, client: Client, folders: dict[str, Path], name: str, tmp_path: Path) -> None:
-    """The command shows, writes and publishes, and says where to look; --public makes it so."""
+    """The command previews, writes and publishes, and prints where; --public makes the repository public."""
     small = str(folders["small"])
     assert "Example: craft-hf publish my-dataset user/name --dry-run" in command("publish", "--help")
     assert "would go up; nothing was sent. You are not logged in" in client.call(

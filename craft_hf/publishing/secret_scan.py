@@ -1,0 +1,88 @@
+"""Scan of texts for secrets, local paths and this machine's name, which must not be published."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from huggingface_hub import get_token
+
+from craft_hf.base import JSON, InputError
+
+_TOKENS = {  # formats as documented by the issuers; the minimum lengths exclude ordinary words
+    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}\b",
+    "an OpenAI or Anthropic key": r"\bsk-[A-Za-z0-9_-]{32,}",
+    "an AWS key": r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
+    "a GitHub token": r"\bgh[pousr]_[A-Za-z0-9]{36}\b|\bgithub_pat_\w{40,}",
+    "a Google key": r"\bAIza[A-Za-z0-9_-]{35}\b",
+    "a Slack token": r"\bxox[abeprs]-[A-Za-z0-9-]{10,}",
+    "a private key": r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----",
+}
+_PATTERNS = {name: re.compile(pattern) for name, pattern in _TOKENS.items()}
+_SECRET_NAME = re.compile(r"(?i)token|secret|passw|api_?key|credential")
+_MIN_SECRET_LENGTH = 8
+"""Shorter values of environment variables are ignored, since ordinary texts contain them."""
+
+
+def check_secrets(texts: Iterable[tuple[str, str]], failure: str) -> None:
+    """Refuse texts that contain a secret: a token of a known format, or the value of a variable such as API_KEY.
+
+    Args:
+        texts: pairs of location (a file, a row) and text.
+        failure: beginning of error messages, such as "X cannot be published to Y".
+
+    Raises:
+        InputError: a secret was found; the message names location and kind, never the secret itself.
+    """
+    own = _own_secrets()
+    for location, text in texts:
+        for name, value in own.items():
+            if value in text:
+                raise InputError(
+                    f"{failure}: {location} contains {name}; remove it, and replace the secret wherever it is used."
+                )
+        for name, pattern in _PATTERNS.items():
+            if pattern.search(text):
+                raise InputError(f"{failure}: {location} contains what looks like {name}; remove it, and revoke it.")
+
+
+def check_local_names(texts: Iterable[tuple[str, str]], failure: str) -> None:
+    """Refuse generated texts, such as cards, that contain this machine's name or a path below the home folder.
+
+    Arguments are those of `check_secrets`.
+
+    Raises:
+        InputError: such a name was found; the message names the file and the name.
+    """
+    home, host = str(Path.home()), platform.node()
+    for location, text in texts:
+        if len(home) > 1 and f"{home}/" in text:
+            raise InputError(f"{failure}: {location} contains a local path, below {home}; remove it from the file.")
+        if host and host != "localhost" and re.search(rf"\b{re.escape(host)}\b", text):
+            raise InputError(
+                f"{failure}: {location} contains the name of this machine, {host}; remove it from the file."
+            )
+
+
+def iter_texts(value: JSON, location: str) -> Iterator[tuple[str, str]]:
+    """Yield location and text of every string in a row, or in any list or mapping."""
+    if isinstance(value, str):
+        yield location, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from iter_texts(item, f"{location}, {key}")
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from iter_texts(item, location)
+
+
+def _own_secrets() -> dict[str, str]:
+    """Return the secrets known on this machine, by a description: environment variables and the Hub token."""
+    found = {f"the value of {name}": value.strip() for name, value in os.environ.items() if _SECRET_NAME.search(name)}
+    token = get_token()
+    if token:
+        found["your Hub token"] = token
+    return {name: value for name, value in found.items() if len(value) >= _MIN_SECRET_LENGTH}
