@@ -1,7 +1,7 @@
-from .evaluation import evaluate as evaluate
-from .evaluation import measures_for as measures_for
 from .items import Item as Item
 from .items import read_items as read_items
+from .measures import evaluate as evaluate
+from .measures import measures_for as measures_for
 from .model import EvaluatedModel as EvaluatedModel
 from .results import Results as Results
 from .results import format_p_value as format_p_value

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from craft_hf.base.errors import CraftError, InputError
 from craft_hf.cli.main import app
-from craft_hf.evaluation.evaluation import evaluate, measures_for
 from craft_hf.evaluation.items import read_items
+from craft_hf.evaluation.measures import evaluate, measures_for
 from craft_hf.evaluation.model import EvaluatedModel
 from craft_hf.evaluation.results import Results, differences, read_results, to_json, to_markdown
 from craft_hf.evaluation.statistics import Scores, summarize

@@ -25,7 +25,7 @@ from craft_hf.publishing import push as publishing
 from craft_hf.publishing.push import folder_kind, plan_publish, publish, write_repository
 from tests.hub_client import Client, hub_client
 from tests.hub_server import FAULTS, Fault, File, HubServer, User, serving_hub
-from tests.publishing import tiny_base, write_adapter, write_run
+from tests.publishable_folders import tiny_base, write_adapter, write_run
 from tests.vectors import given_index, whole_numbers
 
 ANN, READER, BOB = "hf_canaryOfAnn", "hf_canaryOfAReader", "hf_canaryOfBob"
