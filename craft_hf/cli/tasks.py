@@ -153,7 +153,7 @@ def _uneven(task: Task) -> Iterator[str]:
     shape = _properties(task)[task.answer_field]
     named = shape.get("enum") if isinstance(shape, Mapping) else None
     answers = dict.fromkeys(map(str, named if isinstance(named, list) else []), 0)
-    counts = Counter({**answers, **Counter(str(shot.sample[task.answer_field]) for shot in task.few_shots)})
+    counts = Counter({**answers, **Counter(task.answer_name(shot.sample) for shot in task.few_shots)})
     if len(counts) < 2 or len(task.few_shots) < len(counts):
         return
     most, least = max(counts.values()), min(counts.values())

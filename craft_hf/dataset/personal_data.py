@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import phonenumbers
 
 from craft_hf.base import JSON
+from craft_hf.tasks import map_texts, texts_of
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}\b")
 _MANY_DIGITS = re.compile(r"(?:\d[\W_]{0,3}){7}")
@@ -22,18 +23,18 @@ KINDS = ("e-mail", "phone")
 
 def found_in(value: JSON) -> set[str]:
     """Return which of `KINDS` a text has, or any text in a list or mapping."""
-    return {kind for text in _texts(value) for _, _, kind in _places(text)}
+    return {kind for text in texts_of(value) for _, _, kind in _places(text)}
 
 
 def masked(value: JSON) -> JSON:
     """Return a value whose texts say [e-mail] and [phone] in place of each."""
-    if isinstance(value, str):
-        for start, end, kind in sorted(_places(value), reverse=True):
-            value = f"{value[:start]}[{kind}]{value[end:]}"
-        return value
-    if isinstance(value, Mapping):
-        return {key: masked(item) for key, item in value.items()}
-    return [masked(item) for item in value] if isinstance(value, Sequence) else value
+    return map_texts(value, _masked)
+
+
+def _masked(text: str) -> str:
+    for start, end, kind in sorted(_places(text), reverse=True):
+        text = f"{text[:start]}[{kind}]{text[end:]}"
+    return text
 
 
 def count_personal(rows: Sequence[Mapping[str, JSON]]) -> str:
@@ -53,11 +54,3 @@ def _places(text: str) -> list[tuple[int, int, str]]:
         return mails
     numbers = [(match.start, match.end, "phone") for match in phonenumbers.PhoneNumberMatcher(text, _HOME)]
     return mails + [n for n in numbers if not any(n[0] < end and start < n[1] for start, end, _ in mails)]
-
-
-def _texts(value: JSON) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | Sequence):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(item)

@@ -16,7 +16,7 @@ from craft_hf.dataset.diversity import RowVectors, spread
 from craft_hf.dataset.personal_data import count_personal
 from craft_hf.dataset.plots.counts import LEFT_OUT
 from craft_hf.dataset.webpage import webpage
-from craft_hf.tasks import Task
+from craft_hf.tasks import Task, texts_of
 
 Row = Mapping[str, JSON]
 
@@ -102,7 +102,10 @@ def make_report(
     generated = [row for row in rows if not row.get("is_few_shot")]
     sources = Counter((str(r.get("source") or ""), str(r.get("license") or "")) for r in rows)
     counts = {"rows": len(rows), "few_shots": len(rows) - len(generated), "generated": len(generated)}
-    texts = {name: [_chars(row[name]) for row in generated if row.get(name)] for name in (*task.fields, "document")}
+    texts = {
+        name: [sum(map(len, texts_of(row[name]))) for row in generated if row.get(name)]
+        for name in (*task.fields, "document")
+    }
     return RunReport(
         task=task.name,
         config_id=config_id,
@@ -242,21 +245,13 @@ def _ranked(counts: Counter[tuple[str, str]]) -> list[tuple[tuple[str, str], int
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _chars(value: JSON) -> int:
-    """Characters of a text, or of all texts of a list or mapping."""
-    if isinstance(value, str):
-        return len(value)
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, Sequence) else ()
-    return sum(_chars(part) for part in parts)
-
-
 def _answers(task: Task, rows: Sequence[Row]) -> dict[str, int]:
     """How often each answer is right, in the schema's order; answers that never are right count 0."""
     if not task.answer_field:
         return {}
     schema = _properties(task).get(task.answer_field)
     named = schema.get("enum") if isinstance(schema, Mapping) else None
-    counts = Counter(str(row[task.answer_field]) for row in rows if row.get(task.answer_field) is not None)
+    counts = Counter(task.answer_name(row) for row in rows if row.get(task.answer_field) is not None)
     order = [str(v) for v in named] if isinstance(named, Sequence) else []
     return {name: counts[name] for name in dict.fromkeys([*order, *sorted(counts)])}
 

@@ -9,6 +9,7 @@ from datasets.utils import tqdm
 
 from craft_hf.base import JSON, Embedder, Vectors
 from craft_hf.dataset.diversity import RowVectors, draw
+from craft_hf.tasks import texts_of
 
 MOST_EMBEDDED = 500
 """Generated rows up to which all are embedded, each with its document; of more, so many are drawn.
@@ -18,7 +19,7 @@ That takes half a minute on two cores."""
 
 def row_text(row: Mapping[str, JSON], fields: Sequence[str]) -> str:
     """Return all texts in a row's fields, one a line; an empty text where there are none."""
-    return "\n".join(text for name in fields for text in _texts(row.get(name)))
+    return "\n".join(text for name in fields for text in texts_of(row.get(name)))
 
 
 def generated_texts(rows: Sequence[Mapping[str, JSON]], fields: Sequence[str]) -> list[str]:
@@ -48,11 +49,3 @@ def embed_rows(rows: Sequence[Mapping[str, JSON]], fields: Sequence[str], embedd
     count = len(generated)
     parts = vectors[:count], vectors[count : 2 * count], vectors[2 * count :]
     return RowVectors(*cast(tuple[Vectors, Vectors, Vectors], parts))
-
-
-def _texts(value: JSON) -> list[str]:
-    """Return the texts in a value, at any depth, in their order."""
-    if isinstance(value, str):
-        return [value]
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, Sequence) else ()
-    return [text for part in parts for text in _texts(part)]

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from datasets import Features, List, Value
 
 from craft_hf.base import JSON, FewShot, InputError, Reject, Sample
-from craft_hf.generation import sample_json
-from craft_hf.tasks import Task
+from craft_hf.tasks import Task, sample_json
 
 LINEAGE = Features(
     {
@@ -60,12 +59,10 @@ def task_features(task: Task) -> Features:
     """Return the features of a row: the task's fields from its JSON Schema, then the lineage.
 
     Raises:
-        InputError: a field has a type that has no column type, or the name of a lineage column.
+        InputError: a field has a type that has no column type.
     """
     properties = task.schema["properties"]
     assert isinstance(properties, Mapping)
-    if taken := sorted(set(properties) & set(LINEAGE)):
-        raise InputError(f"task {task.name}: field {taken[0]!r} has the name of a lineage column; rename it.")
     return Features({**{name: _feature(task.name, name, schema) for name, schema in properties.items()}, **LINEAGE})
 
 

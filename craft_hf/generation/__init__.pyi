@@ -10,7 +10,6 @@ from .prompt import PER_PROMPT as PER_PROMPT
 from .prompt import Prompter as Prompter
 from .prompt import asking as asking
 from .prompt import default_groups as default_groups
-from .prompt import sample_json as sample_json
 from .server.generator import ServerGenerator as ServerGenerator
 from .usage import Budget as Budget
 from .usage import Prices as Prices

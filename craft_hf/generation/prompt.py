@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections.abc import Mapping, Sequence
 
-from craft_hf.base import JSON, Document, FewShot, Prompt, fingerprint
-from craft_hf.tasks import Task
+from craft_hf.base import Document, FewShot, Prompt, fingerprint
+from craft_hf.tasks import Task, sample_json
 
 FEW_SHOTS_IN_PROMPT = 3
 """Few-shots shown in a prompt (CRAFT, arXiv 2409.02098, section 3.3)."""
-
-
-def sample_json(sample: Mapping[str, JSON]) -> str:
-    """Return a sample as the model sees and writes it: one line of JSON, keys in the order of the schema."""
-    return json.dumps(sample, ensure_ascii=False)
 
 
 PER_PROMPT = "per-prompt"

@@ -31,8 +31,9 @@ from craft_hf.dataset import (
     report_files,
 )
 from craft_hf.publishing.repository import Repository
-from craft_hf.publishing.secret_scan import check_local_names, check_secrets, iter_texts
+from craft_hf.publishing.secret_scan import check_local_names, check_secrets
 from craft_hf.run import SIZES
+from craft_hf.tasks import placed_texts
 
 FEW_SHOTS = "few-shots"
 _PATH = re.compile(
@@ -65,7 +66,8 @@ def dataset_repository(
     rejects = _redact(rejected.to_pylist(), mask_personal, rejects=True) if rejected else []
     check_license(report.sources, failure, public=not private)
     for name, part in (("data", rows), ("rejected", rejects)):
-        check_secrets((t for n, row in enumerate(part, 1) for t in iter_texts(row, f"row {n} of {name}")), failure)
+        placed = (found for n, row in enumerate(part, 1) for found in placed_texts(row, f"row {n} of {name}"))
+        check_secrets(((", ".join(place), text) for place, text in placed), failure)
     if mask_personal:
         report = _masked(report, rows)
     report = _public(report)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from huggingface_hub import get_token
 
-from craft_hf.base import JSON, InputError
+from craft_hf.base import InputError
 
 _TOKENS = {  # formats as documented by the issuers; the minimum lengths exclude ordinary words
     "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}\b",
@@ -65,18 +65,6 @@ def check_local_names(texts: Iterable[tuple[str, str]], failure: str) -> None:
             raise InputError(
                 f"{failure}: {location} contains the name of this machine, {host}; remove it from the file."
             )
-
-
-def iter_texts(value: JSON, location: str) -> Iterator[tuple[str, str]]:
-    """Yield location and text of every string in a row, or in any list or mapping."""
-    if isinstance(value, str):
-        yield location, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from iter_texts(item, f"{location}, {key}")
-    elif isinstance(value, Sequence):
-        for item in value:
-            yield from iter_texts(item, location)
 
 
 def _own_secrets() -> dict[str, str]:

@@ -4,8 +4,6 @@ from .contaminated import Overlap as Overlap
 from .few_shots import check_few_shots as check_few_shots
 from .judge import LEAST_POINTS as LEAST_POINTS
 from .judge import Judge as Judge
-from .options import label_of as label_of
-from .options import without_label as without_label
 from .quality import CHECKS as CHECKS
 from .quality import DUPLICATE_THRESHOLD as DUPLICATE_THRESHOLD
 from .quality import OPTIONAL as OPTIONAL
@@ -16,5 +14,4 @@ from .test_sets import identity_of_test_sets as identity_of_test_sets
 from .test_sets import load_test_sets as load_test_sets
 from .text import sentences as sentences
 from .text import stems as stems
-from .text import texts_of as texts_of
 from .wellformed import WellFormedCheck as WellFormedCheck

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,16 +10,7 @@ from dataclasses import dataclass, field
 import jsonschema
 
 from craft_hf.base import JSON, fingerprint
-from craft_hf.quality.options import label_of, relabelled
-from craft_hf.quality.text import texts_of
-from craft_hf.tasks import Task
-
-_BOUND_TO_PLACE = re.compile(
-    r"(?i:\b(?:all|none|any|both|neither|either|some|one|two)\s+(?:of\s+)?(?:the\s+)?"
-    r"(?:above|these|those|them|two|others?|options|answers|choices|statements)\b)"
-    r"|\b[A-H]\)?\s*(?:,|and|or|nor|&)\s*\(?[A-H]\b"
-)
-"""Options that speak of others, by their place or their letters."""
+from craft_hf.tasks import MultipleChoice, Task
 
 
 @dataclass
@@ -56,33 +46,31 @@ class Shuffle:
 
     def shuffled(self, document_id: str, fields: Mapping[str, JSON]) -> Mapping[str, JSON]:
         """Return the next kept sample with its options in another order; the answer follows."""
-        if not (self._task.options_field and self._task.answer_field):
+        choices = self._task.multiple_choice
+        if choices is None:
             return fields
-        answer = str(fields[self._task.answer_field])
-        self.balance.before[answer] = self.balance.before.get(answer, 0) + 1
-        options = list(texts_of(fields[self._task.options_field]))
-        labels = [label_of(option) for option in options]
-        moved = None
-        if answer in labels and len(set(labels)) == len(labels) > 1 and not any(map(_BOUND_TO_PLACE.search, options)):
-            moved = self._moved(document_id, fields, options, labels, labels.index(answer))
+        before = choices.name_of(fields)
+        self.balance.before[before] = self.balance.before.get(before, 0) + 1
+        moved = self._moved(choices, document_id, fields)
         self.balance.fixed += moved is None
         fields = moved or fields
-        letter = str(fields[self._task.answer_field])
-        self.balance.after[letter] = self.balance.after.get(letter, 0) + 1
-        self.balance.moved += letter != answer
+        after = choices.name_of(fields)
+        self.balance.after[after] = self.balance.after.get(after, 0) + 1
+        self.balance.moved += after != before
         return fields
 
     def _moved(
-        self, document_id: str, fields: Mapping[str, JSON], options: Sequence[str], labels: Sequence[str], right: int
+        self, choices: MultipleChoice, document_id: str, fields: Mapping[str, JSON]
     ) -> Mapping[str, JSON] | None:
-        """Return the sample with the right option at the next place; None if the schema does not allow for it."""
-        count, number = len(options), self._seen[len(options)]
-        places = _drawn(range(count), self._seed, count, number // count)
-        place = places[number % count]
+        """Return the sample with the right option at the next place; None if sample or schema do not allow for it."""
+        options = choices.read(fields)
+        count, right = len(options.texts), options.right
+        if right is None or count < 2 or options.depends_on_order:
+            return None
+        number = self._seen[count]
+        place = _drawn(range(count), self._seed, count, number // count)[number % count]
         others = _drawn([n for n in range(count) if n != right], self._seed, document_id)
-        order = [*others[:place], right, *others[place:]]
-        texts = [relabelled(options[n], label) for n, label in zip(order, labels, strict=True)]
-        changed = {**fields, self._task.options_field: texts, self._task.answer_field: labels[place]}
+        changed = choices.reordered(fields, [*others[:place], right, *others[place:]])
         if not self._validator.is_valid(changed):
             return None
         self._seen[count] += 1

@@ -11,7 +11,8 @@ from rapidfuzz import fuzz
 from craft_hf.base import JSON, Verdict
 from craft_hf.quality.near import NearTexts
 from craft_hf.quality.test_sets import TestSet
-from craft_hf.quality.text import ngrams, texts_of, tokens
+from craft_hf.quality.text import ngrams, tokens
+from craft_hf.tasks import texts_of
 
 LONG, SHORT = 13, 5
 """Words in a row: 13 as in GPT-3's decontamination (Brown et al. 2020, arXiv 2005.14165, appendix C), and 5 as in what

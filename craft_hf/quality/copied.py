@@ -8,8 +8,8 @@ from rapidfuzz import fuzz
 
 from craft_hf.base import JSON, Document, Verdict
 from craft_hf.quality.near import NearTexts
-from craft_hf.quality.text import ngrams, texts_of, tokens
-from craft_hf.tasks import Task
+from craft_hf.quality.text import ngrams, tokens
+from craft_hf.tasks import Task, texts_of
 
 NGRAM = 5
 """Words in a row that two texts share only if one has them from the other; retrieval finds leakage with as many."""

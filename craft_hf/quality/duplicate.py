@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from rapidfuzz import fuzz
 
 from craft_hf.base import JSON, FewShot, Verdict
-from craft_hf.generation import sample_json
 from craft_hf.quality.near import NearTexts
+from craft_hf.tasks import sample_json
 
 
 class Duplicates:

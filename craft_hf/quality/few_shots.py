@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from craft_hf.base import Answer, Document, Embedder, FewShot, Verdict
-from craft_hf.generation import sample_json
 from craft_hf.quality.copied import CopiedCheck
 from craft_hf.quality.quality import Quality
-from craft_hf.tasks import Task
+from craft_hf.tasks import Task, sample_json
 
 
 def check_few_shots(task: Task, embedder: Embedder) -> list[tuple[FewShot, Verdict]]:

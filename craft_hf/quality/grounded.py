@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from craft_hf.base import JSON, Document, Embedder, Verdict
-from craft_hf.quality.options import label_of, without_label
-from craft_hf.quality.text import digits, numbers, sentences, stems, texts_of
-from craft_hf.tasks import Task
+from craft_hf.quality.text import digits, numbers, sentences, stems
+from craft_hf.tasks import Task, texts_of
 
 SAME_MEANING = 0.45
 """Cosine similarity to a sentence of the document from which a sentence counts as supported whatever its words.
@@ -81,11 +80,10 @@ class GroundedCheck:
 
         A question may suppose numbers that its document does not have ("a population of 1,000 birds").
         """
+        choices = self._task.multiple_choice
         for name, share in self._task.grounded.items():
-            if name == self._task.answer_field and self._task.options_field:
-                options = list(texts_of(fields.get(self._task.options_field)))
-                right = [o for o in options if label_of(o) == str(fields[name])[:1]]
-                yield from ((name, share, without_label(option), False) for option in right)
+            if choices and name == choices.answer_field:
+                yield name, share, choices.read(fields).right_text, False
             else:
                 for text in texts_of(fields.get(name)):
                     asked = text.rstrip().endswith("?")

@@ -8,16 +8,13 @@ each, so that a judge that likes a letter is not right by that.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from craft_hf.base import JSON, Answer, Document, Prompt, Verdict, fingerprint
-from craft_hf.generation import Sampling, sample_json
-from craft_hf.quality.options import label_of, relabelled
-from craft_hf.quality.text import texts_of
-from craft_hf.tasks import Task
+from craft_hf.generation import Sampling
+from craft_hf.tasks import LABEL, NUMBER, Choice, MultipleChoice, Task, parse_json, sample_json
 
 LEAST_POINTS = 3.0
 """Mean of the points from which a sample is kept."""
@@ -32,8 +29,8 @@ _POINTS: Mapping[str, JSON] = {
     "properties": {"points": {"type": "integer", "enum": [1, 2, 3, 4, 5]}},
 }
 
-_WITH = "Read the text and answer the question by it. Answer in JSON with the field answer, the letter of one option."
-_WITHOUT = "Answer the question. Answer in JSON with the field answer, the letter of one option."
+_WITH, _WITHOUT = "Read the text and answer the question by it.", "Answer the question."
+_ANSWER = "Answer in JSON with the field answer, "
 _SCORE = (
     "Answer in JSON with the field points: 5 for a sample without a flaw, 4 for small flaws, 3 for one that is still "
     "useful, 2 for serious flaws, 1 for a useless one."
@@ -42,11 +39,11 @@ _SCORE = (
 
 @dataclass(frozen=True)
 class _Question:
-    """What the judge is asked in one draw; `expected` is the letter of the right option, "" where points are given."""
+    """What the judge is asked in one draw; `options` are those of the sample in this draw, None for points."""
 
     prompt: Prompt
     sampling: Sampling
-    expected: str
+    options: Choice | None
     with_document: bool
 
 
@@ -62,7 +59,7 @@ class Judge:
 
     def __init__(self, task: Task, ask: Ask, draws: int = 1, seed: int = 0) -> None:
         self._task, self._ask, self._draws, self._seed = task, ask, draws, seed
-        self._by_options = bool(task.options_field and task.answer_field)
+        self._choices = task.multiple_choice
 
     def check_all(self, samples: Sequence[tuple[Document, Mapping[str, JSON]]]) -> list[Verdict]:
         """Judge samples, each with its document.
@@ -80,14 +77,14 @@ class Judge:
             for prompt, answer in self._ask(prompts, self._schema(), sampling):
                 answers[prompt.key, sampling] = answer.text
         found = ([(q, answers.get((q.prompt.key, q.sampling), "")) for q in questions] for questions in asked)
-        return [self._by_letters(pairs) if self._by_options else _by_points(pairs) for pairs in found]
+        return [_by_options(self._choices, pairs) if self._choices else _by_points(pairs) for pairs in found]
 
     def _schema(self) -> Mapping[str, JSON]:
-        if not self._by_options:
+        if self._choices is None:
             return _POINTS
         properties = self._task.schema["properties"]
         assert isinstance(properties, Mapping)
-        answer = {"answer": properties[self._task.answer_field]}
+        answer = {"answer": properties[self._choices.answer_field]}
         return {"type": "object", "additionalProperties": False, "required": ["answer"], "properties": answer}
 
     def _questions(self, document: Document, fields: Mapping[str, JSON]) -> list[_Question]:
@@ -95,40 +92,45 @@ class Judge:
         for draw in range(self._draws):
             sampling = Sampling(max_new_tokens=32, seed=self._seed + draw)
             sampling = sampling if self._draws > 1 else replace(sampling, temperature=0.0)
-            if not self._by_options:
+            if self._choices is None:
                 text = f"{self._task.rubric} {_SCORE}\n\nText:\n{document.text}\n\nSample:\n{sample_json(fields)}"
-                questions.append(_Question(_prompt(document, text), sampling, "", True))
+                questions.append(_Question(_prompt(document, text), sampling, None, True))
                 continue
-            turned, expected = self._turned(fields, draw)
-            question = self._task.prompt(turned)
+            count = len(self._choices.read(fields).texts)
+            turned = self._choices.reordered(fields, [(n + draw) % count for n in range(count)])
+            question, options = self._task.prompt(turned), self._choices.read(turned)
+            answer = f"{_ANSWER}{_what(self._choices, options)}."
             for text, with_document in (
-                (f"{_WITH}\n\nText:\n{document.text}\n\nQuestion:\n{question}", True),
-                (f"{_WITHOUT}\n\nQuestion:\n{question}", False),
+                (f"{_WITH} {answer}\n\nText:\n{document.text}\n\nQuestion:\n{question}", True),
+                (f"{_WITHOUT} {answer}\n\nQuestion:\n{question}", False),
             ):
-                questions.append(_Question(_prompt(document, text), sampling, expected, with_document))
+                questions.append(_Question(_prompt(document, text), sampling, options, with_document))
         return questions
 
-    def _turned(self, fields: Mapping[str, JSON], draw: int) -> tuple[Mapping[str, JSON], str]:
-        """Return the sample with its options moved on by `draw` places, and the letter of the right one."""
-        options = list(texts_of(fields[self._task.options_field]))
-        labels = [label_of(option) for option in options]
-        right = labels.index(str(fields[self._task.answer_field])[:1])
-        order = [(n + draw) % len(options) for n in range(len(options))]
-        texts = [relabelled(options[n], label) for n, label in zip(order, labels, strict=True)]
-        return {**fields, self._task.options_field: texts}, labels[order.index(right)]
 
-    def _by_letters(self, pairs: Sequence[tuple[_Question, str]]) -> Verdict:
-        given = [(q, str(_field(text, "answer") or "")) for q, text in pairs]
-        right, known = (
-            statistics.mean(answer == q.expected for q, answer in given if q.with_document is with_document)
-            for with_document in (True, False)
+def _what(choices: MultipleChoice, options: Choice) -> str:
+    """What the judge is to answer, in words: what the task's own samples have as answer."""
+    if options.kind == LABEL:
+        return "the number in front of one option" if options.labels[0].isdigit() else "the letter of one option"
+    if options.kind == NUMBER:
+        return f"the number of one option, counted from {choices.first}"
+    return "the text of one option"
+
+
+def _by_options(choices: MultipleChoice, pairs: Sequence[tuple[_Question, str]]) -> Verdict:
+    given = [(q, choices.position(q.options, _field(text, "answer"))) for q, text in pairs if q.options]
+    right, known = (
+        statistics.mean(
+            answer == q.options.right for q, answer in given if q.options and q.with_document is with_document
         )
-        if not any(answer for q, answer in given if q.with_document):
-            return Verdict("judge", False, "gave no answer")
-        if right <= 0.5:
-            return Verdict("judge", False, "answers otherwise with the document", round(right, 4))
-        remark = "too easy: right without the document as well" if known > 0.5 else ""
-        return Verdict("judge", True, remark, round(right, 4))
+        for with_document in (True, False)
+    )
+    if all(answer is None for q, answer in given if q.with_document):
+        return Verdict("judge", False, "gave no answer")
+    if right <= 0.5:
+        return Verdict("judge", False, "answers otherwise with the document", round(right, 4))
+    remark = "too easy: right without the document as well" if known > 0.5 else ""
+    return Verdict("judge", True, remark, round(right, 4))
 
 
 def _by_points(pairs: Sequence[tuple[_Question, str]]) -> Verdict:
@@ -146,7 +148,7 @@ def _prompt(document: Document, text: str) -> Prompt:
 
 def _field(text: str, name: str) -> JSON:
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = parse_json(text)
+    except (ValueError, RecursionError):
         return None
     return value.get(name) if isinstance(value, dict) else None

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from craft_hf.base import JSON, Verdict
-from craft_hf.quality.text import texts_of
+from craft_hf.tasks import texts_of
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from craft_hf.base import JSON, Verdict
-from craft_hf.quality.options import label_of, without_label
-from craft_hf.quality.text import ngrams, stems, texts_of, tokens
-from craft_hf.tasks import Task
+from craft_hf.quality.text import ngrams, stems, tokens
+from craft_hf.tasks import Task, texts_of
 
 MOST_REPEATED = 0.25
 """Share of a text's word 3-grams that may be repetitions of others before them.
@@ -48,16 +47,15 @@ class RepetitiveCheck:
 
     def _question_again(self, fields: Mapping[str, JSON]) -> str:
         """Say whether an option is the question again, or the right one has no content word beyond the question's."""
-        options_field, answer_field = self._task.options_field, self._task.answer_field
-        if not (options_field and answer_field):
+        choices = self._task.multiple_choice
+        if choices is None:
             return ""
-        options = list(texts_of(fields[options_field]))
-        asked = [text for name, value in fields.items() if name not in (options_field, answer_field)
+        options = choices.read(fields)
+        asked = [text for name, value in fields.items() if name not in (choices.options_field, choices.answer_field)
                  for text in texts_of(value)]  # fmt: skip
         questions = [tokens(text) for text in asked]
-        if any(tokens(without_label(option)) in questions for option in options):
-            return f"{options_field}: one is the question again"
-        right = [without_label(o) for o in options if label_of(o) == str(fields[answer_field])[:1]]
-        words = set(stems(" ".join(right), self._task.language))
+        if any(tokens(text) in questions for text in options.texts):
+            return f"{choices.options_field}: one is the question again"
+        words = set(stems(options.right_text, self._task.language))
         repeats = len(words) >= LEAST_WORDS and words <= set(stems("\n".join(asked), self._task.language))
-        return f"{answer_field}: only repeats the question" if repeats else ""
+        return f"{choices.answer_field}: only repeats the question" if repeats else ""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 
 import jsonschema
 
 from craft_hf.base import JSON, Answer, Verdict
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
+from craft_hf.tasks import normalized, parse_json, unwritable
 
 
 class SchemaCheck:
-    """Parses an answer and checks it against a JSON Schema."""
+    """Parses an answer, checks it against a JSON Schema as it came, and gives its fields their one form."""
 
     def __init__(self, schema: Mapping[str, JSON]) -> None:
+        self._schema = schema
         self._validator = jsonschema.Draft202012Validator(schema)
 
     def check(self, answer: Answer) -> tuple[Mapping[str, JSON], Verdict]:
@@ -29,29 +27,19 @@ class SchemaCheck:
             reason = "given up: a text longer than the schema allows"
             return {}, Verdict("schema", False, reason, float(answer.completion_tokens))
         try:
-            fields = json.loads(_unfenced(answer.text))
+            fields = parse_json(_unfenced(answer.text))
         except (ValueError, RecursionError):
             return {}, Verdict("schema", False, "no valid JSON")
         if not isinstance(fields, dict):
             return {}, Verdict("schema", False, "no JSON object")
-        if reason := _unwritable(fields):
+        if reason := unwritable(fields):
             return {}, Verdict("schema", False, reason)
+        sample = normalized(fields, self._schema)
         error = min(self._validator.iter_errors(fields), key=lambda e: list(map(str, e.path)), default=None)
         if error is not None:
             where = ".".join(map(str, error.path)) or "sample"
-            return fields, Verdict("schema", False, f"{where}: against the schema ({error.validator})")
-        return fields, Verdict("schema", True)
-
-
-def _unwritable(value: JSON) -> str:
-    """Say why no dataset can hold a value that is valid JSON; "" if it can."""
-    if isinstance(value, str):
-        return "" if value.isascii() or not _SURROGATE.search(value) else "half a character (a lone surrogate)"
-    if isinstance(value, int):
-        return "" if -(2**63) <= value < 2**63 else "a whole number beyond 64 bits"
-    if isinstance(value, Mapping):
-        return next(filter(None, map(_unwritable, [*value.keys(), *value.values()])), "")
-    return next(filter(None, map(_unwritable, value)), "") if isinstance(value, list) else ""
+            return sample, Verdict("schema", False, f"{where}: against the schema ({error.validator})")
+        return sample, Verdict("schema", True)
 
 
 def _unfenced(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from craft_hf.base import JSON, Embedder, FewShot, Vectors, Verdict
-from craft_hf.quality.text import texts_of
+from craft_hf.tasks import texts_of
 
 SAME = 0.95
 """Cosine similarity from which two samples count as the same.

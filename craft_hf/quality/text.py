@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 import snowballstemmer
-
-from craft_hf.base import JSON
 
 _WORD = re.compile(r"[^\W\d_]+")
 _TOKEN = re.compile(r"\w+")
@@ -34,18 +32,6 @@ _NAMED: dict[str, float] = {
     "half": 0.5, "third": 3, "quarter": 4, "dozen": 12, "once": 1, "twice": 2, "hundred": 100, "thousand": 1000,
 }  # fmt: skip
 _TENS_AND_ONE = re.compile(rf"\b({'|'.join(_TENS)})[- ]({'|'.join(_SMALL[1:10])})\b")
-
-
-def texts_of(value: JSON) -> Iterator[str]:
-    """Yield every text in a value, at any depth, in order."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from texts_of(part)
-    elif isinstance(value, Sequence):
-        for part in value:
-            yield from texts_of(part)
 
 
 def sentences(text: str) -> list[str]:

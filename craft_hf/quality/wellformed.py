@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 
 from craft_hf.base import JSON, Verdict
-from craft_hf.quality.options import label_of, without_label
-from craft_hf.quality.text import stem, texts_of, tokens
-from craft_hf.tasks import Task
+from craft_hf.quality.text import stem, tokens
+from craft_hf.tasks import Task, options_of, texts_of
 
 _ARTICLES = {"a", "an", "the"}
 _SAYS_SOMETHING = re.compile(r"[^\W_]")
@@ -53,8 +52,9 @@ class WellFormedCheck:
 
     def _texts(self, fields: Mapping[str, JSON]) -> str:
         for name, value in fields.items():
-            for text in texts_of(value):
-                if not _SAYS_SOMETHING.search(without_label(text)) or _RUN.search(text):
+            texts = options_of(value).texts if name == self._task.options_field else texts_of(value)
+            for text in texts:
+                if not _SAYS_SOMETHING.search(text) or _RUN.search(text):
                     return f"{name}: empty, or only repeats punctuation"
         return ""
 
@@ -65,12 +65,12 @@ class WellFormedCheck:
         options = fields[name]
         if not isinstance(options, list):
             return f"{name}: no list"
-        texts = [self._said(without_label(str(o))) for o in options]
+        texts = [self._said(text) for text in options_of(options).texts]
         if len(set(texts)) < len(texts):
             return f"{name}: two options say the same"
-        labels = [label_of(str(o)) for o in options]
-        if self._task.answer_field and str(fields[self._task.answer_field])[:1] not in labels:
-            return f"{self._task.answer_field}: not among the options"
+        choices = self._task.multiple_choice
+        if choices and choices.read(fields).right is None:
+            return f"{choices.answer_field}: not among the options"
         return ""
 
     def _said(self, option: str) -> str:

@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Iterator, Mapping
 
 from craft_hf.base import JSON
-from craft_hf.generation import asking, sample_json
+from craft_hf.generation import asking
 from craft_hf.review.outcome import Outcome, outcomes
 from craft_hf.review.samples import ReviewSample
 from craft_hf.review.store import Reviews
-from craft_hf.tasks import Task
+from craft_hf.tasks import Task, sample_json
 
 
 def preference_pairs(reviews: Reviews, task: Task) -> Iterator[dict[str, JSON]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from craft_hf.base import JSON
-from craft_hf.quality import label_of, sentences, stems, texts_of, without_label
-from craft_hf.tasks import Task
+from craft_hf.quality import sentences, stems
+from craft_hf.tasks import Task, texts_of
 
 LEAST_SHARE = 0.3
 """Share of a claim's content words that a sentence must have to be highlighted for it."""
@@ -39,9 +39,9 @@ def _places(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _claims(task: Task, fields: Mapping[str, JSON]) -> Iterator[str]:
+    choices = task.multiple_choice
     for name in task.grounded or fields:
-        if name == task.answer_field and task.options_field:
-            options = list(texts_of(fields.get(task.options_field)))
-            yield from (without_label(o) for o in options if label_of(o) == str(fields.get(name))[:1])
+        if choices and name == choices.answer_field:
+            yield choices.read(fields).right_text
         else:
             yield from (sentence for text in texts_of(fields.get(name)) for sentence in sentences(text))

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from craft_hf.base import JSON, Answer, Document, Reject, Sample, fingerprint
-from craft_hf.quality import LEAST_POINTS, SAME, SchemaCheck, WellFormedCheck, label_of, texts_of, without_label
-from craft_hf.tasks import Task
+from craft_hf.quality import LEAST_POINTS, SAME, SchemaCheck, WellFormedCheck
+from craft_hf.tasks import Task, sample_json
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,19 @@ class ReviewSample:
 def sample_id(task: Task, document_id: str, fields: Mapping[str, JSON]) -> str:
     """Return what stands for a sample wherever it comes up: its document and what it says.
 
-    The order of options, which changes with what else is kept, and their letters make no difference.
+    The order of options, which changes with what else is kept, and their labels make no difference.
     """
-    said = dict(fields)
-    if task.options_field and task.answer_field and task.options_field in said:
-        options = list(texts_of(said[task.options_field]))
-        right = [o for o in options if label_of(o) == str(said.get(task.answer_field))[:1]]
-        said[task.options_field] = sorted(map(without_label, options))
-        said[task.answer_field] = [without_label(o) for o in right] or said.get(task.answer_field)
+    said, choices = dict(fields), task.multiple_choice
+    if choices and choices.options_field in said:
+        options = choices.read(said)
+        said[choices.options_field] = sorted(options.texts)
+        said[choices.answer_field] = said.get(choices.answer_field) if options.right is None else [options.right_text]
     return fingerprint([document_id, said])
 
 
 def schema_problem(task: Task, fields: Mapping[str, JSON]) -> str:
     """Say what of the task's schema a sample breaks; "" for nothing."""
-    _, verdict = SchemaCheck(task.schema).check(Answer(json.dumps(fields), "stop"))
+    _, verdict = SchemaCheck(task.schema).check(Answer(sample_json(fields), "stop"))
     return verdict.reason
 
 
@@ -86,12 +85,12 @@ def of_rows(
         document |= {"id": str(row["document_id"]), "text": str(row.get("document") or "")}
         documents[document["id"]] = document
         checks = [dict(check) for check in row.get("checks") or () if isinstance(check, Mapping)]  # type: ignore[union-attr]
-        fields = {name: row[name] for name in task.fields}
+        fields = task.sample(row)
         yield _made(task, document, fields, checks, "", _number(row.get("similarity")))
     for row in rejects:
         if not row.get("sample"):
             continue
-        fields = json.loads(str(row["sample"]))
+        fields = task.sample(json.loads(str(row["sample"])))
         name = str(row["document_id"])
         check = {"check": row["check"], "score": row["score"], "partner": row["partner"], "remark": row["reason"]}
         document = documents.get(name, {"id": name, "text": ""})
@@ -150,5 +149,5 @@ def _limit(task: Task, check: str) -> tuple[float, float] | None:
     if check == "semantic":
         return SAME, 0.2
     if check == "judge":
-        return (0.5, 0.5) if task.options_field and task.answer_field else (LEAST_POINTS, 2.0)
+        return (0.5, 0.5) if task.multiple_choice else (LEAST_POINTS, 2.0)
     return None

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from craft_hf.base import Answer, Document, InputError, Prompt
-from craft_hf.generation import Prompter, Usage, ask, open_journal, sample_json
+from craft_hf.generation import Prompter, Usage, ask, open_journal
 from craft_hf.retrieval import Documents, open_index
 from craft_hf.run.pipeline import PROMPTS_PER_SAMPLE, open_quality
 from craft_hf.run.resolution import ResolvedRun
+from craft_hf.tasks import sample_json
 
 LOOKED_AT = 1_000
 """Prompts that are looked at, at most; the run's others are taken to be like them."""

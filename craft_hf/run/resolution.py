@@ -123,7 +123,7 @@ def _check_few_shots(task: Task) -> None:
 def _judge(settings: RunSettings, task: Task, generator: Generator, resources: Resources | None) -> Generator | None:
     if settings.judge is None:
         return None
-    if not task.rubric and not (task.options_field and task.answer_field):
+    if not task.rubric and not task.multiple_choice:
         raise InputError(f"task {task.name} has neither options to answer by nor a rubric, so judge= has no measure.")
     if settings.judge == SAME_MODEL:
         return generator

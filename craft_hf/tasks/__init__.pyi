@@ -1,3 +1,17 @@
+from .multiple_choice import LABEL as LABEL
+from .multiple_choice import NUMBER as NUMBER
+from .multiple_choice import TEXT as TEXT
+from .multiple_choice import Choice as Choice
+from .multiple_choice import MultipleChoice as MultipleChoice
+from .multiple_choice import options_of as options_of
+from .sample import DECODER as DECODER
+from .sample import map_texts as map_texts
+from .sample import normalized as normalized
+from .sample import parse_json as parse_json
+from .sample import placed_texts as placed_texts
+from .sample import sample_json as sample_json
+from .sample import texts_of as texts_of
+from .sample import unwritable as unwritable
 from .task import NAMES as NAMES
 from .task import Task as Task
 from .task import load_task as load_task

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jsonschema
 
 from craft_hf.base import JSON, FewShot, InputError
+from craft_hf.tasks.multiple_choice import (
+    NUMBER,
+    MultipleChoice,
+    first_number,
+    leading_label,
+    options_of,
+    split_options,
+)
+from craft_hf.tasks.sample import normalized, parse_json, unwritable
 
 LEAST = 3
 """A prompt shows three few-shots, so a task needs at least as many."""
@@ -18,7 +26,7 @@ _BULLET = re.compile(r"^\s*(?:[-*•]\s+|\d+[.)]\s+)")
 
 
 def read_few_shots(
-    path: Path, task: str, schema: Mapping[str, JSON], options_field: str = "", answer_field: str = ""
+    path: Path, task: str, schema: Mapping[str, JSON], choices: MultipleChoice | None = None
 ) -> tuple[FewShot, ...]:
     """Read a few-shot file and check every sample against the task's schema.
 
@@ -26,8 +34,7 @@ def read_few_shots(
         path: a JSONL file; a line is {"text", "sample", "source", "license"} or {"Text", "Instruction", "Output"}.
         task: the task's name, the stem of the ids of few-shots that have none.
         schema: the JSON Schema of a sample.
-        options_field: the field of a multiple-choice sample that holds the options, if any.
-        answer_field: the field that holds the letter of the right option, if any.
+        choices: how samples hold options and answer, if they do.
 
     Raises:
         InputError: the file is missing, or a line is broken; the message names the line and the field.
@@ -45,23 +52,37 @@ def read_few_shots(
             continue
         where = f"{path}, line {number}"
         try:
-            data = json.loads(line)
-        except json.JSONDecodeError as e:
+            data = parse_json(line)
+        except (ValueError, RecursionError) as e:
             raise InputError(f"{where}: not valid JSON ({e}).") from e
         if not isinstance(data, dict):
             raise InputError(f"{where}: holds {type(data).__name__}, expected an object with text and sample.")
         if "Text" in data:
-            data = _from_authors(data, where, schema, options_field, answer_field)
-        properties = schema["properties"]
-        assert isinstance(properties, Mapping)
-        shot = _few_shot(data, where, f"{task}-{len(shots) + 1:02d}", properties)
+            data = _from_authors(data, where, schema, choices)
+        shot = _few_shot(data, where, f"{task}-{len(shots) + 1:02d}", schema)
         if errors := sorted(validator.iter_errors(shot.sample), key=lambda e: list(map(str, e.path))):
             at = ".".join(map(str, errors[0].path)) or "sample"
             raise InputError(f"{where}, field {at}: {errors[0].message[:300]}")
+        if choices and (options := choices.read(shot.sample)).right is None:
+            given = shot.sample.get(choices.answer_field)
+            expected = choices.expected(options)
+            raise InputError(f"{where}, field {choices.answer_field}: {given!r} is none of the options; {expected}.")
         shots.append(shot)
     if len({s.id for s in shots}) < len(shots):
         raise InputError(f"{path}: two few-shots share an id; give each its own, or leave the ids out.")
+    if choices and first_number(schema, choices.answer_field) is None:
+        _require_first(shots, path, choices)
     return tuple(shots)
+
+
+def _require_first(shots: Sequence[FewShot], path: Path, choices: MultipleChoice) -> None:
+    """Raise InputError if answers are numbers of options, and nothing says whether 0 or 1 is the first."""
+    numbers = {str(s.sample[choices.answer_field]) for s in shots if choices.read(s.sample).kind == NUMBER}
+    if numbers and "0" not in numbers:
+        raise InputError(
+            f"{path}: {choices.answer_field} gives the number of the right option ({', '.join(sorted(numbers))}), but "
+            "not whether 0 or 1 is the first; write `minimum: 0` or `minimum: 1` for it in the schema."
+        )
 
 
 def require_enough(shots: tuple[FewShot, ...], path: Path) -> None:
@@ -70,8 +91,8 @@ def require_enough(shots: tuple[FewShot, ...], path: Path) -> None:
         raise InputError(f"{path} holds {len(shots)} few-shots, expected at least {LEAST} (CRAFT uses 8 to 32).")
 
 
-def _few_shot(data: Mapping[str, JSON], where: str, default_id: str, fields: Collection[str]) -> FewShot:
-    """Check a line's own fields; the sample's come in the order of the schema, as the model writes them."""
+def _few_shot(data: Mapping[str, JSON], where: str, default_id: str, schema: Mapping[str, JSON]) -> FewShot:
+    """Check a line's own fields; the sample's are given their one form, as the model is to write them."""
     for key, kind in (("text", str), ("sample", dict)):
         if not isinstance(data.get(key), kind):
             raise InputError(f"{where}, field {key}: is {data.get(key)!r}, expected {kind.__name__}.")
@@ -82,16 +103,17 @@ def _few_shot(data: Mapping[str, JSON], where: str, default_id: str, fields: Col
     assert isinstance(text, str)
     assert isinstance(sample, dict)
     rest = {k: str(data.get(k) or "") for k in ("source", "license")}
-    ordered = {name: sample[name] for name in [*(n for n in fields if n in sample), *(set(sample) - set(fields))]}
-    return FewShot(str(data.get("id") or default_id), text, ordered, **rest)
+    if reason := unwritable(sample):
+        raise InputError(f"{where}, field sample: holds {reason}, which no dataset can.")
+    return FewShot(str(data.get("id") or default_id), text, normalized(sample, schema), **rest)
 
 
 def _from_authors(
-    data: Mapping[str, JSON], where: str, schema: Mapping[str, JSON], options_field: str, answer_field: str
+    data: Mapping[str, JSON], where: str, schema: Mapping[str, JSON], choices: MultipleChoice | None
 ) -> dict[str, JSON]:
     """Turn a line of the authors' format into ours.
 
-    Their `Instruction` holds question and lettered options, or the request; their `Output` the letter, the recipe
+    Their `Instruction` holds question and labelled options, or the request; their `Output` the label, the recipe
     with "Ingredients:" and "Steps:", or the summary (notes: CRAFT's public few-shot files).
     """
     for key in ("Text", "Instruction", "Output"):
@@ -101,11 +123,12 @@ def _from_authors(
     properties = schema["properties"]
     assert isinstance(properties, Mapping)
     sample: dict[str, JSON]
-    if options_field:
-        head, *options = re.split(r"\n(?=[A-Z][.)] )", instruction)
-        letter = re.match(r"[A-Z]", output)
-        first = next(name for name in properties if name not in (options_field, answer_field))
-        sample = {first: head.strip(), options_field: [o.strip() for o in options], answer_field: letter and letter[0]}
+    if choices:
+        question, options = split_options(instruction)
+        first = next(name for name in properties if name not in (choices.options_field, choices.answer_field))
+        label = leading_label(output)
+        answer = label if label in options_of(options).labels else output
+        sample = {first: question, choices.options_field: options, choices.answer_field: answer}
     elif {"ingredients", "steps"} <= set(properties):
         sample = {"instruction": instruction, **_recipe(output, where)}
     elif {"summary", "long_but_clean_text"} <= set(properties):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache, cached_property
@@ -16,13 +17,25 @@ import yaml
 
 from craft_hf.base import JSON, FewShot, InputError, fingerprint
 from craft_hf.tasks.few_shots import read_few_shots, require_enough
+from craft_hf.tasks.multiple_choice import MultipleChoice, multiple_choice_of
+from craft_hf.tasks.sample import normalized
 
 FOLDER = Path(__file__).parent / "shipped"
 NAMES = tuple(sorted(p.parent.name for p in FOLDER.glob("*/task.yaml")))
 QUERY_PARTS = ("text", "prompt", "completion")
 METRICS = ("accuracy", "win_rate")
 
-_JINJA = jinja2.sandbox.ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True)
+COLUMNS = (
+    "is_few_shot", "document_id", "sample_id", "document", "source", "title", "url", "license", "similarity",
+    "retrieved_by", "prompt_few_shots", "prompt_hash", "generator", "finish_reason", "checks", "prompt", "completion",
+)  # fmt: skip
+"""Columns that the rows of every dataset have beside the task's fields: no field may have such a name."""
+
+_JINJA = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    finalize=lambda value: "" if value is None else value,
+)
 
 
 @dataclass(frozen=True)
@@ -67,12 +80,12 @@ class Task:
     language: str = "en"
 
     def prompt(self, sample: Mapping[str, JSON]) -> str:
-        """Return what the fine-tuned model will be asked, for one sample."""
-        return _template(self.prompt_template).render(**sample).strip()
+        """Return what the fine-tuned model will be asked, for one sample; an optional field without a value is None."""
+        return self._render(self.prompt_template, sample)
 
     def completion(self, sample: Mapping[str, JSON]) -> str:
-        """Return what the fine-tuned model should answer, for one sample."""
-        return _template(self.completion_template).render(**sample).strip()
+        """Return what the fine-tuned model should answer, for one sample; see `prompt`."""
+        return self._render(self.completion_template, sample)
 
     def instruction(self, sample: Mapping[str, JSON]) -> str | None:
         """Return the instruction that asks for a sample, or None where the task does not tell them apart.
@@ -82,10 +95,25 @@ class Task:
         """
         if not self.instruction_of:
             return None
-        number = _template(self.instruction_of).render(**sample).strip()
+        number = self._render(self.instruction_of, sample)
         if number not in map(str, range(1, len(self.instructions) + 1)):
             raise InputError(f"instruction_of gives {number!r}, expected a number from 1 to {len(self.instructions)}.")
         return self.instructions[int(number) - 1]
+
+    def _render(self, template: str, sample: Mapping[str, JSON]) -> str:
+        optional = {name: None for name in self.fields if name not in self.required}
+        return _template(template).render(**{**optional, **sample}).strip()
+
+    def sample(self, values: Mapping[str, JSON]) -> dict[str, JSON]:
+        """Return the sample in a row of a dataset, or in what else holds its fields, in its one form.
+
+        See `normalized`; other columns are left out.
+        """
+        return normalized({name: values[name] for name in self.fields if name in values}, self.schema)
+
+    def answer_name(self, sample: Mapping[str, JSON]) -> str:
+        """Return a sample's answer as it is counted: the right option's label, or else the answer itself."""
+        return self.multiple_choice.name_of(sample) if self.multiple_choice else str(sample.get(self.answer_field))
 
     def query_text(self, few_shot: FewShot) -> str:
         """Return the text that stands for a few-shot in retrieval: by default the whole of it, as in the paper."""
@@ -104,11 +132,20 @@ class Task:
         return tuple(properties)
 
     @cached_property
+    def required(self) -> frozenset[str]:
+        """Names of the fields that every sample has; of the others, absent and null are the same."""
+        required = self.schema.get("required")
+        return frozenset(map(str, required)) if isinstance(required, list | tuple) else frozenset()
+
+    @cached_property
+    def multiple_choice(self) -> MultipleChoice | None:
+        """How samples hold options and answer, None for a task without."""
+        return multiple_choice_of(self.schema, self.options_field, self.answer_field)
+
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of everything in the task that decides which rows come out, few-shots included."""
-        plain = {
-            k: v for k, v in self.__dict__.items() if k not in ("few_shots", "fields", "fingerprint", "description")
-        }
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("few_shots", "description")}
         return fingerprint(
             {**plain, "schema": json.dumps(self.schema), "few_shots": [f.__dict__ for f in self.few_shots]}
         )
@@ -136,7 +173,7 @@ def load_task(name_or_path: str, few_shots: str | None = None) -> Task:
         raise InputError(_unknown(name_or_path, folder))
     task = _parse(folder / "task.yaml")
     path = Path(few_shots) if few_shots else folder / "few_shots.jsonl"
-    shots = read_few_shots(path, task.name, task.schema, task.options_field, task.answer_field)
+    shots = read_few_shots(path, task.name, task.schema, task.multiple_choice)
     require_enough(shots, path)
     for shot in shots:
         try:
@@ -160,7 +197,7 @@ def _unknown(name: str, folder: Path) -> str:
 def _parse(path: Path) -> Task:
     """Read and check `task.yaml`; the few-shots come after it."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.safe_load(unicodedata.normalize("NFC", path.read_text(encoding="utf-8")))  # as samples are
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise InputError(f"{path} is not valid YAML: {e}") from e
     if not isinstance(data, dict):
@@ -216,6 +253,11 @@ def _check(task: Task, path: Path) -> None:
     properties = task.schema.get("properties")
     if task.schema.get("type") != "object" or not isinstance(properties, Mapping) or not properties:
         raise InputError(f"{path}: schema must have type: object and a non-empty properties mapping.")
+    if taken := [name for name in properties if name in COLUMNS]:
+        raise InputError(
+            f"{path}: field {taken[0]!r} has the name of a column that every row has beside the task's fields; rename "
+            f"it in schema, templates, rules and few-shots (taken are {', '.join(COLUMNS)})."
+        )
     if not task.instructions or not all(isinstance(i, str) and i.strip() for i in task.instructions):
         raise InputError(f"{path}: instructions must be a text, or a list of texts of which each document gets one.")
     if not task.query or (bad := sorted(set(task.query) - set(QUERY_PARTS))):

@@ -48,7 +48,7 @@ from craft_hf.generation.generator import Sampling
 from craft_hf.generation.journal import Journal
 from craft_hf.generation.local.generator import BATCH_SIZE, LocalGenerator
 from craft_hf.generation.local.grammar import GrammarRows, JsonGrammar
-from craft_hf.generation.prompt import sample_json
+from craft_hf.tasks.sample import sample_json
 from craft_hf.tasks.task import load_task
 
 SHARED, OWN = 3000, 400

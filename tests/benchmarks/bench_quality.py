@@ -39,7 +39,6 @@ import numpy as np
 from rapidfuzz import fuzz, process, utils
 
 from craft_hf.base.embedder import Embedder
-from craft_hf.generation.prompt import sample_json
 from craft_hf.quality.copied import FROM_DOCUMENT, LEAST_NGRAMS, NGRAM
 from craft_hf.quality.duplicate import Duplicates
 from craft_hf.quality.grounded import SAME_MEANING, GroundedCheck
@@ -47,6 +46,7 @@ from craft_hf.quality.quality import Quality
 from craft_hf.quality.repetitive import LEAST_GRAMS, MOST_REPEATED
 from craft_hf.quality.test_sets import TestSet
 from craft_hf.quality.text import ngrams, sentences, stems, tokens
+from craft_hf.tasks.sample import sample_json
 from craft_hf.tasks.task import load_task
 from tests.benchmarks.defects import (
     MEANT_FOR,

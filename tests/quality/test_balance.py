@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_hf.quality.balance import Shuffle
-from craft_hf.quality.options import label_of, without_label
+from craft_hf.tasks.multiple_choice import options_of
 from craft_hf.tasks.task import load_task
 from tests.quality_samples import BIOQA, changed
 
@@ -27,12 +27,11 @@ def test_every_letter_is_right_equally_often_and_the_answer_follows(answers: lis
     for number, answer in enumerate(answers, 1):
         given_ = sample(number, answer)
         fields = shuffle.shuffled(f"d{number}", given_)
-        options = fields["options"]
-        assert isinstance(options, list)
-        assert [label_of(o) for o in options] == list("ABCD")
-        assert {without_label(o) for o in options} == {without_label(o) for o in given_["options"]}
+        options = options_of(fields["options"])
+        assert options.labels == tuple("ABCD")
+        assert set(options.texts) == set(options_of(given_["options"]).texts)
         right = "ABCD".index(str(fields["answer"]))
-        assert without_label(options[right]) == f"right {answer}{number}"
+        assert options.texts[right] == f"right {answer}{number}"
         after[str(fields["answer"])] += 1
         if number % 4 == 0:
             assert set(after.values()) == {number // 4}

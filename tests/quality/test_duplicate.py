@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from rapidfuzz import fuzz, utils
 
 from craft_hf.base.records import FewShot
-from craft_hf.generation.prompt import sample_json
 from craft_hf.quality.candidates import Candidates
 from craft_hf.quality.duplicate import Duplicates
+from craft_hf.tasks.sample import sample_json
 
 WORDS = st.lists(
     st.sampled_from(["alpha", "alphas", "beta", "Gamma,", "delta!", "(eps)", "zeta", "eta", "theta", "é", "ß", "7"]),

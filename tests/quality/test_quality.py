@@ -9,10 +9,10 @@ import pytest
 
 from craft_hf.base.embedder import Embedder
 from craft_hf.base.records import Document
-from craft_hf.generation.prompt import sample_json
 from craft_hf.quality.few_shots import check_few_shots
 from craft_hf.quality.quality import CHECKS, OPTIONAL, Quality
 from craft_hf.quality.test_sets import TestSet
+from craft_hf.tasks.sample import sample_json
 from craft_hf.tasks.task import NAMES, load_task
 from tests.quality_samples import BIOQA, GOOD, PLANTS, answer, changed, last, quality, task
 

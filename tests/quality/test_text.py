@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_hf.quality.text import digits, ngrams, numbers, sentences, stems, texts_of, tokens
+from craft_hf.quality.text import digits, ngrams, numbers, sentences, stems, tokens
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,6 @@ def test_stems_are_those_of_content_words() -> None:
 def test_sentences_end_at_marks_and_lines() -> None:
     """Full stops inside numbers end nothing, and what says nothing is no sentence."""
     assert sentences("It is 3.5 m. Really? Yes!\n\n- item\n...") == ["It is 3.5 m.", "Really?", "Yes!", "- item"]
-
-
-def test_texts_are_found_at_any_depth() -> None:
-    """Lists in mappings in lists; what is no text is passed over."""
-    assert list(texts_of({"a": ["x", {"b": "y", "c": 3}], "d": None, "e": True, "f": "z"})) == ["x", "y", "z"]
 
 
 @given(st.text(), st.integers(1, 5))

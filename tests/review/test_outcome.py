@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from craft_hf.generation.prompt import sample_json
 from craft_hf.review.agreement import JUDGE, agreements, sentence
 from craft_hf.review.decisions import ACCEPT, EDIT, REJECT, THRESHOLD
 from craft_hf.review.outcome import outcomes
@@ -17,6 +16,7 @@ from craft_hf.review.pairs import preference_pairs
 from craft_hf.review.passage import supporting
 from craft_hf.review.samples import of_rows, uncertainty
 from craft_hf.review.suggest import proposals
+from craft_hf.tasks.sample import sample_json
 from craft_hf.tasks.task import load_task
 from tests.reviewing import TASK, decide, made_reviews, made_sample
 

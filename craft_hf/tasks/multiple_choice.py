@@ -1,0 +1,265 @@
+"""Multiple choice: which option of a sample is right, what the options say, and the same in another order.
+
+Question banks write "A. pier", "a) pier", "(1) pier" or "pier", and give the answer as a label ("A"), as a number or
+as the option's text. All of these are read here, and nowhere else; a sample keeps its way of writing them.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from craft_hf.base import JSON
+
+_LABEL = re.compile(r"\s*[(\[]?([A-Za-z]|\d{1,2}(?!.\d))[.):\]]\s*")
+"""What may stand before an option; "1.5 kg" has none."""
+
+_BARE = re.compile(r"\W*(\w+)\W*")
+"""An answer that is a label alone, with or without the punctuation of the options."""
+
+_SEQUENCES = (string.ascii_uppercase, string.ascii_lowercase)
+
+_OF_OTHERS = re.compile(
+    r"(?i:\b(?:all|none|any|both|neither|either|some|one|two)\s+(?:of\s+)?(?:the\s+)?"
+    r"(?:above|these|those|them|two|others?|options|answers|choices|statements)\b)"
+)
+
+LABEL, NUMBER, TEXT = "label", "number", "text"
+"""What an answer may be: a label of the options, the number of one, or its text."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The options of one sample.
+
+    `labels` stand in front of them ("A"), each "" where the options have none; `prefixes` are the labels with their
+    punctuation and blanks ("A. "), `texts` what is behind. `right` is the position of the right option, None where the
+    answer names none of them. `kind` says what the answer is: `LABEL`, `NUMBER` or `TEXT`.
+    """
+
+    labels: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    texts: tuple[str, ...]
+    right: int | None = None
+    kind: str = LABEL
+
+    @property
+    def right_text(self) -> str:
+        """The text of the right option without its label, "" where none is."""
+        return "" if self.right is None else self.texts[self.right]
+
+    @property
+    def depends_on_order(self) -> bool:
+        """Whether an option speaks of others by their place or their labels ("all of the above", "both A and B")."""
+        label = "|".join(filter(None, self.labels)) or "[A-H]"
+        named = re.compile(rf"\b(?:{label})\)?\s*(?:,|and|or|nor|&)\s*\(?(?:{label})\b")
+        return any(_OF_OTHERS.search(text) or named.search(text) for text in self.texts)
+
+
+@dataclass(frozen=True)
+class MultipleChoice:
+    """How the samples of a task hold options and answer.
+
+    Args:
+        options_field: the field with the options, a list of texts.
+        answer_field: the field that says which one is right.
+        first: the number of the first option, where options have no numbers in front and an answer is one.
+    """
+
+    options_field: str
+    answer_field: str
+    first: int = 0
+
+    def read(self, fields: Mapping[str, JSON]) -> Choice:
+        """Return the options of a sample, and which one is right."""
+        options = options_of(fields.get(self.options_field))
+        right, kind = self._find(options, fields.get(self.answer_field))
+        return Choice(options.labels, options.prefixes, options.texts, right, kind)
+
+    def position(self, options: Choice, answer: JSON) -> int | None:
+        """Return the position of the option that an answer names, None if it names none."""
+        return self._find(options, answer)[0]
+
+    def _find(self, options: Choice, answer: JSON) -> tuple[int | None, str]:
+        if isinstance(answer, bool) or not isinstance(answer, str | int):
+            return None, LABEL
+        given, count = str(answer).strip(), len(options.texts)
+        whole = [f"{prefix}{text}".strip() for prefix, text in zip(options.prefixes, options.texts, strict=True)]
+        if isinstance(answer, str):
+            bare = _BARE.fullmatch(given)
+            for found, names, kind in (
+                (bare[1] if bare else "", options.labels, LABEL),
+                (given, whole, TEXT),
+                (given, options.texts, TEXT),
+            ):
+                if found and (place := _only(found, names)) is not None:
+                    return place, kind
+            if bare and (place := _place_of_letter(bare[1])) is not None and not any(map(_LABEL.match, whole)):
+                return (place if place < count else None), LABEL
+        elif given in options.labels:
+            return options.labels.index(given), LABEL
+        numbered = any(label.isdigit() for label in options.labels)
+        place = int(given) - self.first if given.isdecimal() and not numbered else -1
+        return (place if 0 <= place < count else None), NUMBER
+
+    def reordered(self, fields: Mapping[str, JSON], order: Sequence[int]) -> dict[str, JSON]:
+        """Return a sample with its options in another order; labels stay in their places, and the answer follows.
+
+        Args:
+            fields: a sample whose answer names an option.
+            order: the positions of its options, in the order wanted.
+
+        Raises:
+            ValueError: the answer names no option.
+        """
+        options = self.read(fields)
+        if options.right is None:
+            raise ValueError(f"{self.answer_field} is {fields.get(self.answer_field)!r}, which is none of the options.")
+        place = list(order).index(options.right)
+        texts = [f"{prefix}{options.texts[n]}" for prefix, n in zip(options.prefixes, order, strict=True)]
+        answer = self._answer(options, fields[self.answer_field], place)
+        return {**fields, self.options_field: texts, self.answer_field: answer}
+
+    def _answer(self, options: Choice, like: JSON, place: int) -> JSON:
+        """The answer that names another option, written like this one."""
+        assert options.right is not None
+        if options.kind == NUMBER:
+            return place + self.first if isinstance(like, int) else str(place + self.first)
+        if isinstance(like, int):
+            return int(options.labels[place])
+        text = str(like)
+        if options.kind == LABEL:
+            old = _BARE.fullmatch(text)
+            assert old
+            label = options.labels[place] or string.ascii_uppercase[place]
+            label = label.upper() if old[1].isupper() else label.lower()
+            return text[: old.start(1)] + label + text[old.end(1) :]
+        if text.strip().casefold() == options.right_text.strip().casefold():
+            return like
+        return f"{options.prefixes[place]}{options.right_text}"
+
+    def name_of(self, fields: Mapping[str, JSON]) -> str:
+        """Return a short name for the place of the right option: its label or number; the answer itself if it is none.
+
+        Samples whose right options stand in the same place have the same name, so that these can be counted.
+        """
+        options, answer = self.read(fields), fields.get(self.answer_field)
+        if options.right is None or options.kind == NUMBER:
+            return str(answer)
+        return options.labels[options.right] or string.ascii_uppercase[options.right : options.right + 1]
+
+    def expected(self, options: Choice) -> str:
+        """Say what answer is expected for some options, in words for whoever wrote another one."""
+        if not options.texts:
+            return f'expected options in {self.options_field}, such as ["A. pier", "B. crane"], and the letter of one'
+        shown = options.prefixes[0] + options.texts[0]
+        last = self.first + len(options.texts) - 1
+        if options.labels[0]:
+            return f'expected the label of an option ("{options.labels[0]}" for "{shown}"), or its text'
+        return (
+            f"expected the text of an option, its letter (A for the first), or its number from {self.first} to {last} "
+            '(options that begin with "A. ", "B. ", and the letter of one, are always understood)'
+        )
+
+
+def multiple_choice_of(schema: Mapping[str, JSON], options_field: str, answer_field: str) -> MultipleChoice | None:
+    """Return how the samples of a schema hold options and answer; None for a task without one of the two.
+
+    Answers that are numbers count from 0, or from what `enum` or `minimum` of the field gives.
+    """
+    if not (options_field and answer_field):
+        return None
+    first = first_number(schema, answer_field)
+    return MultipleChoice(options_field, answer_field, 0 if first is None else first)
+
+
+def first_number(schema: Mapping[str, JSON], answer_field: str) -> int | None:
+    """Return the number of the first option as a schema states it, None if it states none."""
+    properties = schema.get("properties")
+    answer = properties.get(answer_field) if isinstance(properties, Mapping) else None
+    if not isinstance(answer, Mapping):
+        return None
+    named = answer.get("enum")
+    values = named if isinstance(named, Sequence) else [answer.get("minimum")]
+    numbers = [int(str(value)) for value in values if str(value).isdecimal()]
+    return min(numbers, default=None)
+
+
+def options_of(value: JSON) -> Choice:
+    """Read options, without an answer.
+
+    They have labels if all of them begin with one, and these are the first letters of the alphabet or the first
+    numbers, from 0 or 1, in any order: "C. elegans" and "E. coli" have none.
+    """
+    listed = value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    given = [option for option in listed if isinstance(option, str)]
+    matches = [_LABEL.match(option) for option in given]
+    labels = tuple(match[1] for match in matches if match)
+    if len(labels) == len(given) and _is_sequence(labels):
+        prefixes = tuple(match[0] for match in matches if match)
+        return Choice(labels, prefixes, tuple(o[len(p) :] for o, p in zip(given, prefixes, strict=True)))
+    none = ("",) * len(given)
+    return Choice(none, none, tuple(given))
+
+
+def split_options(text: str) -> tuple[str, list[str]]:
+    """Split a question from the labelled options behind it, each of which begins a line and may have several.
+
+    Returns:
+        The question, and the options with their labels; none where the text has no two.
+    """
+    lines = text.split("\n")
+    for start in range(len(lines) - 1, -1, -1):
+        for sequence in (*_SEQUENCES, *(_digits(first) for first in (0, 1))):
+            options = _labelled_lines(lines[start:], sequence)
+            if len(options) > 1:
+                return "\n".join(lines[:start]).strip(), [option.strip() for option in options]
+    return text.strip(), []
+
+
+def _labelled_lines(lines: Sequence[str], sequence: Sequence[str]) -> list[str]:
+    """Join lines to options, of which each begins with the next label; none where the first line does not."""
+    options: list[str] = []
+    for line in lines:
+        match = _LABEL.match(line)
+        if match and len(options) < len(sequence) and match[1] == sequence[len(options)]:
+            options.append(line)
+        elif options:
+            options[-1] += f"\n{line}"
+        else:
+            return []
+    return options
+
+
+def leading_label(text: str) -> str:
+    """Return the label with which a text begins ("B" of "B, for ..."), "" if there is none."""
+    found = re.match(r"\W*([A-Za-z]|\d{1,2})(?!\w)", text)
+    return found[1] if found else ""
+
+
+def _digits(first: int) -> list[str]:
+    return [str(n) for n in range(first, first + 100)]
+
+
+def _is_sequence(labels: Sequence[str]) -> bool:
+    count = len(labels)
+    known = [*_SEQUENCES, _digits(0), _digits(1)]
+    return count > 0 and any(set(labels) == set(names[:count]) and count == len(set(labels)) for names in known)
+
+
+def _place_of_letter(text: str) -> int | None:
+    """The place of a letter in the alphabet, from 0; None for what is no letter."""
+    return next((s.index(text) for s in _SEQUENCES if len(text) == 1 and text in s), None)
+
+
+def _only(wanted: str, names: Sequence[str]) -> int | None:
+    """The position of a name, the same letters or else in another case; None where it is none, or several."""
+    for found in (
+        [n for n, name in enumerate(names) if name.strip() == wanted],
+        [n for n, name in enumerate(names) if name.strip().casefold() == wanted.casefold()],
+    ):
+        if len(found) == 1:
+            return found[0]
+    return None

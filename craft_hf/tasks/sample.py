@@ -1,0 +1,129 @@
+"""The values of a sample, whoever wrote it: reading its JSON, one form for what means the same, its texts, its JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NoReturn
+
+from craft_hf.base import JSON
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_WHOLE = 2**53
+"""Below this every whole number is one float."""
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _no_number(digits[:20])
+
+
+DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number)
+"""Reads what RFC 8259 calls JSON: Python's own decoder takes NaN, Infinity and 1e999 as well."""
+
+
+def parse_json(text: str | bytes) -> JSON:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is none: also NaN, Infinity, or a number too great for a float (1e999).
+        RecursionError: brackets are nested too deep.
+    """
+    value: JSON = DECODER.decode(text if isinstance(text, str) else text.decode("utf-8"))
+    return value
+
+
+def sample_json(sample: Mapping[str, JSON]) -> str:
+    """Return a sample as the model sees and writes it: one line of JSON, keys in their order.
+
+    Raises:
+        ValueError: it holds NaN or infinity, which JSON does not have.
+    """
+    return json.dumps(sample, ensure_ascii=False, allow_nan=False)
+
+
+def unwritable(value: JSON) -> str:
+    """Say why no dataset can hold a value that is valid JSON; "" if it can."""
+    if isinstance(value, str):
+        return "" if value.isascii() or not _SURROGATE.search(value) else "half a character (a lone surrogate)"
+    if isinstance(value, int):
+        return "" if -(2**63) <= value < 2**63 else "a whole number beyond 64 bits"
+    if isinstance(value, Mapping):
+        return next(filter(None, map(unwritable, [*value.keys(), *value.values()])), "")
+    return next(filter(None, map(unwritable, value)), "") if isinstance(value, Sequence) else ""
+
+
+def normalized(fields: Mapping[str, JSON], schema: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Return a sample's fields in the one form in which all steps compare and write them.
+
+    Two samples that say the same have the same form, whether a model's answer, a row of a dataset or a person's edit
+    gave them: keys stand in the order of the schema; an optional field that is null is left out; so is a field that
+    the schema allows without declaring it, for it has no column; texts are Unicode NFC; a number without a fraction is
+    an int; NaN and infinity, as which some tools write a missing number, are null.
+
+    Args:
+        fields: the sample; it need not follow the schema.
+        schema: JSON Schema of an object.
+    """
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping):
+        return {name: _normalized(value, {}) for name, value in fields.items()}
+    required = schema.get("required")
+    required = required if isinstance(required, Sequence) else ()
+    names = [name for name in properties if name in fields]
+    if schema.get("additionalProperties") is False:  # no valid sample has others; of an invalid one they say why
+        names += [name for name in fields if name not in properties]
+    values = {name: _normalized(fields[name], properties.get(name)) for name in names}
+    return {name: value for name, value in values.items() if value is not None or name in required}
+
+
+def _normalized(value: JSON, schema: JSON) -> JSON:
+    schema = schema if isinstance(schema, Mapping) else {}
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value)
+    if isinstance(value, Mapping):
+        return normalized(value, schema)
+    if isinstance(value, Sequence):
+        items, first = schema.get("items"), schema.get("prefixItems")
+        first = first if isinstance(first, Sequence) else ()
+        return [_normalized(item, first[n] if n < len(first) else items) for n, item in enumerate(value)]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if not math.isfinite(value):
+        return None
+    number = float(value) if schema.get("type") == "number" else value  # as its column will hold it
+    return int(number) if isinstance(number, float) and number.is_integer() and abs(number) < _WHOLE else number
+
+
+def placed_texts(value: JSON, *place: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield every text in a value, at any depth, in order, each with the keys that lead to it (behind `place`)."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from placed_texts(part, *place, str(key))
+    elif isinstance(value, Sequence):
+        for part in value:
+            yield from placed_texts(part, *place)
+
+
+def texts_of(value: JSON) -> Iterator[str]:
+    """Yield every text in a value, at any depth, in order; keys are none."""
+    return (text for _, text in placed_texts(value))
+
+
+def map_texts(value: JSON, function: Callable[[str], JSON]) -> JSON:
+    """Return a value in which a function's result stands in place of every text; keys stay."""
+    if isinstance(value, str):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {key: map_texts(part, function) for key, part in value.items()}
+    return [map_texts(part, function) for part in value] if isinstance(value, Sequence) else value
