@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from craft_hf.base import JSON, Document, Embedder, FewShot, InputError, StorageError, Verdict, generator_weights
-from craft_hf.generation import FEW_SHOTS_IN_PROMPT, Prompter
+from craft_hf.generation import FEW_SHOTS_IN_PROMPT, PromptBuilder
 from craft_hf.quality import check_few_shots
 from craft_hf.tasks import NAMES, Task, load_task
 
@@ -170,7 +170,7 @@ def _long(task: Task) -> Iterator[str]:
     context = int(AutoConfig.from_pretrained(location).max_position_embeddings)
     longest = sorted(task.few_shots, key=lambda shot: -len(shot.text) - len(str(shot.sample)))[:FEW_SHOTS_IN_PROMPT]
     document = Document("", max((shot.text for shot in task.few_shots), key=len))
-    messages = Prompter(replace(task, few_shots=tuple(longest)), prefix_groups=1).prompt(document).messages
+    messages = PromptBuilder(replace(task, few_shots=tuple(longest)), prefix_groups=1).build(document).messages
     chat = [dict(message) for message in messages]
     tokens = len(AutoTokenizer.from_pretrained(location).apply_chat_template(chat, return_dict=True)["input_ids"])
     if tokens + task.max_new_tokens > context:

@@ -14,7 +14,7 @@ from craft_hf.base import InputError
 from craft_hf.evaluation.items import Item
 from craft_hf.evaluation.model import EvaluatedModel, pad
 from craft_hf.evaluation.statistics import Scores, summarize
-from craft_hf.generation import most_tokens
+from craft_hf.generation import max_batch_tokens
 
 LikelihoodRequest = tuple[list[int], list[list[int]]]
 """Token ids of a prefix, and of its continuations; at least one continuation, of at least one token each."""
@@ -87,7 +87,7 @@ def log_probabilities(
     results: list[list[float]] = [[] for _ in requests]
     most_continued = _MAX_CONTINUATION_TOKENS.get(model.model.device.type, _MAX_CONTINUATION_TOKENS["cpu"])
     with tqdm(total=len(requests), desc=label, unit=" items", disable=not label) as progress:
-        for batch in _batches(requests, batch_size, most_tokens(model.model), most_continued):
+        for batch in _batches(requests, batch_size, max_batch_tokens(model.model), most_continued):
             for i, sums in zip(batch, _score_batch(model, [requests[i] for i in batch]), strict=True):
                 results[i] = sums
             progress.update(len(batch))

@@ -12,7 +12,7 @@ from craft_hf.evaluation.completion_parser import CompletionParser
 from craft_hf.evaluation.items import LETTERS, Item
 from craft_hf.evaluation.model import EvaluatedModel, pad
 from craft_hf.evaluation.statistics import Scores, summarize
-from craft_hf.generation import Journal, most_tokens
+from craft_hf.generation import Journal, max_batch_tokens
 from craft_hf.tasks import Task
 
 _logger = logging.getLogger("craft_hf")
@@ -56,7 +56,7 @@ def write_answers(
     with tqdm(
         total=len(items), initial=len(items) - len(missing), desc="written", unit=" answers", disable=not progress
     ) as bar:
-        for batch in _batches(missing, prompts, batch_size, max_new_tokens, most_tokens(model.model)):
+        for batch in _batches(missing, prompts, batch_size, max_new_tokens, max_batch_tokens(model.model)):
             for i, answer in zip(
                 batch, _generate_batch(model, [prompts[i] for i in batch], max_new_tokens), strict=True
             ):

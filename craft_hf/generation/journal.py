@@ -1,8 +1,8 @@
-"""The journal: every answer is written down the moment it exists, and found again by its key.
+"""The journal: an append-only log of a model's answers, so that no answer is paid for twice.
 
-A folder of append-only JSONL segments, one a process, flushed to the disk every second. A line that a kill tore is
-skipped when reading, so whatever was written whole is never paid for twice. In memory are the places of the answers
-only (some 200 bytes for each); their texts are read when they are asked for.
+It is a folder of JSONL segments, one a process, synced to disk every second. A line that a killed process left
+incomplete is skipped when reading. Only the answers' positions are in memory (some 200 bytes for each); their texts are
+read on demand.
 """
 
 from __future__ import annotations
@@ -21,56 +21,56 @@ from typing import BinaryIO
 from craft_hf.base import Answer, StorageError
 
 FSYNC_EVERY_S = 1.0
-"""Seconds between two fsyncs. A kill of the process loses nothing; a power cut loses at most so much."""
+"""Seconds between two fsyncs. A killed process loses nothing; a power cut loses at most the answers of this time."""
 
 
 class Journal:
     """Answers by key, in a folder that several processes may share.
 
     Args:
-        folder: made if it does not exist.
-        replay: read what earlier runs wrote; without it the journal starts empty, and what is put counts from now on.
+        folder: created if it does not exist.
+        replay: read what earlier runs wrote; without it the journal starts empty, and its answers replace earlier ones.
 
     Raises:
-        StorageError: the folder cannot be made or written.
+        StorageError: the folder cannot be created or read.
     """
 
     def __init__(self, folder: Path, replay: bool = True) -> None:
         self.folder = folder
-        self._places: dict[str, tuple[Path, int]] = {}
+        self._positions: dict[str, tuple[Path, int]] = {}
         self._file: BinaryIO | None = None
         self._synced = 0.0
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for segment in sorted(folder.glob("*.jsonl")) if replay else ():
-                self._places.update((key, (segment, place)) for key, place in _places(segment))
+                self._positions.update((key, (segment, position)) for key, position in _positions(segment))
         except OSError as e:
             raise StorageError(f"the journal {folder} cannot be read: {e}") from e
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
     def get(self, key: str) -> Answer | None:
-        """Return the answer of a key, or None if it was never given.
+        """Return the answer of a key, or None if there is none.
 
         Raises:
             StorageError: the journal was removed or changed since it was opened.
         """
-        if key not in self._places:
+        if key not in self._positions:
             return None
-        segment, place = self._places[key]
+        segment, position = self._positions[key]
         try:
             with segment.open("rb") as lines:
-                lines.seek(place)
+                lines.seek(position)
                 found, answer = _parse(lines.readline())
-        except (OSError, *_TORN) as e:
+        except (OSError, *_INCOMPLETE) as e:
             raise StorageError(f"{segment} was changed while it was in use: {e}; run the same command again.") from e
         if found != key:
             raise StorageError(f"{segment} was changed while it was in use; run the same command again.")
         return answer
 
     def put(self, key: str, answer: Answer) -> None:
-        """Write an answer down; a later answer of the same key takes the place of the earlier one.
+        """Write an answer; it replaces an earlier one of the same key.
 
         Raises:
             StorageError: the disk is full or not writable; all answers written before are safe.
@@ -80,7 +80,7 @@ class Journal:
             if self._file is None:
                 name = f"{time.time_ns():020d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
                 self._file = (self.folder / name).open("ab")
-            place = self._file.tell()
+            position = self._file.tell()
             self._file.write(line)
             self._file.flush()
             if time.monotonic() - self._synced > FSYNC_EVERY_S:
@@ -88,10 +88,10 @@ class Journal:
         except OSError as e:
             self._file = None
             raise StorageError(
-                f"the journal {self.folder} cannot be written: {e}. {len(self._places)} answers are safe in it; "
-                "make room and run the same command again: it goes on where it stopped."
+                f"the journal {self.folder} cannot be written: {e}. {len(self._positions)} answers are safe in it; "
+                "free disk space and run the same command again: it resumes where it stopped."
             ) from e
-        self._places[key] = (Path(self._file.name), place)
+        self._positions[key] = (Path(self._file.name), position)
 
     def _sync(self) -> None:
         assert self._file is not None
@@ -110,17 +110,17 @@ class Journal:
             self._file = None
 
 
-_TORN = (ValueError, TypeError, KeyError, AttributeError)
+_INCOMPLETE = (ValueError, TypeError, KeyError, AttributeError)
 
 
-def _places(segment: Path) -> Iterator[tuple[str, int]]:
-    """Yield the key and the place of every answer in a segment; a torn line (the last one after a kill) is skipped."""
-    place = 0
+def _positions(segment: Path) -> Iterator[tuple[str, int]]:
+    """Yield the key and byte offset of every answer in a segment; an incomplete line (after a kill) is skipped."""
+    position = 0
     with segment.open("rb") as lines:
         for line in lines:
-            with contextlib.suppress(*_TORN):
-                yield _parse(line)[0], place
-            place += len(line)
+            with contextlib.suppress(*_INCOMPLETE):
+                yield _parse(line)[0], position
+            position += len(line)
 
 
 def _parse(line: bytes) -> tuple[str, Answer]:

@@ -1,4 +1,4 @@
-"""What a model said: prompts come in, answers go out, from the journal where they were paid for before."""
+"""Answers to prompts: from the journal if they are there, else from the model, and then into the journal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from craft_hf.generation.usage import Usage
 
 
 def open_journal(generator: Generator, sampling: Sampling, replay: bool = True) -> Journal:
-    """Open the journal in which a model's answers are; runs of the same generator and sampling have the same one."""
+    """Open the journal of a model's answers; runs with the same generator and sampling share one."""
     folder = cache_folder() / "journal" / fingerprint([dict(generator.identity), asdict(sampling)])
     return Journal(folder, replay=replay)
 
@@ -27,18 +27,18 @@ def ask(
     usage: Usage,
     go_on: Callable[[], bool],
 ) -> Iterator[tuple[Prompt, Answer]]:
-    """Yield every prompt's answer: from the journal, or from the model and then into the journal.
+    """Yield each prompt with its answer: first those in the journal, then those that the model gives.
 
     Args:
         generator: the model.
         schema: JSON Schema of an answer.
-        sampling: how to draw the model's tokens.
-        prompts: in any order; two with the same key get one answer.
-        journal: is read and written.
-        usage: is counted up.
+        sampling: sampling parameters.
+        prompts: in any order; prompts with the same key get one answer.
+        journal: read, and written to as answers arrive.
+        usage: counts every answer.
         go_on: asked before each prompt is sent; from the first False on, what is not in flight gets no answer.
     """
-    # Prompts with the same few-shots one after the other: what they share, a server finds in its cache.
+    # Prompts with the same few-shots are adjacent, so that a server has their prefix in its cache.
     prompts = sorted({prompt.key: prompt for prompt in prompts}.values(), key=lambda prompt: prompt.few_shot_ids)
     keys = {prompt.key: answer_key(generator, schema, sampling, prompt) for prompt in prompts}
     known = set()
@@ -55,7 +55,7 @@ def ask(
         return
     started = time.monotonic()
     for prompt, answer in generator.generate(prompts, schema, sampling, wanted):
-        if answer.finish_reason != "prompt_too_long":  # nothing was paid, and the context may grow
+        if answer.finish_reason != "prompt_too_long":  # nothing was paid, and a larger context may be set later
             journal.put(keys[prompt.key], answer)
         usage.add(answer, from_journal=False)
         usage.seconds_generating += time.monotonic() - started

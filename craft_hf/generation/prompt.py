@@ -1,4 +1,4 @@
-"""Prompts: a task and a retrieved document come in, chat messages with three few-shots as earlier turns go out."""
+"""Builds prompts: chat messages with three few-shots as earlier turns, and a retrieved document as the last one."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ FEW_SHOTS_IN_PROMPT = 3
 
 
 PER_PROMPT = "per-prompt"
-"""Value of `prefix_groups` for the paper's way: few-shots drawn anew for every prompt."""
+"""Value of `prefix_groups` that draws few-shots anew for every prompt, as CRAFT does."""
 
 
-def default_groups(task: Task) -> int:
-    """Return how many groups it takes to show every few-shot: more would share less, and gain no variety."""
+def default_prefix_groups(task: Task) -> int:
+    """Return the fewest groups that show every few-shot: with more, fewer prompts would share a prefix."""
     return math.ceil(len(task.few_shots) / FEW_SHOTS_IN_PROMPT)
 
 
-class Prompter:
+class PromptBuilder:
     """Builds the prompt of a document; the same document always gets the same prompt, whatever else is asked.
 
-    The few-shots are drawn per group, not per prompt, so that the prompts of a group share a prefix that the model
-    reads once. Over the groups every few-shot stands equally often, or once more. A document's group
-    (and which of the task's instructions it gets) follows from a hash of its id and the seed, so asking for more
-    documents later changes no prompt. A few-shot is shown with the instruction that asks for it, if the task tells.
+    Few-shots are drawn per group, not per prompt, so that the prompts of a group share a prefix that the model reads
+    once. Over all groups each few-shot is used equally often, or once more. A document's group, and which of the task's
+    instructions it gets, follow from a hash of its id and the seed, so a run over more documents changes no prompt. A
+    few-shot is shown with the instruction that asks for it, if the task tells which one does.
 
     Args:
         task: gives instructions and few-shots.
         seed: another seed draws other groups.
-        prefix_groups: how many groups, 1 or more; by default those of `default_groups`. "per-prompt" draws the
-            few-shots of each prompt apart, as CRAFT does.
-        promoted: more few-shots, found on the way: each gets a group of its own behind the others, which stay as they
-            are, so that what a model has read of them is of use still.
+        prefix_groups: how many groups, 1 or more; by default `default_prefix_groups`. "per-prompt" draws the few-shots
+            of each prompt separately, as CRAFT does.
+        promoted: further few-shots, found during the run: each gets an additional group of its own, so that the
+            prefixes of the other groups stay cached.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class Prompter:
         self.groups: tuple[tuple[FewShot, ...], ...] = ()
         if not isinstance(prefix_groups, str):
             more = (_with_promoted(task, seed, shot) for shot in promoted)
-            self.groups = (*_groups(task, seed, prefix_groups or default_groups(task)), *more)
+            self.groups = (*_groups(task, seed, prefix_groups or default_prefix_groups(task)), *more)
 
-    def prompt(self, document: Document) -> Prompt:
+    def build(self, document: Document) -> Prompt:
         """Return the prompt for a document."""
         draw = int(fingerprint([self.seed, document.id]), 16)
         if self.groups:
@@ -65,17 +65,17 @@ class Prompter:
         instruction = self.task.instructions[draw % len(self.task.instructions)]
         messages: list[Mapping[str, str]] = []
         for shot in shots:
-            messages.append(asking(shot.text, self.task.instruction(shot.sample) or instruction))
+            messages.append(user_message(shot.text, self.task.instruction(shot.sample) or instruction))
             messages.append({"role": "assistant", "content": sample_json(shot.sample)})
-        messages.append(asking(document.text, instruction))
+        messages.append(user_message(document.text, instruction))
         plain = [dict(m) for m in messages]
         return Prompt(fingerprint(plain), document.id, tuple(messages), tuple(shot.id for shot in shots))
 
 
 def _groups(task: Task, seed: int, count: int) -> tuple[tuple[FewShot, ...], ...]:
-    """Draw groups in rounds; in a round, position p of the groups goes through the shuffled few-shots from offset p on.
+    """Draw groups in rounds; in a round, position p of the groups cycles through the shuffled few-shots from offset p.
 
-    A whole round uses each few-shot once in each position. In one that is cut short the offsets lie so that each
+    A full round uses each few-shot once in each position. In a partial round the offsets are chosen so that each
     few-shot is used as often as any other, or once more.
     """
     rng = random.Random(seed)
@@ -93,11 +93,11 @@ def _groups(task: Task, seed: int, count: int) -> tuple[tuple[FewShot, ...], ...
 
 
 def _with_promoted(task: Task, seed: int, shot: FewShot) -> tuple[FewShot, ...]:
-    """Return a group that ends with a promoted few-shot, where the model minds it most."""
+    """Return a group that ends with a promoted few-shot, where it influences the answer most."""
     draw = random.Random(int(fingerprint([seed, shot.id]), 16))
     return (*draw.sample(task.few_shots, FEW_SHOTS_IN_PROMPT - 1), shot)
 
 
-def asking(text: str, instruction: str) -> Mapping[str, str]:
-    """Return the turn that asks for a sample of a text."""
+def user_message(text: str, instruction: str) -> Mapping[str, str]:
+    """Return the user turn that asks for a sample of a text."""
     return {"role": "user", "content": f"{instruction}\n\nText:\n{text.strip()}"}

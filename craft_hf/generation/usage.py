@@ -1,4 +1,4 @@
-"""What a run costs: answers come in, tokens and money are added up, and a budget says when it is enough."""
+"""What a run costs: token counts, prices, and the budget that ends a run."""
 
 from __future__ import annotations
 
@@ -6,31 +6,37 @@ from dataclasses import dataclass
 
 from craft_hf.base import Answer
 
-PER = 1_000_000
-"""Tokens that a price is for."""
+TOKENS_PER_PRICE = 1_000_000
+"""Prices are for this many tokens."""
 
 
 @dataclass(frozen=True)
 class Prices:
-    """Price of a million tokens that the model reads, and of a million that it writes, in any currency."""
+    """Prices of a million input (prompt) and output (completion) tokens, in any currency."""
 
-    read: float = 0.0
-    written: float = 0.0
+    input: float = 0.0
+    output: float = 0.0
 
     def __bool__(self) -> bool:
-        return bool(self.read or self.written)
+        return bool(self.input or self.output)
 
-    def of(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """Return what so many tokens cost; tokens from a cache are taken at the full price."""
-        return (self.read * prompt_tokens + self.written * completion_tokens) / PER
+    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """Return the cost of so many tokens; cached ones are counted at the full price."""
+        return (self.input * prompt_tokens + self.output * completion_tokens) / TOKENS_PER_PRICE
 
 
 @dataclass
 class Usage:
-    """The tokens behind the rows of a run, whenever they were paid, and what was paid just now.
+    """Token counts of a run's answers.
 
-    `cached_tokens` are those of the prompt tokens that the model did not have to read again. `seconds_generating` went
-    by while the model was waited for, and gave `completion_tokens_now`.
+    Attributes:
+        answers_generated: answers that the model gave in this process.
+        answers_from_journal: answers that an earlier run had paid for.
+        prompt_tokens: of all answers.
+        cached_tokens: prompt tokens that the model had in its prefix cache.
+        completion_tokens: of all answers.
+        completion_tokens_generated: of the answers that the model gave in this process.
+        seconds_generating: time spent waiting for these.
     """
 
     answers_generated: int = 0
@@ -38,52 +44,60 @@ class Usage:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
-    completion_tokens_now: int = 0
+    completion_tokens_generated: int = 0
     seconds_generating: float = 0.0
 
     def add(self, answer: Answer, from_journal: bool) -> None:
-        """Count an answer; a prompt that was never sent costs nothing."""
+        """Count an answer; a prompt that was too long to be sent costs nothing."""
         if answer.finish_reason == "prompt_too_long":
             return
         if from_journal:
             self.answers_from_journal += 1
         else:
             self.answers_generated += 1
-            self.completion_tokens_now += answer.completion_tokens
+            self.completion_tokens_generated += answer.completion_tokens
         self.prompt_tokens += answer.prompt_tokens
         self.cached_tokens += answer.cached_tokens
         self.completion_tokens += answer.completion_tokens
 
     @property
     def answers(self) -> int:
-        """All answers."""
+        """All answers, generated or from the journal."""
         return self.answers_generated + self.answers_from_journal
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that a run may cost: money where there are prices, else tokens, read and written; None is no limit."""
+    """The most that a run may cost.
 
-    most: float | None = None
+    Attributes:
+        limit: an amount of money if there are prices, else a number of prompt and completion tokens; None for no limit.
+        prices: of the model.
+    """
+
+    limit: float | None = None
     prices: Prices = Prices()
 
     def spent(self, usage: Usage) -> float:
-        """Return what a run has cost so far, in the budget's unit."""
+        """Return what a run has cost so far, in money or tokens as `limit`."""
         if self.prices:
-            return self.prices.of(usage.prompt_tokens, usage.completion_tokens)
+            return self.prices.cost(usage.prompt_tokens, usage.completion_tokens)
         return usage.prompt_tokens + usage.completion_tokens
 
     def is_spent(self, usage: Usage) -> bool:
         """Whether no further prompt may be sent."""
-        return self.most is not None and self.spent(usage) >= self.most
+        return self.limit is not None and self.spent(usage) >= self.limit
 
     def prompts_left(self, usage: Usage, pilot: int) -> float:
-        """Return for how many prompts the rest will do, by the mean so far; at first `pilot`, to learn that mean."""
-        if self.most is None:
+        """Return how many more prompts the budget allows at the mean cost so far.
+
+        As long as that is unknown, `pilot` prompts; infinity without a limit.
+        """
+        if self.limit is None:
             return float("inf")
         if not usage.answers or not (spent := self.spent(usage)):
             return pilot
-        return max(1.0, (self.most - spent) * usage.answers / spent)
+        return max(1.0, (self.limit - spent) * usage.answers / spent)
 
     def __str__(self) -> str:
-        return f"{self.most:g}" if self.prices else f"{self.most:,.0f} tokens"
+        return f"{self.limit:g}" if self.prices else f"{self.limit:,.0f} tokens"

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 
 from craft_hf.base import JSON
-from craft_hf.generation import asking
+from craft_hf.generation import user_message
 from craft_hf.review.outcome import Outcome, outcomes
 from craft_hf.review.samples import ReviewSample
 from craft_hf.review.store import Reviews
@@ -44,7 +44,7 @@ def _kept(sample: ReviewSample, outcome: Outcome) -> Mapping[str, JSON]:
 def _pair(task: Task, text: str, better: Mapping[str, JSON], sample: ReviewSample, kind: str) -> dict[str, JSON]:
     instruction = task.instruction(better) or task.instructions[0]
     return {
-        "prompt": [asking(text, instruction) if text else {"role": "user", "content": instruction}],
+        "prompt": [user_message(text, instruction) if text else {"role": "user", "content": instruction}],
         "chosen": [{"role": "assistant", "content": sample_json(better)}],
         "rejected": [{"role": "assistant", "content": sample_json(sample.fields)}],
         "kind": kind,

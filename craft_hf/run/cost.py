@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from craft_hf.base import Answer, Document, InputError, Prompt
-from craft_hf.generation import Prompter, Usage, ask, open_journal
+from craft_hf.generation import PromptBuilder, Usage, ask, open_journal
 from craft_hf.retrieval import Documents, open_index
 from craft_hf.run.pipeline import PROMPTS_PER_SAMPLE, open_quality
 from craft_hf.run.resolution import ResolvedRun
@@ -63,8 +63,8 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
         raise InputError(f"pilot is {pilot}, expected 0 or more.")
     samples = run.settings.rows_wanted(run.task)
     documents = run.documents(open_index(run.settings.index))
-    prompter = Prompter(run.task, run.settings.seed, run.settings.prefix_groups)
-    chosen = _prompts(documents, prompter, max(samples, pilot))[:pilot]
+    builder = PromptBuilder(run.task, run.settings.seed, run.settings.prefix_groups)
+    chosen = _prompts(documents, builder, max(samples, pilot))[:pilot]
     sent = [prompt for _, prompt in chosen]
     usage, answers = Usage(), dict[str, Answer]()
     if sent:
@@ -75,7 +75,7 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
     answered = [(document, answers[prompt.key]) for document, prompt in chosen if prompt.key in answers]
     kept = _kept(run, documents, answered) if answered else None
     wanted = math.ceil(samples / max(kept if kept is not None else 1.0, 1 / PROMPTS_PER_SAMPLE))
-    prompts = [prompt for _, prompt in _prompts(documents, prompter, wanted)]
+    prompts = [prompt for _, prompt in _prompts(documents, builder, wanted)]
     needed, notes = wanted, []
     if len(prompts) < min(wanted, LOOKED_AT):
         needed = len(prompts)
@@ -86,8 +86,8 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
     read = needed * _mean(map(_characters, prompts)) / per_token
     written = needed * (usage.completion_tokens / usage.answers if usage.answers else _shots(run) / per_token)
     budget = run.settings.budget
-    cost = budget.prices.of(read, written) if budget.prices else None
-    if budget.most is not None and (read + written if cost is None else cost) > budget.most:
+    cost = budget.prices.cost(read, written) if budget.prices else None
+    if budget.limit is not None and (read + written if cost is None else cost) > budget.limit:
         notes.append(f"max_budget of {budget} will end the run before it has {samples} samples.")
     seconds = needed * usage.seconds_generating / usage.answers_generated if usage.answers_generated else None
     if usage.answers and not usage.answers_generated:
@@ -98,9 +98,9 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
     )  # fmt: skip
 
 
-def _prompts(documents: Documents, prompter: Prompter, count: int) -> list[tuple[Document, Prompt]]:
+def _prompts(documents: Documents, builder: PromptBuilder, count: int) -> list[tuple[Document, Prompt]]:
     """Return the first prompts in the run's order with their documents; neighbours share few-shots."""
-    prompts = [(hit.document, prompter.prompt(hit.document)) for hit in documents.take(0, min(count, LOOKED_AT))]
+    prompts = [(hit.document, builder.build(hit.document)) for hit in documents.take(0, min(count, LOOKED_AT))]
     return sorted(prompts, key=lambda pair: pair[1].few_shot_ids)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from craft_hf.base import JSON, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict
 from craft_hf.dataset import read_earlier
-from craft_hf.generation import Journal, Prompter, Sampling, Usage, ask, open_journal
+from craft_hf.generation import Journal, PromptBuilder, Sampling, Usage, ask, open_journal
 from craft_hf.quality import CHECKS, Balance, Judge, Overlap, Quality, Shuffle, load_test_sets
 from craft_hf.retrieval import Coverage, Documents, index_summary, open_index
 from craft_hf.review import CHECK as PEOPLE
@@ -120,7 +120,7 @@ def _rounds(
 ) -> None:
     """Fill the outcome round by round; a round asks for what is missing, by the yield seen so far."""
     settings, usage = run.settings, outcome.usage
-    prompter = Prompter(run.task, settings.seed, settings.prefix_groups)
+    builder = PromptBuilder(run.task, settings.seed, settings.prefix_groups)
     quality = open_quality(run, documents.embedder, usage)
     shuffle = Shuffle(run.task, settings.seed)
     outcome.balance, outcome.overlaps = shuffle.balance, quality.overlaps
@@ -130,13 +130,13 @@ def _rounds(
             share = max(len(outcome.samples) / seen, SMALLEST_YIELD) if seen else 1.0
             size = min(math.ceil(missing / share), PROMPTS_PER_SAMPLE * wanted - seen)
             if people:  # short rounds: samples are seen soon, and promotions are in prompts soon
-                prompter = Prompter(run.task, settings.seed, settings.prefix_groups, people.listen(seen))
+                builder = PromptBuilder(run.task, settings.seed, settings.prefix_groups, people.listen(seen))
                 size = min(size, run.at_once, (people.next_stop(seen) or size + seen) - seen)
             hits = documents.take(seen, int(min(size, budget.prompts_left(usage, PILOT))))
             if not hits:
                 outcome.notes.append(_shortfall(len(outcome.samples), wanted, seen, size))
                 break
-            prompts = [prompter.prompt(hit.document) for hit in hits]
+            prompts = [builder.build(hit.document) for hit in hits]
             answers: dict[str, Answer] = {}
             sampling = settings.sampling(run.task)
             asked = ask(

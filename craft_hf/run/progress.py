@@ -47,7 +47,7 @@ class Progress:
     def __str__(self) -> str:
         prompts = self._kept + self._dropped.total() + self._good + self._bad
         reasons = self._dropped + Counter({"bad": self._bad})
-        speed = self._usage.completion_tokens_now / max(self._usage.seconds_generating, 1e-9)
+        speed = self._usage.completion_tokens_generated / max(self._usage.seconds_generating, 1e-9)
         dropped = " ".join(f"{reason}={count}" for reason, count in sorted(reasons.items()))
         return f"{prompts} prompts, dropped: {dropped or 0}, {speed:.0f} tokens/s"
 

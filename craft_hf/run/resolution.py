@@ -8,7 +8,7 @@ from pathlib import Path
 
 from craft_hf.base import JSON, InputError, cache_folder, fingerprint
 from craft_hf.dataset import earlier_identity, task_features
-from craft_hf.generation import Generator, default_groups
+from craft_hf.generation import Generator, default_prefix_groups
 from craft_hf.quality import WellFormedCheck, identity_of_test_sets
 from craft_hf.retrieval import RANDOM, Documents, Index, find_index, sample_index_identity
 from craft_hf.review import Decision, read_review
@@ -87,7 +87,7 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
         "num_samples": wanted,
         "seed": settings.seed,
         "duplicate_threshold": settings.duplicate_threshold,
-        "prefix_groups": settings.prefix_groups or default_groups(task),
+        "prefix_groups": settings.prefix_groups or default_prefix_groups(task),
         "retrieval": settings.retrieval,
         "min_similarity": settings.min_similarity,
         "budget": asdict(settings.budget) if settings.max_budget else None,

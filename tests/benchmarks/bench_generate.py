@@ -46,8 +46,8 @@ from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.sample import sample_corpus
 from craft_hf.generation.generator import Sampling
 from craft_hf.generation.journal import Journal
+from craft_hf.generation.local.constrained_decoding import GrammarState, JsonConstraint
 from craft_hf.generation.local.generator import BATCH_SIZE, LocalGenerator
-from craft_hf.generation.local.grammar import GrammarRows, JsonGrammar
 from craft_hf.tasks.sample import sample_json
 from craft_hf.tasks.task import load_task
 
@@ -117,7 +117,7 @@ def plain(generator: LocalGenerator, prompts: Sequence[Prompt], new_tokens: int,
     """Answer with transformers' own `generate`, left-padded, under the same grammar."""
     model, tokenizer = generator._loaded
     tokenizer.padding_side, tokenizer.pad_token = "left", tokenizer.pad_token or tokenizer.eos_token
-    grammar = JsonGrammar(tokenizer, model.get_output_embeddings().weight.shape[0], TASK.schema)
+    grammar = JsonConstraint(tokenizer, model.get_output_embeddings().weight.shape[0], TASK.schema)
     answers = {}
     for start in range(0, len(prompts), batch):
         some = prompts[start : start + batch]
@@ -189,11 +189,11 @@ def mask_share(generator: LocalGenerator, prompts: Sequence[Prompt], new_tokens:
         return wrapper
 
     model, _ = generator._loaded
-    before = GrammarRows.mask, GrammarRows.accept, model.forward
-    GrammarRows.mask, GrammarRows.accept = timed("mask", before[0]), timed("mask", before[1])  # type: ignore[method-assign]
+    before = GrammarState.mask, GrammarState.accept, model.forward
+    GrammarState.mask, GrammarState.accept = timed("mask", before[0]), timed("mask", before[1])  # type: ignore[method-assign]
     model.forward = timed("model", before[2])
     ours(generator, prompts, new_tokens)
-    GrammarRows.mask, GrammarRows.accept, model.forward = before  # type: ignore[method-assign]
+    GrammarState.mask, GrammarState.accept, model.forward = before  # type: ignore[method-assign]
     return spent["mask"] / (spent["mask"] + spent["model"])
 
 

@@ -22,7 +22,7 @@ from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.sample import sample_corpus
 from craft_hf.generation.generator import Sampling
 from craft_hf.generation.local.generator import LocalGenerator
-from craft_hf.generation.prompt import PER_PROMPT, Prompter
+from craft_hf.generation.prompt import PER_PROMPT, PromptBuilder
 from craft_hf.quality.quality import Quality
 from craft_hf.tasks.task import load_task
 
@@ -57,8 +57,8 @@ def main() -> None:
     print(f"{'groups':>11}  seed  seconds  cached  similarity  distinct-1  distinct-2  distinct-3  kept")
     for groups in options.groups:
         for seed in range(options.seeds):
-            prompter = Prompter(task, seed, groups if groups == PER_PROMPT else int(groups))
-            prompts = [prompter.prompt(document) for document in documents]
+            builder = PromptBuilder(task, seed, groups if groups == PER_PROMPT else int(groups))
+            prompts = [builder.build(document) for document in documents]
             sampling = Sampling(max_new_tokens=options.new_tokens, seed=seed)
             started = time.perf_counter()
             answers = {p.document_id: answer for p, answer in generator.generate(prompts, task.schema, sampling)}

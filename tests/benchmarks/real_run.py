@@ -19,7 +19,7 @@ from datasets.utils import tqdm
 
 from craft_hf.base.records import JSON, Answer, Document, Verdict
 from craft_hf.generation.journaled import ask, open_journal
-from craft_hf.generation.prompt import Prompter
+from craft_hf.generation.prompt import PromptBuilder
 from craft_hf.generation.usage import Usage
 from craft_hf.quality.quality import OPTIONAL, Quality
 from craft_hf.retrieval.documents import Documents, open_index
@@ -40,8 +40,8 @@ def main() -> None:
     run = resolve(RunSettings(arguments.task, num_samples=arguments.prompts))
     documents = Documents(run.task, open_index(None))
     hits = documents.take(0, arguments.prompts)
-    prompter, sampling = Prompter(run.task), run.settings.sampling(run.task)
-    prompts = [prompter.prompt(hit.document) for hit in hits]
+    builder, sampling = PromptBuilder(run.task), run.settings.sampling(run.task)
+    prompts = [builder.build(hit.document) for hit in hits]
     with open_journal(run.generator, sampling) as journal:
         asked = ask(run.generator, run.task.schema, sampling, prompts, journal, Usage(), lambda: True)
         answers = {prompt.key: answer for prompt, answer in tqdm(asked, run.task.name, len(prompts), unit="prompt")}

@@ -98,7 +98,7 @@ def test_log_probabilities_equal_those_of_single_forward_passes(
     requests: list[LikelihoodRequest] = [(random_tokens(n), [random_tokens(m) for m in tails]) for n, tails in sizes]
     expected = [[plain(model, p + t, len(p)) for t in tails] for p, tails in requests]
     for most, most_continued in ((1000, 1000), (20, 1000), (1000, 7)):
-        monkeypatch.setattr("craft_hf.evaluation.likelihood.most_tokens", lambda model, most=most: most)
+        monkeypatch.setattr("craft_hf.evaluation.likelihood.max_batch_tokens", lambda model, most=most: most)
         monkeypatch.setattr("craft_hf.evaluation.likelihood._MAX_CONTINUATION_TOKENS", {"cpu": most_continued})
         for sums, values in zip(log_probabilities(model, requests, batch_size=3), expected, strict=True):
             assert sums == pytest.approx(values, abs=1e-3)

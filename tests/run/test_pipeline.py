@@ -169,7 +169,7 @@ def test_prompts_with_the_same_few_shots_are_sent_together(home: Path, server: W
 
 def test_progress_says_what_is_kept_dropped_and_how_fast() -> None:
     """While a round goes on, and at its end."""
-    usage = Usage(completion_tokens_now=50, seconds_generating=2)
+    usage = Usage(completion_tokens_generated=50, seconds_generating=2)
     with Progress("bioqa", 10, usage) as progress:
         assert str(progress) == "0 prompts, dropped: 0, 25 tokens/s"
         for good in (True, False, True):

@@ -1,8 +1,9 @@
-"""The model in this process: prompts come in, a transformers model answers them, what they share is read once.
+"""A generator that runs a transformers model in this process.
 
-Three things make it fast: the few-shots that prompts begin with go through the model once for all of them, and are
-looked at once a step for a whole batch (see `attention`); prompts of like length decode in one batch; finished rows
-leave the batch at once. Each prompt has random numbers of its own, made from its key and the seed.
+Three things make it fast: the few-shots that prompts begin with go through the model once for all of them, and
+attention reads them once a step for a whole batch (see `shared_prefix_attention`); prompts of similar length are
+decoded in one batch; finished rows leave the batch at once. Each prompt has random numbers of its own, derived from its
+key and the seed.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import torch
 
 from craft_hf.base import EMBEDDED, JSON, Answer, GeneratorError, Prompt, Weights, generator_identity, generator_weights
 from craft_hf.generation.generator import Sampling, send_all
-from craft_hf.generation.local import attention
-from craft_hf.generation.local.batches import Encoded, Tokens, plan
-from craft_hf.generation.local.cache import Prefixes, causal_mask, keeps_everything, most_tokens
-from craft_hf.generation.local.decode import decode
-from craft_hf.generation.local.grammar import JsonGrammar
+from craft_hf.generation.local import shared_prefix_attention
+from craft_hf.generation.local.batches import EncodedPrompt, Tokens, plan_batches
+from craft_hf.generation.local.constrained_decoding import JsonConstraint
+from craft_hf.generation.local.decoding import decode
+from craft_hf.generation.local.kv_cache import PrefixCache, causal_mask, keeps_all_tokens, max_batch_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
 BATCH_SIZE = {"cpu": 16, "cuda": 128}
 """Answers that are decoded at a time, by device."""
 
-_ALIKE = 0.99
-"""Least correlation of next-token scores for two ways of attention to count as the same.
+_MIN_CORRELATION = 0.99
+"""Least correlation of next-token logits for two attention implementations to count as the same.
 
-On the embedded default 0.9996 was seen, and 0.896 with a prefix that was not looked at.
+On the embedded default it is 0.9996, and 0.896 if the prefix is ignored.
 """
 
 _logger = logging.getLogger("craft_hf")
@@ -45,8 +46,8 @@ class LocalGenerator:
     Args:
         name: "embedded", a Hub id, or a transformers folder.
         device: a torch device; by default CUDA where there is one, else the CPU.
-        batch_size: how many answers are decoded at a time, at most; by default that of `BATCH_SIZE`. More is faster
-            until memory or cores run out.
+        batch_size: how many answers are decoded at a time at most; by default that of `BATCH_SIZE`. A larger batch is
+            faster until memory or cores run out.
     """
 
     def __init__(self, name: str = EMBEDDED, device: str | None = None, batch_size: int | None = None) -> None:
@@ -61,7 +62,7 @@ class LocalGenerator:
 
     @property
     def identity(self) -> Mapping[str, JSON]:
-        """Model and revision, and that the answers come from transformers in bf16."""
+        """Model, revision, and that transformers runs it in bfloat16."""
         return {"model": self._weights.name, "revision": self._weights.revision, "weights": "transformers bfloat16"}
 
     @cached_property
@@ -87,17 +88,19 @@ class LocalGenerator:
         return model.to(self._device).eval(), tokenizer
 
     @cached_property
-    def _shares(self) -> bool:
-        """Whether our attention gives what the model's own gives; if not, that one stays, and is slower."""
+    def _can_share_prefixes(self) -> bool:
+        """Whether shared-prefix attention computes what the model's own attention does; if not, the latter is kept."""
         model, _ = self._loaded
         own = model.config._attn_implementation
         try:
-            if keeps_everything(model) and _correlation_with_ours(model) > _ALIKE:
+            if keeps_all_tokens(model) and _correlation_with_shared_prefix_attention(model) > _MIN_CORRELATION:
                 return True
         except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as e:
-            _logger.info("no shared prefixes: %s", e)
+            _logger.info("few-shots are not shared between prompts: %s", e)
         model.set_attn_implementation(own)
-        _logger.warning("%s reads the few-shots of every prompt again: its attention is special.", self._weights.name)
+        _logger.warning(
+            "Generation is slower with %s: its attention cannot share few-shots between prompts.", self._weights.name
+        )
         return False
 
     def generate(
@@ -107,12 +110,12 @@ class LocalGenerator:
         sampling: Sampling,
         should_send: Callable[[Prompt], bool] = send_all,
     ) -> Iterator[tuple[Prompt, Answer]]:
-        """Answer every prompt; see `Generator.generate`. Order: by what they share, then by length."""
+        """Answer every prompt, in the order of batches; see `Generator.generate`."""
         if not prompts:
             return
         model, tokenizer = self._loaded
         context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
-        grammar = JsonGrammar(tokenizer, model.get_output_embeddings().weight.shape[0], schema)
+        constraint = JsonConstraint(tokenizer, model.get_output_embeddings().weight.shape[0], schema)
         fitting = []
         for prompt in prompts:
             encoded = self._encode(prompt)
@@ -120,49 +123,49 @@ class LocalGenerator:
                 fitting.append(encoded)
             elif should_send(prompt):
                 yield prompt, Answer("", "prompt_too_long", len(encoded))
-        prefixes = Prefixes(model)
-        for batch in plan(fitting, self._batch_size, most_tokens(model), sampling.max_new_tokens):
+        prefix_cache = PrefixCache(model)
+        for batch in plan_batches(fitting, self._batch_size, max_batch_tokens(model), sampling.max_new_tokens):
             missing = [should_send(row.prompt) for row in batch.rows]
             if not any(missing):
                 continue
-            shared, read = prefixes.layers(batch.shared) if self._shares else (None, 0)
-            for row, answer in decode(model, tokenizer, batch, shared, grammar, sampling):
-                if missing[row]:  # the others keep it company: batches of another shape give other roundings
-                    yield batch.rows[row].prompt, replace(answer, cached_tokens=answer.cached_tokens - read)
-                    read = 0
+            shared, computed = prefix_cache.get(batch.shared) if self._can_share_prefixes else (None, 0)
+            for row, answer in decode(model, tokenizer, batch, shared, constraint, sampling):
+                if missing[row]:  # known rows stay in the batch: another batch shape would round differently
+                    yield batch.rows[row].prompt, replace(answer, cached_tokens=answer.cached_tokens - computed)
+                    computed = 0
 
-    def _encode(self, prompt: Prompt) -> Encoded:
-        """Tokenize a prompt; it is cut behind every answered turn, as far as the tokens agree."""
+    def _encode(self, prompt: Prompt) -> EncodedPrompt:
+        """Tokenize a prompt and split it behind each few-shot, where its tokens are those of the few-shots alone."""
         messages = [dict(m) for m in prompt.messages]
         ids = self._render(messages, answer=True)
         cuts = [0]
-        for end in range(2, len(messages), 2) if self._shares else ():
+        for end in range(2, len(messages), 2) if self._can_share_prefixes else ():
             turns = messages[:end]
             name = tuple(turn["content"] for turn in turns)
             if name not in self._rendered:
                 self._rendered[name] = self._render(turns, answer=False)
             beginning = self._rendered[name]
-            agree = next((i for i, (a, b) in enumerate(zip(ids, beginning, strict=False)) if a != b), len(beginning))
-            if cuts[-1] < (cut := min(agree, len(ids) - 1)):
+            same = next((i for i, (a, b) in enumerate(zip(ids, beginning, strict=False)) if a != b), len(beginning))
+            if cuts[-1] < (cut := min(same, len(ids) - 1)):
                 cuts.append(cut)
-        return Encoded(prompt, tuple(ids[a:b] for a, b in pairwise(cuts)), ids[cuts[-1] :])
+        return EncodedPrompt(prompt, tuple(ids[a:b] for a, b in pairwise(cuts)), ids[cuts[-1] :])
 
     def _render(self, messages: list[dict[str, str]], answer: bool) -> Tokens:
-        """Return the token ids of chat turns, at the end of which the model is to answer."""
+        """Return the token ids of chat turns; `answer` adds the beginning of the turn in which the model answers."""
         _, tokenizer = self._loaded
         rendered: Any = tokenizer.apply_chat_template(messages, add_generation_prompt=answer, return_dict=True)
         return tuple(rendered["input_ids"])
 
 
 @torch.inference_mode()
-def _correlation_with_ours(model: PreTrainedModel) -> float:
-    """Give a model our attention; return the correlation of its next-token scores before and after."""
+def _correlation_with_shared_prefix_attention(model: PreTrainedModel) -> float:
+    """Switch a model to shared-prefix attention; return the correlation of its next-token logits before and after."""
     count = 32
     ids = torch.arange(1, count + 1, device=model.device)[None] % model.config.get_text_config().vocab_size
     before = model(input_ids=ids).logits[:, -1].float()
-    model.set_attn_implementation(attention.NAME)
+    model.set_attn_implementation(shared_prefix_attention.NAME)
     parts = tuple(tuple(ids[0, start : start + 8].tolist()) for start in range(0, count - 8, 8))
-    last, (prefix, _) = ids[:, -8:], Prefixes(model).layers(parts)
+    last, (prefix, _) = ids[:, -8:], PrefixCache(model).get(parts)
     mask = causal_mask(torch.ones_like(last), 8, model.dtype)
     positions = torch.arange(count - 8, count, device=model.device)[None]
     out = model(input_ids=last, attention_mask=mask, position_ids=positions, shared_prefix=prefix, use_cache=False)

@@ -17,11 +17,11 @@ from craft_hf.base.errors import GeneratorError, InputError
 from craft_hf.base.models import generator_identity, generator_weights
 from craft_hf.base.records import Answer, Document, Prompt
 from craft_hf.generation.generator import Sampling, answer_key
-from craft_hf.generation.local import attention
-from craft_hf.generation.local.decode import characters_of_last_string, sample_tokens
+from craft_hf.generation.local import shared_prefix_attention
+from craft_hf.generation.local.constrained_decoding import JsonConstraint
+from craft_hf.generation.local.decoding import characters_of_last_string, sample_tokens
 from craft_hf.generation.local.generator import LocalGenerator
-from craft_hf.generation.local.grammar import JsonGrammar
-from craft_hf.generation.prompt import Prompter
+from craft_hf.generation.prompt import PromptBuilder
 from craft_hf.tasks.task import load_task
 
 SCHEMA = {
@@ -37,8 +37,8 @@ SCHEMA = {
 
 def prompts(count: int, length: int = 5) -> list[Prompt]:
     """Prompts of the bioqa task about made-up documents of different lengths."""
-    prompter = Prompter(load_task("bioqa"))
-    return [prompter.prompt(Document(f"d{i}", "A cell has a nucleus. " * (length + i))) for i in range(count)]
+    builder = PromptBuilder(load_task("bioqa"))
+    return [builder.build(Document(f"d{i}", "A cell has a nucleus. " * (length + i))) for i in range(count)]
 
 
 def run(generator: LocalGenerator, asked: Sequence[Prompt], sampling: Sampling) -> dict[str, Answer]:
@@ -101,7 +101,7 @@ def test_escapes_count_as_one_character() -> None:
 
 def test_a_prompt_too_long_is_not_sent(tiny: str) -> None:
     """A prompt that does not fit into the context with its answer comes back by name, the others are answered."""
-    asked = [*prompts(1), Prompter(load_task("bioqa")).prompt(Document("long", "word " * 9000))]
+    asked = [*prompts(1), PromptBuilder(load_task("bioqa")).build(Document("long", "word " * 9000))]
     answers = run(LocalGenerator(tiny), asked, Sampling(max_new_tokens=64))
     assert answers["long"].finish_reason == "prompt_too_long"
     assert answers["long"].prompt_tokens > 8192
@@ -126,20 +126,20 @@ def logits_with_and_without_prefix(
     name: str, device: str | None = None, count: int = 24
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Next-token logits in batches of what shares few-shots, and of each prompt alone by the model's own attention."""
-    from craft_hf.generation.local.batches import plan
-    from craft_hf.generation.local.cache import Prefixes, causal_mask
+    from craft_hf.generation.local.batches import plan_batches
+    from craft_hf.generation.local.kv_cache import PrefixCache, causal_mask
 
     generator = LocalGenerator(name, device=device)
     model, _ = generator._loaded
     model = model.to(torch.float32)
-    assert generator._shares
+    assert generator._can_share_prefixes
     encoded = [generator._encode(p) for p in prompts(count)]
-    batches = list(plan(encoded, 4, 10_000, 10))
+    batches = list(plan_batches(encoded, 4, 10_000, 10))
     assert len({len(batch.shared) for batch in batches}) > 1, "some share all few-shots, some fewer"
-    prefixes, shared, alone = Prefixes(model), [], []
+    cache, shared, alone = PrefixCache(model), [], []
     with torch.inference_mode():
         for batch in batches:
-            layers, _ = prefixes.layers(batch.shared)
+            layers, _ = cache.get(batch.shared)
             width, before = max(map(len, batch.suffixes)), sum(map(len, batch.shared))
             ids = torch.tensor([[0] * (width - len(s)) + list(s) for s in batch.suffixes], device=model.device)
             own = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in batch.suffixes], device=model.device)
@@ -199,7 +199,7 @@ def test_a_run_that_was_stopped_gives_the_same_answers(tiny: str) -> None:
         assert replace(answer, cached_tokens=0) == replace(first[prompt.document_id], cached_tokens=0)
 
 
-def test_nothing_is_computed_once_nothing_is_wanted(tiny: str) -> None:
+def test_nothing_is_computed_once_nothing_should_be_sent(tiny: str) -> None:
     """When a budget is spent in the first batch, its rows are answered and no other batch is begun."""
     generator, answers = LocalGenerator(tiny, batch_size=4), list[Prompt]()
     for prompt, _ in generator.generate(prompts(12), SCHEMA, Sampling(max_new_tokens=32), lambda _: not answers):
@@ -213,7 +213,7 @@ def test_what_was_not_read_again_is_counted(tiny: str) -> None:
     generator = LocalGenerator(tiny, batch_size=8)
     read: list[torch.Tensor] = []
     model, _ = generator._loaded
-    assert generator._shares
+    assert generator._can_share_prefixes
     model.register_forward_pre_hook(lambda _, args, kwargs: read.append(kwargs["input_ids"]), with_kwargs=True)
     answers = run(generator, asked, Sampling(max_new_tokens=1))
     total = sum(a.prompt_tokens for a in answers.values())
@@ -239,7 +239,7 @@ def test_a_model_with_attention_of_its_own_keeps_it(tmp_path: Path, caplog: pyte
         generator = LocalGenerator(str(tmp_path), batch_size=size)
         generator._loaded[0].float()
         results.append(run(generator, asked, sampling))
-    assert "its attention is special" in caplog.text
+    assert "its attention cannot share few-shots" in caplog.text
     assert results[0] == results[1]
     assert all(a.cached_tokens == 0 for a in results[0].values())
 
@@ -251,18 +251,18 @@ def test_attention_that_gives_something_else_is_found_out(broken: str) -> None:
     from transformers import AttentionInterface
 
     def deaf(*args: Any, **kwargs: Any) -> Any:
-        return attention.attend(*args, **kwargs | {"shared_prefix": ()})
+        return shared_prefix_attention.attend(*args, **kwargs | {"shared_prefix": ()})
 
     def softcap(*args: Any, **kwargs: Any) -> Any:
-        return attention.attend(*args, **kwargs | {"softcap": 50.0})
+        return shared_prefix_attention.attend(*args, **kwargs | {"softcap": 50.0})
 
     generator = LocalGenerator()
     own = generator._loaded[0].config._attn_implementation
-    AttentionInterface.register(attention.NAME, {"deaf": deaf, "softcap": softcap}[broken])
+    AttentionInterface.register(shared_prefix_attention.NAME, {"deaf": deaf, "softcap": softcap}[broken])
     try:
-        assert not generator._shares
+        assert not generator._can_share_prefixes
     finally:
-        AttentionInterface.register(attention.NAME, attention.attend)
+        AttentionInterface.register(shared_prefix_attention.NAME, shared_prefix_attention.attend)
     assert generator._loaded[0].config._attn_implementation == own
 
 
@@ -299,8 +299,8 @@ def test_templates_of_all_families_share_few_shots(tiny: str, tmp_path: Path, fa
     tokenizer.save_pretrained(tmp_path / "model")
     generator = LocalGenerator(str(tmp_path / "model"), batch_size=4)
     encoded = [generator._encode(p) for p in prompts(3)]
-    assert all(len(e.path) == 3 for e in encoded)
-    assert all(len(e.own) < len(e) / 2 for e in encoded)
+    assert all(len(e.prefix_parts) == 3 for e in encoded)
+    assert all(len(e.suffix) < len(e) / 2 for e in encoded)
     for e, p in zip(encoded, prompts(3), strict=True):
         text = generator._loaded[1].apply_chat_template(
             [dict(m) for m in p.messages], add_generation_prompt=True, tokenize=False
@@ -338,7 +338,7 @@ def test_a_grammar_that_cannot_be_compiled_is_an_input_error() -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(generator_weights().location)
     with pytest.raises(InputError, match="schema cannot be turned into a grammar"):
-        JsonGrammar(tokenizer, 49152, {"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}})
+        JsonConstraint(tokenizer, 49152, {"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}})
 
 
 def test_strings_may_hold_escapes_although_the_schema_has_lengths() -> None:
@@ -347,7 +347,7 @@ def test_strings_may_hold_escapes_although_the_schema_has_lengths() -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(generator_weights().location)
     schema = {"type": "object", "properties": {"t": {"type": "string", "maxLength": 50}}, "required": ["t"]}
-    rows = JsonGrammar(tokenizer, 49152, schema).rows(1)
+    rows = JsonConstraint(tokenizer, 49152, schema).start(1)
     text = '{"t": "a \\"quote\\"\\nand a line"}'
     done = [False]
     for token in tokenizer(text, add_special_tokens=False)["input_ids"]:

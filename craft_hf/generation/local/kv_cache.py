@@ -1,4 +1,4 @@
-"""Key-value caches: that of a shared prefix is computed once; that of a batch holds the rows' own tokens."""
+"""Key-value caches: one for the prefix that batches share, one for the tokens of a batch's own rows."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from craft_hf.generation.local.attention import Layers
 from craft_hf.generation.local.batches import Tokens
+from craft_hf.generation.local.shared_prefix_attention import Layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_TOKENS_ON_CPU = 32_768
+_MAX_TOKENS_ON_CPU = 32_768
 
 _STEP = 64
-"""Tokens by which a layer grows at a time: it is copied every 64 tokens instead of with every token."""
+"""Tokens by which a layer grows at a time, so that it is copied every 64 tokens instead of at every token."""
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no types here
-    """A cache layer that grows in steps."""
+    """A cache layer whose buffers grow in steps of `_STEP` tokens."""
 
     is_initialized: bool
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append keys and values, each (rows, heads, new tokens, head dimension); returns all of them."""
+        """Append keys and values, each (rows, heads, new tokens, head dimension); return all of them."""
         if not self.is_initialized:
             self.dtype, self.device = key_states.dtype, key_states.device
             self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
@@ -43,7 +43,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no t
         return self.keys, self.values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep these rows only."""
+        """Keep only these rows."""
         super().batch_select_indices(indices)
         self._buffers = (self.keys, self.values)
 
@@ -55,23 +55,26 @@ def _grown(tensor: torch.Tensor, length: int) -> torch.Tensor:
     return grown
 
 
-def own_cache(model: PreTrainedModel) -> DynamicCache:
-    """Return an empty cache for the own tokens of a batch."""
+def new_cache(model: PreTrainedModel) -> DynamicCache:
+    """Return an empty cache for the rows of a batch."""
     cache = DynamicCache(config=model.config)
-    if keeps_everything(model):
+    if keeps_all_tokens(model):
         cache.layers = [GrowingLayer() for _ in cache.layers]
     return cache
 
 
-def keeps_everything(model: PreTrainedModel) -> bool:
-    """Whether the model keeps all keys and values, so that a prefix can be shared (no sliding window, no state)."""
+def keeps_all_tokens(model: PreTrainedModel) -> bool:
+    """Whether the model keeps the keys and values of all tokens (no sliding window, no recurrent state).
+
+    Only then can rows share a prefix.
+    """
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
 
 
-def most_tokens(model: PreTrainedModel) -> int:
-    """Return how many tokens a batch may keep: on a GPU, what fits into half of the memory that the weights leave."""
+def max_batch_tokens(model: PreTrainedModel) -> int:
+    """Return how many tokens a batch's cache may hold: on a GPU, half of the memory beside the weights."""
     if model.device.type != "cuda":
-        return _TOKENS_ON_CPU
+        return _MAX_TOKENS_ON_CPU
     config = model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -81,10 +84,11 @@ def most_tokens(model: PreTrainedModel) -> int:
     return max(int(free // 2 // token), 1)
 
 
-class Prefixes:
-    """Keys and values of the parts that batches share; those of the last batch are kept for the next.
+class PrefixCache:
+    """The keys and values of shared prefix parts; those that the next batch shares too are not computed again.
 
-    Part is read after part, whatever is kept already, so that the numbers are the same in every order of work.
+    Each part is computed in a pass of its own, whatever is cached, so that the numbers do not depend on the order of
+    batches.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -92,21 +96,21 @@ class Prefixes:
         self._parts: tuple[Tokens, ...] = ()
         self._layers: list[Layers] = [()]
 
-    def layers(self, parts: tuple[Tokens, ...]) -> tuple[Layers, int]:
-        """Return keys and values of these parts, one behind the other, and how many tokens were read for it."""
+    def get(self, parts: tuple[Tokens, ...]) -> tuple[Layers, int]:
+        """Return the keys and values of these parts, concatenated, and how many tokens had to be computed."""
         same = 0
         while same < min(len(parts), len(self._parts)) and parts[same] == self._parts[same]:
             same += 1
         self._parts = parts[:same]
         del self._layers[same + 1 :]
         for part in parts[same:]:
-            self._layers.append(self._read(part))
+            self._layers.append(self._compute(part))
             self._parts = (*self._parts, part)
         return self._layers[-1], sum(map(len, parts[same:]))
 
     @torch.inference_mode()
-    def _read(self, part: Tokens) -> Layers:
-        """Run one more part through the model."""
+    def _compute(self, part: Tokens) -> Layers:
+        """Run the model over one more part, behind those that are cached."""
         before = self._layers[-1]
         start = before[0][0].shape[2] if before else 0
         ids = torch.tensor([part], device=self._model.device)
@@ -125,18 +129,18 @@ class Prefixes:
         ]
 
 
-def causal_mask(own: torch.Tensor, new: int, dtype: torch.dtype) -> torch.Tensor:
-    """Return what is added to the scores so that no token sees a later one, or padding.
+def causal_mask(tokens: torch.Tensor, new: int, dtype: torch.dtype) -> torch.Tensor:
+    """Return the mask, added to attention scores, that hides later tokens and padding from each token.
 
     Args:
-        own: 1 for a token, 0 for padding, (rows, tokens).
-        new: how many of the tokens, from the end, look at the others.
+        tokens: 1 for a token, 0 for padding, (rows, tokens).
+        new: how many of the tokens, from the end, are queries.
         dtype: of the model.
 
     Returns:
-        (rows, 1, new, tokens); padding sees itself, for a row that sees nothing has no softmax.
+        (rows, 1, new, tokens); padding sees itself, because softmax is not defined for a row that sees nothing.
     """
-    columns = torch.arange(own.shape[1], device=own.device)
-    lines = columns[-new:, None]
-    seen = ((columns <= lines) & own[:, None, None, :].bool()) | (columns == lines)
-    return torch.zeros(seen.shape, dtype=dtype, device=own.device).masked_fill_(~seen, torch.finfo(dtype).min)
+    columns = torch.arange(tokens.shape[1], device=tokens.device)
+    rows = columns[-new:, None]
+    visible = ((columns <= rows) & tokens[:, None, None, :].bool()) | (columns == rows)
+    return torch.zeros(visible.shape, dtype=dtype, device=tokens.device).masked_fill_(~visible, torch.finfo(dtype).min)

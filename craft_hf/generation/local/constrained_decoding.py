@@ -1,4 +1,4 @@
-"""JSON by construction: a JSON Schema comes in, a mask over the next token of every row goes out (xgrammar)."""
+"""Constrained decoding: xgrammar masks every token that would break the JSON of a schema."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-class JsonGrammar:
-    """A schema compiled for a tokenizer; compiled once, used by every row of every batch.
+class JsonConstraint:
+    """A JSON Schema compiled for a tokenizer; compile it once and use it for all batches.
 
     Args:
         tokenizer: the model's.
         vocab_size: width of the model's logits, which may be larger than the tokenizer's vocabulary.
         schema: the JSON Schema that every answer must follow; keys come in the order of the schema.
 
-    `longest_string` is the most characters that any string of the schema may have, or infinity.
+    Attributes:
+        max_string_length: the most characters that any string of the schema may have, or infinity.
 
     Raises:
         InputError: xgrammar cannot compile the schema.
@@ -39,16 +40,16 @@ class JsonGrammar:
         except RuntimeError as e:
             raise InputError(f"the schema cannot be turned into a grammar for constrained decoding: {e}") from e
         self._vocab_size = vocab_size
-        self.longest_string = max(_string_lengths(schema), default=math.inf)
+        self.max_string_length = max(_string_lengths(schema), default=math.inf)
 
-    def rows(self, count: int) -> GrammarRows:
-        """Return the state of `count` answers that all start now."""
+    def start(self, count: int) -> GrammarState:
+        """Return the state of a batch of `count` empty answers."""
         matchers = [xgrammar.GrammarMatcher(self._compiled, terminate_without_stop_token=True) for _ in range(count)]
-        return GrammarRows(matchers, self._vocab_size)
+        return GrammarState(matchers, self._vocab_size)
 
 
 def _without_lengths(schema: JSON) -> JSON:
-    """Drop the lengths of strings, which the schema check looks at later.
+    """Drop the lengths of strings; the schema check of finished answers looks at them.
 
     With a length, xgrammar 0.2.8 refuses escaped quotes and line breaks in a string, and takes seconds to compile.
     """
@@ -60,7 +61,7 @@ def _without_lengths(schema: JSON) -> JSON:
 
 
 def _string_lengths(schema: JSON) -> Iterator[float]:
-    """Yield the most characters of each string that a schema allows; infinity where it does not say."""
+    """Yield the most characters that each string of a schema may have; infinity where there is no limit."""
     if isinstance(schema, Mapping):
         if schema.get("type") == "string" and "enum" not in schema and "const" not in schema:
             limit = schema.get("maxLength")
@@ -72,8 +73,8 @@ def _string_lengths(schema: JSON) -> Iterator[float]:
             yield from _string_lengths(item)
 
 
-class GrammarRows:
-    """Where in the grammar each row of a batch is."""
+class GrammarState:
+    """How far each row of a batch has come in the grammar."""
 
     def __init__(self, matchers: list[xgrammar.GrammarMatcher], vocab_size: int) -> None:
         self._matchers = matchers
@@ -81,18 +82,18 @@ class GrammarRows:
         self._bitmask = xgrammar.allocate_token_bitmask(len(matchers), vocab_size)
 
     def mask(self, logits: torch.Tensor) -> None:
-        """Set the logits of all tokens that would break the JSON to minus infinity, in place; (rows, vocab_size)."""
+        """Set the logits, (rows, vocab_size), of tokens that would break the JSON to minus infinity, in place."""
         for row, matcher in enumerate(self._matchers):
             matcher.fill_next_token_bitmask(self._bitmask, row)
         bitmask = self._bitmask[: len(self._matchers)].to(logits.device)
         xgrammar.apply_token_bitmask_inplace(logits, bitmask, vocab_size=self._vocab_size)
 
     def accept(self, tokens: Sequence[int]) -> list[bool]:
-        """Advance each row by its token; returns which rows hold complete JSON now."""
+        """Advance each row by its token; return which rows hold complete JSON now."""
         for matcher, token in zip(self._matchers, tokens, strict=True):
             matcher.accept_token(token)
         return [matcher.is_terminated() for matcher in self._matchers]
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows only."""
+        """Keep only these rows, in this order."""
         self._matchers = [self._matchers[row] for row in rows]

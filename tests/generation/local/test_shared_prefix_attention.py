@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_hf.generation.local import attention
-from craft_hf.generation.local.attention import attend
-from craft_hf.generation.local.cache import causal_mask
+from craft_hf.generation.local import shared_prefix_attention as attend_module
+from craft_hf.generation.local.kv_cache import causal_mask
+from craft_hf.generation.local.shared_prefix_attention import attend
 
 
 def whole(
@@ -51,8 +51,8 @@ def test_two_parts_are_the_whole(
     mask = causal_mask(own, new, torch.float32)
     with pytest.MonkeyPatch.context() as patch:
         if in_steps:
-            patch.setattr(attention, "_part", attention._part_in_steps)
-            patch.setattr(attention, "_MOST_SCORES", 50)
+            patch.setattr(attend_module, "_partial_attention", attend_module._partial_attention_chunked)
+            patch.setattr(attend_module, "_MAX_SCORES", 50)
         shared = [None, tuple(prefix)] if before else ()
         found, _ = attend(SimpleNamespace(layer_idx=1), query, key, value, mask, shared_prefix=shared)  # type: ignore[arg-type]
     torch.testing.assert_close(found.double(), whole(query, key, value, mask, prefix), rtol=1e-4, atol=1e-5)
