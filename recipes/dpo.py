@@ -1,4 +1,4 @@
-"""Train a LoRA adapter for a generator by people's preferences, with TRL's DPOTrainer.
+"""Train a LoRA adapter for a generator on human preference pairs, with TRL's DPOTrainer.
 
     craft-hf reviews pairs my-dataset.reviews.sqlite --out pairs.jsonl
     accelerate launch recipes/dpo.py --pairs pairs.jsonl
@@ -7,7 +7,7 @@
 All arguments: python recipes/dpo.py --help
 """
 
-from craft_hf.training import run_preferences
+from craft_hf.training import run_preference_recipe
 
 if __name__ == "__main__":
-    run_preferences()
+    run_preference_recipe()

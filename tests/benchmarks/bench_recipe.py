@@ -28,7 +28,7 @@ from craft_hf.base.models import generator_weights
 from craft_hf.base.templates import chat_template
 from craft_hf.dataset.training_rows import conversations
 from craft_hf.tasks.task import load_task
-from craft_hf.training.finetune import parse
+from craft_hf.training.finetune import parse_recipe_arguments
 
 ROOT = Path(__file__).parents[2]
 MAX_LENGTH = 512
@@ -67,7 +67,9 @@ def main() -> None:
         examples.to_json(folder / "plain" / "train.jsonl")
         chats = [row["prompt"] + row["completion"] for row in examples]
         tokens = sum(len(tokenizer.apply_chat_template(chat, return_dict=True)["input_ids"]) for chat in chats)
-        _, config, model = parse("bioqa", {"max_length": MAX_LENGTH, "output_dir": str(folder / "unused")}, [])
+        _, config, model = parse_recipe_arguments(
+            "bioqa", {"max_length": MAX_LENGTH, "output_dir": str(folder / "unused")}, []
+        )
         common = ["--num_train_epochs", "1", "--logging_steps", "1000000", "--save_strategy", "no"]
         common += ["--max_length", str(MAX_LENGTH), "--report_to", "none"]
         recipe = [sys.executable, str(ROOT / "recipes" / "bioqa.py"), "--dataset", str(folder / "rows"), *common]

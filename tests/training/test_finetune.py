@@ -30,7 +30,7 @@ from craft_hf.base.models import generator_weights
 from craft_hf.base.templates import chat_template
 from craft_hf.dataset.training_rows import DataArguments, RowCounts, conversations, load_rows
 from craft_hf.tasks.task import NAMES, Task, load_task
-from craft_hf.training.finetune import CraftTrainingConfig, _Trainer, finetune, parse, run_recipe
+from craft_hf.training.finetune import CraftTrainingConfig, _Trainer, finetune, parse_recipe_arguments, run_recipe
 from tests import ROOT
 from tests.tiny_model import save_tiny_model
 
@@ -46,7 +46,7 @@ def task() -> Task:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Folder of a random model without a chat template, as base models are."""
+    """Folder of a random model without a chat template, like most base models."""
     folder = save_tiny_model(tmp_path_factory.mktemp("models") / "tiny-base")
     (folder / "chat_template.jinja").unlink()
     return str(folder)
@@ -54,7 +54,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def dataset(task: Task, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Folder of a small dataset, made of the few-shots, a third of it marked as such."""
+    """Folder of a small dataset of few-shot samples, a third of which are marked as few-shots."""
     shots = [dict(task.few_shots[i % len(task.few_shots)].sample) for i in range(ROWS)]
     rows = [{**shot, "is_few_shot": i < 8, "source": "a book"} for i, shot in enumerate(shots)]
     folder = str(tmp_path_factory.mktemp("data") / "rows")
@@ -64,7 +64,7 @@ def dataset(task: Task, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def run(tiny: str, dataset: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a finished training of the tiny model."""
+    """The output folder of a complete training run of the tiny model."""
     out = tmp_path_factory.mktemp("out") / "run"
     train(tiny, dataset, out, "--num_train_epochs", "4", "--learning_rate", "1e-2")
     return out
@@ -83,10 +83,16 @@ def losses(folder: Path) -> list[float]:
 
 
 def check_published(folder: Path, places: Sequence[str]) -> None:
-    """Raise unless the folder holds all that it should, nothing of the trainer's, and no text names a place."""
+    """Raise unless the folder has exactly the public files, and none of them contains a local path."""
     names = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-    wanted = {"README.md", "adapter_config.json", "adapter_model.safetensors", "assets/loss.png", "trainer_state.json"}
-    assert names == wanted | {"chat_template.jinja", "tokenizer.json", "tokenizer_config.json"}
+    expected = {
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "assets/loss.png",
+        "trainer_state.json",
+    }
+    assert names == expected | {"chat_template.jinja", "tokenizer.json", "tokenizer_config.json"}
     assert {t.dtype for t in load_file(folder / "adapter_model.safetensors").values()} == {torch.bfloat16}
     assert not any("lm_head" in name for name in load_file(folder / "adapter_model.safetensors"))
     for name in names - {"adapter_model.safetensors", "assets/loss.png"}:
@@ -96,7 +102,7 @@ def check_published(folder: Path, places: Sequence[str]) -> None:
 
 
 def logits(base: str, adapter: Path) -> torch.Tensor:
-    """Logits of an adapter on its base, for one text; adapter weights are rounded to bf16."""
+    """Return the logits of an adapter for one text, with adapter weights rounded to bf16."""
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), str(adapter))
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -110,7 +116,7 @@ def logits(base: str, adapter: Path) -> torch.Tensor:
 def test_config_keeps_global_batch_on_any_number_of_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: int
 ) -> None:
-    """Rows on a device, accumulation and processes always multiply to 16."""
+    """Batch per device, accumulation steps and processes always multiply to 16."""
     monkeypatch.setattr("craft_hf.training.finetune.trl.SFTConfig.__post_init__", lambda self: None)
     monkeypatch.setattr("craft_hf.training.finetune.trl.SFTConfig.n_gpu", 0)
     monkeypatch.setenv("WORLD_SIZE", str(world))
@@ -120,7 +126,7 @@ def test_config_keeps_global_batch_on_any_number_of_processes(
 
 
 def test_config_has_the_papers_values(tmp_path: Path) -> None:
-    """The defaults are CRAFT's; for few-shots alone, two rows a step."""
+    """The defaults are CRAFT's; for few-shots alone, two rows per step."""
     config = CraftTrainingConfig(str(tmp_path), use_cpu=True)
     assert (config.learning_rate, config.weight_decay, config.warmup_steps, config.num_train_epochs) == (
         1e-4,
@@ -131,7 +137,7 @@ def test_config_has_the_papers_values(tmp_path: Path) -> None:
     assert (config.per_device_train_batch_size, config.gradient_accumulation_steps, config.seed) == (4, 4, 1234)
     few = CraftTrainingConfig(str(tmp_path), use_cpu=True, few_shots_only=True)
     assert (few.per_device_train_batch_size, few.gradient_accumulation_steps) == (2, 1)
-    _, _, model = parse("bioqa", {}, [])
+    _, _, model = parse_recipe_arguments("bioqa", {}, [])
     assert (model.lora_r, model.lora_alpha, model.lora_dropout, model.lora_target_modules) == (
         64,
         64,
@@ -141,7 +147,7 @@ def test_config_has_the_papers_values(tmp_path: Path) -> None:
 
 
 def test_config_refuses_what_would_change_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes that do not divide the batch, an accumulation of one's own, and pushing checkpoints are errors."""
+    """An indivisible global batch, contradicting accumulation steps, and pushing checkpoints are errors."""
     with pytest.raises(
         InputError, match="gradient_accumulation_steps is 3, but a global batch of 16 on 1 processes needs 4"
     ):
@@ -149,36 +155,38 @@ def test_config_refuses_what_would_change_the_batch(tmp_path: Path, monkeypatch:
     with pytest.raises(InputError, match="craft-hf publish"):
         CraftTrainingConfig(str(tmp_path), push_to_hub=True)
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(InputError, match="16 does not divide among 3 processes"):
+    with pytest.raises(InputError, match="16 rows cannot be split among 3 processes"):
         CraftTrainingConfig(str(tmp_path))
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(InputError, match="2 does not divide among 4 processes"):
+    with pytest.raises(InputError, match="2 rows cannot be split among 4 processes"):
         CraftTrainingConfig(str(tmp_path), few_shots_only=True)
 
 
-def test_parse_takes_command_line_before_file_before_recipe(tmp_path: Path) -> None:
-    """Each layer gives way to the next, and both spellings of --config work."""
+def test_parse_recipe_arguments_prefers_command_line_to_file_to_recipe(tmp_path: Path) -> None:
+    """The command line overrides the file, the file overrides the recipe, and both spellings of --config work."""
     file = tmp_path / "c.yaml"
     file.write_text("max_length: 200\nlora_r: 8\nlearning_rate: 2e-4\n")
     for spelling in (["--config", str(file)], [f"--config={file}"]):
-        data, config, model = parse("bioqa", {"max_length": 100, "seed": 5}, [*spelling, "--lora_r", "4"])
+        data, config, model = parse_recipe_arguments(
+            "bioqa", {"max_length": 100, "seed": 5}, [*spelling, "--lora_r", "4"]
+        )
         assert (config.max_length, config.seed, config.learning_rate, model.lora_r) == (200, 5, 2e-4, 4)
     assert (data.task, config.output_dir) == ("bioqa", "finetuned/bioqa")
 
 
-def test_parse_refuses_unknown_arguments(tmp_path: Path) -> None:
-    """On the command line, in the file and in a recipe, with the nearest name."""
+def test_parse_recipe_arguments_refuses_unknown_arguments(tmp_path: Path) -> None:
+    """On the command line, in the file and in a recipe; the error suggests the nearest name."""
     with pytest.raises(InputError, match=r"unknown argument --learning_rat\. Did you mean --learning_rate"):
-        parse("bioqa", {}, ["--learning_rat", "1"])
+        parse_recipe_arguments("bioqa", {}, ["--learning_rat", "1"])
     (tmp_path / "c.yaml").write_text("lora_rank: 8\n")
     with pytest.raises(InputError, match="unknown argument --lora_rank"):
-        parse("bioqa", {}, ["--config", str(tmp_path / "c.yaml")])
+        parse_recipe_arguments("bioqa", {}, ["--config", str(tmp_path / "c.yaml")])
     with pytest.raises(InputError, match="unknown argument --maxlength"):
-        parse("bioqa", {"maxlength": 8}, [])
+        parse_recipe_arguments("bioqa", {"maxlength": 8}, [])
 
 
 def test_load_rows_from_folder(task: Task, dataset: str, tmp_path: Path) -> None:
-    """A saved dataset comes back whole, or only its few-shots; of a DatasetDict the split train is taken."""
+    """A saved dataset is loaded whole, or only its few-shots; of a DatasetDict the split train is used."""
     assert len(load_rows(DataArguments(dataset=dataset), task)) == ROWS
     assert len(load_rows(DataArguments(dataset=dataset), task, few_shots_only=True)) == 8
     rows = datasets.load_from_disk(dataset)
@@ -190,14 +198,14 @@ def test_load_rows_from_folder(task: Task, dataset: str, tmp_path: Path) -> None
 
 
 def test_load_rows_of_a_generated_folder(task: Task, dataset: str, tmp_path: Path) -> None:
-    """The folder that `craft-hf generate --out` writes, with Parquet files below data, is taken as it is."""
+    """The folder that `craft-hf generate --out` writes, with Parquet files below data, can be loaded."""
     (tmp_path / "made" / "data").mkdir(parents=True)
     datasets.load_from_disk(dataset).to_parquet(tmp_path / "made" / "data" / "train-00000-of-00001.parquet")
     assert len(load_rows(DataArguments(dataset=str(tmp_path / "made")), task)) == ROWS
 
 
 def test_load_rows_generates_without_a_dataset(task: Task, dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was asked for reaches load_dataset("craft"); few-shots alone need no generation."""
+    """The arguments are passed to load_dataset("craft"); few-shots alone need no generation."""
     calls = []
 
     def load_dataset(*args: object, **kwargs: object) -> datasets.Dataset:
@@ -215,7 +223,7 @@ def test_load_rows_generates_without_a_dataset(task: Task, dataset: str, monkeyp
 
 
 def test_load_rows_errors(task: Task, dataset: str, tmp_path: Path) -> None:
-    """No such folder or dataset, columns missing, no rows, arguments that contradict each other."""
+    """A missing folder or dataset, missing columns, no rows, and contradicting arguments are errors."""
     with pytest.raises(InputError, match=r"is no folder that .*datasets\.save_to_disk wrote"):
         load_rows(DataArguments(dataset=str(tmp_path / "none")), task)
     with pytest.raises(InputError, match="neither a folder nor a dataset"):
@@ -231,8 +239,8 @@ def test_load_rows_errors(task: Task, dataset: str, tmp_path: Path) -> None:
         load_rows(DataArguments(dataset=str(tmp_path / "generated")), task, few_shots_only=True)
 
 
-def test_conversations_count_what_does_not_fit(task: Task, tiny: str) -> None:
-    """A prompt that fills the length is dropped, an answer that is cut is kept, and both are counted."""
+def test_conversations_count_rows_that_are_too_long(task: Task, tiny: str) -> None:
+    """A row whose prompt alone reaches max_length is dropped, a truncated answer is kept, and both are counted."""
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     tokenizer.chat_template = chat_template()
     options = ["A. one", "B. two", "C. three", "D. four"]
@@ -255,7 +263,7 @@ def test_conversations_count_what_does_not_fit(task: Task, tiny: str) -> None:
 
 
 def test_conversations_refuse_empty_fields(task: Task, tiny: str) -> None:
-    """A row without an answer is named, not trained as the text None."""
+    """The error names a row without an answer, which would otherwise be trained as the text None."""
     row = {"question": "Which?", "options": ["A. one", "B. two"], "answer": None}
     with pytest.raises(InputError, match="row 1 of the dataset has no answer"):
         conversations(datasets.Dataset.from_list([row]), task, AutoTokenizer.from_pretrained(tiny), 100)
@@ -268,8 +276,8 @@ def test_finetune_loss_falls(run: Path) -> None:
     assert curve[-1] < 0.5 * curve[0]
 
 
-def test_finetune_publishes_nothing_local(run: Path, tiny: str, dataset: str) -> None:
-    """The adapter's folder holds bf16 weights, tokenizer, curve and card, and names no place."""
+def test_finetune_writes_no_local_paths(run: Path, tiny: str, dataset: str) -> None:
+    """The adapter folder has bf16 weights, tokenizer, loss curve and card, and no local paths."""
     check_published(run / "adapter", [str(run), tiny, dataset, str(ROOT)])
     assert json.loads((run / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == "tiny-base"
     assert (run / "adapter" / "chat_template.jinja").read_text().strip() == chat_template().strip()
@@ -285,8 +293,8 @@ def test_finetune_adapter_reloads_with_equal_logits(run: Path, tiny: str) -> Non
     assert not torch.allclose(published, bare, atol=0.1)
 
 
-def test_finetune_card_tells_what_happened(run: Path) -> None:
-    """Front matter that the Hub takes, without a base model that it does not have, and the run's own numbers."""
+def test_finetune_card_reports_the_run(run: Path) -> None:
+    """The front matter is valid for the Hub and omits a base model that is not there; the numbers are the run's own."""
     card = ModelCard.load(run / "adapter" / "README.md")
     data = card.data.to_dict()
     assert (data["library_name"], data["pipeline_tag"], data["tags"]) == (
@@ -307,10 +315,12 @@ def test_finetune_card_tells_what_happened(run: Path) -> None:
 
 
 def test_finetune_writes_nothing_when_stopped_early(tiny: str, dataset: str, tmp_path: Path, run: Path) -> None:
-    """A run that ends before its last step raises, and an adapter of an earlier run stays as it was."""
+    """A run that ends before its last step raises, and an adapter of an earlier run is left unchanged."""
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "README.md").write_text("from an earlier run")
-    data, config, model = parse("bioqa", {"max_length": 512}, ["--dataset", dataset, "--model_name_or_path", tiny])
+    data, config, model = parse_recipe_arguments(
+        "bioqa", {"max_length": 512}, ["--dataset", dataset, "--model_name_or_path", tiny]
+    )
     config.output_dir, config.save_strategy, config.enable_jit_checkpoint = str(tmp_path), "no", False
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -322,12 +332,12 @@ def test_finetune_writes_nothing_when_stopped_early(tiny: str, dataset: str, tmp
 
 
 def test_run_recipe_ends_with_a_message(dataset: str, tmp_path: Path, tiny: str) -> None:
-    """What a user can mend ends the process with a sentence and a code that is not 0."""
+    """An error of the user ends the process with a message and a non-zero exit code."""
     cases = {
         "there is no task 'bioqq'. Did you mean bioqa": ["--task", "bioqq"],
         "there is no model folder ./none": ["--model_name_or_path", "./none"],
         "'no/such' is neither a model folder nor a Hub model": ["--model_name_or_path", "no/such"],
-        "leave --use_peft true": ["--use_peft", "false"],
+        "do not set --use_peft to false": ["--use_peft", "false"],
         "there is no checkpoint in ": ["--resume_from_checkpoint", "true"],
         "there is no checkpoint /none": ["--resume_from_checkpoint", "/none"],
     }
@@ -341,17 +351,17 @@ def test_run_recipe_ends_with_a_message(dataset: str, tmp_path: Path, tiny: str)
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
 def test_recipe_has_valid_defaults(recipe: Path) -> None:
-    """Each recipe is named for its task, shows its command, and sets only arguments that there are."""
+    """Each recipe is named after its task, shows its command, and sets only existing arguments."""
     module = runpy.run_path(str(recipe))
-    data, config, _ = parse(recipe.stem, module["DEFAULTS"], ["--use_cpu"])
+    data, config, _ = parse_recipe_arguments(recipe.stem, module["DEFAULTS"], ["--use_cpu"])
     assert data.task == recipe.stem
     assert config.max_length == module["DEFAULTS"]["max_length"]
     assert f"accelerate launch recipes/{recipe.stem}.py" in module["__doc__"]
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "recipes" / "accelerate").glob("*.yaml")), ids=lambda p: p.stem)
-def test_accelerate_config_leaves_the_batch_alone(file: Path) -> None:
-    """Accelerate reads each file, and none fixes the accumulation that the recipes derive."""
+def test_accelerate_config_does_not_set_the_batch(file: Path) -> None:
+    """Accelerate can read each file, and none sets the accumulation steps that the recipes derive."""
     assert load_config_from_file(str(file)).num_processes == 8
     text = json.dumps(yaml.safe_load(file.read_text()))
     assert "gradient_accumulation_steps" not in text
@@ -359,7 +369,7 @@ def test_accelerate_config_leaves_the_batch_alone(file: Path) -> None:
 
 @pytest.mark.slow
 def test_recipe_stops_on_sigterm_and_resumes(tiny: str, dataset: str, tmp_path: Path) -> None:
-    """SIGTERM leaves a checkpoint and no adapter; the same command with resume goes on from that step."""
+    """SIGTERM writes a checkpoint and no adapter; the same command with resume continues from that step."""
     command = [sys.executable, str(ROOT / "recipes" / "bioqa.py"), "--model_name_or_path", tiny, "--dataset", dataset]
     command += ["--output_dir", str(tmp_path), "--use_cpu", "--logging_steps", "1", "--save_strategy", "no"]
     with subprocess.Popen(
@@ -421,7 +431,7 @@ def test_recipe_trains_the_embedded_model(name: str, tmp_path: Path, capsys: pyt
 
 
 def checkpoint_weights(out: Path, step: int) -> dict[str, torch.Tensor]:
-    """The adapter in full precision, as the checkpoint of a step has it."""
+    """Return the full-precision adapter weights in the checkpoint of a step."""
     weights: dict[str, torch.Tensor] = load_file(out / f"checkpoint-{step}" / "adapter_model.safetensors")
     return weights
 
@@ -429,7 +439,7 @@ def checkpoint_weights(out: Path, step: int) -> dict[str, torch.Tensor]:
 def test_resume_after_sigterm_is_bit_exact(
     tiny: str, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A real SIGTERM between the two batches of step 2: stopped and resumed, the weights are the same, with dropout."""
+    """After a SIGTERM between the two batches of step 2, the resumed run ends with the same weights, with dropout."""
     monkeypatch.setattr("transformers.trainer_jit_checkpoint.CheckpointManager.__init__.__defaults__", (0,))
     more = ["--max_steps", "4", "--learning_rate", "1e-2", "--logging_steps", "1", "--lora_dropout", "0.1"]
     more += ["--global_batch_size", "2", "--per_device_train_batch_size", "1"]
@@ -441,7 +451,7 @@ def test_resume_after_sigterm_is_bit_exact(
         seen.append(loss)
         if len(seen) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.2)  # the request for a checkpoint comes from another thread
+            time.sleep(0.2)  # another thread requests the checkpoint
         return loss
 
     with monkeypatch.context() as patch:
@@ -460,7 +470,7 @@ def test_resume_after_sigterm_is_bit_exact(
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(tiny: str, dataset: str, tmp_path: Path) -> None:
-    """The same rows a step on one process and on two, on which each takes half: the same losses and weights."""
+    """One process and two that split each batch reach the same losses and weights."""
     more = ["--max_steps", "4", "--learning_rate", "1e-2", "--logging_steps", "1", "--max_length", "512"]
     more += ["--global_batch_size", "4", "--per_device_train_batch_size", "2"]
     more += ["--save_strategy", "steps", "--save_steps", "4"]
@@ -481,7 +491,7 @@ def test_two_processes_train_as_one(tiny: str, dataset: str, tmp_path: Path) -> 
 
 
 def test_tensorboard_gets_the_losses(tiny: str, dataset: str, tmp_path: Path) -> None:
-    """`--report_to tensorboard` writes event files below the run folder, with the losses, and none to the adapter's."""
+    """`--report_to tensorboard` writes event files with the losses into the output folder, not the adapter's."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     more = ["--max_steps", "2", "--logging_steps", "1", "--save_strategy", "no", "--global_batch_size", "2"]
@@ -492,8 +502,8 @@ def test_tensorboard_gets_the_losses(tiny: str, dataset: str, tmp_path: Path) ->
     assert [event.value for event in read.Scalars("train/loss")] == pytest.approx(losses(tmp_path / "adapter"))
 
 
-def test_a_run_that_logs_no_loss_ends_well(tiny: str, dataset: str, tmp_path: Path) -> None:
-    """What was trained is not lost at the last moment for want of a loss to draw; the card says that there is none."""
+def test_a_run_that_logs_no_loss_completes(tiny: str, dataset: str, tmp_path: Path) -> None:
+    """Without a logged loss the adapter is still written, and the card says that no loss is known."""
     more = ["--max_steps", "1", "--logging_strategy", "no", "--save_strategy", "no", "--global_batch_size", "2"]
     adapter = train(tiny, dataset, tmp_path, *more)
     assert "no loss is known" in (adapter / "README.md").read_text()
@@ -501,13 +511,13 @@ def test_a_run_that_logs_no_loss_ends_well(tiny: str, dataset: str, tmp_path: Pa
 
 
 def test_qlora_arguments_give_the_quantization(tiny: str, dataset: str, tmp_path: Path) -> None:
-    """`--load_in_4bit` is NF4 with the precision that was asked for; without bitsandbytes the extra is named."""
+    """`--load_in_4bit` means NF4 with the requested precision; without bitsandbytes the error names the extra."""
     arguments = ["--load_in_4bit", "--bnb_4bit_quant_storage", "bfloat16", "--dtype", "bfloat16", "--use_cpu"]
-    _, _, model = parse("bioqa", {}, arguments)
+    _, _, model = parse_recipe_arguments("bioqa", {}, arguments)
     found = trl.get_quantization_config(model)
     assert (found.load_in_4bit, found.bnb_4bit_quant_type) == (True, "nf4")
     assert (found.bnb_4bit_compute_dtype, found.bnb_4bit_quant_storage) == (torch.bfloat16, torch.bfloat16)
-    assert trl.get_quantization_config(parse("bioqa", {}, ["--use_cpu"])[2]) is None
+    assert trl.get_quantization_config(parse_recipe_arguments("bioqa", {}, ["--use_cpu"])[2]) is None
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "bitsandbytes", None)
         with pytest.raises(SystemExit, match=r'bitsandbytes is not installed; run: pip install "craft_hf\[qlora\]"'):
@@ -515,7 +525,7 @@ def test_qlora_arguments_give_the_quantization(tiny: str, dataset: str, tmp_path
 
 
 def test_qlora_trains(tiny: str, dataset: str, tmp_path: Path) -> None:
-    """Two steps over a base in 4 bit, on a GPU where there is one: the adapter learns, and the card says so."""
+    """Two steps on a base model in 4 bit, on a GPU if there is one: the adapter changes, and the card reports it."""
     given = ["--model_name_or_path", tiny, "--dataset", dataset, "--output_dir", str(tmp_path), "--max_steps", "2"]
     given += ["--global_batch_size", "2", "--save_strategy", "steps", "--save_steps", "2"]
     run_recipe("bioqa", {"max_length": 512}, [*given, "--load_in_4bit", "--learning_rate", "1e-2"])

@@ -1,4 +1,4 @@
-"""Preferences train: pairs of a review are read, refused where they are none, and an adapter comes out."""
+"""Preference training: reading and refusing pairs, and a whole run on a tiny model."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from transformers import AutoModelForCausalLM
 from craft_hf.base.errors import InputError
 from craft_hf.review.decisions import ACCEPT, EDIT, REJECT
 from craft_hf.review.pairs import preference_pairs
-from craft_hf.training.preference import read_pairs, run_preferences
+from craft_hf.training.preference import read_pairs, run_preference_recipe
 from tests.reviewing import TASK, decide, made_reviews
 from tests.tiny_model import save_tiny_model
 
 
 def write_pairs(folder: Path, count: int) -> Path:
-    """Review samples: every third is edited (to another letter), every third rejected, the rest accepted."""
+    """Review samples (a third each edited, accepted and rejected), and write the preference pairs."""
     reviews, samples = made_reviews(folder / "r.sqlite", count)
     for number, sample in enumerate(samples):
         if number % 3 == 0:
@@ -34,10 +34,10 @@ def write_pairs(folder: Path, count: int) -> Path:
 
 
 def test_a_review_trains_an_adapter(tmp_path: Path) -> None:
-    """With a tiny random model: the loss falls, the adapter loads, and the card says what happened, and no place."""
+    """With a tiny random model the loss falls, the adapter loads, and the card has the numbers and no local path."""
     base = save_tiny_model(tmp_path / "tiny")
     arguments = ["--pairs", str(write_pairs(tmp_path, 6)), "--model_name_or_path", str(base), "--report_to", "none"]
-    target = run_preferences(
+    target = run_preference_recipe(
         [*arguments, "--output_dir", str(tmp_path / "out"), "--learning_rate", "1e-2", "--num_train_epochs", "2"]
     )
     assert target == tmp_path / "out" / "adapter"
@@ -47,23 +47,23 @@ def test_a_review_trains_an_adapter(tmp_path: Path) -> None:
     assert "| optimizer steps | 4 |" in card
     found = re.search(r"loss, first and last step logged \| ([\d.]+), ([\d.]+)", card)
     assert found
-    assert float(found[1]) == pytest.approx(math.log(2), abs=1e-3)  # nothing is preferred yet
+    assert float(found[1]) == pytest.approx(math.log(2), abs=1e-3)  # the untrained adapter prefers neither side
     assert float(found[2]) < 0.9 * float(found[1])
     written = [p.read_text() for p in target.iterdir() if p.suffix in (".md", ".json")]
     assert not any(str(tmp_path) in text for text in written)
     PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), target)
 
 
-def test_what_is_no_pair_is_named(tmp_path: Path) -> None:
-    """The line, and what was expected."""
+def test_an_invalid_pair_is_named(tmp_path: Path) -> None:
+    """The error names the line and what was expected."""
     good = write_pairs(tmp_path, 6).read_text().splitlines()[0]
     path = tmp_path / "wrong.jsonl"
     same = json.loads(good) | {"rejected": json.loads(good)["chosen"]}
     for line, said in (
-        ("no json", "line 2, is no pair"),
-        ('{"prompt": "text"}', "line 2, is no pair"),
-        ("{}", "expected chat messages in prompt, chosen, rejected"),
-        (json.dumps(same), "line 2: chosen and rejected are the same"),
+        ("no json", "line 2, is not a preference pair"),
+        ('{"prompt": "text"}', "line 2, is not a preference pair"),
+        ("{}", "expected chat messages in the keys prompt, chosen, rejected"),
+        (json.dumps(same), "line 2: chosen and rejected are equal"),
     ):
         path.write_text(f"{good}\n{line}\n")
         with pytest.raises(InputError, match=said):
@@ -76,13 +76,13 @@ def test_what_is_no_pair_is_named(tmp_path: Path) -> None:
 
 
 def test_wrong_arguments_end_with_one_line(tmp_path: Path) -> None:
-    """An unknown one, the large default model without a GPU, a push that would upload checkpoints."""
+    """An unknown argument, the large default model without a GPU, and push_to_hub are refused."""
     pairs = ["--pairs", str(write_pairs(tmp_path, 6)), "--output_dir", str(tmp_path / "out")]
     with pytest.raises(SystemExit, match=r"error: unknown argument --pear.* --pairs"):
-        run_preferences(["--pear", "x"])
+        run_preference_recipe(["--pear", "x"])
     with pytest.raises(SystemExit, match="7 billion parameters"):
-        run_preferences([*pairs, "--use_cpu"])
+        run_preference_recipe([*pairs, "--use_cpu"])
     with pytest.raises(SystemExit, match="craft-hf publish"):
-        run_preferences([*pairs, "--push_to_hub"])
+        run_preference_recipe([*pairs, "--push_to_hub"])
     with pytest.raises(SystemExit, match=r"error: .*none"):
-        run_preferences([*pairs, "--model_name_or_path", str(tmp_path / "none")])
+        run_preference_recipe([*pairs, "--model_name_or_path", str(tmp_path / "none")])
