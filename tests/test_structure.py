@@ -37,7 +37,8 @@ def test_public_names_are_there(folder: str) -> None:
         assert getattr(face, name) is not None
 
 
-def test_base_import_is_light() -> None:
-    """`import craft_hf` loads neither torch models nor optional packages."""
-    code = "import sys, craft_hf; print({'transformers', 'torch', 'openai', 'trl', 'peft', 'h5py'} & set(sys.modules))"
+def test_import_is_light() -> None:
+    """`import craft_hf` loads neither torch, nor `datasets`, nor optional packages."""
+    heavy = {"transformers", "torch", "datasets", "pandas", "numpy", "huggingface_hub", "openai", "trl", "peft", "h5py"}
+    code = f"import sys, craft_hf; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

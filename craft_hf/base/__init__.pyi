@@ -30,6 +30,7 @@ from .models import embedder_weights as embedder_weights
 from .models import file_fingerprint as file_fingerprint
 from .models import generator_identity as generator_identity
 from .models import generator_weights as generator_weights
+from .progress import progress_bar as progress_bar
 from .records import JSON as JSON
 from .records import Answer as Answer
 from .records import Document as Document

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from craft_hf.base.errors import InputError
 from craft_hf.base.models import EMBEDDED, embedder_weights
@@ -92,6 +91,8 @@ class Embedder:
         return _encoded(self.name, self.revision, self._device, tuple(texts))
 
     def _unit_vectors(self, batch: list[str]) -> Vectors:
+        import torch
+
         with torch.inference_mode():
             made = self._encoder.encode(
                 batch, batch_size=len(batch), convert_to_tensor=True, show_progress_bar=False
@@ -119,6 +120,8 @@ def _side_by_side(work: Callable[[list[int]], int], batches: Iterator[list[int]]
     The first is done alone: it makes the settings of the tokenizer that must not be made at the same time.
     """
     yield from map(work, itertools.islice(batches, 1))
+    import torch
+
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
@@ -154,6 +157,7 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 @functools.lru_cache(maxsize=2)
 def _load(name: str, device: str | None) -> tuple[SentenceTransformer, str]:
     """Load a model onto a device, by default CUDA where there is one; return it with its revision."""
+    import torch
     from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
     from transformers import logging
@@ -177,6 +181,8 @@ def _load(name: str, device: str | None) -> tuple[SentenceTransformer, str]:
 
 
 def _has_fast_bfloat16(device: str) -> bool:
+    import torch
+
     if device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported())
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()

@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 
 from craft_hf.base import EMBEDDED
-from craft_hf.dataset import LINEAGE
 from craft_hf.retrieval import MIXED
 
 _GROUPS = "Triples of few-shots to begin prompts with, or per-prompt (default: a third as many as few-shots)."
@@ -234,6 +233,8 @@ def generate(
 
 
 def _print_row(row: dict[str, object]) -> None:
+    from craft_hf.dataset import LINEAGE
+
     typer.echo("\n" + "-" * 100)
     for name, value in row.items():
         if name not in LINEAGE:

@@ -7,19 +7,9 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.base import EMBEDDED, Embedder, InputError, hub_name, open_workers
-from craft_hf.corpus import MAX_CHARS, MIN_CHARS, PRESETS, SYNTAX, open_corpora
-from craft_hf.retrieval import (
-    SHARD_DOCUMENTS,
-    Index,
-    build_index,
-    find_index,
-    index_folder,
-    pull_index,
-    push_index,
-    read_info,
-    verify_index,
-)
+from craft_hf.base import EMBEDDED, InputError
+from craft_hf.corpus import MAX_CHARS, MIN_CHARS, PRESETS, SYNTAX
+from craft_hf.retrieval import SHARD_DOCUMENTS
 
 app = typer.Typer(no_args_is_help=True, help="Build an index of embedded documents, look at it, search in it.")
 
@@ -48,7 +38,7 @@ def build(
     ] = None,
     name: Annotated[str, typer.Option(help="Source of documents that name none (default: the file's name).")] = "",
     split: Annotated[str, typer.Option(help="Split of a Hub dataset that names none.")] = "train",
-    config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset that names none.")] = None,
+    hub_config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset that names none.")] = None,
     min_chars: Annotated[int, typer.Option(help="Shorter documents are left out.")] = MIN_CHARS,
     max_chars: Annotated[int, typer.Option(help="Longer documents are left out.")] = MAX_CHARS,
     embedding_model: Annotated[
@@ -71,9 +61,13 @@ def build(
 
     A corpus of the paper: craft-hf index build dumps/ --preset stackexchange --out my-index --add
     """
+    from craft_hf.base import Embedder, open_workers
+    from craft_hf.corpus import open_corpora
+    from craft_hf.retrieval import build_index
+
     corpora = open_corpora(
-        source or [], preset, name=name, licenses=license or [], text_column=text_column, split=split, config=config,
-        min_chars=min_chars, max_chars=max_chars,
+        source or [], preset, name=name, licenses=license or [], text_column=text_column, split=split,
+        config=hub_config, min_chars=min_chars, max_chars=max_chars,
     )  # fmt: skip
     embedder = Embedder(embedding_model, device)
     with open_workers(workers) as running:
@@ -87,6 +81,8 @@ def info(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
 
     Example: craft-hf index info my-index
     """
+    from craft_hf.retrieval import find_index
+
     _, found = find_index(folder)
     typer.echo(f"{folder}: {found.documents} documents in {len(found.shards)} shards, fingerprint {found.fingerprint}")
     typer.echo(f"embedded with {found.embedding_model} ({found.embedding_revision}), {found.dimension} dimensions")
@@ -102,6 +98,8 @@ def verify(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
 
     Example: craft-hf index verify my-index
     """
+    from craft_hf.retrieval import index_folder, read_info, verify_index
+
     folder = index_folder(folder)
     problems = verify_index(folder)
     found = read_info(folder)
@@ -125,6 +123,9 @@ def search(
 
     Example: craft-hf index search my-index "How do plants make sugar?" -k 3
     """
+    from craft_hf.base import Embedder
+    from craft_hf.retrieval import Index, index_folder
+
     index = Index.open(index_folder(folder))
     embedder = Embedder(index.info.embedding_name)
     index.check_embedder(embedder)
@@ -144,6 +145,8 @@ def push(
 
     Example: craft-hf index push my-index user/name
     """
+    from craft_hf.retrieval import push_index
+
     url = push_index(folder, repository, private=not public)
     typer.echo(f"{url}\nuse it with: craft-hf generate TASK --index {repository} --out FOLDER")
 
@@ -154,6 +157,9 @@ def pull(repository: Annotated[str, typer.Argument(help="user/name or user/name@
 
     Example: craft-hf index pull user/name
     """
+    from craft_hf.base import hub_name
+    from craft_hf.retrieval import pull_index
+
     name = hub_name(repository)
     if name is None:
         raise InputError(f"{repository!r} is no name on the Hub; expected user/name or user/name@revision.")

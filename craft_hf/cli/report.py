@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.base import number
-
 
 def report(
     dataset: Annotated[Path, typer.Argument(help="Folder that `craft-hf generate` wrote.")],
@@ -19,6 +17,7 @@ def report(
 
     Example: craft-hf report my-dataset --out my-report
     """
+    from craft_hf.base import number
     from craft_hf.dataset import renew_report
 
     folder = out or dataset

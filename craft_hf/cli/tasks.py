@@ -12,9 +12,7 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.base import JSON, Document, Embedder, FewShot, InputError, StorageError, Verdict, generator_weights
-from craft_hf.generation import FEW_SHOTS_IN_PROMPT, PromptBuilder
-from craft_hf.quality import check_few_shots
+from craft_hf.base import JSON, Document, FewShot, InputError, StorageError, Verdict
 from craft_hf.tasks import NAMES, Task, load_task
 
 app = typer.Typer(no_args_is_help=True, help="List tasks, look at one, check its few-shots, or start one of your own.")
@@ -76,6 +74,9 @@ def check(name: _Name) -> None:
 
     Example: craft-hf tasks check my-task
     """
+    from craft_hf.base import Embedder
+    from craft_hf.quality import check_few_shots
+
     task = load_task(name)
     dropped = [(shot, verdict) for shot, verdict in check_few_shots(task, Embedder()) if not verdict.keep]
     for shot, verdict in dropped:
@@ -165,6 +166,9 @@ def _uneven(task: Task) -> Iterator[str]:
 def _long(task: Task) -> Iterator[str]:
     """Warn where the longest prompt does not fit into the context of the embedded generator."""
     from transformers import AutoConfig, AutoTokenizer
+
+    from craft_hf.base import generator_weights
+    from craft_hf.generation import FEW_SHOTS_IN_PROMPT, PromptBuilder
 
     location = generator_weights().location
     context = int(AutoConfig.from_pretrained(location).max_position_embeddings)

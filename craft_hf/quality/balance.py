@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import jsonschema
-
 from craft_hf.base import JSON, fingerprint
 from craft_hf.tasks import MultipleChoice, Task
 
@@ -40,6 +38,8 @@ class Shuffle:
 
     def __init__(self, task: Task, seed: int) -> None:
         self._task, self._seed = task, seed
+        import jsonschema
+
         self._validator = jsonschema.Draft202012Validator(task.schema)
         self._seen: Counter[int] = Counter()
         self.balance = Balance()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import jsonschema
-
 from craft_hf.base import JSON, Answer, Verdict
 from craft_hf.tasks import normalized, parse_json, unwritable
 
@@ -14,6 +12,8 @@ class SchemaCheck:
     """Parses an answer, checks it against a JSON Schema as it came, and gives its fields their one form."""
 
     def __init__(self, schema: Mapping[str, JSON]) -> None:
+        import jsonschema
+
         self._schema = schema
         self._validator = jsonschema.Draft202012Validator(schema)
 

@@ -9,18 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from craft_hf.base import (
-    FAILURES,
-    JSON,
-    CraftError,
-    InputError,
-    StorageError,
-    cache_folder,
-    file_fingerprint,
-    fingerprint,
-    hub_api,
-    reason,
-)
+from craft_hf.base import JSON, CraftError, InputError, StorageError, cache_folder, file_fingerprint, fingerprint
 from craft_hf.corpus import Row, Rows, json_rows, parse_hub
 
 FIELDS = ("question", "text")
@@ -75,6 +64,8 @@ def _hub(name: str, required: bool) -> TestSet:
     kept = cache_folder() / "test_sets" / f"{fingerprint(name)}.json.gz"
     if kept.is_file():
         return TestSet(name, json.loads(gzip.decompress(kept.read_bytes())))
+    from craft_hf.base import FAILURES, hub_api, reason
+
     dataset = parse_hub(name, None, "test", None)
     try:
         # without a connection this fails at once, while reading would try again for half a minute

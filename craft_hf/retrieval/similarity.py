@@ -19,11 +19,14 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from craft_hf.base import Document, FewShot, Hit, InputError, Vectors
-from craft_hf.retrieval.index.search import Index, Rows
+
+if TYPE_CHECKING:
+    from craft_hf.retrieval.index.search import Index, Rows
 
 AVERAGE = "average"
 """Name of the branch that compares with the mean of all few-shots."""

@@ -2,15 +2,17 @@
 
 `datasets` has no entry point for builders of other packages. Its functions look a dataset up through
 `dataset_module_factory`, a name that `datasets.load` and `datasets.inspect` each hold; both are wrapped, and every path
-but "craft" goes through untouched.
+but "craft" goes through untouched. That is done when the two modules are imported, which craft_hf itself does not do:
+`import craft_hf` stays quick.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
+
+import wrapt
 
 from craft_hf.base import __version__, fingerprint
 
@@ -18,12 +20,16 @@ PATH = "craft"
 
 
 def register() -> None:
-    """Wrap the lookup of `datasets`; a second call does nothing."""
+    """Have the lookup of `datasets` wrapped: now where it is imported already, else as soon as it is."""
     for name in ("datasets.load", "datasets.inspect"):
-        module: Any = importlib.import_module(name)
-        lookup = module.dataset_module_factory
-        if not getattr(lookup, "knows_craft", False):
-            module.dataset_module_factory = _wrapped(lookup)
+        wrapt.register_post_import_hook(_wrap_lookup, name)
+
+
+def _wrap_lookup(module: ModuleType) -> None:
+    """Wrap a module's `dataset_module_factory`, unless it is wrapped: `datasets.inspect` takes that of `.load`."""
+    lookup = module.dataset_module_factory
+    if not getattr(lookup, "knows_craft", False):
+        module.dataset_module_factory = _wrapped(lookup)  # type: ignore[attr-defined]
 
 
 def _wrapped(lookup: Callable[..., object]) -> Callable[..., object]:

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jsonschema
-
 from craft_hf.base import JSON, FewShot, InputError
 from craft_hf.tasks.multiple_choice import (
     NUMBER,
@@ -39,6 +37,8 @@ def read_few_shots(
     Raises:
         InputError: the file is missing, or a line is broken; the message names the line and the field.
     """
+    import jsonschema
+
     if not path.is_file():
         raise InputError(f"there is no few-shot file {path}; expected JSONL with text and sample on each line.")
     validator = jsonschema.Draft202012Validator(schema)

@@ -12,7 +12,6 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import jinja2.sandbox
-import jsonschema
 import yaml
 
 from craft_hf.base import JSON, FewShot, InputError, fingerprint
@@ -246,6 +245,8 @@ def _check(task: Task, path: Path) -> None:
         raise InputError(
             f"{path}: name {task.name!r} must be letters, digits, '_' and '-' (it becomes a folder's name)."
         )
+    import jsonschema
+
     try:
         jsonschema.Draft202012Validator.check_schema(task.schema)
     except jsonschema.SchemaError as e:

@@ -6,7 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 
-from craft_hf.base import FAILURES, InputError, reason
+from craft_hf.base import InputError
 from craft_hf.corpus.readers import Row, Rows, Source
 
 SYNTAX = "REPO@REVISION:CONFIG:SPLIT"
@@ -40,6 +40,8 @@ class HubDataset(Source):
         """Stream the split in the dataset's order."""
         import datasets
         from datasets.exceptions import DatasetsError
+
+        from craft_hf.base import FAILURES, reason
 
         trouble = (*FAILURES, EOFError, zlib.error, DatasetsError)
         try:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
 
-from datasets.utils import tqdm
-
-from craft_hf.base import JSON, Document, Embedder, InputError, StorageError, Workers, fingerprint
+from craft_hf.base import (
+    JSON,
+    Document,
+    Embedder,
+    InputError,
+    StorageError,
+    Workers,
+    fingerprint,
+    progress_bar,
+)  # fmt: skip
 from craft_hf.corpus import Corpus
 from craft_hf.retrieval.index.info import SHARD_FILE, IndexInfo, read_info, shard_files, write_info
 from craft_hf.retrieval.index.shard import FORMAT, Shard, input_hash, write_shard
 from craft_hf.retrieval.index.unique import Unique
 
 SHARD_DOCUMENTS = 50_000
+
+Progress = Callable[[int], object]
+"""Is told how many documents were embedded since it was last called."""
 
 
 def build_index(
@@ -61,8 +71,9 @@ def build_index(
         unique.add(Shard(folder / str(entry["file"])).text_hashes)
     unique.dropped = 0
     documents = unique.filter(itertools.chain.from_iterable(corpora))
-    with tqdm(desc="Embedding", unit=" documents") as bar:
-        for content, batch in _shards(documents, folder, embedder, len(shards), shard_documents, workers, bar):
+    with progress_bar("Embedding", " documents") as bar:
+        made = _shards(documents, folder, embedder, len(shards), shard_documents, workers, bar.update)
+        for content, batch in made:
             counts.update((d.source, d.license) for d in batch)
             path = folder / _name(len(shards))
             size = path.stat().st_size
@@ -89,13 +100,13 @@ def build_index(
     return info
 
 
-def build_shard(path: Path, documents: Sequence[Document], embedder: Embedder, bar: tqdm | None = None) -> str:
+def build_shard(path: Path, documents: Sequence[Document], embedder: Embedder, progress: Progress | None = None) -> str:
     """Embed documents and write them as a shard; this is what a worker does.
 
     Returns:
         The shard's fingerprint.
     """
-    vectors = embedder.encode([d.text for d in documents], bar.update if bar is not None else None)
+    vectors = embedder.encode([d.text for d in documents], progress)
     return write_shard(path, documents, vectors, f"{embedder.model}@{embedder.revision}")
 
 
@@ -106,7 +117,7 @@ def _shards(
     first: int,
     size: int,
     workers: Workers | None,
-    bar: tqdm,
+    progress: Progress,
 ) -> Iterator[tuple[str, list[Document]]]:
     """Yield fingerprint and documents of each shard from number `first` on, in order, when its file is there."""
     under_way: deque[tuple[Future[str], list[Document]]] = deque()
@@ -121,7 +132,7 @@ def _shards(
                 f"a worker process was lost ({e}), often for want of memory. The shards that are finished are whole; "
                 "run the same command again, with fewer workers or smaller shards."
             ) from e
-        bar.update(len(batch))
+        progress(len(batch))
         return content, batch
 
     try:
@@ -133,7 +144,7 @@ def _shards(
             else:
                 _make(folder)
                 if workers is None:
-                    yield build_shard(path, batch, embedder, bar), batch
+                    yield build_shard(path, batch, embedder, progress), batch
                     continue
                 ready = workers.executor.submit(build_shard, path, batch, embedder)
             under_way.append((ready, batch))

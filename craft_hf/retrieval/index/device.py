@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 
 from craft_hf.retrieval.index.quantize import Codes, Floats
+
+if TYPE_CHECKING:
+    import torch
 
 _TILE = 32
 """cuBLAS multiplies int8 matrices of such sizes only (multiples of 8, and more than 16 rows)."""
@@ -20,6 +24,8 @@ class Device:
     """
 
     def __init__(self, name: str, queries: Codes) -> None:
+        import torch
+
         self._device = torch.device(name)
         self._queries = self._padded(queries)
 
@@ -39,6 +45,8 @@ class Device:
         Returns:
             Their positions, int64 (found,), ascending, and their products, int32 (queries, found).
         """
+        import torch
+
         documents = self._padded(codes)
         products = torch._int_mm(self._queries, documents.T)[: len(steps), : len(codes)]
         step, length, gap = (torch.from_numpy(values)[:, None].to(self._device) for values in (steps, lengths, gaps))
@@ -48,6 +56,8 @@ class Device:
         return found.cpu().numpy(), products[:, found].cpu().numpy()
 
     def _padded(self, codes: Codes) -> torch.Tensor:
+        import torch
+
         rows, dimension = (-(-size // _TILE) * _TILE for size in codes.shape)
         padded = torch.zeros((rows, dimension), dtype=torch.int8, device=self._device)
         padded[: codes.shape[0], : codes.shape[1]] = torch.from_numpy(codes).to(self._device)

@@ -22,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
 import numpy as np
-import torch
 
 from craft_hf.base import Vectors
 from craft_hf.retrieval.index.device import Device
@@ -90,7 +89,7 @@ def top_k(
     parts: Sequence[Part],
     queries: Vectors,
     k: int,
-    threads: int,
+    threads: int | None = None,
     device: str = "cpu",
     progress: Callable[[int], object] = int,
 ) -> tuple[Vectors, Rows]:
@@ -100,7 +99,7 @@ def top_k(
         parts: which rows of which shards; together the whole index or some of it.
         queries: float32 (queries, dimension).
         k: how many, 1 or more.
-        threads: how many parts are scanned at a time.
+        threads: how many parts are scanned at a time; by default as many as torch uses.
         device: where the codes are compared; scores are always computed on the CPU.
         progress: is told how many documents were scanned.
 
@@ -152,11 +151,13 @@ def _scan(
     queries: _Queries,
     k: int,
     floors: Floats,
-    threads: int,
+    threads: int | None,
     device: str,
     progress: Callable[[int], object],
 ) -> list[Keys]:
     """Scan all parts with some threads, each of which keeps its own best; return the k best keys of each query."""
+    import torch
+
     local = threading.local()
     kept: list[_Best] = []
 
@@ -168,7 +169,7 @@ def _scan(
         local.best.scan(part)
 
     before = torch.get_num_threads()
-    with ThreadPoolExecutor(max(1, min(threads, len(parts)))) as pool:
+    with ThreadPoolExecutor(max(1, min(threads or before, len(parts)))) as pool:
         try:
             for (_, _, start, stop), _ in zip(parts, pool.map(scan, parts), strict=True):
                 progress(stop - start)
@@ -250,5 +251,7 @@ def _products(codes: Codes, queries: Codes) -> np.ndarray:
     """Return the products of codes, int32 (queries, documents): exact, by the machine's int8 instructions."""
     if codes.shape[1] == 1:
         return queries.astype(np.int32) * codes.T  # torch 2.13 mistakes a single column for a row
+    import torch
+
     products: np.ndarray = torch._int_mm(torch.from_numpy(queries), torch.from_numpy(codes).T).numpy()
     return products

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
-from datasets.utils import tqdm
 
-from craft_hf.base import Document, Embedder, InputError, Vectors, Workers
+from craft_hf.base import Document, Embedder, InputError, Vectors, Workers, progress_bar
 from craft_hf.retrieval.index.info import IndexInfo, read_info
 from craft_hf.retrieval.index.scan import Part, top_k
 from craft_hf.retrieval.index.shard import Shard
@@ -126,10 +124,10 @@ class Index:
         k = min(k, len(self))
         if not len(queries):
             return np.zeros((0, k), dtype=np.float32), np.zeros((0, k), dtype=np.int64)
-        with tqdm(desc="Searching", total=len(self), unit=" documents", delay=3) as bar:
+        with progress_bar("Searching", " documents", len(self), delay=3) as bar:
             if workers is None:
-                return top_k(self._parts(), queries, k, threads or torch.get_num_threads(), device, bar.update)
-            return _shared_out(self._parts(), queries, k, threads or 1, device, workers, bar)
+                return top_k(self._parts(), queries, k, threads, device, bar.update)
+            return _shared_out(self._parts(), queries, k, threads or 1, device, workers, bar.update)
 
     def _parts(self) -> list[Part]:
         """Cut the shards into what one thread scans at a time."""
@@ -176,7 +174,13 @@ class Index:
 
 
 def _shared_out(
-    parts: list[Part], queries: Vectors, k: int, threads: int, device: str, workers: Workers, bar: tqdm
+    parts: list[Part],
+    queries: Vectors,
+    k: int,
+    threads: int,
+    device: str,
+    workers: Workers,
+    progress: Callable[[int], object],
 ) -> tuple[Vectors, Rows]:
     """Let each worker search some of the parts; put together what they find."""
     futures = {}
@@ -186,7 +190,7 @@ def _shared_out(
             future = workers.executor.submit(top_k, share, queries, k, threads, device)
             futures[future] = sum(end - start for _, _, start, end in share)
     for done in as_completed(futures):
-        bar.update(futures[done])
+        progress(futures[done])
     scores, rows = (np.concatenate(column, axis=1) for column in zip(*(f.result() for f in futures), strict=True))
     order = np.stack([np.lexsort(pair)[:k] for pair in zip(rows, -scores, strict=True)])
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)

@@ -24,7 +24,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import torch
 
 from craft_hf.base import Document, InputError, StorageError, Vectors
 from craft_hf.retrieval.index.quantize import Codes, Floats, Halves, quantize
@@ -211,6 +210,8 @@ class Shard:
 
         Unlike numpy and mmap, torch keeps no file open for it; a process may have some 1,000 open.
         """
+        import torch
+
         try:
             size = self.path.stat().st_size
             mapped: np.ndarray = torch.from_file(str(self.path), shared=False, size=size, dtype=torch.uint8).numpy()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.utils import tqdm
-
-from craft_hf.base import InputError
+from craft_hf.base import InputError, progress_bar
 from craft_hf.retrieval.index.info import read_info
 from craft_hf.retrieval.index.shard import Shard, is_intact
 
@@ -21,7 +19,8 @@ def verify_index(folder: Path) -> list[str]:
     """
     info = read_info(folder)
     problems = []
-    with tqdm(desc="Verifying", total=sum(int(str(s["bytes"])) for s in info.shards), unit="B", unit_scale=True) as bar:
+    size_in_all = sum(int(str(entry["bytes"])) for entry in info.shards)
+    with progress_bar("Verifying", "B", size_in_all, unit_scale=True) as bar:
         for entry in info.shards:
             path = folder / str(entry["file"])
             if not path.is_file():
