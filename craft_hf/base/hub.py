@@ -168,7 +168,7 @@ def push_files(
         head, there = _state(repo_id, repo_type)
         for path in there:
             if not belongs(path):
-                raise InputError(f"{what}: the repository holds {path!r}, which is no part of it; give another name.")
+                raise InputError(f"{what}: the repository holds {path!r}, which is not part of it; give another name.")
         operations: list[CommitOperationAdd | CommitOperationDelete] = [
             CommitOperationAdd(path, content) for path, content in files.items() if _differs(there.get(path), content)
         ]
@@ -286,5 +286,5 @@ def _explained(what: str, error: Exception) -> CraftError:
         return InputError(f"{what}: your token may not do that ({reason(error)}); check the name, or {_LOG_IN} to a "
                           "token that may write there.")  # fmt: skip
     if _is_of_the_disk(error):
-        return StorageError(f"{what}: {reason(error)}; make room and run it again, what is whole is kept.")
-    return HubError(f"{what}: {reason(error)}. Run it again later: it goes on where it stopped.")
+        return StorageError(f"{what}: {reason(error)}; free disk space and run it again: complete files are kept.")
+    return HubError(f"{what}: {reason(error)}. Run it again later: it resumes where it stopped.")

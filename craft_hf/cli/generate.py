@@ -64,13 +64,14 @@ def retrieve_only(
     Example: craft-hf retrieve bioqa --index my-index -k 200
     """
     from craft_hf.base import render
-    from craft_hf.retrieval import index_summary, look, open_index
+    from craft_hf.retrieval import index_summary, open_index, retrieval_coverage
     from craft_hf.tasks import load_task
 
     loaded = load_task(task, few_shots)
     opened = open_index(index)
     found = {
-        "task": loaded.name, "asked": k, "index": index_summary(opened), "coverage": asdict(look(loaded, opened, k))
+        "task": loaded.name, "asked": k, "index": index_summary(opened),
+        "coverage": asdict(retrieval_coverage(loaded, opened, k)),
     }  # fmt: skip
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, indent=2, allow_nan=False))

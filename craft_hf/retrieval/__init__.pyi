@@ -1,8 +1,8 @@
 from .coverage.figures import Coverage as Coverage
 from .documents import Documents as Documents
 from .documents import index_summary as index_summary
-from .documents import look as look
 from .documents import open_index as open_index
+from .documents import retrieval_coverage as retrieval_coverage
 from .documents import sample_index_identity as sample_index_identity
 from .index.build import SHARD_DOCUMENTS as SHARD_DOCUMENTS
 from .index.build import build_index as build_index
@@ -16,4 +16,4 @@ from .index.search import Index as Index
 from .index.verify import verify_index as verify_index
 from .similarity import MIXED as MIXED
 from .similarity import RANDOM as RANDOM
-from .similarity import WAYS as WAYS
+from .similarity import RETRIEVAL_METHODS as RETRIEVAL_METHODS

@@ -1,4 +1,4 @@
-"""The documents for a task, in the order of retrieval."""
+"""The documents of a task, in the order of retrieval."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from craft_hf.base import (
     fingerprint,
 )  # fmt: skip
 from craft_hf.corpus import Corpus, sample_corpus
-from craft_hf.retrieval.coverage import measure
+from craft_hf.retrieval.coverage import measure_coverage
 from craft_hf.retrieval.coverage.figures import Coverage
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.hub import index_folder
 from craft_hf.retrieval.index.search import Index
-from craft_hf.retrieval.similarity import Retrieval, draw, retrieve
+from craft_hf.retrieval.similarity import Retrieval, retrieve_random, retrieve_similar
 from craft_hf.tasks import Task
 
 
 def open_index(path: str | None) -> Index:
-    """Open the index of a run: a folder, or one on the Hub, which is pulled.
+    """Open an index: a folder, or "user/name[@revision]", which is pulled from the Hub.
 
-    Without a path it is that of the sample corpus, which is built on first use (seconds).
+    Without a path it is the index of the sample corpus, which is built on first use (in seconds).
     """
     if path is not None:
         return Index.open(index_folder(path))
@@ -45,12 +45,12 @@ def open_index(path: str | None) -> Index:
 
 
 def sample_index_identity() -> str:
-    """Return what stands for the content of the sample corpus's index: the corpus and its embedder."""
+    """Return a name of the sample index that changes with the corpus and the embedding model."""
     return f"sample-{fingerprint([file_fingerprint(sample_corpus()), embedder_weights().revision])}"
 
 
-def look(task: Task, index: Index, k: int) -> Coverage:
-    """Retrieve k documents for a task, and tell how they fit it; no generator is asked.
+def retrieval_coverage(task: Task, index: Index, k: int) -> Coverage:
+    """Retrieve k documents for a task and return how well they fit it; no generator is called.
 
     Raises:
         InputError: k is below 1, or the index was built with another embedding model or is broken.
@@ -61,18 +61,18 @@ def look(task: Task, index: Index, k: int) -> Coverage:
 
 
 class Documents:
-    """The documents for a task in the order of retrieval, retrieved deeper as they are asked for.
+    """The documents of a task in the order of retrieval; more are retrieved when `take` needs them.
 
     Args:
         task: gives the few-shots.
         index: where the documents are.
-        floor: least similarity, -1 to 1.
-        seed: draws documents at random; None retrieves them by mixed similarity.
+        min_similarity: cosine similarity below which documents are left out, -1 to 1.
+        seed: of a random draw of documents; None retrieves them by mixed similarity.
     """
 
-    def __init__(self, task: Task, index: Index, floor: float = -1.0, seed: int | None = None) -> None:
-        self._task, self._index, self._floor, self._seed = task, index, floor, seed
-        self._found = Retrieval()
+    def __init__(self, task: Task, index: Index, min_similarity: float = -1.0, seed: int | None = None) -> None:
+        self._task, self._index, self._min_similarity, self._seed = task, index, min_similarity, seed
+        self._retrieval = Retrieval()
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -87,23 +87,27 @@ class Documents:
 
     @property
     def left_out(self) -> list[tuple[str, str, float]]:
-        """Documents that nearly are the text of a few-shot: (document id, few-shot id, overlap)."""
-        return self._found.left_out
+        """Documents that are nearly the text of a few-shot: (document id, few-shot id, overlap)."""
+        return self._retrieval.left_out
 
     def coverage(self) -> Coverage:
-        """Return how all documents that were taken fit the few-shots."""
-        return measure(self._index, self._task.few_shots, self._queries, self._found)
+        """Return how well all documents that were taken fit the few-shots."""
+        return measure_coverage(self._index, self._task.few_shots, self._queries, self._retrieval)
 
     def take(self, start: int, count: int) -> list[Hit]:
         """Return the hits from `start` on, at most `count`; fewer when the index has no more."""
-        if start + count > len(self._found.hits):
-            asked = self._index, self._task.few_shots, self._queries, start + count
-            self._found = retrieve(*asked, self._floor) if self._seed is None else draw(*asked, self._seed, self._floor)
-        return list(self._found.hits[start : start + count])
+        if start + count > len(self._retrieval.hits):
+            arguments = self._index, self._task.few_shots, self._queries, start + count
+            self._retrieval = (
+                retrieve_similar(*arguments, self._min_similarity)
+                if self._seed is None
+                else retrieve_random(*arguments, self._seed, self._min_similarity)
+            )
+        return list(self._retrieval.hits[start : start + count])
 
 
 def index_summary(index: Index) -> dict[str, JSON]:
-    """Return what report and card say about an index."""
+    """Return what reports and cards say about an index."""
     info = index.info
     return {
         "documents": len(index),

@@ -1,15 +1,15 @@
-"""Retrieval, by mixed similarity or at random: few-shots and an index come in, an ordered list of hits goes out.
+"""Retrieval of documents for few-shots, by mixed similarity or at random.
 
-The paper (arXiv 2409.02098, section 3.2) takes half of the documents by the similarity to single few-shots, k'/F for
-each of the F, and half by the mean of the F similarities, with k' = 1.2 k / 2: 20% more than needed, because both
-halves may find the same document. Here both halves are merged rank by rank until k distinct documents are there, which
-keeps the halves and always gives k. And as the merge does not depend on k, the hits for a smaller k are the first of
-those for a larger one.
+Mixed similarity (CRAFT, arXiv 2409.02098, section 3.2) takes half of the documents by their similarity to single
+few-shots, k'/F for each of the F, and half by the mean of the F similarities, with k' = 1.2 k / 2: 20% more than
+needed, because both halves may find the same document. Here both halves are merged rank by rank until there are k
+distinct documents, which keeps the halves and always gives k. As the merge does not depend on k, the hits for a smaller
+k are the first of those for a larger one.
 
-The paper also keeps only 5% of each file as candidates, int(0.05 n / F / 2) for a few-shot, which for files of fewer
-than 1,280 documents is none at all; the exact search needs no such cut.
+The paper also keeps only 5% of each file as candidates, int(0.05 n / F / 2) for a few-shot, which is none at all for
+files of fewer than 1,280 documents; the exact search needs no such limit.
 
-Documents at random are there to compare with: what is mixed similarity worth?
+Random documents are a baseline: what does mixed similarity gain?
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from craft_hf.retrieval.index.search import Index, Rows
 
 AVERAGE = "average"
-"""Name of the branch that compares with the mean of all few-shots."""
+"""Name of the branch that uses the mean of the similarities to all few-shots."""
 
-MIXED, RANDOM = WAYS = ("mixed", "random")
-"""The ways to choose documents; "random" also stands in `Hit.retrieved_by` in place of a branch."""
+MIXED, RANDOM = RETRIEVAL_METHODS = ("mixed", "random")
+"""How documents are chosen; "random" is also what `Hit.retrieved_by` holds for random documents."""
 
 LEAKAGE_OVERLAP = 0.5
-"""Share of common 5-word sequences, of the shorter text's, from which a document counts as a few-shot's text."""
+"""Shared 5-word sequences, as a share of the shorter text's, from which a document counts as a few-shot's text."""
 
-_SLACK = 16
-"""Documents by which every branch is searched deeper than k, to make up for what is left out."""
+_EXTRA_DEPTH = 16
+"""Documents that every branch is searched deeper than k, to replace those that are left out."""
 
 _BATCH = 256
 """Documents read from the index at a time."""
@@ -46,31 +46,38 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Hits in order, the documents left out: (document id, few-shot id, overlap of their texts), and the hits' rows."""
+    """The result of a retrieval.
+
+    Attributes:
+        hits: in order.
+        left_out: documents that are nearly the text of a few-shot: (document id, few-shot id, overlap).
+        rows: rows of the hits in the index.
+    """
 
     hits: list[Hit] = field(default_factory=list)
     left_out: list[tuple[str, str, float]] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
 
 
-def retrieve(
-    index: Index, few_shots: Sequence[FewShot], queries: Vectors, k: int, floor: float = -math.inf
+def retrieve_similar(
+    index: Index, few_shots: Sequence[FewShot], queries: Vectors, k: int, min_similarity: float = -math.inf
 ) -> Retrieval:
     """Return k distinct documents by mixed similarity.
 
     Args:
-        index: where to look.
+        index: where to search.
         few_shots: F of them.
         queries: their embeddings, unit vectors, float32 (F, dimension).
-        k: how many hits, 1 or more; fewer come back only if the index has no more.
-        floor: least similarity; a document that reaches it to a few-shot, or to their mean, may be placed by that one.
+        k: how many hits, 1 or more; fewer are returned only if the index has no more.
+        min_similarity: cosine similarity that a document must have in the branch (a few-shot, or their mean) that
+            places it.
 
     Returns:
         The hits in the order of the merge. `Hit.retrieved_by` names the branch that placed the document, then the
-        others that had it among as many of their best as the placing branch had, in the order few-shots, average.
+        others that rank it at least as high, in the order few-shots, average.
 
     Raises:
-        InputError: k is below 1, there is no few-shot, or the numbers of few-shots and queries differ.
+        InputError: k is below 1, there are no few-shots, or the numbers of few-shots and queries differ.
     """
     if k < 1:
         raise InputError(f"k is {k}, expected 1 or more.")
@@ -82,30 +89,30 @@ def retrieve(
     mean = queries.mean(axis=0, keepdims=True)  # similarity to the mean is the mean of the similarities
     branches = [*(shot.id for shot in few_shots), AVERAGE]
     queries = np.concatenate([queries, mean])
-    depth = k + _SLACK
+    depth = k + _EXTRA_DEPTH
     while True:
-        found, ended = _first(index, branches, shingles, queries, k, depth, floor)
-        if len(found.hits) == k or ended:
+        found, exhausted = _merge_to_depth(index, branches, shingles, queries, k, depth, min_similarity)
+        if len(found.hits) == k or exhausted:
             return found
-        depth *= 2  # more was left out than was reckoned with
+        depth *= 2  # more documents were left out than _EXTRA_DEPTH
 
 
-def draw(
-    index: Index, few_shots: Sequence[FewShot], queries: Vectors, k: int, seed: int, floor: float = -math.inf
+def retrieve_random(
+    index: Index, few_shots: Sequence[FewShot], queries: Vectors, k: int, seed: int, min_similarity: float = -math.inf
 ) -> Retrieval:
     """Return k distinct documents drawn at random, each as likely as any other; a larger k continues a smaller one.
 
     Args:
-        index: where to draw from.
+        index: where to draw documents from.
         few_shots: F of them.
         queries: their embeddings, unit vectors, float32 (F, dimension).
-        k: how many hits, 1 or more; fewer come back only if the index has no more.
-        seed: another seed draws others.
-        floor: least similarity; what is less similar is passed over.
+        k: how many hits, 1 or more; fewer are returned only if the index has no more.
+        seed: another seed draws other documents.
+        min_similarity: cosine similarity to the mean of the few-shots below which a document is skipped.
 
     Returns:
-        The hits in the order of the draw; their similarity is that to the mean of the few-shots. Documents that nearly
-        are a few-shot's text are left out, as in `retrieve`.
+        The hits in the order of the draw; their similarity is to the mean of the few-shots. Documents that are nearly a
+        few-shot's text are left out, as in `retrieve_similar`.
 
     Raises:
         InputError: k is below 1, or a shard of the index is broken.
@@ -114,13 +121,13 @@ def draw(
         raise InputError(f"k is {k}, expected 1 or more.")
     shingles = {shot.id: _shingles(shot.text) for shot in few_shots}
     mean = queries.mean(axis=0, dtype=np.float64)
-    found, drawn = Retrieval(), _draw_rows(len(index), seed)
+    found, drawn = Retrieval(), _random_rows(len(index), seed)
     while len(found.hits) < k and (rows := list(itertools.islice(drawn, min(k - len(found.hits), _BATCH)))):
-        similarities = (index.embeddings(rows) * mean).sum(axis=1)  # a product of matrices would depend on their size
+        similarities = (index.embeddings(rows) * mean).sum(axis=1)  # a matrix product would round differently by size
         for row, similarity, document in zip(rows, similarities, index.documents(rows), strict=True):
-            if similarity < floor:
+            if similarity < min_similarity:
                 continue
-            if leak := _leak(document, shingles):
+            if leak := _leaked_few_shot(document, shingles):
                 found.left_out.append((document.id, *leak))
                 continue
             found.hits.append(Hit(document, float(similarity), (RANDOM,)))
@@ -128,7 +135,7 @@ def draw(
     return found
 
 
-def _draw_rows(count: int, seed: int) -> Iterator[int]:
+def _random_rows(count: int, seed: int) -> Iterator[int]:
     """Yield all of 0..count-1 in random order, without a list of them: an index may hold hundreds of millions."""
     rng, taken = np.random.default_rng(seed), set[int]()
     while len(taken) < count:
@@ -138,40 +145,40 @@ def _draw_rows(count: int, seed: int) -> Iterator[int]:
             yield row
 
 
-def _first(
+def _merge_to_depth(
     index: Index,
     branches: Sequence[str],
     shingles: dict[str, set[tuple[str, ...]]],
     queries: Vectors,
     k: int,
     depth: int,
-    floor: float,
+    min_similarity: float,
 ) -> tuple[Retrieval, bool]:
-    """Return up to k hits from the `depth` best documents of every branch, and whether no branch has more."""
+    """Return up to k hits from the `depth` best documents of every branch, and whether all branches are exhausted."""
     found = Retrieval()
     scores, rows = index.search(queries, depth)
     ranks = [{int(row): rank for rank, row in enumerate(line)} for line in rows]
-    ends = [int(n) for n in (scores >= floor).sum(axis=1)]
-    ended = [end < depth or depth >= len(index) for end in ends]
-    merged = _merge(rows, ends, ended)
+    ends = [int(n) for n in (scores >= min_similarity).sum(axis=1)]
+    exhausted = [end < depth or depth >= len(index) for end in ends]
+    merged = _merge(rows, ends, exhausted)
     while len(found.hits) < k and (turns := list(itertools.islice(merged, min(k - len(found.hits), _BATCH)))):
         documents = index.documents([int(rows[turn]) for turn in turns])
         for (branch, rank), document in zip(turns, documents, strict=True):
-            if leak := _leak(document, shingles):
+            if leak := _leaked_few_shot(document, shingles):
                 found.left_out.append((document.id, *leak))
                 continue
             row = int(rows[branch, rank])
             others = [name for b, name in enumerate(branches) if b != branch and ranks[b].get(row, depth) <= rank]
             found.hits.append(Hit(document, float(scores[branch, rank]), (branches[branch], *others)))
             found.rows.append(row)
-    return found, all(ended)
+    return found, all(exhausted)
 
 
-def _merge(rows: Rows, ends: Sequence[int], ended: Sequence[bool]) -> Iterator[tuple[int, int]]:
-    """Yield (branch, rank) of each new document: few-shots and average take turns, the few-shots in a circle.
+def _merge(rows: Rows, ends: Sequence[int], exhausted: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """Yield (branch, rank) of each new document: average and few-shots alternate, the few-shots round-robin.
 
-    Of each branch's list the first `ends` count. A branch whose list is used up passes its turn if nothing more can
-    come (`ended`); otherwise the merge ends there, as what would come next has to be searched for.
+    Only the first `ends` of each branch's list are used. When they are used up, the branch is passed over if it has no
+    more documents (`exhausted`); otherwise the merge ends, because the next document is not known yet.
     """
     singles = len(rows) - 1
     taken: set[int] = set()
@@ -183,12 +190,12 @@ def _merge(rows: Rows, ends: Sequence[int], ended: Sequence[bool]) -> Iterator[t
         if next_rank[branch] < ends[branch]:
             taken.add(int(rows[branch, next_rank[branch]]))
             yield branch, next_rank[branch]
-        elif not ended[branch] or all(rank >= end for rank, end in zip(next_rank, ends, strict=True)):
+        elif not exhausted[branch] or all(rank >= end for rank, end in zip(next_rank, ends, strict=True)):
             return
 
 
-def _leak(document: Document, shingles: dict[str, set[tuple[str, ...]]]) -> tuple[str, float] | None:
-    """Return the few-shot whose text the document nearly is, with the overlap, or None."""
+def _leaked_few_shot(document: Document, shingles: dict[str, set[tuple[str, ...]]]) -> tuple[str, float] | None:
+    """Return the few-shot whose text the document nearly is, with their overlap, or None."""
     mine = _shingles(document.text)
     for few_shot_id, theirs in shingles.items():
         shorter = min(len(mine), len(theirs))

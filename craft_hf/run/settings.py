@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from craft_hf.base import EMBEDDED, InputError
 from craft_hf.generation import PER_PROMPT, Budget, Prices, Sampling
 from craft_hf.quality import DUPLICATE_THRESHOLD, OPTIONAL
-from craft_hf.retrieval import MIXED, WAYS
+from craft_hf.retrieval import MIXED, RETRIEVAL_METHODS
 from craft_hf.tasks import Task
 
 SIZES: Mapping[str, int] = {"XS": 0, "S": 100, "M": 500, "L": 5_000, "XL": 25_000}
@@ -134,8 +134,8 @@ class RunSettings:
                 raise InputError(f"{name} is {number!r}, expected a number from {low} to {high:g}.")
         if self.max_budget is not None and not 0 < self.max_budget < math.inf:
             raise InputError(f"max_budget is {self.max_budget!r}, expected tokens, or money, above 0.")
-        if self.retrieval not in WAYS:
-            raise InputError(f"retrieval is {self.retrieval!r}, expected one of {', '.join(WAYS)}.")
+        if self.retrieval not in RETRIEVAL_METHODS:
+            raise InputError(f"retrieval is {self.retrieval!r}, expected one of {', '.join(RETRIEVAL_METHODS)}.")
         groups = self.prefix_groups
         if isinstance(groups, str) and groups.isdecimal():
             groups = int(groups)

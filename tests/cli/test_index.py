@@ -132,7 +132,7 @@ def test_mistakes_are_named_and_leave_nothing(built: tuple[Path, str], corpus: P
         "missing corpus": (["build", "missing.jsonl", "--out", out], "no corpus file missing.jsonl"),
         "wrong column": (build, "has no text column 'text'; its columns: id, title, body"),
         "nothing left": ([*build, "--text-column", "body", "--min-chars", 9000], "none of the 6 documents is left"),
-        "foreign folder": ([*build[:-1], corpus.parent, "--text-column", "body"], "which is no part of an index"),
+        "foreign folder": ([*build[:-1], corpus.parent, "--text-column", "body"], "which is not part of an index"),
         "truncated": (["search", tmp_path / "cut", "text"], "shard-00001.h5 has"),
         "model": ([*build, "--embedding-model", tmp_path], "has no weights"),
     }[case]

@@ -273,7 +273,7 @@ def names(hub: HubServer, kind: str, repo_id: str) -> set[str]:
         (ANN, "bob/new", True, r"your token may not do that \(.*rights to write to bob/new"),
         (ANN, "ann/open", True, "that repository is public, but a private one was asked for. Nothing was uploaded"),
         (ANN, "ann/closed", False, "that repository is private, but a public one was asked for. Nothing was uploaded"),
-        (ANN, "ann/other", True, "holds 'train.csv', which is no part of it; give another name"),
+        (ANN, "ann/other", True, "holds 'train.csv', which is not part of it; give another name"),
         (ANN, "name", True, "not the name of a Hub repository; expected user/name"),
         (ANN, "ann/na me", True, "not the name of a Hub repository; expected user/name"),
     ],

@@ -15,7 +15,7 @@ from craft_hf.base.embedder import Vectors
 from craft_hf.base.errors import InputError
 from craft_hf.base.records import FewShot
 from craft_hf.retrieval import similarity
-from craft_hf.retrieval.similarity import draw, retrieve
+from craft_hf.retrieval.similarity import retrieve_random, retrieve_similar
 from tests.vectors import given_index, whole_numbers
 
 STORY = "Once upon a time there was a small green frog who lived beside the old mill pond and sang every night."
@@ -53,7 +53,7 @@ def reference(vectors: Vectors, queries: Vectors, k: int) -> list[tuple[str, flo
 
 def found(folder: Path, vectors: Vectors, queries: Vectors, k: int, shard_documents: int = 10):
     """The hits of `retrieve` in the form of the reference."""
-    result = retrieve(given_index(folder, vectors, shard_documents), shots(len(queries)), queries, k)
+    result = retrieve_similar(given_index(folder, vectors, shard_documents), shots(len(queries)), queries, k)
     return [(h.document.id, h.similarity, h.retrieved_by) for h in result.hits]
 
 
@@ -84,9 +84,9 @@ def test_fewer_hits_are_the_first_of_more(
     larger = data.draw(st.integers(1, documents + 5))
     smaller = data.draw(st.integers(1, larger))
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(similarity, "_SLACK", 1)
+        patch.setattr(similarity, "_EXTRA_DEPTH", 1)
         index = given_index(Path(folder), vectors, 16, random_texts(rng, documents, leaks))
-        less, more = (retrieve(index, examples, queries, k) for k in (smaller, larger))
+        less, more = (retrieve_similar(index, examples, queries, k) for k in (smaller, larger))
     assert less.hits == more.hits[:smaller]
     assert less.left_out == more.left_out[: len(less.left_out)]
     assert len({h.document.id for h in more.hits}) == len(more.hits)
@@ -122,12 +122,12 @@ def test_more_leaks_than_reckoned_with_need_a_deeper_search(tmp_path: Path, leak
     examples = [FewShot("story", STORY, {}), *shots(2)]
     queries = np.eye(3, 16, dtype=np.float32)
     queries[:, 0] = 1
-    largest = retrieve(index, examples, queries, 120)
+    largest = retrieve_similar(index, examples, queries, 120)
     assert len(largest.hits) == 120 - leaks
     assert sorted(d for d, _, _ in largest.left_out) == sorted(f"d{i}" for i in range(leaks))
     assert {few_shot for _, few_shot, _ in largest.left_out} == {"story"}
     for k in (1, 5, 29, 30):
-        result = retrieve(index, examples, queries, k)
+        result = retrieve_similar(index, examples, queries, k)
         assert result.hits == largest.hits[:k]
         assert len(result.hits) == k
         assert result.left_out == largest.left_out[: len(result.left_out)]
@@ -145,17 +145,17 @@ def test_halves_are_the_papers(tmp_path: Path) -> None:
     assert [placed.count(f"f{i}") for i in range(4)] == [10, 10, 10, 10]
 
 
-def test_a_floor_leaves_what_no_branch_finds_similar_enough(tmp_path: Path) -> None:
+def test_min_similarity_leaves_out_what_no_branch_finds_similar_enough(tmp_path: Path) -> None:
     """What is left are the documents that reach it in any branch, each placed by one in which it does."""
     rng = np.random.default_rng(3)
     vectors, queries = whole_numbers(rng, 60, 6), whole_numbers(rng, 3, 6)
     index = given_index(tmp_path, vectors, 10)
     scores = np.concatenate([queries, queries.mean(axis=0, keepdims=True)]) @ vectors.T
-    floor = float(np.quantile(scores, 0.85)) + 1e-3
-    hits = retrieve(index, shots(3), queries, 60, floor).hits
-    assert {hit.document.id for hit in hits} == {f"d{row}" for row in np.flatnonzero((scores >= floor).any(axis=0))}
+    least = float(np.quantile(scores, 0.85)) + 1e-3
+    hits = retrieve_similar(index, shots(3), queries, 60, least).hits
+    assert {hit.document.id for hit in hits} == {f"d{row}" for row in np.flatnonzero((scores >= least).any(axis=0))}
     assert 5 < len(hits) < 60
-    assert all(hit.similarity >= floor for hit in hits)
+    assert all(hit.similarity >= least for hit in hits)
 
 
 def test_more_than_there_is_gives_all_there_is(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_texts_of_few_shots_are_left_out_and_reported(tmp_path: Path) -> None:
     texts = [STORY.upper().replace(" ", ", "), half, " ".join(sorted(words)), "nothing of the kind " * 5]
     index = given_index(tmp_path, np.eye(4, dtype=np.float32), 10, texts)
     examples = [FewShot("other", "a text that is nowhere in the index", {}), FewShot("story", STORY, {})]
-    result = retrieve(index, examples, np.eye(4, dtype=np.float32)[:2], 4)
+    result = retrieve_similar(index, examples, np.eye(4, dtype=np.float32)[:2], 4)
     assert sorted(h.document.id for h in result.hits) == ["d2", "d3"]
     assert sorted((d, f) for d, f, _ in result.left_out) == [("d0", "story"), ("d1", "story")]
     overlaps = {d: overlap for d, _, overlap in result.left_out}
@@ -198,7 +198,7 @@ def test_rows_are_those_of_the_hits(tmp_path: Path) -> None:
     """Each hit's row leads to its document, whatever was left out before it."""
     vectors = whole_numbers(np.random.default_rng(5), 40)
     index = given_index(tmp_path, vectors, 9, [STORY if i % 5 == 0 else "" for i in range(40)])
-    result = retrieve(index, [FewShot("story", STORY, {}), *shots(2)], vectors[:3], 20)
+    result = retrieve_similar(index, [FewShot("story", STORY, {}), *shots(2)], vectors[:3], 20)
     assert result.left_out
     assert index.documents(result.rows) == [hit.document for hit in result.hits]
 
@@ -208,39 +208,39 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
     index = given_index(tmp_path, np.eye(4, dtype=np.float32), 4)
     queries = np.eye(4, dtype=np.float32)
     with pytest.raises(InputError, match="k is 0, expected 1 or more"):
-        retrieve(index, shots(4), queries, 0)
+        retrieve_similar(index, shots(4), queries, 0)
     with pytest.raises(InputError, match="3 few-shots and 4 embeddings were given"):
-        retrieve(index, shots(3), queries, 1)
+        retrieve_similar(index, shots(3), queries, 1)
     with pytest.raises(InputError, match="0 few-shots and 0 embeddings were given"):
-        retrieve(index, [], queries[:0], 1)
+        retrieve_similar(index, [], queries[:0], 1)
 
 
 def test_drawn_documents_are_all_of_them_in_an_order_of_the_seed(tmp_path: Path) -> None:
-    """All but the leaks come once; a smaller k is a beginning; similarity is to the mean; a floor is kept to."""
+    """All but the leaks come once; a smaller k is a beginning; similarity is to the mean; min_similarity holds."""
     rng = np.random.default_rng(1)
     vectors, queries = whole_numbers(rng, 300, 6), whole_numbers(rng, 3, 6)
     index = given_index(tmp_path, vectors, 70, [STORY, *[""] * 299])
     examples = [FewShot("story", STORY, {}), *shots(2)]
-    everything = draw(index, examples, queries, 1000, seed=7)
+    everything = retrieve_random(index, examples, queries, 1000, seed=7)
     assert sorted(hit.document.id for hit in everything.hits) == sorted(f"d{row}" for row in range(1, 300))
     assert [(document, few_shot) for document, few_shot, _ in everything.left_out] == [("d0", "story")]
     scores = vectors @ queries.mean(axis=0)
     assert [hit.similarity for hit in everything.hits] == pytest.approx([float(scores[r]) for r in everything.rows])
     assert {hit.retrieved_by for hit in everything.hits} == {("random",)}
     for k in (1, 2, 255, 256, 257, 299):
-        assert draw(index, examples, queries, k, seed=7).hits == everything.hits[:k]
-    assert draw(index, examples, queries, 20, seed=8).hits != everything.hits[:20]
-    near = draw(index, examples, queries, 40, 7, floor=1.0)
+        assert retrieve_random(index, examples, queries, k, seed=7).hits == everything.hits[:k]
+    assert retrieve_random(index, examples, queries, 20, seed=8).hits != everything.hits[:20]
+    near = retrieve_random(index, examples, queries, 40, 7, min_similarity=1.0)
     assert near.hits == [hit for hit in everything.hits if hit.similarity >= 1][:40]
     assert near.hits
     with pytest.raises(InputError, match="k is 0"):
-        draw(index, examples, queries, 0, 7)
+        retrieve_random(index, examples, queries, 0, 7)
 
 
 def test_every_document_is_drawn_equally_often(tmp_path: Path) -> None:
     """Over 800 seeds, each of 8 documents comes first in about an eighth, within 5 standard deviations."""
     index = given_index(tmp_path, np.eye(8, dtype=np.float32), 3)
     queries = np.eye(1, 8, dtype=np.float32)
-    first = Counter(draw(index, shots(1), queries, 1, seed).hits[0].document.id for seed in range(800))
+    first = Counter(retrieve_random(index, shots(1), queries, 1, seed).hits[0].document.id for seed in range(800))
     assert len(first) == 8
     assert all(abs(count - 100) < 5 * 9.4 for count in first.values())

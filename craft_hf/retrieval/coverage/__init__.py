@@ -1,6 +1,6 @@
-"""How few-shots and index fit each other: hits and their embeddings come in, a `Coverage` goes out.
+"""How well few-shots and an index fit each other, by what retrieval finds.
 
-No generator is asked, so that it can be read before anything is paid for.
+No generator is called, so that it can be read before anything is paid for.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 
 from craft_hf.base import FewShot, Hit, Vectors
 from craft_hf.retrieval.coverage.advice import advise
-from craft_hf.retrieval.coverage.alike import mean_similarity, near_duplicates, unit, vendi_score
-from craft_hf.retrieval.coverage.figures import Band, Coverage, Decay, FewShotUse, Repeats, SourceShare
+from craft_hf.retrieval.coverage.figures import Band, Coverage, Decay, FewShotUse, NearDuplicateDocuments, SourceShare
+from craft_hf.retrieval.coverage.vector_statistics import mean_similarity, near_duplicates, normalized, vendi_score
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.similarity import AVERAGE, RANDOM, Retrieval
 
 RANDOM_DOCUMENTS = 1_000
-"""Documents drawn from the index to compare with."""
+"""Random documents of the index that the hits are compared with."""
 
 _BANDS = 10
 
@@ -28,8 +28,8 @@ _SPREADS = 1.645 * 1.4826
 """From the median of normally distributed values to their upper 5%, in median absolute deviations."""
 
 
-def measure(index: Index, few_shots: Sequence[FewShot], queries: Vectors, found: Retrieval) -> Coverage:
-    """Read what `cover` needs from the index; the random documents are drawn with a fixed seed.
+def measure_coverage(index: Index, few_shots: Sequence[FewShot], queries: Vectors, found: Retrieval) -> Coverage:
+    """Compute the coverage of a retrieval; random documents to compare with are drawn with a fixed seed.
 
     Args:
         index: where the hits come from.
@@ -44,7 +44,7 @@ def measure(index: Index, few_shots: Sequence[FewShot], queries: Vectors, found:
     corpora: Counter[str] = Counter()
     for corpus in index.info.corpora:
         corpora[str(corpus["source"])] += int(str(corpus["documents"]))
-    return cover(
+    return compute_coverage(
         found.hits,
         few_shots,
         corpora,
@@ -55,7 +55,7 @@ def measure(index: Index, few_shots: Sequence[FewShot], queries: Vectors, found:
     )
 
 
-def cover(
+def compute_coverage(
     hits: Sequence[Hit],
     few_shots: Sequence[FewShot],
     corpora: Mapping[str, int],
@@ -65,18 +65,18 @@ def cover(
     random: Vectors,
     left_out: int = 0,
 ) -> Coverage:
-    """Compute how few-shots and index fit each other.
+    """Compute the coverage from embeddings that were read already; see `Coverage`.
 
     Args:
-        hits: in the order of retrieval; may be none.
+        hits: in the order of retrieval; may be empty.
         few_shots: F of them.
         corpora: documents in the index by source.
         queries: embeddings of the few-shots, unit vectors, float32 (F, dimension).
-        embeddings: those of the hits, float32 (hits, dimension).
-        random: those of one or more documents drawn from the index, float32 (documents, dimension).
-        left_out: documents that were left out as nearly the text of a few-shot.
+        embeddings: of the hits, float32 (hits, dimension).
+        random: embeddings of one or more random documents of the index, float32 (documents, dimension).
+        left_out: documents that were left out because they are nearly the text of a few-shot.
     """
-    vectors = unit(embeddings)
+    vectors = normalized(embeddings)
     drawn = any(RANDOM in hit.retrieved_by for hit in hits)
     coverage = Coverage(
         hits=len(hits),
@@ -88,10 +88,10 @@ def cover(
         few_shots=_uses(hits, few_shots),
         sources=_sources(hits, corpora),
         decay={} if drawn else _decay(hits, random @ queries.T, len(few_shots)),
-        near_duplicates=_repeats(hits, vectors),
+        near_duplicates=_near_duplicate_documents(hits, vectors),
         random_documents=len(random),
         mean_similarity=_rounded(mean_similarity(vectors)),
-        random_similarity=_rounded(mean_similarity(unit(random))),
+        random_similarity=_rounded(mean_similarity(normalized(random))),
         few_shot_similarity=_rounded(mean_similarity(queries)),
         vendi_score=_rounded(vendi_score(vectors)),
         drawn=drawn,
@@ -115,13 +115,13 @@ def _uses(hits: Sequence[Hit], few_shots: Sequence[FewShot]) -> tuple[FewShotUse
 
 
 def _finders(hits: Sequence[Hit]) -> list[list[str]]:
-    """Return the few-shots that found each document, without those documents that none found."""
+    """Return the few-shots that found each document; documents that only the average found are not in the list."""
     named = ([name for name in hit.retrieved_by if name not in (AVERAGE, RANDOM)] for hit in hits)
     return [names for names in named if names]
 
 
 def _sources(hits: Sequence[Hit], corpora: Mapping[str, int]) -> tuple[SourceShare, ...]:
-    """Most hits first, then the largest; ties in alphabetical order."""
+    """Sources with most hits first, then the largest corpus; ties in alphabetical order."""
     counts = Counter(hit.document.source for hit in hits)
     everything = sum(corpora.values())
     order = sorted(corpora, key=lambda source: (-counts[source], -corpora[source], source))
@@ -139,7 +139,7 @@ def _sources(hits: Sequence[Hit], corpora: Mapping[str, int]) -> tuple[SourceSha
 
 
 def _decay(hits: Sequence[Hit], random: Vectors, turns: int) -> dict[str, Decay]:
-    """Cut each half into bands; `random` has the similarities of random documents (rows) to few-shots (columns)."""
+    """Split each half into bands; `random` has the similarities of random documents (rows) to few-shots (columns)."""
     halves: dict[str, list[float]] = {"individual": [], "averaged": []}
     for hit in hits:
         halves["averaged" if hit.retrieved_by[0] == AVERAGE else "individual"].append(hit.similarity)
@@ -154,7 +154,7 @@ def _one_decay(similarities: Sequence[float], random: np.ndarray, turns: int) ->
 
 
 def _bands(similarities: Sequence[float], turns: int) -> tuple[Band, ...]:
-    """Cut where every few-shot has had its turn, for each has similarities of its own; the last band takes the rest."""
+    """Split at whole rounds of few-shots, because their similarities differ; the last band takes the rest."""
     count = len(similarities)
     rounds = max(1, count // turns)
     cuts = [turns * (rounds * i // min(_BANDS, rounds)) for i in range(min(_BANDS, rounds))]
@@ -165,10 +165,10 @@ def _bands(similarities: Sequence[float], turns: int) -> tuple[Band, ...]:
     return tuple(bands)
 
 
-def _repeats(hits: Sequence[Hit], vectors: Vectors) -> Repeats:
+def _near_duplicate_documents(hits: Sequence[Hit], vectors: Vectors) -> NearDuplicateDocuments:
     found = near_duplicates(vectors)
     examples = ((hits[row].document.id, hits[partner].document.id, c) for row, partner, c in found.examples)
-    return Repeats(found.compared, found.pairs, found.repeats, tuple(examples))
+    return NearDuplicateDocuments(found.compared, found.pairs, found.repeats, tuple(examples))
 
 
 def _ratio(part: float, whole: float) -> float | None:
@@ -176,5 +176,5 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 def _rounded(value: float | None) -> float | None:
-    """Four decimals: as many as float16 embeddings justify, and the same with any number of threads."""
+    """Round to four decimals, as many as float16 embeddings justify, and the same with any number of threads."""
     return None if value is None else round(value, 4)

@@ -1,4 +1,4 @@
-"""The figures of coverage: frozen records of plain values, as they stand in a report."""
+"""The records of a coverage report, with plain values."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from dataclasses import dataclass
 class FewShotUse:
     """What a few-shot found.
 
-    `placed` documents came into the list in its turn. `found` are these and those that others placed but it had as far
-    up in its own list. `alone` are those of them that no other few-shot had. `share` is its part in all that few-shots
-    found, each document divided among those that found it; the shares add up to 1.
+    Attributes:
+        id: of the few-shot.
+        placed: hits that it placed in its turn of the merge.
+        found: hits that it placed, or that another branch placed and it ranked at least as high.
+        alone: those of `found` that no other few-shot found.
+        share: its share of the hits that few-shots found, each divided equally among those that found it; the shares
+            add up to 1.
     """
 
     id: str
@@ -24,7 +28,7 @@ class FewShotUse:
 
 @dataclass(frozen=True)
 class SourceShare:
-    """A corpus among the hits and in the index: documents and shares; `ratio` is above 1 where it is found often."""
+    """A corpus among the hits and in the index; `ratio` of the two shares is above 1 if it is over-represented."""
 
     source: str
     hits: int
@@ -36,7 +40,7 @@ class SourceShare:
 
 @dataclass(frozen=True)
 class Band:
-    """Similarities from one rank to another, both ends included: their 10%, 50% and 90% quantiles."""
+    """Similarities from rank `first` to `last`, both included: their 10%, 50% and 90% quantiles."""
 
     first: int
     last: int
@@ -47,12 +51,15 @@ class Band:
 
 @dataclass(frozen=True)
 class Decay:
-    """How similarity falls with the rank within one half of the hits, in up to ten bands of about as many documents.
+    """How similarity decreases with rank in one half of the hits, in up to ten bands of about equal size.
 
-    `random_median` is the median similarity of random documents: to the mean of the few-shots for the averaged half, to
-    each of them for the individual half. `random_high` is what one of 20 unrelated documents reaches by chance. It is
-    reckoned from median and median absolute deviation: a plain quantile would rise with every document that fits, and
-    say no more than how large a part of the index was retrieved.
+    Attributes:
+        bands: best first.
+        random_median: median similarity of random documents: to the mean of the few-shots for the averaged half, to
+            each of them for the individual half.
+        random_high: the similarity that one of 20 unrelated documents reaches by chance. It is estimated from median
+            and median absolute deviation: the 95% quantile would rise with every document that fits the task, and only
+            tell how much of the index was retrieved.
     """
 
     bands: tuple[Band, ...]
@@ -61,8 +68,8 @@ class Decay:
 
 
 @dataclass(frozen=True)
-class Repeats:
-    """Near-duplicates among the hits: see `alike.NearDuplicates`; `examples` give document ids."""
+class NearDuplicateDocuments:
+    """Near-duplicates among the hits, see `vector_statistics.NearDuplicates`; `examples` hold document ids."""
 
     compared: int
     pairs: int
@@ -72,15 +79,24 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What retrieval alone tells; None stands for what so few documents do not tell.
+    """How well few-shots and an index fit each other; None where there are too few documents to tell.
 
-    `drawn` says that the documents were drawn at random: then nothing was found by anything, and there is no decay.
-
-    `left_out` counts documents that nearly are a few-shot's text. `found_by_few_shots` hits were found by one few-shot
-    or more, and `both` is the share of hits that few-shots and the average found. `decay` has the keys "individual" and
-    "averaged". `mean_similarity` is the mean cosine similarity of two hits, `random_similarity` that of two of the
-    `random_documents`, `few_shot_similarity` that of two few-shots; `vendi_score` is the number of wholly different
-    documents that would be as diverse as the hits.
+    Attributes:
+        hits: retrieved documents.
+        left_out: documents that were left out because they are nearly the text of a few-shot.
+        found_by_few_shots: hits that one or more few-shots found.
+        both: share of hits that few-shots and the average found.
+        few_shots: what each few-shot found.
+        sources: the corpora among the hits and in the index.
+        decay: how similarity decreases with rank, for the halves "individual" and "averaged".
+        near_duplicates: among the hits.
+        random_documents: random documents of the index that the hits were compared with.
+        mean_similarity: mean cosine similarity of two hits.
+        random_similarity: the same of two random documents.
+        few_shot_similarity: the same of two few-shots.
+        vendi_score: effective number of different hits.
+        warnings: see `advice.advise`.
+        drawn: the documents were drawn at random: few-shots found none of them, and there is no decay.
     """
 
     hits: int
@@ -90,7 +106,7 @@ class Coverage:
     few_shots: tuple[FewShotUse, ...]
     sources: tuple[SourceShare, ...]
     decay: Mapping[str, Decay]
-    near_duplicates: Repeats
+    near_duplicates: NearDuplicateDocuments
     random_documents: int
     mean_similarity: float | None
     random_similarity: float | None

@@ -1,4 +1,4 @@
-"""Builds an index: documents come in, a folder with `index.json` and HDF5 shards goes out, resumable per shard."""
+"""Builds an index: a folder with `index.json` and HDF5 shards; a build that was stopped resumes at the next shard."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from craft_hf.base import (
     progress_bar,
 )  # fmt: skip
 from craft_hf.corpus import Corpus
+from craft_hf.retrieval.index.deduplication import Deduplicator
 from craft_hf.retrieval.index.info import SHARD_FILE, IndexInfo, read_info, shard_files, write_info
 from craft_hf.retrieval.index.shard import FORMAT, Shard, input_hash, write_shard
-from craft_hf.retrieval.index.unique import Unique
 
 SHARD_DOCUMENTS = 50_000
 
@@ -38,39 +38,40 @@ def build_index(
     add: bool = False,
     workers: Workers | None = None,
 ) -> IndexInfo:
-    """Embed the documents of some corpora into a folder; of equal texts only the first is taken.
+    """Embed the documents of some corpora and write them to a folder; of equal texts only the first is taken.
 
-    Interrupted at any moment, the same call goes on with the first shard that is not there; a shard whose documents
-    did not change is not embedded again.
+    Interrupted at any moment, the same call resumes with the first missing shard; a shard whose documents did not
+    change is not embedded again.
 
     Args:
         corpora: what to index, in this order.
-        folder: made if needed; may hold an earlier or an unfinished index, but nothing else. Workers write to it, too.
-        embedder: its model is written into the index.
+        folder: created if needed; may hold an earlier or an unfinished index, but nothing else. Workers write to it
+            too.
+        embedder: makes the embeddings; the index names its model.
         shard_documents: documents of a shard.
-        add: keep what the index in the folder holds, and put new shards behind it.
+        add: keep the shards of the index in the folder, and append new ones.
         workers: where shards are embedded; by default in this process. The index does not depend on it.
 
     Raises:
         InputError: a corpus is missing, broken or empty, or the folder holds something else; with `add`, there is no
             index, or its embedding model is another.
-        StorageError: the disk is full or a worker process was lost; what was built before is whole.
+        StorageError: the disk is full or a worker process was lost; the shards built before are complete.
     """
     _check_folder(folder)
     if not corpora:
         raise InputError("no corpus was given; expected at least one to build an index of.")
-    old = _start(folder, embedder) if add else None
+    old = _read_existing(folder, embedder) if add else None
     made_by = f"{embedder.model}@{embedder.revision}"
     shards: list[Mapping[str, JSON]] = list(old.shards) if old else []
     counts: Counter[tuple[str, str]] = Counter()
     skipped: Counter[str] = Counter(old.skipped if old else {})
     for earlier in old.corpora if old else ():
         counts[str(earlier["source"]), str(earlier["license"])] += int(str(earlier["documents"]))
-    unique = Unique()
+    deduplicator = Deduplicator()
     for entry in shards:
-        unique.add(Shard(folder / str(entry["file"])).text_hashes)
-    unique.dropped = 0
-    documents = unique.filter(itertools.chain.from_iterable(corpora))
+        deduplicator.add(Shard(folder / str(entry["file"])).text_hashes)
+    deduplicator.dropped = 0
+    documents = deduplicator.filter(itertools.chain.from_iterable(corpora))
     with progress_bar("Embedding", " documents") as bar:
         made = _shards(documents, folder, embedder, len(shards), shard_documents, workers, bar.update)
         for content, batch in made:
@@ -80,8 +81,8 @@ def build_index(
             shards.append({"file": path.name, "documents": len(batch), "bytes": size, "fingerprint": content})
     for corpus in corpora:
         skipped.update(corpus.skipped)
-    if unique.dropped:
-        skipped["exact duplicate"] += unique.dropped
+    if deduplicator.dropped:
+        skipped["exact duplicate"] += deduplicator.dropped
     info = IndexInfo(
         format=FORMAT,
         embedding_name=embedder.name,
@@ -101,7 +102,7 @@ def build_index(
 
 
 def build_shard(path: Path, documents: Sequence[Document], embedder: Embedder, progress: Progress | None = None) -> str:
-    """Embed documents and write them as a shard; this is what a worker does.
+    """Embed documents and write them as a shard; runs in the workers.
 
     Returns:
         The shard's fingerprint.
@@ -119,7 +120,7 @@ def _shards(
     workers: Workers | None,
     progress: Progress,
 ) -> Iterator[tuple[str, list[Document]]]:
-    """Yield fingerprint and documents of each shard from number `first` on, in order, when its file is there."""
+    """Yield fingerprint and documents of each shard from number `first` on, in order, once its file is written."""
     under_way: deque[tuple[Future[str], list[Document]]] = deque()
     made_by = f"{embedder.model}@{embedder.revision}"
 
@@ -129,7 +130,7 @@ def _shards(
             content = future.result()
         except BrokenExecutor as e:
             raise StorageError(
-                f"a worker process was lost ({e}), often for want of memory. The shards that are finished are whole; "
+                f"a worker process was lost ({e}), often because memory ran out. The finished shards are complete; "
                 "run the same command again, with fewer workers or smaller shards."
             ) from e
         progress(len(batch))
@@ -142,7 +143,7 @@ def _shards(
             if (found := _finished(path, input_hash(batch, made_by))) is not None:
                 ready.set_result(found)
             else:
-                _make(folder)
+                _create(folder)
                 if workers is None:
                     yield build_shard(path, batch, embedder, progress), batch
                     continue
@@ -167,8 +168,8 @@ def _name(number: int) -> str:
     return f"shard-{number:05d}.h5"
 
 
-def _start(folder: Path, embedder: Embedder) -> IndexInfo:
-    """Return what an index holds that is to be added to."""
+def _read_existing(folder: Path, embedder: Embedder) -> IndexInfo:
+    """Return what the index holds that documents are added to."""
     info = read_info(folder)
     if (info.embedding_model, info.embedding_revision) != (embedder.model, embedder.revision):
         raise InputError(
@@ -191,7 +192,7 @@ def _finished(path: Path, expected: str) -> str | None:
 
 
 def _check_folder(folder: Path) -> None:
-    """Never write into a folder that holds something else."""
+    """Raise InputError if the folder holds something else, so that no other file is overwritten."""
     if folder.is_dir():
         strange = [
             p.name
@@ -200,15 +201,15 @@ def _check_folder(folder: Path) -> None:
         ]
         if strange:
             raise InputError(
-                f"the folder {folder} holds {strange[0]!r}, which is no part of an index; give an empty one."
+                f"the folder {folder} holds {strange[0]!r}, which is not part of an index; give an empty one."
             )
     elif folder.exists():
         raise InputError(f"{folder} is a file; give a folder for the index.")
 
 
-def _make(folder: Path) -> None:
-    """Make the folder: only when there is something to write, so that bad input leaves nothing behind."""
+def _create(folder: Path) -> None:
+    """Create the folder; called only when there is a shard to write, so that bad input leaves no folder behind."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise StorageError(f"the index folder {folder} cannot be made: {e}; give another one.") from e
+        raise StorageError(f"the index folder {folder} cannot be created: {e}; give another one.") from e

@@ -1,4 +1,4 @@
-"""The card of an index: what `index.json` says comes in, a README.md for the Hub goes out."""
+"""The card of an index: its README.md on the Hub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from craft_hf.retrieval.index.info import IndexInfo
 def index_card(info: IndexInfo, repo_id: str) -> str:
     """Render the card of an index: YAML front matter for the Hub, and Markdown for people.
 
-    The licence is "other", because each corpus has its own; these are listed, and "not stated" where nobody said one.
+    The licence is "other", because each corpus has its own; these are listed, as "not stated" where none is known.
 
     Args:
         info: what the index holds.

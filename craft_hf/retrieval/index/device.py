@@ -1,4 +1,4 @@
-"""Codes compared on a GPU: a part of a shard goes there, the few documents that may be good come back."""
+"""Comparison of codes on a GPU, which returns the few documents of a shard that may be among the best."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _TILE = 32
 """cuBLAS multiplies int8 matrices of such sizes only (multiples of 8, and more than 16 rows)."""
 
 
-class Device:
-    """A torch device that holds the codes of some queries.
+class DeviceScanner:
+    """Compares codes of documents with those of some queries on a torch device.
 
     Args:
         name: "cuda", "cuda:1"; any torch device gives the same result.
@@ -29,10 +29,10 @@ class Device:
         self._device = torch.device(name)
         self._queries = self._padded(queries)
 
-    def near(
+    def candidates(
         self, codes: Codes, scales: Floats, residuals: Floats, steps: Floats, lengths: Floats, gaps: Floats
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Find the documents that may reach the floor of a query.
+        """Find the documents that may reach the threshold of a query.
 
         Args:
             codes: int8 (documents, dimension).
@@ -40,7 +40,7 @@ class Device:
             residuals: float32 (documents,).
             steps: float32 (queries,), scales of the queries' codes.
             lengths: float32 (queries,), Euclidean.
-            gaps: float32 (queries,), what the codes do not tell because of the query, minus the floor.
+            gaps: float32 (queries,), error bound of the query's codes, minus its threshold.
 
         Returns:
             Their positions, int64 (found,), ascending, and their products, int32 (queries, found).

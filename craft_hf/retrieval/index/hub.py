@@ -1,4 +1,4 @@
-"""Indexes on the Hub: a folder goes to a dataset repository, a repository comes to the Hub's cache as a folder."""
+"""Indexes on the Hub: push a folder to a dataset repository, pull a repository into the Hub's cache."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _BESIDE_SHARDS = {".gitattributes", "README.md", "index.json"}
 
 
 def push_index(folder: str | Path, repo_id: str, *, private: bool = True) -> str:
-    """Put an index into a dataset repository on the Hub, with a card as its README.md, and return its URL.
+    """Upload an index to a dataset repository on the Hub, with a card as its README.md, and return its URL.
 
-    All goes up in one commit: readers see the index that was there before, or the new one as a whole. Stopped at any
-    moment, the same call goes on; what the repository already has is not sent again. The index is verified first.
+    All files are in one commit: readers see the previous index or the complete new one. Interrupted at any moment, the
+    same call resumes; what the repository already has is not sent again. The index is verified first.
 
     Args:
         folder: an index.
-        repo_id: "user/name"; made if needed, may hold an earlier index, but nothing else.
-        private: who can see the repository; one that exists must be like that already.
+        repo_id: "user/name"; created if needed, may hold an earlier index, but nothing else.
+        private: visibility of the repository; an existing one must have it already.
 
     Raises:
         InputError: the index is broken, nobody is logged in, the token may not write there, the repository holds
-            something else, or others can see it than was asked for.
+            something else, or its visibility is not the one that was asked for.
         HubError: the Hub cannot be reached or fails.
     """
     folder = Path(folder)
     what = f"the index {folder} cannot be pushed to {repo_id}"
     if hub_name(repo_id) != (repo_id, None):
-        raise InputError(f"{what}: that is no name of a repository on the Hub; expected user/name.")
+        raise InputError(f"{what}: that is not the name of a repository on the Hub; expected user/name.")
     info = Index.open(folder).info
     if problems := verify_index(folder):
-        raise InputError(f"{what}: {problems[0]}; build the index again, only what is broken is embedded.")
+        raise InputError(f"{what}: {problems[0]}; build the index again: only broken shards are embedded.")
     files = index_files(folder, info, repo_id)
     check_login(what)
     open_repository(what, repo_id, _TYPE, private)
@@ -48,25 +48,25 @@ def push_index(folder: str | Path, repo_id: str, *, private: bool = True) -> str
 
 
 def index_files(folder: Path, info: IndexInfo, repo_id: str) -> dict[str, Content]:
-    """Return what the repository of an index holds, by path."""
+    """Return the files of an index's repository, by path."""
     files: dict[str, Content] = {name: folder / name for name in _shard_names(info, str(folder))}
     files["README.md"] = index_card(info, repo_id).encode()
     return files | {"index.json": (folder / "index.json").read_bytes()}
 
 
 def pull_index(repo_id: str, revision: str | None = None) -> Path:
-    """Fetch an index from the Hub and return its folder, which lies in the Hub's cache.
+    """Download an index from the Hub and return its folder in the Hub's cache.
 
-    `index.json` comes first, then the shards that it names and that the cache lacks, several at a time. A second call
-    fetches nothing, and without the Hub the cache serves alone.
+    `index.json` is downloaded first, then the shards that it names and the cache lacks, several at a time. A second
+    call downloads nothing, and offline the cache is used.
 
     Args:
         repo_id: "user/name", a dataset repository that `push_index` wrote.
         revision: commit, tag or branch; by default the newest.
 
     Raises:
-        InputError: there is no such repository or revision, it is no index, or the cache's copy is damaged.
-        HubError: the Hub cannot be reached or fails; files that came whole are kept.
+        InputError: the repository or revision does not exist, it is not an index, or the copy in the cache is damaged.
+        HubError: the Hub cannot be reached or fails; complete files are kept.
         StorageError: the disk is full.
     """
     folder = _pull_info(repo_id, revision)
@@ -75,7 +75,7 @@ def pull_index(repo_id: str, revision: str | None = None) -> Path:
     def fetch() -> None:
         commit = folder.name
         snapshot_download(repo_id, repo_type=_TYPE, revision=commit, allow_patterns=["index.json", *names])
-        for name in names:  # without an answer from the Hub, the client takes the folder as it is for the snapshot
+        for name in names:  # offline, the client takes the folder in the cache for a complete snapshot
             if not (folder / name).is_file():
                 hf_hub_download(repo_id, name, repo_type=_TYPE, revision=commit)
 
@@ -91,27 +91,26 @@ def pull_index(repo_id: str, revision: str | None = None) -> Path:
 
 
 def index_folder(index: str | Path) -> Path:
-    """Return the folder of an index: one that is there, else what "user/name[@revision]" names on the Hub, pulled.
+    """Return the folder of an index: an existing folder, or "user/name[@revision]" pulled from the Hub.
 
     Raises:
-        InputError: see `pull_index`; that a folder is missing or no index is found when it is opened.
+        InputError: see `pull_index`; a folder that is missing or not an index is refused when it is opened.
     """
     name = _on_hub(index)
     return pull_index(*name) if name else Path(index)
 
 
 def find_index(index: str | Path) -> tuple[str, IndexInfo]:
-    """Look an index up without fetching or opening a shard.
+    """Look up an index without downloading or opening a shard.
 
     Args:
         index: a folder, or "user/name[@revision]" on the Hub.
 
     Returns:
-        A name that stands for the same content from now on (a folder as it is, a repository with its commit), and what
-        the index holds.
+        A name of exactly this content (a folder as it is, a repository with its commit), and what the index holds.
 
     Raises:
-        InputError: there is no such index, or it is broken.
+        InputError: the index does not exist, or is broken.
         HubError: the Hub cannot be reached, and the cache does not have it.
     """
     name = _on_hub(index)
@@ -136,7 +135,7 @@ def _cannot_pull(repo_id: str, revision: str | None) -> str:
 
 
 def _pull_info(repo_id: str, revision: str | None) -> Path:
-    """Fetch `index.json` alone; the folder that it comes to is named after the commit."""
+    """Download `index.json` alone, to a folder that is named after the commit."""
     return Path(
         hub_call(
             _cannot_pull(repo_id, revision),
@@ -146,7 +145,7 @@ def _pull_info(repo_id: str, revision: str | None) -> Path:
 
 
 def _shard_names(info: IndexInfo, index: str) -> list[str]:
-    """Return the shards' file names, after making sure that they are our names: not "../x", nor a pattern."""
+    """Return the shards' file names, after checking that each is a shard's name, and not "../x" or a pattern."""
     names = [str(shard["file"]) for shard in info.shards]
     for name in names:
         if not SHARD_FILE.fullmatch(name) or not name.endswith(".h5"):

@@ -1,4 +1,4 @@
-"""`index.json`: what an index holds, read and written as a whole."""
+"""`index.json`: what an index holds."""
 
 from __future__ import annotations
 
@@ -15,16 +15,24 @@ from craft_hf.base import JSON, InputError, StorageError
 from craft_hf.retrieval.index.shard import FORMAT
 
 SHARD_FILE = re.compile(r"shard-\d{5,}\.(h5|incomplete)")
-"""Names of our shards, whole or not; "shard-00000-of-00010.parquet" is somebody else's."""
+"""Names of shards, complete or not; "shard-00000-of-00010.parquet" is of another program."""
 
 
 @dataclass(frozen=True)
 class IndexInfo:
     """What `index.json` holds.
 
-    `embedding_name` is the name that loads the model, `embedding_model` and `embedding_revision` say what it is.
-    `shards` hold "file", "documents", "bytes" and "fingerprint"; `corpora` hold "source", "license" and "documents";
-    `skipped` counts by reason the documents that were left out. `fingerprint` is a hash of the content.
+    Attributes:
+        format: version of the format.
+        embedding_name: the name that loads the embedding model.
+        embedding_model: what the model is called.
+        embedding_revision: its revision.
+        dimension: of the embeddings.
+        documents: how many there are.
+        shards: "file", "documents", "bytes" and "fingerprint" of each.
+        corpora: "source", "license" and "documents" of each.
+        skipped: how many documents were left out, by reason.
+        fingerprint: hash of the content.
     """
 
     format: int
@@ -40,7 +48,7 @@ class IndexInfo:
 
 
 def shard_files(folder: Path) -> list[Path]:
-    """Return the shards in a folder, whole or not."""
+    """Return the shards in a folder, complete or not."""
     return [p for p in folder.iterdir() if SHARD_FILE.fullmatch(p.name)]
 
 
@@ -49,16 +57,16 @@ def _check(info: IndexInfo) -> None:
     documents = 0
     for shard in info.shards:
         if not (isinstance(shard["file"], str) and isinstance(shard["fingerprint"], str)):
-            raise TypeError("a shard's name or fingerprint is no text")
+            raise TypeError("a shard's name or fingerprint is not a string")
         if not isinstance(shard["bytes"], int):
-            raise TypeError("a shard's size is no number")
+            raise TypeError("a shard's size is not a number")
         documents += cast(int, shard["documents"])
     if documents != info.documents:
         raise ValueError(f"the shards hold {documents} documents, expected {info.documents}")
 
 
 def write_info(info: IndexInfo, folder: Path) -> None:
-    """Replace an index's `index.json` at once.
+    """Replace an index's `index.json` atomically.
 
     Raises:
         StorageError: the disk is full or the folder not writable; the old one stays.
@@ -74,7 +82,7 @@ def write_info(info: IndexInfo, folder: Path) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise StorageError(
-            f"{folder / 'index.json'} cannot be written: {e}; make room and run the command again."
+            f"{folder / 'index.json'} cannot be written: {e}; free disk space and run the command again."
         ) from e
 
 
@@ -82,7 +90,7 @@ def read_info(folder: Path) -> IndexInfo:
     """Read an index's `index.json`.
 
     Raises:
-        InputError: the folder is missing, empty, no index, unfinished, or of another format.
+        InputError: the folder is missing, empty, not an index, unfinished, or of another format.
     """
     advice = "build one with: craft-hf index build CORPUS --out FOLDER"
     if not folder.is_dir():
@@ -90,8 +98,8 @@ def read_info(folder: Path) -> IndexInfo:
     path = folder / "index.json"
     if not path.is_file():
         if shard_files(folder):
-            raise InputError(f"the index {folder} is unfinished; run the command that built it again, it goes on.")
-        empty = "is empty" if not any(folder.iterdir()) else "is no index (it has no index.json)"
+            raise InputError(f"the index {folder} is unfinished; run the command that built it again: it resumes.")
+        empty = "is empty" if not any(folder.iterdir()) else "is not an index (it has no index.json)"
         raise InputError(f"the folder {folder} {empty}; {advice}")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -106,4 +114,4 @@ def read_info(folder: Path) -> IndexInfo:
     except InputError:
         raise
     except (ValueError, TypeError, KeyError) as e:
-        raise InputError(f"{path} is no index of craft_hf ({type(e).__name__}: {e}); {advice}") from e
+        raise InputError(f"{path} is not an index of craft_hf ({type(e).__name__}: {e}); {advice}") from e

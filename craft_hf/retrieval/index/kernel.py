@@ -1,4 +1,4 @@
-"""The inner loop of the scan, as machine code: code products come in, exact scores of what may be good go out."""
+"""The inner loop of the scan, compiled by numba: which documents of a block may be among the best, and their scores."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from craft_hf.base import compiled
 
 def collect(
     products: np.ndarray, scales: np.ndarray, residuals: np.ndarray, bits: np.ndarray, steps: np.ndarray,
-    lengths: np.ndarray, slack: np.ndarray, exact: np.ndarray, floors: np.ndarray, rows: np.ndarray, keys: np.ndarray,
-    counts: np.ndarray,
+    lengths: np.ndarray, slack: np.ndarray, exact: np.ndarray, thresholds: np.ndarray, rows: np.ndarray,
+    keys: np.ndarray, counts: np.ndarray,
 ) -> None:  # fmt: skip
-    """Append to each query's list the documents of a block that reach its floor.
+    """Append to each query's list the documents of a block that reach its threshold.
 
     Args:
         products: int32 (queries, documents), the products of the codes.
@@ -24,13 +24,13 @@ def collect(
         bits: uint16 (documents, dimension), the float16 embeddings.
         steps: float32 (queries,), scales of the queries' codes.
         lengths: float32 (queries,), Euclidean.
-        slack: float32 (queries,), bound of what the codes do not tell because of the query, and of rounding.
-        exact: float32 (queries, dimension).
-        floors: float32 (queries,).
+        slack: float32 (queries,), bound of the error of the queries' codes and of rounding.
+        exact: float32 (queries, dimension), the queries.
+        thresholds: float32 (queries,), scores that a document has to reach.
         rows: int64 (documents,), rows in the index.
-        keys: uint64 (queries, room), filled up to `counts`. A key holds the score in its upper half, as a number that
-            is smaller the better the score is, and the row in its lower half: sorted, they are best first, ties in the
-            order of rows. So an index has 2^32 documents at most.
+        keys: uint64 (queries, capacity), filled up to `counts`. A key holds the score in its upper half, as a number
+            that is smaller the better the score is, and the row in its lower half: sorted, they are best first, ties in
+            the order of rows. So an index has 2^32 documents at most.
         counts: int64 (queries,).
     """
     queries, documents = products.shape
@@ -43,8 +43,8 @@ def collect(
     score_bits = score.view(np.uint32)
     for start in range(0, queries, 64):
         near[:] = 0
-        for query in range(start, min(start + 64, queries)):  # documents in a row: made into vector instructions
-            step, length, gap = steps[query], lengths[query], slack[query] - max(floors[query], np.float32(-1e30))
+        for query in range(start, min(start + 64, queries)):  # contiguous documents, so that it is vectorised
+            step, length, gap = steps[query], lengths[query], slack[query] - max(thresholds[query], np.float32(-1e30))
             bit = np.int64(1) << np.int64(query - start)
             for document in range(documents):
                 bound = products[query, document] * (scales[document] * step) + residuals[document] * length + gap
@@ -55,10 +55,10 @@ def collect(
             for column in range(dimension):  # float16 to float32: shift the exponent by 112, ...
                 half = np.uint32(bits[document, column])
                 words[column] = ((half & np.uint32(0x7FFF)) << np.uint32(13)) + np.uint32(112 << 23)
-            for column in range(dimension):  # ... mend subnormal numbers, ...
+            for column in range(dimension):  # ... correct subnormal numbers, ...
                 value = single[column]
                 single[column] = value if value >= tiny else np.float32(2) * value - tiny
-            for column in range(dimension):  # ... and put the sign
+            for column in range(dimension):  # ... and set the sign
                 words[column] |= (np.uint32(bits[document, column]) & np.uint32(0x8000)) << np.uint32(16)
             for column in range(dimension):
                 embedding[column] = np.float64(single[column])
@@ -66,15 +66,15 @@ def collect(
             query = start - 1
             while left != 0:
                 query += 1
-                wanted = left & np.uint64(1)
+                is_candidate = left & np.uint64(1)
                 left >>= np.uint64(1)
-                if wanted == 0:
+                if is_candidate == 0:
                     continue
                 total = 0.0
                 for column in range(dimension):
                     total += embedding[column] * np.float64(exact[query, column])
                 score[0] = np.float32(total)
-                if score[0] >= floors[query]:
+                if score[0] >= thresholds[query]:
                     pattern = score_bits[0]
                     if pattern == np.uint32(0x80000000):  # -0
                         pattern = np.uint32(0)
@@ -86,6 +86,6 @@ def collect(
 
 @functools.cache
 def compiled_collect() -> Callable[..., None]:
-    """Return `collect` as machine code."""
-    # Not "fast" in full: that would let the compiler forget about infinities.
+    """Return `collect`, compiled."""
+    # Not all of fastmath: that would let the compiler assume that there are no infinities.
     return compiled(collect, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")

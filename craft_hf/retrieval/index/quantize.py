@@ -1,8 +1,8 @@
-"""float16 embeddings come in, int8 codes go out, with what is needed to know how wrong they can be.
+"""int8 quantization of embeddings, with a bound of its error, so that a search of the codes can be exact.
 
-An embedding d is written as s c + e: one scale s for the whole embedding, int8 codes c = round(d / s), and what is
-left over, e. For any query q the similarity is then q d = s (q c) + q e, and by the Cauchy-Schwarz inequality
-|q e| <= |q| |e|. With |e| kept beside the codes, a scan of the codes can prove that a document is not among the best.
+An embedding d is written as s c + e: one scale s for the whole embedding, int8 codes c = round(d / s), and the
+residual e. For any query q the similarity is then q d = s (q c) + q e, and by the Cauchy-Schwarz inequality
+|q e| <= |q| |e|. With |e| stored beside the codes, a scan of the codes can prove that a document is not among the best.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LARGEST = 127
 
 
 class Quantized(NamedTuple):
-    """Codes, the scale of each row (0 for a row of zeros), and the Euclidean length of each row's error, rounded up."""
+    """Codes, the scale of each row (0 for zeros only), and the Euclidean norm of each row's residual, rounded up."""
 
     codes: Codes
     scales: Floats

@@ -1,16 +1,16 @@
-"""Step 1 and 2 in one pass: int8 codes are compared, and what may be among the best is scored exactly, at once.
+"""Exact top-k search in one pass: int8 codes are compared, and documents that may be among the best scored exactly.
 
 For query q and document d the product of their int8 codes gives the similarity up to an error that is known (see
 `quantize`). A document whose similarity plus error does not reach the k-th best so far cannot be among the k best and
-is passed over; all others are scored exactly. So nothing is lost, whatever the embeddings are.
+is skipped; all others are scored exactly. So the result is exact, whatever the embeddings are.
 
 Exactly means: the query's components are rounded to multiples of 2^-28 (which float32 holds; from 1/16 on it holds
 no others), float16 numbers are multiples of 2^-24, so products are multiples of 2^-52, and float64 adds them without
 any rounding as long as sums stay below 2. The score is this sum, rounded to float32 once: the same number on every
 machine and in every order of work.
 
-The k-th best so far (the floor) starts from a guess made on a sample of the codes, taken a bit too low. If fewer than k
-documents reach it, the guess was too high and the queries concerned are scanned again without one.
+The k-th best score so far (the threshold) starts from an estimate on a sample of the codes, taken a bit too low. If
+fewer than k documents reach it, it was too high, and these queries are scanned again without one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from craft_hf.base import Vectors
-from craft_hf.retrieval.index.device import Device
+from craft_hf.retrieval.index.device import DeviceScanner
 from craft_hf.retrieval.index.kernel import compiled_collect
 from craft_hf.retrieval.index.quantize import Codes, Floats, quantize
 from craft_hf.retrieval.index.shard import Shard
@@ -33,7 +33,7 @@ BLOCK = 4096
 """Documents whose codes are compared at a time; block and products stay in a core's cache."""
 
 SAMPLE = 32_768
-"""Most documents that the first floor is guessed from; never more than a 16th of the index."""
+"""Most documents that the first threshold is estimated from; never more than a 16th of the index."""
 
 _CHUNKS = 64
 _LOWEST = np.finfo(np.float32).min
@@ -52,7 +52,7 @@ Part = tuple[int, Callable[[], Shard], int, int]
 class _Queries:
     """Queries in all forms that the scan needs; one entry or row for each query.
 
-    `errors` are the lengths of what the quantization of the queries left over.
+    `errors` are the Euclidean norms of the queries' residuals after quantization.
     """
 
     exact: Vectors
@@ -101,7 +101,7 @@ def top_k(
         k: how many, 1 or more.
         threads: how many parts are scanned at a time; by default as many as torch uses.
         device: where the codes are compared; scores are always computed on the CPU.
-        progress: is told how many documents were scanned.
+        progress: called with the number of documents after each part.
 
     Returns:
         Scores, float32 (queries, k), best first, and rows in the index of the same shape, int64; ties in the order of
@@ -109,8 +109,8 @@ def top_k(
     """
     rows = sum(stop - start for _, _, start, stop in parts)
     prepared = _Queries.prepare(queries)
-    floors = _guess(parts, prepared, k, rows)
-    found = _scan(parts, prepared, k, floors, threads, device, progress)
+    thresholds = _estimate_thresholds(parts, prepared, k, rows)
+    found = _scan(parts, prepared, k, thresholds, threads, device, progress)
     if missed := [line for line, keys in enumerate(found) if len(keys) < min(k, rows)]:
         again = np.full(len(missed), _LOWEST, dtype=np.float32)
         rescanned = _scan(parts, prepared.take(np.array(missed)), k, again, threads, device, lambda documents: None)
@@ -119,14 +119,14 @@ def top_k(
     return unpack(np.stack(found))
 
 
-def _guess(parts: Sequence[Part], queries: _Queries, k: int, rows: int) -> Floats:
-    """Guess a score that somewhat more than k documents reach, from documents spread evenly over the parts."""
-    floors = np.full(len(queries.codes), _LOWEST, dtype=np.float32)
+def _estimate_thresholds(parts: Sequence[Part], queries: _Queries, k: int, rows: int) -> Floats:
+    """Estimate a score that slightly more than k documents reach, from documents spread evenly over the parts."""
+    thresholds = np.full(len(queries.codes), _LOWEST, dtype=np.float32)
     size = min(SAMPLE, rows // 16)
     expected = size * k / max(rows, 1)
     rank = math.ceil(expected + 4 * math.sqrt(expected) + 4)
     if rank > size // 2:
-        return floors
+        return thresholds
     starts = np.cumsum([0, *(stop - start for _, _, start, stop in parts)])
     length = -(-size // _CHUNKS)
     positions = np.linspace(0, rows - length, min(_CHUNKS, size)).astype(np.int64)
@@ -142,15 +142,15 @@ def _guess(parts: Sequence[Part], queries: _Queries, k: int, rows: int) -> Float
     sample = np.concatenate(scores, axis=1)
     if rank <= sample.shape[1]:
         sample.partition(sample.shape[1] - rank, axis=1)
-        floors[:] = sample[:, sample.shape[1] - rank] * queries.steps
-    return floors
+        thresholds[:] = sample[:, sample.shape[1] - rank] * queries.steps
+    return thresholds
 
 
 def _scan(
     parts: Sequence[Part],
     queries: _Queries,
     k: int,
-    floors: Floats,
+    thresholds: Floats,
     threads: int | None,
     device: str,
     progress: Callable[[int], object],
@@ -159,12 +159,12 @@ def _scan(
     import torch
 
     local = threading.local()
-    kept: list[_Best] = []
+    kept: list[_ThreadResults] = []
 
     def scan(part: Part) -> None:
         if not hasattr(local, "best"):
-            torch.set_num_threads(1)  # of this thread: the parts are what runs side by side
-            local.best = _Best(queries, k, floors, device)
+            torch.set_num_threads(1)  # of this thread: parts run in parallel
+            local.best = _ThreadResults(queries, k, thresholds, device)
             kept.append(local.best)
         local.best.scan(part)
 
@@ -181,31 +181,31 @@ def _scan(
     return [merge([best.of(line) for best in kept], k) for line in range(len(queries.codes))]
 
 
-class _Best:
-    """What one thread has found: for each query, all documents that reach the floor, cut to the k best now and then.
+class _ThreadResults:
+    """What one thread has found: for each query, all documents that reach the threshold, regularly cut to the k best.
 
-    `floors` is shared by all threads: the k-th best of any of them is a floor for all.
+    `thresholds` is shared by all threads: the k-th best score of any of them is a threshold for all.
     """
 
-    def __init__(self, queries: _Queries, k: int, floors: Floats, device: str) -> None:
-        self._queries, self._k, self._floors = queries, k, floors
+    def __init__(self, queries: _Queries, k: int, thresholds: Floats, device: str) -> None:
+        self._queries, self._k, self._thresholds = queries, k, thresholds
         self._keys = np.empty((len(queries.codes), k + max(k // 4, 256) + BLOCK), dtype=np.uint64)
         self._counts = np.zeros(len(queries.codes), dtype=np.int64)
-        self._device = None if device == "cpu" else Device(device, queries.codes)
+        self._device = None if device == "cpu" else DeviceScanner(device, queries.codes)
 
     def of(self, line: int) -> Keys:
-        """Return what is kept for one query, in no order."""
+        """Return the keys of one query, in no order."""
         return self._keys[line, : self._counts[line]]
 
     def scan(self, part: Part) -> None:
-        """Take in what reaches the floors in some rows of a shard."""
+        """Add the documents that reach the thresholds among some rows of a shard."""
         base, opened, first, last = part
         shard = opened()
         codes, queries, slack = shard.codes, self._queries, self._queries.bounds(shard.longest)
         if self._device:
-            near, products = self._device.near(
+            near, products = self._device.candidates(
                 codes[first:last], shard.scales[first:last], shard.residuals[first:last], queries.steps,
-                queries.lengths, slack - self._floors,
+                queries.lengths, slack - self._thresholds,
             )  # fmt: skip
             for start in range(0, len(near), BLOCK):
                 block = slice(start, start + BLOCK)
@@ -217,12 +217,12 @@ class _Best:
         shard.check_unchanged()
 
     def _collect(self, shard: Shard, rows: np.ndarray, base: int, products: np.ndarray, slack: Floats) -> None:
-        """Take in some rows of a shard, BLOCK at most."""
+        """Add the documents that reach the thresholds among some rows of a shard, BLOCK at most."""
         dense = len(rows) == rows[-1] - rows[0] + 1
         some = slice(rows[0], rows[-1] + 1) if dense else rows
         compiled_collect()(
             products, shard.scales[some], shard.residuals[some], shard.embeddings.view(np.uint16)[some],
-            self._queries.steps, self._queries.lengths, slack, self._queries.exact, self._floors, base + rows,
+            self._queries.steps, self._queries.lengths, slack, self._queries.exact, self._thresholds, base + rows,
             self._keys, self._counts,
         )  # fmt: skip
         for line in np.flatnonzero(self._counts > self._keys.shape[1] - BLOCK):
@@ -232,7 +232,7 @@ class _Best:
         keys = self.of(line)
         keys.partition(self._k - 1)
         self._counts[line] = self._k
-        self._floors[line] = max(self._floors[line], unpack(keys[self._k - 1 : self._k])[0][0])
+        self._thresholds[line] = max(self._thresholds[line], unpack(keys[self._k - 1 : self._k])[0][0])
 
 
 def merge(found: Sequence[Keys], k: int) -> Keys:

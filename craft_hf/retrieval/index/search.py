@@ -1,4 +1,4 @@
-"""Exact search: query vectors come in, the most similar documents go out, whatever the shards are."""
+"""An index opened for reading: exact top-k search by query vectors, and its documents and embeddings by row."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ _PART = 65_536
 """Most documents that one thread scans at a time."""
 
 _MOST_MAPPED = 1_000
-"""Shards up to which an index keeps them mapped between searches; each costs the system 0.2% of its size."""
+"""Most shards that stay memory-mapped between searches; each costs page tables of 0.2% of its size."""
 
 Rows = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 """int64, shape (queries, k): rows of the index."""
 
-RowsOfOne = np.ndarray[tuple[int], np.dtype[np.int64]]
+RowNumbers = np.ndarray[tuple[int], np.dtype[np.int64]]
+"""int64, shape (rows,): rows of the index, or of a shard."""
 
 
 class Index:
@@ -37,10 +38,10 @@ class Index:
 
     @classmethod
     def open(cls, folder: Path) -> Index:
-        """Open the index in a folder; cheap, the shards are read when they are needed.
+        """Open the index in a folder; cheap, because shards are opened on demand.
 
         Raises:
-            InputError: the folder is no index, or a shard is missing or has another size than it was built with.
+            InputError: the folder is not an index, or a shard is missing or has another size than it was built with.
         """
         info = read_info(folder)
         for entry in info.shards:
@@ -63,12 +64,12 @@ class Index:
         return self.info.fingerprint
 
     @cached_property
-    def _starts(self) -> RowsOfOne:
+    def _starts(self) -> RowNumbers:
         """First row of each shard, and the number of all rows at the end."""
         return np.cumsum([0, *(int(str(entry["documents"])) for entry in self.info.shards)], dtype=np.int64)
 
     def _shard(self, number: int) -> Shard:
-        """Return a shard, and make sure that it is the one that was built."""
+        """Return a shard after checking that it is the one that was built."""
         if number not in self._shards:
             entry = self.info.shards[number]
             shard = Shard(self.folder / str(entry["file"]))
@@ -100,11 +101,11 @@ class Index:
 
         Args:
             queries: float32 (queries, dimension); unit vectors give cosine similarities.
-            k: how many, 1 or more; fewer come back if the index holds fewer.
+            k: how many, 1 or more; all documents if the index holds fewer.
             threads: how many; by default as many as torch uses. The result does not depend on it.
-            workers: where parts of the index are searched, with so many threads each; by default in this process. The
-                result does not depend on it.
-            device: "cuda" to compare codes on a GPU; worth it where there are few cores. The result does not depend on
+            workers: where parts of the index are searched, with `threads` threads each; by default in this process.
+                The result does not depend on it.
+            device: "cuda" to compare codes on a GPU, which pays off with few cores. The result does not depend on
                 it.
 
         Returns:
@@ -127,10 +128,10 @@ class Index:
         with progress_bar("Searching", " documents", len(self), delay=3) as bar:
             if workers is None:
                 return top_k(self._parts(), queries, k, threads, device, bar.update)
-            return _shared_out(self._parts(), queries, k, threads or 1, device, workers, bar.update)
+            return _search_with_workers(self._parts(), queries, k, threads or 1, device, workers, bar.update)
 
     def _parts(self) -> list[Part]:
-        """Cut the shards into what one thread scans at a time."""
+        """Split the shards into parts that one thread scans at a time."""
         return [
             (int(base), functools.partial(self._shard, number), start, min(start + _PART, int(end - base)))
             for number, (base, end) in enumerate(itertools.pairwise(self._starts))
@@ -158,13 +159,13 @@ class Index:
         asked = np.asarray(rows, dtype=np.int64)
         vectors = np.empty((len(asked), self.info.dimension), dtype=np.float32)
         for shard, here, start in self._by_shard(rows):
-            wanted = np.isin(asked, here)
-            vectors[wanted] = shard.embeddings[asked[wanted] - start]
+            selected = np.isin(asked, here)
+            vectors[selected] = shard.embeddings[asked[selected] - start]
             shard.check_unchanged()
         return vectors
 
-    def _by_shard(self, rows: Sequence[int]) -> Iterator[tuple[Shard, RowsOfOne, int]]:
-        """Yield each shard that holds some of the rows, with these, once each and sorted, and the shard's first row."""
+    def _by_shard(self, rows: Sequence[int]) -> Iterator[tuple[Shard, RowNumbers, int]]:
+        """Yield each shard that holds some of the rows, those rows (unique, sorted), and the shard's first row."""
         asked = np.unique(np.asarray(rows, dtype=np.int64))
         if len(outside := asked[(asked < 0) | (asked >= len(self))]):
             raise InputError(f"row {outside[0]} is outside the index, which holds rows 0 to {len(self) - 1}.")
@@ -173,7 +174,7 @@ class Index:
             yield self._shard(int(number)), asked[shards == number], int(self._starts[number])
 
 
-def _shared_out(
+def _search_with_workers(
     parts: list[Part],
     queries: Vectors,
     k: int,
@@ -182,7 +183,7 @@ def _shared_out(
     workers: Workers,
     progress: Callable[[int], object],
 ) -> tuple[Vectors, Rows]:
-    """Let each worker search some of the parts; put together what they find."""
+    """Let each worker search some of the parts, and merge their results."""
     futures = {}
     for number in range(workers.count):
         share = parts[number * len(parts) // workers.count : (number + 1) * len(parts) // workers.count]

@@ -1,4 +1,4 @@
-"""One HDF5 file of the index: documents and their embeddings, written whole or not at all.
+"""One HDF5 file of the index: documents and their embeddings, written atomically.
 
 embedding                       float16 (documents, dimension)
 code, scale, residual           the same as int8, and its scales and errors (see `quantize`), float32
@@ -7,8 +7,8 @@ text_hash                       see `text_hashes`, uint64
 id, source, title, url, license variable-length strings
 attributes                      format, fingerprint, input_hash, and longest: no quantized embedding is longer
 
-Embeddings and codes are contiguous and begin at whole pages: they can be mapped straight from the file. The HDF5
-content is followed by 40 bytes, which HDF5 does not look at: its size and its SHA-256.
+Embeddings and codes are contiguous and page-aligned, so that they can be memory-mapped. The HDF5 content is followed by
+40 bytes that HDF5 ignores: its size and its SHA-256.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import h5py
 import numpy as np
 
 from craft_hf.base import Document, InputError, StorageError, Vectors
+from craft_hf.retrieval.index.deduplication import Hashes, text_hashes
 from craft_hf.retrieval.index.quantize import Codes, Floats, Halves, quantize
-from craft_hf.retrieval.index.unique import Hashes, text_hashes
 
 FORMAT = 2
 _PAGE = 4096
@@ -37,7 +37,7 @@ _STRINGS = ("id", "source", "title", "url", "license")
 
 
 def input_hash(documents: Sequence[Document], embedder: str) -> str:
-    """Return a hash of what goes into a shard, which tells whether it has to be embedded again.
+    """Return a hash of a shard's documents and model; if it is the same, the shard need not be embedded again.
 
     Args:
         documents: the shard's documents.
@@ -51,26 +51,26 @@ def input_hash(documents: Sequence[Document], embedder: str) -> str:
 
 
 def write_shard(path: Path, documents: Sequence[Document], embeddings: Vectors, embedder: str) -> str:
-    """Write a shard beside its final name and rename it when it is complete.
+    """Write a shard to a temporary file and rename it when it is complete.
 
     Args:
-        path: the shard's file; one that is there is replaced.
+        path: the shard's file; an existing one is replaced.
         documents: its documents.
         embeddings: unit vectors, float32 (documents, dimension); kept as float16.
-        embedder: model and revision that made them.
+        embedder: model and revision of the embeddings.
 
     Returns:
-        The fingerprint of what is in the shard.
+        The fingerprint of the shard's content.
 
     Raises:
-        InputError: an embedding holds NaN or infinity, or what float16 cannot hold.
-        StorageError: the disk is full or not writable; nothing half-written is left.
+        InputError: an embedding holds NaN, infinity, or a number beyond float16.
+        StorageError: the disk is full or not writable; no partial file is left.
     """
     with np.errstate(over="ignore"):
         halves = np.ascontiguousarray(embeddings, dtype=np.float16)
     if len(bad := np.flatnonzero(~np.isfinite(halves).all(axis=1))):
         raise InputError(
-            f"the embedding of document {documents[bad[0]].id!r} holds NaN, infinity or what float16 cannot hold; "
+            f"the embedding of document {documents[bad[0]].id!r} holds NaN, infinity or a number beyond float16; "
             f"expected unit vectors from {embedder}: try another device or model."
         )
     source = input_hash(documents, embedder)
@@ -86,10 +86,10 @@ def write_shard(path: Path, documents: Sequence[Document], embeddings: Vectors, 
         os.replace(temporary, path)
     except OSError as e:
         raise StorageError(
-            f"the shard {path} cannot be written: {e}. The shards before it are whole; make room and run the same "
-            "command again: it goes on with this shard."
+            f"the shard {path} cannot be written: {e}. The shards before it are complete; free disk space and run "
+            "the same command again: it resumes with this shard."
         ) from e
-    finally:  # also after Ctrl-C; a complete file has its own name by now
+    finally:  # also after Ctrl-C; a complete file has been renamed by now
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     return fingerprint
@@ -98,7 +98,7 @@ def write_shard(path: Path, documents: Sequence[Document], embeddings: Vectors, 
 def _hdf5(documents: Sequence[Document], halves: Halves, attributes: Mapping[str, str | int]) -> bytes:
     """Return the content of a shard's file.
 
-    It is made in memory because HDF5 cannot let go of a file on a full disk: it tries again when the process ends, and
+    It is made in memory because HDF5 cannot close a file on a full disk: it tries again when the process ends, which
     crashes it.
     """
     quantized = quantize(halves)
@@ -128,7 +128,7 @@ def _trailer(size: int, digest: hashlib._Hash) -> bytes:
 
 
 def is_intact(path: Path) -> bool:
-    """Read a shard's file and tell whether it still is what was written, to the last bit."""
+    """Read a shard's file and tell whether it is still what was written, to the last bit."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         left = size = os.fstat(file.fileno()).st_size - _TRAILER
@@ -139,10 +139,10 @@ def is_intact(path: Path) -> bool:
 
 
 class Shard:
-    """A shard for reading; may be used by several threads. What was mapped once stays mapped.
+    """A shard opened for reading, by any number of threads; arrays stay memory-mapped.
 
     Raises:
-        InputError: the file is missing, truncated or no shard, or of another format.
+        InputError: the file is missing, truncated, not a shard, or of another format.
     """
 
     def __init__(self, path: Path) -> None:
@@ -162,8 +162,8 @@ class Shard:
                     whole = size is not None and max(ends) <= size
         except (OSError, KeyError, ValueError, AttributeError, RuntimeError) as e:
             raise InputError(
-                f"the shard {path} is missing, truncated or no shard of craft_hf ({e}); build the index again with the "
-                "same command: only what is missing is embedded."
+                f"the shard {path} is missing, truncated or not a shard of craft_hf ({e}); build the index again with "
+                "the same command: only what is missing is embedded."
             ) from e
         if made_by != FORMAT:
             raise InputError(
@@ -177,38 +177,38 @@ class Shard:
         return Shard, (self.path,)
 
     def check_unchanged(self) -> None:
-        """Raise InputError if the file is not the one that was opened, or was written to since."""
+        """Raise InputError if the file was replaced or written to since it was opened."""
         if _state(self.path) != self._opened:
             raise InputError(
-                f"the shard {self.path} was changed since it was opened; open the index again, and see that nothing "
-                "writes to it meanwhile."
+                f"the shard {self.path} was changed since it was opened; open the index again, and make sure that "
+                "nothing writes to it."
             )
 
     @cached_property
     def embeddings(self) -> Halves:
-        """The embeddings, float16 (rows, dimension), mapped from the file."""
+        """The embeddings, float16 (rows, dimension), memory-mapped."""
         return self._map("embedding", np.float16, (self.rows, self.dimension))
 
     @cached_property
     def codes(self) -> Codes:
-        """The embeddings' codes, int8 (rows, dimension), mapped from the file."""
+        """The embeddings' codes, int8 (rows, dimension), memory-mapped."""
         return self._map("code", np.int8, (self.rows, self.dimension))
 
     @cached_property
     def scales(self) -> Floats:
-        """Scales of the codes, float32 (rows,), mapped from the file."""
+        """Scales of the codes, float32 (rows,), memory-mapped."""
         return self._map("scale", np.float32, (self.rows,))
 
     @cached_property
     def residuals(self) -> Floats:
-        """Euclidean lengths of what the codes leave over, float32 (rows,), mapped from the file."""
+        """Euclidean norms of the codes' residuals, float32 (rows,), memory-mapped."""
         return self._map("residual", np.float32, (self.rows,))
 
     @cached_property
     def _bytes(self) -> np.ndarray:
-        """The whole file, mapped: copy on write, though nobody writes, for torch wants writable memory.
+        """The whole file, memory-mapped copy-on-write, because torch needs writable memory; it is never written.
 
-        Unlike numpy and mmap, torch keeps no file open for it; a process may have some 1,000 open.
+        Unlike numpy and mmap, torch keeps no file open for it; a process may have only some 1,000 open.
         """
         import torch
 
@@ -220,7 +220,7 @@ class Shard:
         return mapped
 
     def _map(self, name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
-        start = self._offsets[name] or 0  # of nothing HDF5 does not say where it is
+        start = self._offsets[name] or 0  # HDF5 gives no offset for an empty array
         size = math.prod(shape) * np.dtype(dtype).itemsize
         return self._bytes[start : start + size].view(dtype).reshape(shape)
 
@@ -253,14 +253,14 @@ class Shard:
         ]
 
     def _strings(self, column: h5py.Dataset, rows: Sequence[int]) -> list[str]:
-        """Read strings one by one, or all at once where many are wanted: a single read costs as much as 100 strings."""
+        """Read strings one by one, or all at once if there are many: one read costs as much as 100 strings."""
         if 100 * len(rows) > self.rows:
             column = column[:]
         return [column[row].decode("utf-8") for row in rows]
 
 
 def _written_size(path: Path) -> int | None:
-    """Return the size of a file's HDF5 content as it was written, or None if the file does not end after it."""
+    """Return the size of the HDF5 content as it was written, or None if the file has another size."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END) - _TRAILER
         file.seek(max(size, 0))

@@ -1,4 +1,4 @@
-"""Tells whether an index still is what was built, to the last bit."""
+"""Verification that an index is still what was built, to the last bit."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from craft_hf.retrieval.index.shard import Shard, is_intact
 
 
 def verify_index(folder: Path) -> list[str]:
-    """Read every byte of an index and return what is wrong: nothing if all is well.
+    """Read every byte of an index and return a message for each shard with a problem.
 
-    Every shard must be there, have the SHA-256 that was written behind it, and be the one that `index.json` names.
+    Every shard must exist, have the SHA-256 that is stored at its end, and be the one that `index.json` names.
 
     Raises:
-        InputError: there is no `index.json`, or it is broken.
+        InputError: `index.json` is missing or broken.
     """
     info = read_info(folder)
     problems = []

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from craft_hf.base.embedder import Vectors
 from craft_hf.base.markdown import render
 from craft_hf.base.records import Document, FewShot, Hit
-from craft_hf.retrieval.coverage import cover, measure
+from craft_hf.retrieval.coverage import compute_coverage, measure_coverage
 from craft_hf.retrieval.coverage.advice import advise
-from craft_hf.retrieval.coverage.alike import unit
 from craft_hf.retrieval.coverage.figures import Coverage
-from craft_hf.retrieval.similarity import retrieve
+from craft_hf.retrieval.coverage.vector_statistics import normalized
+from craft_hf.retrieval.similarity import retrieve_similar
 from tests.retrieval.test_similarity import STORY, shots
 from tests.vectors import given_index, whole_numbers
 
@@ -34,7 +34,7 @@ def hit(number: int, *by: str, source: str = "a", similarity: float = 0.5) -> Hi
 def covered(hits: Sequence[Hit], few_shots: int = 2, random: Vectors | None = None, **corpora: int) -> Coverage:
     """The coverage of hits whose embeddings are all different, of few-shots that are, too."""
     width = max(len(hits), few_shots, 1)
-    return cover(
+    return compute_coverage(
         hits,
         shots(few_shots),
         corpora or {"a": len(hits) + 1},
@@ -97,9 +97,10 @@ def test_figures_add_up_whatever_is_found(seed: int, documents: int, few_shots: 
             source=str(rng.integers(3)), similarity=float(rng.normal()))
         for i in range(min(k, documents))
     ]  # fmt: skip
-    found = cover(
+    found = compute_coverage(
         hits, shots(few_shots), Counter({"0": documents, "1": 1, "2": 2}),
-        queries=unit(rng.standard_normal((few_shots, 4)).astype("f4")), embeddings=vectors[: len(hits)], random=vectors,
+        queries=normalized(rng.standard_normal((few_shots, 4)).astype("f4")), embeddings=vectors[: len(hits)],
+        random=vectors,
     )  # fmt: skip
     json.dumps(asdict(found), allow_nan=False)
     if found.found_by_few_shots:
@@ -119,11 +120,11 @@ def test_small_indexes_give_all_they_have_and_sane_figures(
 ) -> None:
     """Retrieval from 1, 2 or 10 documents gives k or all of them, with figures that JSON and Markdown can say."""
     rng = np.random.default_rng(documents)
-    vectors, queries = (unit(rng.standard_normal((n, 16)).astype("f4")) for n in (documents, few_shots))
+    vectors, queries = (normalized(rng.standard_normal((n, 16)).astype("f4")) for n in (documents, few_shots))
     index = given_index(tmp_path, vectors, 3)
-    found = retrieve(index, shots(few_shots), queries, k)
+    found = retrieve_similar(index, shots(few_shots), queries, k)
     assert len(found.hits) == min(k, documents)
-    coverage = measure(index, shots(few_shots), queries, found)
+    coverage = measure_coverage(index, shots(few_shots), queries, found)
     json.dumps(asdict(coverage), allow_nan=False)
     assert coverage.hits == min(k, documents)
     assert coverage.both is not None
@@ -144,7 +145,7 @@ def test_nothing_but_texts_of_few_shots_is_no_error(tmp_path: Path) -> None:
     """When all documents are left out, there are no hits, no shares and no warnings."""
     index = given_index(tmp_path, np.eye(2, dtype=np.float32), 2, [STORY, STORY + " The end."])
     examples, queries = [FewShot("story", STORY, {})], np.eye(1, 2, dtype=np.float32)
-    coverage = measure(index, examples, queries, retrieve(index, examples, queries, 5))
+    coverage = measure_coverage(index, examples, queries, retrieve_similar(index, examples, queries, 5))
     assert (coverage.hits, coverage.left_out, coverage.both, coverage.warnings) == (0, 2, None, ())
     assert coverage.sources[0].ratio is None
     json.dumps(asdict(coverage), allow_nan=False)
@@ -152,12 +153,12 @@ def test_nothing_but_texts_of_few_shots_is_no_error(tmp_path: Path) -> None:
 
 def test_the_same_hits_give_the_same_coverage(tmp_path: Path) -> None:
     """However the documents are cut into shards, and the random documents are drawn from all of them."""
-    vectors = unit(np.random.default_rng(0).standard_normal((1500, 8)).astype("f4"))
+    vectors = normalized(np.random.default_rng(0).standard_normal((1500, 8)).astype("f4"))
     queries = vectors[:3]
     made = []
     for size in (1500, 400):
         index = given_index(tmp_path / str(size), vectors, size)
-        made.append(measure(index, shots(3), queries, retrieve(index, shots(3), queries, 50)))
+        made.append(measure_coverage(index, shots(3), queries, retrieve_similar(index, shots(3), queries, 50)))
     assert made[0] == made[1]
     assert made[0].random_documents == 1000
 
@@ -176,8 +177,8 @@ def half_and_half(count: int, finder: str, few_shots: int = 8) -> list[Hit]:
 def test_a_few_shot_that_finds_most_dominates() -> None:
     """One that finds all that the average places is named; even use, few hits and a single few-shot are not."""
     assert warned(covered(half_and_half(96, "f3"), 8), "dominates") == [
-        "The few-shot f3 dominates: its part is 56% of what few-shots found, where an equal part is 12%. Compare it "
-        "with the others; it may be the only one that the index fits."
+        "The few-shot f3 dominates: its share is 56% of the documents that few-shots found, where an equal share is "
+        "12%. Compare it with the others; it may be the only one that fits the index."
     ]
     even = [hit(i, f"f{i % 8}", "average") for i in range(96)]
     assert not warned(covered(even, 8), "dominates")
@@ -202,8 +203,8 @@ def test_a_few_shot_that_finds_what_others_find_adds_nothing() -> None:
     twins = [hit(i, *(("f0", "f1") if i % 4 < 2 else (f"f{i % 4}",))) for i in range(80)]
     coverage = covered(twins, 4)
     assert warned(coverage, "adds hardly anything") == [
-        f"The few-shot f{i} adds hardly anything: 0 documents were found by it alone, where an equal part is 20. An "
-        "example that is less like the others finds more."
+        f"The few-shot f{i} adds hardly anything: 0 documents were found by it alone, where an equal share is 20. A "
+        "few-shot that is less like the others finds more."
         for i in (0, 1)
     ]
     assert not warned(covered(twins[:24], 4), "adds hardly anything")
@@ -216,7 +217,7 @@ def test_an_end_no_better_than_chance_is_named() -> None:
     spread = np.linspace(0, 0.4, 41, dtype=np.float32)
     random = np.stack([spread, np.sqrt(1 - spread**2)], axis=1)
     vectors = np.zeros((40, 2), dtype=np.float32)
-    whole = cover(hits, shots(1), {"a": 99}, queries=queries, embeddings=vectors, random=random)
+    whole = compute_coverage(hits, shots(1), {"a": 99}, queries=queries, embeddings=vectors, random=random)
     high = whole.decay["averaged"].random_high
     assert high == pytest.approx(0.2 + 1.645 * 1.4826 * 0.1, abs=1e-3)
     assert [w.split(" is ")[0] for w in warned(whole, "The end")] == [
@@ -224,22 +225,22 @@ def test_an_end_no_better_than_chance_is_named() -> None:
         "The end of the averaged half",
     ]
     assert f"have a median of 0.140, and chance alone reaches {high:.3f}" in whole.warnings[0]
-    best = cover(hits[:20], shots(1), {"a": 99}, queries=queries, embeddings=vectors[:20], random=random)
+    best = compute_coverage(hits[:20], shots(1), {"a": 99}, queries=queries, embeddings=vectors[:20], random=random)
     assert not best.warnings
-    few = cover(hits, shots(1), {"a": 19}, queries=queries, embeddings=vectors, random=random[:19])
+    few = compute_coverage(hits, shots(1), {"a": 19}, queries=queries, embeddings=vectors, random=random[:19])
     assert not warned(few, "The end")
 
 
 def test_an_index_of_another_kind_is_named() -> None:
     """Few-shots that are more like each other than like the best documents tell that the index does not fit."""
-    queries = unit(np.array([[1, 0.3], [1, -0.3]], dtype=np.float32))
+    queries = normalized(np.array([[1, 0.3], [1, -0.3]], dtype=np.float32))
     each_other = float(queries[0] @ queries[1])
     for similarity, expected in ((each_other - 0.01, 1), (each_other + 0.01, 0)):
-        found = cover(
+        found = compute_coverage(
             [hit(0, "average", similarity=similarity)], shots(2), {"a": 1}, queries=queries,
             embeddings=queries[:1], random=queries,
         )  # fmt: skip
-        assert len(warned(found, "nothing of the few-shots' kind")) == expected
+        assert len(warned(found, "no documents like the few-shots")) == expected
     assert math.isclose(found.few_shot_similarity or 0, each_other, abs_tol=1e-3)
 
 
@@ -249,13 +250,13 @@ def test_repeated_documents_are_named_with_examples() -> None:
     vectors = np.eye(20, dtype=np.float32)
     vectors[1] = vectors[0]
     queries, random = np.eye(1, 20, dtype=np.float32), np.zeros((40, 20), dtype=np.float32)
-    once = cover(hits, shots(1), {"a": 20}, queries=queries, embeddings=vectors, random=random)
+    once = compute_coverage(hits, shots(1), {"a": 20}, queries=queries, embeddings=vectors, random=random)
     assert (once.near_duplicates.pairs, once.near_duplicates.repeats, once.warnings) == (1, 1, ())
     assert once.near_duplicates.examples == (("d1", "d0", 1.0),)
     vectors[2] = vectors[0]
-    twice = cover(hits, shots(1), {"a": 20}, queries=queries, embeddings=vectors, random=random)
+    twice = compute_coverage(hits, shots(1), {"a": 20}, queries=queries, embeddings=vectors, random=random)
     assert (twice.near_duplicates.pairs, twice.near_duplicates.repeats) == (3, 2)
-    assert "2 of 20 documents nearly repeat" in twice.warnings[0]
+    assert "2 of 20 documents are near-duplicates" in twice.warnings[0]
 
 
 def test_page_cuts_long_lists_of_corpora() -> None:

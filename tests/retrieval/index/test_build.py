@@ -301,11 +301,11 @@ def test_bad_input_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     """Nothing is written beside files that are no index, nor over a file."""
     (tmp_path / "thesis.docx").touch()
-    with pytest.raises(InputError, match=r"holds 'thesis\.docx', which is no part of an index"):
+    with pytest.raises(InputError, match=r"holds 'thesis\.docx', which is not part of an index"):
         build_index(corpus(), tmp_path, HashEmbedder())
     with pytest.raises(InputError, match="is a file; give a folder"):
         build_index(corpus(), tmp_path / "thesis.docx", HashEmbedder())
-    with pytest.raises(StorageError, match="cannot be made"):
+    with pytest.raises(StorageError, match="cannot be created"):
         build_index(corpus(), tmp_path / "thesis.docx" / "index", HashEmbedder())
 
 
@@ -313,10 +313,10 @@ def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 def test_foreign_files_named_like_shards_are_safe(tmp_path: Path, name: str) -> None:
     """A file that is called a shard but is none of the index's is neither removed nor taken for an unfinished index."""
     (tmp_path / name).write_text("precious")
-    with pytest.raises(InputError, match=f"holds '{name}', which is no part of an index"):
+    with pytest.raises(InputError, match=f"holds '{name}', which is not part of an index"):
         build_index(corpus(), tmp_path, HashEmbedder())
     assert (tmp_path / name).read_text() == "precious"
-    with pytest.raises(InputError, match="is no index"):
+    with pytest.raises(InputError, match="is not an index"):
         read_info(tmp_path)
 
 
@@ -337,7 +337,7 @@ def test_build_on_a_full_disk_goes_on_when_there_is_room(small_disk: Path, tmp_p
     """On a disk that is really full, whole shards stay and nothing else does; with more room only the rest is made."""
     rows = [{"id": f"d{i}", "text": f"{i:02} " * 8000} for i in range(16)]
     folder = small_disk / "index"
-    with pytest.raises(StorageError, match=r"cannot be written.*The shards before it are whole; make room"):
+    with pytest.raises(StorageError, match=r"cannot be written.*The shards before it are complete; free disk space"):
         build_index(corpus(rows), folder, HashEmbedder(), shard_documents=2)
     whole = sorted(folder.iterdir())
     assert 3 <= len(whole) < 8
@@ -383,7 +383,7 @@ def broken_folders(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     yield tmp_path / "empty", "empty is empty; build one"
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").touch()
-    yield tmp_path / "photos", r"photos is no index \(it has no index\.json\)"
+    yield tmp_path / "photos", r"photos is not an index \(it has no index\.json\)"
     for name, content in {
         "list": "[]",
         "cut": '{"format": 2, "shar',
@@ -392,7 +392,7 @@ def broken_folders(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     }.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "index.json").write_text(content)
-        yield tmp_path / name, r"index\.json is no index of craft_hf"
+        yield tmp_path / name, r"index\.json is not an index of craft_hf"
     build_index(corpus(), tmp_path / "future", HashEmbedder())
     data = json.loads((tmp_path / "future" / "index.json").read_text())
     (tmp_path / "future" / "index.json").write_text(json.dumps({**data, "format": 99, "new": 1}))
@@ -433,10 +433,13 @@ def test_any_flipped_byte_of_index_json_is_harmless_or_refused(tmp_path: Path) -
         ({"documents": 11}, "the shards hold 10 documents, expected 11"),
         ({"shards": [{"file": "shard-00000.h5", "documents": 10}]}, "KeyError: 'fingerprint'"),
         ({"shards": [1]}, "TypeError"),
-        ({"shards": [{"file": 1, "documents": 10, "bytes": 1, "fingerprint": ""}]}, "name or fingerprint is no text"),
+        (
+            {"shards": [{"file": 1, "documents": 10, "bytes": 1, "fingerprint": ""}]},
+            "name or fingerprint is not a string",
+        ),
         (
             {"shards": [{"file": "a", "documents": 10, "bytes": "1", "fingerprint": ""}]},
-            "size is no number",
+            "size is not a number",
         ),
     ],
 )
@@ -447,7 +450,7 @@ def test_index_json_that_does_not_fit_its_shards_is_refused(
     build_index(corpus(), tmp_path, HashEmbedder())
     data = json.loads((tmp_path / "index.json").read_text())
     (tmp_path / "index.json").write_text(json.dumps({**data, **change}))
-    with pytest.raises(InputError, match=rf"index\.json is no index of craft_hf .*{message}"):
+    with pytest.raises(InputError, match=rf"index\.json is not an index of craft_hf .*{message}"):
         Index.open(tmp_path)
 
 

@@ -169,7 +169,7 @@ def test_a_push_that_ends_anywhere_leaves_a_readable_repository(
             client.call(ANN, push_index, small, repo_id)
         old = published(hub.repos.get(("dataset", repo_id)))
         hub.start_counting(Fault(number, kind, repeat=True))
-        with pytest.raises(HubError, match=f"cannot be pushed to {repo_id}: .* it goes on where it stopped") as error:
+        with pytest.raises(HubError, match=f"cannot be pushed to {repo_id}: .* it resumes where it stopped") as error:
             client.call(ANN, push_index, large, repo_id)
         assert "signature" not in str(error.value)
         found = published(hub.repos.get(("dataset", repo_id)))
@@ -243,10 +243,10 @@ def test_an_interrupted_pull_goes_on(
         (ANN, "bob/open", False, r"your token may not do that \(.*rights to write to bob/open"),
         (ANN, "ann/open", True, "that repository is public, but a private one was asked for. Nothing was uploaded"),
         (ANN, "ann/closed", False, "that repository is private, but a public one was asked for. Nothing was uploaded"),
-        (ANN, "ann/rows", True, "holds 'data/train.parquet', which is no part of it; give another name"),
-        (ANN, "name", True, "no name of a repository on the Hub; expected user/name"),
-        (ANN, "ann/name@main", True, "no name of a repository on the Hub; expected user/name"),
-        (ANN, "ann/na me", True, "no name of a repository on the Hub; expected user/name"),
+        (ANN, "ann/rows", True, "holds 'data/train.parquet', which is not part of it; give another name"),
+        (ANN, "name", True, "not the name of a repository on the Hub; expected user/name"),
+        (ANN, "ann/name@main", True, "not the name of a repository on the Hub; expected user/name"),
+        (ANN, "ann/na me", True, "not the name of a repository on the Hub; expected user/name"),
     ],
 )
 def test_what_cannot_be_pushed_is_said_before_a_byte_goes_up(

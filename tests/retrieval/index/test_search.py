@@ -18,7 +18,7 @@ from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.sample import sample_corpus
 from craft_hf.retrieval.index import kernel, scan
 from craft_hf.retrieval.index.build import build_index
-from craft_hf.retrieval.index.device import Device
+from craft_hf.retrieval.index.device import DeviceScanner
 from craft_hf.retrieval.index.search import Index
 from tests.vectors import HashEmbedder, given_index, whole_numbers
 
@@ -61,8 +61,8 @@ def test_scan_of_codes_loses_nothing(
     np.testing.assert_array_equal(rows, want_rows)
 
 
-def test_wrong_guess_of_the_floor_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the sample holds nothing but good documents, the floor is too high: those queries are scanned again."""
+def test_too_high_a_threshold_estimate_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the sample holds nothing but good documents, the threshold is too high: those queries are scanned again."""
     rng = np.random.default_rng(0)
     vectors = whole_numbers(rng, 4096, 16) / 16
     queries = np.stack([np.ones(16), -np.ones(16)]).astype(np.float32)
@@ -108,12 +108,12 @@ def test_machine_code_and_python_agree(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("device", ["here", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_another_device_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    """Comparing codes elsewhere changes nothing: floors raised on the way, ties, parts of odd sizes, k above a block.
+    """Comparing codes elsewhere changes nothing: rising thresholds, ties, parts of odd sizes, k above a block.
 
     Without a GPU, the same operations run on the CPU.
     """
     if device == "here":
-        monkeypatch.setattr(scan, "Device", lambda name, codes: Device("cpu", codes))
+        monkeypatch.setattr(scan, "DeviceScanner", lambda name, codes: DeviceScanner("cpu", codes))
     elif not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     monkeypatch.setattr(scan, "BLOCK", 100)

@@ -102,13 +102,13 @@ def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "groups.h5", "w") as file:
         file.create_group("embedding")
     for name in ("missing.h5", "text.h5", "other.h5", "groups.h5"):
-        with pytest.raises(InputError, match=rf"{name} is missing, truncated or no shard"):
+        with pytest.raises(InputError, match=rf"{name} is missing, truncated or not a shard"):
             Shard(tmp_path / name)
 
 
 def test_unwritable_place_is_a_storage_error(tmp_path: Path) -> None:
     """A folder that is not there cannot be written to."""
-    with pytest.raises(StorageError, match=r"cannot be written.*make room"):
+    with pytest.raises(StorageError, match=r"cannot be written.*free disk space"):
         write_shard(tmp_path / "no" / "s.h5", DOCUMENTS, VECTORS, "m")
 
 
@@ -149,5 +149,5 @@ except StorageError as e:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "shard-00001.h5 cannot be written" in done.stdout
-    assert "The shards before it are whole" in done.stdout
+    assert "The shards before it are complete" in done.stdout
     assert done.stdout.endswith("['shard-00000.h5'] 1\n")

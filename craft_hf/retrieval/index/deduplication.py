@@ -1,4 +1,4 @@
-"""Documents come in, those whose text was not there before go out."""
+"""Exact deduplication: drops documents whose text was seen before."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ _BATCH = 4096
 
 
 def text_hashes(documents: Sequence[Document]) -> Hashes:
-    """Return 64 bits of BLAKE2b for each text; of 383 million texts, two would share theirs by chance in 1 of 250 runs.
+    """Return 64 bits of BLAKE2b for each text.
 
-    (n^2 / 2^65, the birthday bound.)
+    Among 383 million texts, two have the same hash by chance with a probability of 1/250 (n^2 / 2^65, the birthday
+    bound).
     """
     digests = (hashlib.blake2b(d.text.encode("utf-8", "replace"), digest_size=8).digest() for d in documents)
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
-class Unique:
-    """Lets each text through once. Keeps 8 bytes for a text, in sorted runs of which each is twice as long as the next.
+class Deduplicator:
+    """Drops documents whose text was seen before.
 
-    `dropped` counts what did not pass.
+    It keeps 8 bytes for each text, in sorted runs, each at least twice as long as the next.
+
+    Attributes:
+        dropped: how many documents were dropped.
     """
 
     def __init__(self) -> None:
@@ -42,7 +46,7 @@ class Unique:
             yield from itertools.compress(batch, self.add(text_hashes(batch)))
 
     def add(self, hashes: Hashes) -> np.ndarray:
-        """Take in hashes; return for each whether it is new and the first of its kind."""
+        """Add hashes; return for each whether it was new, bool (hashes,); of equal new ones the first is."""
         new = np.zeros(len(hashes), dtype=bool)
         new[np.unique(hashes, return_index=True)[1]] = True
         for run in self._runs:

@@ -1,4 +1,4 @@
-"""How alike the vectors of a list are: unit vectors come in, near-duplicates and diversity go out."""
+"""Statistics of unit vectors: near-duplicates, mean similarity, Vendi score."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from craft_hf.base import Vectors
 
-NEARLY_EQUAL = 0.95
+NEAR_DUPLICATE_SIMILARITY = 0.95
 """Cosine similarity from which two documents count as near-duplicates."""
 
-MOST_COMPARED = 25_000
-"""Documents up to which every pair is compared, some seconds on two cores; of more, so many are drawn."""
+MAX_COMPARED = 25_000
+"""Most vectors of which all pairs are compared, some seconds on two cores; of more, this many are sampled."""
 
-MOST_EXAMPLES = 5
+MAX_EXAMPLES = 5
 
 _BLOCK = 256
 
@@ -23,8 +23,11 @@ _BLOCK = 256
 class NearDuplicates:
     """Pairs of nearly equal vectors.
 
-    `compared` vectors were compared, each with each; `pairs` of them are nearly equal; `repeats` vectors have such a
-    partner before them in the list. `examples` are the nearest: (row, row of the partner before it, cosine similarity).
+    Attributes:
+        compared: vectors of which all pairs were compared.
+        pairs: pairs with a similarity of `NEAR_DUPLICATE_SIMILARITY` or more.
+        repeats: vectors that have such a partner before them in the list.
+        examples: the most similar pairs: (row, row of the partner before it, cosine similarity).
     """
 
     compared: int
@@ -33,40 +36,40 @@ class NearDuplicates:
     examples: tuple[tuple[int, int, float], ...]
 
 
-def unit(vectors: Vectors) -> Vectors:
+def normalized(vectors: Vectors) -> Vectors:
     """Return vectors of length 1 in the same directions, float32 (rows, dimension); zeros stay zeros."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
 
 def near_duplicates(vectors: Vectors) -> NearDuplicates:
-    """Find all pairs of nearly equal vectors, block by block: the memory grows with their number, not with its square.
+    """Find all pairs of nearly equal vectors, in blocks, so that memory is linear in their number.
 
     Args:
-        vectors: unit vectors, float32 (rows, dimension); of more than MOST_COMPARED, a seeded draw is compared.
+        vectors: unit vectors, float32 (rows, dimension); of more than MAX_COMPARED, a seeded sample is compared.
     """
     rows = np.arange(len(vectors))
-    if len(rows) > MOST_COMPARED:
-        rows = np.sort(np.random.default_rng(0).choice(rows, MOST_COMPARED, replace=False))
+    if len(rows) > MAX_COMPARED:
+        rows = np.sort(np.random.default_rng(0).choice(rows, MAX_COMPARED, replace=False))
         vectors = vectors[rows]
     pairs = repeats = 0
     examples: list[tuple[int, int, float]] = []
     for start in range(0, len(rows), _BLOCK):
         end = start + _BLOCK
         cosines = np.tril(vectors[start:end] @ vectors[:end].T, start - 1)  # with those before it only
-        near = cosines >= NEARLY_EQUAL
+        near = cosines >= NEAR_DUPLICATE_SIMILARITY
         pairs += int(near.sum())
         repeated = np.flatnonzero(near.any(axis=1))
         repeats += len(repeated)
         partners = cosines[repeated].argmax(axis=1)
         found = zip(rows[start + repeated], rows[partners], cosines[repeated, partners], strict=True)
         examples += ((int(row), int(partner), min(1.0, round(float(c), 4))) for row, partner, c in found)
-        examples = sorted(examples, key=lambda example: (-example[2], example))[:MOST_EXAMPLES]
+        examples = sorted(examples, key=lambda example: (-example[2], example))[:MAX_EXAMPLES]
     return NearDuplicates(len(rows), pairs, repeats, tuple(examples))
 
 
 def mean_similarity(vectors: Vectors) -> float | None:
-    """Return the mean cosine similarity of all pairs, from the length of the vectors' sum; None of fewer than two.
+    """Return the mean cosine similarity of all pairs, from the norm of the vectors' sum; None for fewer than two.
 
     Args:
         vectors: unit vectors, float32 (rows, dimension).
@@ -80,10 +83,10 @@ def mean_similarity(vectors: Vectors) -> float | None:
 
 
 def vendi_score(vectors: Vectors) -> float | None:
-    """Return the Vendi score (Friedman and Dieng, arXiv 2210.02410): how many wholly different vectors are as diverse.
+    """Return the Vendi score (Friedman and Dieng, arXiv 2210.02410), the effective number of different vectors.
 
-    It goes from 1, all are equal, to the smaller one of rows and dimension. The matrix of cosine similarities has the
-    same eigenvalues as the much smaller one of the dimensions' products, so it takes a time linear in the rows.
+    It ranges from 1 (all are equal) to the smaller of rows and dimension. It is computed from the (dimension,
+    dimension) matrix of products, which has the non-zero eigenvalues of the similarity matrix, in time linear in rows.
 
     Args:
         vectors: unit vectors, float32 (rows, dimension).

@@ -12,15 +12,23 @@ from hypothesis import strategies as st
 from craft_hf.base.embedder import Embedder, Vectors
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.sample import sample_corpus
-from craft_hf.retrieval.coverage import alike
-from craft_hf.retrieval.coverage.alike import NEARLY_EQUAL, mean_similarity, near_duplicates, unit, vendi_score
+from craft_hf.retrieval.coverage import vector_statistics
+from craft_hf.retrieval.coverage.vector_statistics import (
+    NEAR_DUPLICATE_SIMILARITY,
+    mean_similarity,
+    near_duplicates,
+    normalized,
+    vendi_score,
+)
 
 
 def some(seed: int, rows: int, noise: float = 0.15) -> Vectors:
     """Unit vectors around a few directions, so that some of them are nearly equal."""
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((max(1, rows // 3), 8))
-    return unit((centres[rng.integers(len(centres), size=rows)] + noise * rng.standard_normal((rows, 8))).astype("f4"))
+    return normalized(
+        (centres[rng.integers(len(centres), size=rows)] + noise * rng.standard_normal((rows, 8))).astype("f4")
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -32,13 +40,13 @@ def test_near_duplicates_are_those_of_all_pairs(seed: int, rows: int, block: int
         (i, j): float(vectors[i] @ vectors[j])
         for i in range(rows)
         for j in range(i)
-        if vectors[i] @ vectors[j] >= NEARLY_EQUAL
+        if vectors[i] @ vectors[j] >= NEAR_DUPLICATE_SIMILARITY
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alike, "_BLOCK", block)
+        patch.setattr(vector_statistics, "_BLOCK", block)
         found = near_duplicates(vectors)
     assert (found.compared, found.pairs, found.repeats) == (rows, len(pairs), len({i for i, _ in pairs}))
-    assert len(found.examples) == min(len({i for i, _ in pairs}), alike.MOST_EXAMPLES)
+    assert len(found.examples) == min(len({i for i, _ in pairs}), vector_statistics.MAX_EXAMPLES)
     for i, j, cosine in found.examples:
         assert cosine == pytest.approx(pairs[i, j], abs=1e-4)
         assert cosine == pytest.approx(max(c for (row, _), c in pairs.items() if row == i), abs=1e-4)
@@ -47,7 +55,7 @@ def test_near_duplicates_are_those_of_all_pairs(seed: int, rows: int, block: int
 
 def test_of_too_many_a_seeded_draw_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit so many are compared, always the same, and the examples keep their places in the list."""
-    monkeypatch.setattr(alike, "MOST_COMPARED", 50)
+    monkeypatch.setattr(vector_statistics, "MAX_COMPARED", 50)
     vectors = np.eye(300, dtype=np.float32)
     vectors[200:] = vectors[:100]
     found = near_duplicates(vectors)
@@ -81,7 +89,7 @@ def test_few_vectors_have_no_mean_and_zeros_stay_zeros() -> None:
     nothing, one = np.zeros((0, 4), dtype=np.float32), np.eye(1, 4, dtype=np.float32)
     assert (mean_similarity(nothing), vendi_score(nothing)) == (None, None)
     assert (mean_similarity(one), vendi_score(one)) == (None, 1.0)
-    zeros = unit(np.zeros((3, 4), dtype=np.float32))
+    zeros = normalized(np.zeros((3, 4), dtype=np.float32))
     assert (mean_similarity(zeros), near_duplicates(zeros).pairs) == (0.0, 0)
     assert np.isfinite(vendi_score(zeros) or 0)
 

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_hf.base.records import Document
-from craft_hf.retrieval.index import unique
-from craft_hf.retrieval.index.unique import Unique, text_hashes
+from craft_hf.retrieval.index import deduplication
+from craft_hf.retrieval.index.deduplication import Deduplicator, text_hashes
 
 
 @given(st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=20))
 def test_each_hash_is_new_once(batches: list[list[int]]) -> None:
     """What is called new is what a set calls new, in any batches."""
-    seen, known = Unique(), set[int]()
+    seen, known = Deduplicator(), set[int]()
     for batch in batches:
         wanted = [number not in known and number not in batch[:i] for i, number in enumerate(batch)]
         assert seen.add(np.array(batch, dtype=np.uint64)).tolist() == wanted
@@ -25,9 +25,9 @@ def test_each_hash_is_new_once(batches: list[list[int]]) -> None:
 
 def test_first_of_equal_texts_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of equal texts the first document passes; id and title do not matter, a blank more does."""
-    monkeypatch.setattr(unique, "_BATCH", 3)
+    monkeypatch.setattr(deduplication, "_BATCH", 3)
     texts = ["a", "b", "a", "c", "b", "a ", "d", "a"]
-    seen = Unique()
+    seen = Deduplicator()
     passed = [d.id for d in seen.filter(Document(str(i), text) for i, text in enumerate(texts))]
     assert passed == ["0", "1", "3", "5", "6"]
     assert seen.dropped == 3
