@@ -29,10 +29,10 @@ def read_earlier(folders: Sequence[str], task: Task) -> list[tuple[str, Mapping[
                 rows = pyarrow.parquet.read_table(path).to_pylist()
             except (OSError, pyarrow.ArrowException) as e:
                 raise InputError(f"{path} cannot be read as Parquet: {e}.") from e
-            if rows and (missing := sorted(set(task.fields) - set(rows[0]))):
+            if rows and (missing := sorted(task.required - set(rows[0]))):
                 raise InputError(f"{path} has no column {missing[0]!r}; expected a dataset of the task {task.name}.")
             found += [
-                (f"{Path(folder).name}: {row.get('document_id', '')}", {name: row[name] for name in task.fields})
+                (f"{Path(folder).name}: {row.get('document_id', '')}", task.sample(row))
                 for row in rows
                 if not row.get("is_few_shot")
             ]

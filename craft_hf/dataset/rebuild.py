@@ -36,7 +36,7 @@ def renew_report(dataset: Path, out: Path, task: str | None = None) -> RunReport
     rows, rejects = _read(dataset / "data"), _read(dataset / "rejected")
     if not rows:
         raise InputError(f"{dataset / 'data'} holds no Parquet file with rows; give the folder that a run wrote.")
-    if missing := [name for name in loaded.fields if name not in rows[0]]:
+    if missing := sorted(loaded.required - set(rows[0])):
         raise InputError(
             f"{dataset / 'data'} has no column {missing[0]!r}, which the task {loaded.name} asks for; give the folder "
             "that a run of this task wrote, or with --task the task that it was made with."
@@ -99,7 +99,7 @@ def _read(folder: Path) -> list[Row]:
 
 def _few_shot(row: Row, task: Task) -> FewShot:
     """Return a few-shot as the dataset has it: the run may have taken others than the task's own."""
-    return FewShot(str(row.get("document_id")), str(row.get("document")), {name: row[name] for name in task.fields})
+    return FewShot(str(row.get("document_id")), str(row.get("document")), task.sample(row))
 
 
 def _vectors(rows: Sequence[Row], task: Task, report: RunReport) -> RowVectors | None:

@@ -42,7 +42,7 @@ class RowCounts:
 
 
 def load_rows(data: DataArguments, task: Task, few_shots_only: bool = False) -> Dataset:
-    """Return the rows to train on: columns of the task's fields, mostly also `is_few_shot` and lineage.
+    """Return the rows to train on: the task's fields (optional ones may be missing), mostly `is_few_shot` and lineage.
 
     Raises:
         InputError: there is no such dataset, it lacks a field of the task, or no row is left.
@@ -75,7 +75,7 @@ def load_rows(data: DataArguments, task: Task, few_shots_only: bool = False) -> 
         if "train" not in rows:
             raise InputError(f"{data.dataset} has the splits {', '.join(rows)}; expected one named train.")
         rows = rows["train"]
-    wanted = [*task.fields, *(["is_few_shot"] if few_shots_only else [])]
+    wanted = [*sorted(task.required), *(["is_few_shot"] if few_shots_only else [])]
     if missing := [name for name in wanted if name not in rows.column_names]:
         raise InputError(
             f"the dataset lacks the columns {', '.join(missing)} of the task {task.name}; it has "
@@ -93,23 +93,26 @@ def conversations(
     """Turn rows into conversational prompt and completion, without those of which no answer would be left.
 
     Args:
-        rows: columns of at least the task's fields.
+        rows: columns of at least the task's required fields.
         task: how a row becomes prompt and completion.
         tokenizer: counts tokens with its chat template.
         max_length: tokens of an example after which it is cut; None for no limit.
         completion_only: whether the loss covers the completion alone, so that a row without one teaches nothing.
 
     Raises:
-        InputError: a field is empty in some row, or no row is left.
+        InputError: a required field or the completion is empty in some row, or no row is left.
     """
     import datasets
 
     kept, dropped, truncated = [], 0, 0
     for number, row in enumerate(rows, 1):
-        if empty := [name for name in task.fields if row[name] in (None, "", [])]:
+        sample = task.sample(row)
+        if empty := [name for name in sorted(task.required) if sample.get(name) in (None, "", [])]:
             raise InputError(f"row {number} of the dataset has no {empty[0]}; leave the row out.")
-        prompt = [{"role": "user", "content": task.prompt(row)}]
-        completion = [{"role": "assistant", "content": task.completion(row)}]
+        prompt = [{"role": "user", "content": task.prompt(sample)}]
+        completion = [{"role": "assistant", "content": task.completion(sample)}]
+        if not completion[0]["content"]:
+            raise InputError(f"row {number} of the dataset gives an empty completion; leave the row out.")
         head = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
         whole = tokenizer.apply_chat_template(prompt + completion, return_dict=True)["input_ids"]
         if completion_only and max_length and len(head) >= max_length:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from craft_hf.evaluation.items import LETTERS, Item
+from craft_hf.evaluation.items import Item
 from craft_hf.evaluation.likelihood import likelihood_request, log_probabilities
 from craft_hf.evaluation.model import EvaluatedModel
 from craft_hf.evaluation.statistics import Scores, summarize
@@ -26,8 +26,9 @@ def score_letters(
     """
     requests = []
     for item in items:
-        prefix, continuations = likelihood_request(model, item.prompt, LETTERS[: len(item.options)], item.id)
-        requests.append((prefix, [tokens[:1] for tokens in continuations]))
+        prefix, continuations = likelihood_request(model, item.prompt, item.labels, item.id)
+        first = [tokens[:1] for tokens in continuations]
+        requests.append((prefix, first if len(set(map(tuple, first))) == len(first) else continuations))
     found = log_probabilities(model, requests, batch_size, "letter" if progress else "")
     correct = [float(_argmax(values) == item.answer) for values, item in zip(found, items, strict=True)]
     bits = [-values[item.answer] / math.log(2) for values, item in zip(found, items, strict=True)]

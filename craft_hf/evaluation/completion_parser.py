@@ -60,7 +60,7 @@ class CompletionParser:
             )
         )
         for shot in task.few_shots:
-            if not names or self.parse(task.completion(shot.sample)) != {name: shot.sample[name] for name in names}:
+            if not names or self.parse(task.completion(shot.sample)) != {name: shot.sample.get(name) for name in names}:
                 raise InputError(
                     f"the completion template of {task.name} cannot be parsed back into fields: few-shot {shot.id} "
                     "comes back with other values."
@@ -68,7 +68,7 @@ class CompletionParser:
 
     def parse(self, text: str) -> Mapping[str, JSON] | None:
         """Return the fields of a completion, or None where the text does not match the template."""
-        found = self._pattern.fullmatch("\n".join(line.rstrip() for line in text.strip().splitlines()))
+        found = self._pattern.fullmatch("\n".join(line.rstrip() for line in text.strip().split("\n")))
         if found is None:
             return None
         fields: dict[str, JSON] = dict(found.groupdict())

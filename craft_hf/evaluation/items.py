@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +12,10 @@ import jinja2.meta
 
 from craft_hf.base import JSON, InputError
 from craft_hf.corpus import json_rows
-from craft_hf.tasks import Task
+from craft_hf.tasks import NUMBER, MultipleChoice, Task, options_of
 
-LETTERS = string.ascii_uppercase
+MOST_OPTIONS = 26
+"""One for each letter."""
 
 SUMMARY_INSTRUCTION = "Summarize the following text in one to three sentences."
 """The instruction for a row that has a document and its summary, but no instruction of its own."""
@@ -27,7 +26,8 @@ class Item:
     """One prompt with the human answer to it.
 
     `prompt` is rendered by the task's template, and `reference` is the human answer. Multiple choice also has `options`
-    (without letters), `answer` (index of the right option, from 0) and `question` (the prompt without the options).
+    (without labels), `answer` (index of the right option, from 0), `question` (the prompt without the options) and
+    `labels`: for each option the answer that names it, as the task's samples write it.
     """
 
     id: str
@@ -36,6 +36,7 @@ class Item:
     question: str = ""
     options: tuple[str, ...] = ()
     answer: int = -1
+    labels: tuple[str, ...] = ()
 
 
 def read_items(path: Path, task: Task, limit: int | None = None, seed: int = 0) -> list[Item]:
@@ -83,7 +84,8 @@ def _written(row: Mapping[str, JSON], task: Task, where: str, name: str) -> Item
     if "document" in row and "long_but_clean_text" in task.fields and "long_but_clean_text" not in row:
         instruction = row.get("query") or SUMMARY_INSTRUCTION
         fields = {"instruction": instruction, **row, "long_but_clean_text": row["document"]}
-    required = [*_names(task.prompt_template), *(["output"] if "output" in row else _names(task.completion_template))]
+    used = [*_names(task.prompt_template), *([] if "output" in row else _names(task.completion_template))]
+    required = [*(name for name in used if name in task.required), *(["output"] if "output" in row else [])]
     for field in required:
         value = fields.get(field)
         if not value or (isinstance(value, str) and not value.strip()) or (field == "output" and value != str(value)):
@@ -99,21 +101,26 @@ def _written(row: Mapping[str, JSON], task: Task, where: str, name: str) -> Item
 
 
 def _choice(row: Mapping[str, JSON], task: Task, where: str, name: str) -> Item:
-    others = [field for field in _names(task.prompt_template) if field != task.options_field]
-    if missing := [field for field in [*others, task.options_field] if field not in row]:
+    choices = task.multiple_choice
+    assert choices
+    used = [field for field in _names(task.prompt_template) if field != choices.options_field]
+    others = [field for field in used if field in task.required or row.get(field) is not None]
+    if missing := [field for field in [*others, choices.options_field] if field not in row]:
         raise InputError(f"{where}: has the fields {', '.join(row)}; {', '.join(missing)} missing.")
     for field in others:
         text = row[field]
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"{where}, field {field}: is {text!r}, expected a string that is not empty.")
-    options = _options(row[task.options_field], f"{where}, field {task.options_field}")
-    answer = _answer(row, task.answer_field, len(options), where)
+    options = _options(row[choices.options_field], f"{where}, field {choices.options_field}")
+    like = task.few_shots[0].sample
+    answer = _answer(row, choices, like, where)
     fields = {**row, **{field: str(row[field]).strip() for field in others}}
-    lettered: JSON = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
-    shown = {**fields, task.options_field: lettered, task.answer_field: LETTERS[answer]}
+    written = [choices.written(options, place, like) for place in range(len(options))]
+    labels = tuple(str(each[choices.answer_field]) for each in written)
+    shown = {**fields, **written[answer]}
     try:
-        bare = task.prompt({**fields, task.options_field: [], task.answer_field: ""})
-        return Item(name, task.prompt(shown), task.completion(shown), bare, options, answer)
+        bare = task.prompt({**fields, choices.options_field: [], choices.answer_field: ""})
+        return Item(name, task.prompt(shown), task.completion(shown), bare, options, answer, labels)
     except jinja2.TemplateError as e:
         raise InputError(f"{where}: the templates of the task {task.name} cannot be rendered: {e}.") from e
 
@@ -126,22 +133,27 @@ def _names(template: str) -> list[str]:
 def _options(options: JSON, where: str) -> tuple[str, ...]:
     if not isinstance(options, list) or not all(isinstance(o, str) and o.strip() for o in options):
         raise InputError(f"{where}: is {options!r}, expected a list of strings that are not empty.")
-    texts = [str(option).strip() for option in options]
-    if not 2 <= len(texts) <= len(LETTERS):
-        raise InputError(f"{where}: has {len(texts)} options, expected 2 to {len(LETTERS)}.")
-    if all(re.match(rf"{letter}[.)] +\S", text) for letter, text in zip(LETTERS, texts, strict=False)):
-        texts = [text[2:].strip() for text in texts]
-    return tuple(texts)
+    if not 2 <= len(options) <= MOST_OPTIONS:
+        raise InputError(f"{where}: has {len(options)} options, expected 2 to {MOST_OPTIONS}.")
+    return tuple(text.strip() for text in options_of(options).texts)
 
 
-def _answer(row: Mapping[str, JSON], field: str, count: int, where: str) -> int:
-    """Return the index of the right option: `answer_index` if present, else that of the letter in the task's field."""
-    name = "answer_index" if "answer_index" in row else field
-    if name not in row:
-        raise InputError(f"{where}: has the fields {', '.join(row)}; answer_index or {field} is missing.")
-    given, letters = row[name], list(LETTERS[:count])
-    index = given if name == "answer_index" else letters.index(str(given)) if given in letters else None
-    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < count:
-        expected = f"0 to {count - 1}" if name == "answer_index" else f"A to {letters[-1]}"
-        raise InputError(f"{where}, field {name}: is {given!r}, expected {expected}.")
+def _answer(row: Mapping[str, JSON], choices: MultipleChoice, like: Mapping[str, JSON], where: str) -> int:
+    """Return the index of the right option: `answer_index` if present, else as the answer in the task's field names it.
+
+    A number in that field is an index only if the task's own answers (`like` is one of its samples) are numbers, for
+    then it is known whether they count from 0.
+    """
+    name, options = choices.answer_field, choices.read(row)
+    if "answer_index" in row:
+        name, index, count = "answer_index", row["answer_index"], len(options.texts)
+        known = isinstance(index, int) and not isinstance(index, bool) and 0 <= index < count
+        index, expected = index if known else None, f"expected 0 to {count - 1}"
+    elif name not in row:
+        raise InputError(f"{where}: has the fields {', '.join(row)}; answer_index or {name} is missing.")
+    else:
+        numbered = options.kind == NUMBER and choices.read(like).kind != NUMBER
+        index, expected = None if numbered else options.right, choices.expected(options)
+    if not isinstance(index, int):
+        raise InputError(f"{where}, field {name}: is {row[name]!r}, {expected}.")
     return index

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from craft_hf.base import Answer, InputError, cache_folder, fingerprint
 from craft_hf.evaluation.choice import chance
 from craft_hf.evaluation.completion_parser import CompletionParser
-from craft_hf.evaluation.items import LETTERS, Item
+from craft_hf.evaluation.items import Item
 from craft_hf.evaluation.model import EvaluatedModel, pad
 from craft_hf.evaluation.statistics import Scores, summarize
 from craft_hf.generation import Journal, max_batch_tokens
@@ -102,9 +102,9 @@ def score_written(task: Task, items: Sequence[Item], answers: Sequence[Answer], 
     ]  # fmt: skip
     if not task.options_field:
         return scores
-    letters = [_leading_letter(answer.text) for answer in answers]
-    valid = [float(bool(s) and s in LETTERS[: len(item.options)]) for s, item in zip(letters, items, strict=True)]
-    right = [float(s == LETTERS[item.answer]) for s, item in zip(letters, items, strict=True)]
+    named = [_leading_label(answer.text, item.labels) for answer, item in zip(answers, items, strict=True)]
+    valid = [float(label != "") for label in named]
+    right = [float(label == item.labels[item.answer]) for label, item in zip(named, items, strict=True)]
     return [
         *scores,
         summarize("valid_letter", "written answers that begin with the letter of an option", ids, valid),
@@ -125,9 +125,10 @@ def _score_format(task: Task, ids: Sequence[str], answers: Sequence[Answer]) -> 
     return [summarize("format", description, ids, followed)]
 
 
-def _leading_letter(text: str) -> str:
-    """Return the option letter that an answer begins with, as in "B", "B." or "(B) because", else ""."""
-    found = re.match(r"\s*\(?([A-Z])(?![\w'’])", text)
+def _leading_label(text: str, labels: Sequence[str]) -> str:
+    """Return which of the options' labels an answer begins with, as in "B", "B." or "(B) because", else ""."""
+    longest_first = "|".join(map(re.escape, sorted(labels, key=len, reverse=True)))
+    found = re.match(rf"\s*\(?({longest_first})(?![\w'’])", text)
     return found[1] if found else ""
 
 

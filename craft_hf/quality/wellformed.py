@@ -33,13 +33,13 @@ class WellFormedCheck:
 
     def _lengths(self, fields: Mapping[str, JSON]) -> str:
         for name, least in self._task.min_chars.items():
-            if len(str(fields.get(name, "")).strip()) < least:
+            if name in fields and len(str(fields[name]).strip()) < least:
                 return f"{name}: under {least} characters"
         return ""
 
     def _ends(self, fields: Mapping[str, JSON]) -> str:
         for name, marks in self._task.ends.items():
-            if not str(fields.get(name, "")).rstrip("\"'\u201d\u2019 \n").endswith(tuple(marks)):
+            if name in fields and not str(fields[name]).rstrip("\"'\u201d\u2019 \n").endswith(tuple(marks)):
                 return f"{name}: does not end with {' or '.join(marks)}"
         return ""
 

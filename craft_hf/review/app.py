@@ -6,7 +6,6 @@ JSON, and is shown as text there, never as HTML.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +19,7 @@ from craft_hf.review.queue import counts, queue
 from craft_hf.review.samples import ReviewSample, problem
 from craft_hf.review.store import Reviews
 from craft_hf.review.suggest import REASONS, proposals
-from craft_hf.tasks import Task
+from craft_hf.tasks import Task, normalized, parse_json
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -139,9 +138,9 @@ class _Page:
         if verdict == EDIT:
             if not isinstance(fields, Mapping):
                 raise InputError("fields is no object; expected those of the edited sample.")
-            if wrong := problem(self._task, fields):
+            edited = normalized(fields, self._task.schema)
+            if wrong := problem(self._task, edited):
                 raise InputError(f"the edited sample cannot be kept: {wrong}.")
-            edited = fields
         reason = _text(given, "reason") if verdict == REJECT else ""
         name, note, key = (_text(given, part) for part in ("reviewer", "note", "key"))
         decision = Decision(sample.id, name, verdict, reason, note, edited, key=key)
@@ -190,8 +189,8 @@ async def _body(request: Request) -> dict[str, JSON]:
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise InputError("expected application/json.")
     try:
-        given = json.loads(await request.body())
-    except ValueError as e:
+        given = parse_json(await request.body())
+    except (ValueError, RecursionError) as e:
         raise InputError(f"the request is no JSON: {e}.") from e
     if not isinstance(given, dict):
         raise InputError("the request is no JSON object.")

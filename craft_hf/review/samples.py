@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from craft_hf.base import JSON, Answer, Document, Reject, Sample, fingerprint
 from craft_hf.quality import LEAST_POINTS, SAME, SchemaCheck, WellFormedCheck
-from craft_hf.tasks import Task, sample_json
+from craft_hf.tasks import Task, parse_json, sample_json
 
 
 @dataclass(frozen=True)
@@ -84,17 +83,19 @@ def of_rows(
         document = {name: str(row.get(name) or "") for name in ("source", "title", "url", "license")}
         document |= {"id": str(row["document_id"]), "text": str(row.get("document") or "")}
         documents[document["id"]] = document
-        checks = [dict(check) for check in row.get("checks") or () if isinstance(check, Mapping)]  # type: ignore[union-attr]
+        found = row.get("checks")
+        passed = [check for check in found if isinstance(check, Mapping)] if isinstance(found, Sequence) else []
+        checks: list[Mapping[str, JSON]] = [{**check, "score": _number(check.get("score"))} for check in passed]
         fields = task.sample(row)
         yield _made(task, document, fields, checks, "", _number(row.get("similarity")))
     for row in rejects:
-        if not row.get("sample"):
+        sample = parse_json(str(row["sample"])) if row.get("sample") else None
+        if not isinstance(sample, Mapping):
             continue
-        fields = task.sample(json.loads(str(row["sample"])))
-        name = str(row["document_id"])
-        check = {"check": row["check"], "score": row["score"], "partner": row["partner"], "remark": row["reason"]}
+        name, score = str(row["document_id"]), _number(row["score"])
+        check = {"check": row["check"], "score": score, "partner": row["partner"], "remark": row["reason"]}
         document = documents.get(name, {"id": name, "text": ""})
-        yield _made(task, document, fields, [check], str(row["check"]), _number(row.get("similarity")))
+        yield _made(task, document, sample, [check], str(row["check"]), _number(row.get("similarity")))
 
 
 def _made(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow.parquet
 
 from craft_hf.base import JSON, InputError
+from craft_hf.corpus import json_rows
 from craft_hf.dataset import REJECTS, DataArguments, load_rows, read_report
 from craft_hf.review.decisions import Decision
 from craft_hf.review.samples import of_rows, problem
 from craft_hf.review.store import Reviews
-from craft_hf.tasks import Task, load_task
+from craft_hf.tasks import Task, load_task, normalized
 
 SUFFIX = ".reviews.sqlite"
 
@@ -75,20 +75,16 @@ def import_decisions(reviews: Reviews, path: Path, task: Task) -> int:
     """
     names = set(Decision.__dataclass_fields__)
     found = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as e:
-        raise InputError(f"{path} cannot be read: {e}; give a file that `craft-hf reviews export` wrote.") from e
-    for number, line in enumerate(lines, 1):
-        try:
-            given = json.loads(line)
-            if set(given) - names or not all(isinstance(given.get(name), str) for name in names - {"fields"}):
-                raise TypeError(f"expected the texts {', '.join(sorted(names - {'fields'}))}, and fields")
-            found.append(decision := Decision(**given))
-        except (ValueError, TypeError, AttributeError) as e:
-            raise InputError(f"{path}, line {number}, is no decision: {e}.") from e
+    for where, given in json_rows(path):
+        texts = {name: given.get(name) for name in names - {"fields"}}
+        edited = given.get("fields", {})
+        if set(given) - names or not all(isinstance(t, str) for t in texts.values()) or not isinstance(edited, Mapping):
+            expected = f"expected the texts {', '.join(sorted(texts))}, and fields"
+            raise InputError(f"{where}, is no decision: {expected}; give a file that `craft-hf reviews export` wrote.")
+        decision = Decision(**{n: str(text) for n, text in texts.items()}, fields=normalized(edited, task.schema))
         if decision.fields and (wrong := problem(task, decision.fields)):
-            raise InputError(f"{path}, line {number}: the edited sample is none of {task.name}: {wrong}.")
+            raise InputError(f"{where}: the edited sample is none of {task.name}: {wrong}.")
+        found.append(decision)
     before = len(reviews.history())
     reviews.decide_all(found)
     return len(reviews.history()) - before

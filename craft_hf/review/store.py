@@ -21,6 +21,7 @@ from typing import Any
 from craft_hf.base import JSON, InputError, StorageError
 from craft_hf.review.decisions import EDIT, UNDO, VERDICTS, Change, Decision
 from craft_hf.review.samples import ReviewSample
+from craft_hf.tasks import texts_of
 
 VERSION = 1
 """Of the tables; raised when they change."""
@@ -130,7 +131,7 @@ class Reviews:
         with self._write():
             before = self.count()
             for sample in samples:
-                text = json.dumps(list(sample.fields.values()), ensure_ascii=False).casefold()
+                text = "\n".join(texts_of(sample.fields)).casefold()
                 plain = text, json.dumps(sample.scores), json.dumps(asdict(sample))
                 self._db.execute(
                     "INSERT INTO sample (id, dropped_by, uncertainty, text, scores, record) VALUES (?, ?, ?, ?, ?, ?) "

@@ -155,9 +155,9 @@ def _recipe(output: str, where: str) -> dict[str, JSON]:
     )
     if not found:
         raise InputError(f"{where}, field Output: expected a line 'Ingredients:' and after it a line 'Steps:'.")
-    ingredients = [_BULLET.sub("", line).strip() for line in found["ingredients"].splitlines() if line.strip()]
+    ingredients = [_BULLET.sub("", line).strip() for line in found["ingredients"].split("\n") if line.strip()]
     steps: list[str] = []
-    for line in filter(str.strip, found["steps"].splitlines()):
+    for line in filter(str.strip, found["steps"].split("\n")):
         if re.match(r"\s*\d+[.)]\s+", line) or not steps:
             steps.append(_BULLET.sub("", line).strip())
         else:

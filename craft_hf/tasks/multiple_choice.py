@@ -88,21 +88,23 @@ class MultipleChoice:
         given, count = str(answer).strip(), len(options.texts)
         whole = [f"{prefix}{text}".strip() for prefix, text in zip(options.prefixes, options.texts, strict=True)]
         if isinstance(answer, str):
-            bare = _BARE.fullmatch(given)
-            for found, names, kind in (
-                (bare[1] if bare else "", options.labels, LABEL),
-                (given, whole, TEXT),
-                (given, options.texts, TEXT),
-            ):
-                if found and (place := _only(found, names)) is not None:
+            bare = found[1] if (found := _BARE.fullmatch(given)) else ""
+            named = ((bare, options.labels, LABEL), (given, whole, TEXT), (given, options.texts, TEXT))
+            for name, names, kind in named:
+                if name and (place := _only(name, names)) is not None:
                     return place, kind
-            if bare and (place := _place_of_letter(bare[1])) is not None and not any(map(_LABEL.match, whole)):
-                return (place if place < count else None), LABEL
+            letter = _place_of_letter(bare)
+            if letter is not None and not any(map(_LABEL.match, whole)):
+                return (letter if letter < count else None), LABEL
+            for name, names, kind in named:
+                folded = [other.casefold() for other in names]
+                if name and (place := _only(name.casefold(), folded)) is not None:
+                    return place, kind
         elif given in options.labels:
             return options.labels.index(given), LABEL
         numbered = any(label.isdigit() for label in options.labels)
-        place = int(given) - self.first if given.isdecimal() and not numbered else -1
-        return (place if 0 <= place < count else None), NUMBER
+        number = int(given) - self.first if given.isdecimal() and not numbered else -1
+        return (number if 0 <= number < count else None), NUMBER
 
     def reordered(self, fields: Mapping[str, JSON], order: Sequence[int]) -> dict[str, JSON]:
         """Return a sample with its options in another order; labels stay in their places, and the answer follows.
@@ -117,28 +119,36 @@ class MultipleChoice:
         options = self.read(fields)
         if options.right is None:
             raise ValueError(f"{self.answer_field} is {fields.get(self.answer_field)!r}, which is none of the options.")
-        place = list(order).index(options.right)
-        texts = [f"{prefix}{options.texts[n]}" for prefix, n in zip(options.prefixes, order, strict=True)]
-        answer = self._answer(options, fields[self.answer_field], place)
-        return {**fields, self.options_field: texts, self.answer_field: answer}
+        texts = [options.texts[n] for n in order]
+        return {**fields, **self.written(texts, list(order).index(options.right), fields)}
 
-    def _answer(self, options: Choice, like: JSON, place: int) -> JSON:
-        """The answer that names another option, written like this one."""
-        assert options.right is not None
-        if options.kind == NUMBER:
-            return place + self.first if isinstance(like, int) else str(place + self.first)
-        if isinstance(like, int):
-            return int(options.labels[place])
-        text = str(like)
-        if options.kind == LABEL:
-            old = _BARE.fullmatch(text)
-            assert old
-            label = options.labels[place] or string.ascii_uppercase[place]
-            label = label.upper() if old[1].isupper() else label.lower()
-            return text[: old.start(1)] + label + text[old.end(1) :]
-        if text.strip().casefold() == options.right_text.strip().casefold():
-            return like
-        return f"{options.prefixes[place]}{options.right_text}"
+    def written(self, texts: Sequence[str], right: int, like: Mapping[str, JSON]) -> dict[str, JSON]:
+        """Return the fields for options and answer, written as in another sample.
+
+        Args:
+            texts: of the options, without labels; at most 26 if the other sample has letters.
+            right: the position of the right one.
+            like: the other sample; its answer names one of its options.
+        """
+        style, answer = self.read(like), like.get(self.answer_field)
+        labels, prefixes = style.labels[: len(texts)], style.prefixes[: len(texts)]
+        if len(texts) > len(labels) and labels and labels[0]:
+            sequence = _sequence(style.labels)
+            labels = tuple(sequence[: len(texts)])
+            prefixes = tuple(style.prefixes[0].replace(style.labels[0], label) for label in labels)
+        elif len(texts) > len(labels):
+            labels = prefixes = ("",) * len(texts)
+        options = [f"{prefix}{text}" for prefix, text in zip(prefixes, texts, strict=True)]
+        if style.kind == NUMBER:
+            named: JSON = right + self.first if isinstance(answer, int) else str(right + self.first)
+        elif style.kind == TEXT:
+            bare = str(answer).strip().casefold() == style.right_text.strip().casefold()
+            named = texts[right] if bare else options[right]
+        elif isinstance(answer, int):
+            named = int(labels[right])
+        else:
+            named = _relabelled(str(answer), labels[right] or string.ascii_uppercase[right])
+        return {self.options_field: options, self.answer_field: named}
 
     def name_of(self, fields: Mapping[str, JSON]) -> str:
         """Return a short name for the place of the right option: its label or number; the answer itself if it is none.
@@ -197,7 +207,7 @@ def options_of(value: JSON) -> Choice:
     given = [option for option in listed if isinstance(option, str)]
     matches = [_LABEL.match(option) for option in given]
     labels = tuple(match[1] for match in matches if match)
-    if len(labels) == len(given) and _is_sequence(labels):
+    if len(labels) == len(given) and _sequence(labels):
         prefixes = tuple(match[0] for match in matches if match)
         return Choice(labels, prefixes, tuple(o[len(p) :] for o, p in zip(given, prefixes, strict=True)))
     none = ("",) * len(given)
@@ -243,10 +253,18 @@ def _digits(first: int) -> list[str]:
     return [str(n) for n in range(first, first + 100)]
 
 
-def _is_sequence(labels: Sequence[str]) -> bool:
-    count = len(labels)
-    known = [*_SEQUENCES, _digits(0), _digits(1)]
-    return count > 0 and any(set(labels) == set(names[:count]) and count == len(set(labels)) for names in known)
+def _sequence(labels: Sequence[str]) -> Sequence[str]:
+    """The sequence of which these are the first labels, in any order; an empty one if there is none."""
+    known = (*_SEQUENCES, _digits(0), _digits(1))
+    return next((s for s in known if labels and sorted(labels) == sorted(s[: len(labels)])), "")
+
+
+def _relabelled(answer: str, label: str) -> str:
+    """An answer that is a label alone, with another one: its punctuation and case stay."""
+    old = _BARE.fullmatch(answer)
+    assert old
+    label = label.upper() if old[1].isupper() else label.lower()
+    return answer[: old.start(1)] + label + answer[old.end(1) :]
 
 
 def _place_of_letter(text: str) -> int | None:
@@ -255,11 +273,6 @@ def _place_of_letter(text: str) -> int | None:
 
 
 def _only(wanted: str, names: Sequence[str]) -> int | None:
-    """The position of a name, the same letters or else in another case; None where it is none, or several."""
-    for found in (
-        [n for n, name in enumerate(names) if name.strip() == wanted],
-        [n for n, name in enumerate(names) if name.strip().casefold() == wanted.casefold()],
-    ):
-        if len(found) == 1:
-            return found[0]
-    return None
+    """The position of a name; None where it is none, or several."""
+    found = [n for n, name in enumerate(names) if name.strip() == wanted]
+    return found[0] if len(found) == 1 else None

@@ -6,7 +6,6 @@ the subfolder `adapter` of the output folder may be published.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections import Counter
@@ -14,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from craft_hf.base import EMBEDDED, JSON, CraftError, InputError, __version__, render
+from craft_hf.corpus import json_rows
 from craft_hf.training.adapter import EMBEDDED_HUB_ID, remove_private_data
 from craft_hf.training.finetune import (
     LORA_DEFAULTS,
@@ -75,28 +75,24 @@ def read_pairs(path: Path) -> tuple[Dataset, Counter[str]]:
     """
     import datasets
 
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as e:
-        raise InputError(
-            f"{path} cannot be read: {e}; write it with `craft-hf reviews pairs FILE --out {path}`."
-        ) from e
+    if not path.is_file():
+        raise InputError(f"there is no file {path}; write it with `craft-hf reviews pairs FILE --out {path}`.")
     pairs: list[dict[str, JSON]] = []
     kinds: Counter[str] = Counter()
-    for number, line in enumerate(lines, 1):
+    for where, row in json_rows(path):
+        pair = cast(dict[str, Any], row)
         try:
-            pair = json.loads(line)
             messages = {
                 column: [{"role": str(m["role"]), "content": str(m["content"])} for m in pair[column]]
                 for column in _COLUMNS
             }
         except (ValueError, TypeError, KeyError) as e:
             raise InputError(
-                f"{path}, line {number}, is not a preference pair: {type(e).__name__} {e}; expected chat messages "
+                f"{where}, is not a preference pair: {type(e).__name__} {e}; expected chat messages "
                 f"in the keys {', '.join(_COLUMNS)}."
             ) from e
         if messages["chosen"] == messages["rejected"] or not all(messages.values()):
-            raise InputError(f"{path}, line {number}: chosen and rejected are equal, or one is empty; remove the line.")
+            raise InputError(f"{where}: chosen and rejected are equal, or one is empty; remove the line.")
         pairs.append(dict(messages))
         kinds[str(pair.get("kind", "pair"))] += 1
     if not pairs:

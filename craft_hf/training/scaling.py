@@ -147,7 +147,7 @@ def _train(study: Study, point: Point, rows: Dataset) -> None:
     """Train one point by the recipe, in its own process."""
     folder = study.out / "points" / point.name
     training: dict[str, JSON] = {
-        "rows": fingerprint([[row[name] for name in study.task.fields] for row in rows]),
+        "rows": fingerprint([study.task.sample(row) for row in rows]),
         "model": study.model,
         "arguments": list(study.arguments),
     }
@@ -199,4 +199,4 @@ def _first_rows(table: Dataset, task: Task, count: int) -> Dataset:
 
     shots = [{**shot.sample, "is_few_shot": True} for shot in task.few_shots]
     rows = _generated(table).select(range(count - len(shots))).to_list()
-    return Dataset.from_list([*shots, *({**{n: row[n] for n in task.fields}, "is_few_shot": False} for row in rows)])
+    return Dataset.from_list([*shots, *({**task.sample(row), "is_few_shot": False} for row in rows)])

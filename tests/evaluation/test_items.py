@@ -31,8 +31,8 @@ def test_read_items_accepts_the_answer_as_index_or_letter(tmp_path: Path, name: 
     prompt = "Which organ pumps blood?\nA. the heart\nB. the liver\nC. a lung"
     options = ("the heart", "the liver", "a lung")
     assert read_items(write(tmp_path / name, ROW, "", lettered), BIOQA) == [
-        Item(f"{name}, line 1", prompt, "A", "Which organ pumps blood?", options, 0),
-        Item("heart", prompt, "A", "Which organ pumps blood?", options, 0),
+        Item(f"{name}, line 1", prompt, "A", "Which organ pumps blood?", options, 0, ("A", "B", "C")),
+        Item("heart", prompt, "A", "Which organ pumps blood?", options, 0, ("A", "B", "C")),
     ]
 
 
@@ -91,7 +91,10 @@ def test_read_items_samples_the_same_rows_for_a_seed(tmp_path: Path) -> None:
         ({**ROW, "answer_index": 3}, "line 2, field answer_index: is 3, expected 0 to 2"),
         ({**ROW, "answer_index": -1}, "line 2, field answer_index: is -1"),
         ({**ROW, "answer_index": True}, "line 2, field answer_index: is True"),
-        ({"question": "a", "options": ["b", "c"], "answer": "C"}, "line 2, field answer: is 'C', expected A to B"),
+        (
+            {"question": "a", "options": ["b", "c"], "answer": "C"},
+            "line 2, field answer: is 'C', expected the text of an option, its letter",
+        ),
         ({"question": "a", "options": ["b", "c"], "answer": ["A"]}, r"line 2, field answer: is \['A'\]"),
         ({**ROW, "id": "same"}, "some rows have the same id"),
     ],

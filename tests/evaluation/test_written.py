@@ -191,7 +191,7 @@ def test_score_written_covers_format_end_and_length() -> None:
 def test_score_written_covers_leading_letters() -> None:
     """A valid letter is that of an option, alone or before punctuation; the first letter of a word is not."""
     texts = ["B", "A. fox", "(B) because", "C", "A fox", "Because", "", "D'accord", "A: it is"]
-    items = [Item(str(n), "Which?", "B", "Which?", ("fox", "owl"), 1) for n in range(len(texts))]
+    items = [Item(str(n), "Which?", "B", "Which?", ("fox", "owl"), 1, ("A", "B")) for n in range(len(texts))]
     found = by_name(score_written(BIOQA, items, [Answer(text, "stop") for text in texts]))
     assert found["valid_letter"].values == (1, 1, 1, 0, 1, 0, 0, 0, 1)
     assert found["written_letter"].values == (1, 0, 1, 0, 0, 0, 0, 0, 0)

@@ -21,7 +21,9 @@ from craft_hf.review.decisions import ACCEPT, EDIT, REJECT
 from craft_hf.review.samples import ReviewSample
 from craft_hf.review.server import serve
 from craft_hf.review.store import Reviews
-from tests.reviewing import TASK, decide, made_reviews
+from craft_hf.tasks.task import Task, load_task
+from tests.own_task import write_task
+from tests.reviewing import TASK, decide, made_reviews, made_sample
 
 KEY = "key-of-the-page"
 
@@ -54,18 +56,20 @@ class Client:
         return self.ask("/api/decisions", body)[:2]
 
 
-def serving(reviews: Reviews, password: str | None = None) -> Iterator[Client]:
+def serving(reviews: Reviews, password: str | None = None, task: Task = TASK) -> Iterator[Client]:
     """Serve a page on loopback."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        config = uvicorn.Config(make_app(reviews, TASK, "ann", password), log_level="error")
+        config = uvicorn.Config(make_app(reviews, task, "ann", password), log_level="error")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        yield Client(listener.getsockname()[1])
-        server.should_exit = True
-        thread.join()
+        try:
+            yield Client(listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture
@@ -119,6 +123,24 @@ def test_an_edit_must_be_a_sample_of_the_task(page: Client, reviews: tuple[Revie
         assert said in answer["error"]
     assert page.decide(sample, EDIT, fields={**fields, "question": "A question that is better?"})[0] == 200
     assert store.standing()[0].fields["question"] == "A question that is better?"
+
+
+def test_an_edit_is_kept_in_its_one_form(tmp_path: Path) -> None:
+    """Null for an optional field is no value, texts are NFC, and NaN is no JSON."""
+    shots = [(f"Text {n}.", {"headline": f"Headline {n}"}) for n in range(3)]
+    fields = {"headline": {"type": "string"}, "note": {"type": "string"}, "price": {"type": "number"}}
+    task = load_task(write_task(tmp_path / "task", fields, shots, required=["headline"]))
+    sample = made_sample(0, TASK, fields={"headline": "Headline"})
+    with Reviews(tmp_path / "r.sqlite", "task") as store:
+        store.add([sample])
+        client = next(pages := serving(store, task=task))
+        edit = {"headline": "Cafe\u0301", "note": None}
+        assert client.decide(sample, EDIT, fields=edit) == (200, {"kept": True})
+        assert [d.fields for d in store.standing()] == [{"headline": "Caf\u00e9"}]
+        status, answer = client.decide(sample, EDIT, fields={"headline": "Pier", "price": float("nan")})
+        assert status == 400
+        assert "NaN is no number in JSON" in answer["error"]
+        pages.close()
 
 
 def test_only_what_was_accepted_is_promoted(page: Client, reviews: tuple[Reviews, list[ReviewSample]]) -> None:

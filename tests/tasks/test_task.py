@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from craft_hf.base.errors import InputError
+from craft_hf.base.records import JSON
+from craft_hf.dataset.rows import LINEAGE
 from craft_hf.generation.generator import Sampling
-from craft_hf.tasks.task import FOLDER, NAMES, load_task
+from craft_hf.tasks.task import COLUMNS, FOLDER, NAMES, load_task
+from tests.own_task import write_task
 
 
 @pytest.fixture
@@ -228,3 +231,73 @@ def test_order_of_fields_is_part_of_the_task(own: Path) -> None:
     answer = "    answer: {type: string, enum: [A, B, C, D]}\n"
     (own / "task.yaml").write_text(text.replace(answer, "").replace("  properties:\n", "  properties:\n" + answer))
     assert load_task(str(own)).fingerprint != before
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_field_named_like_a_column_of_every_row_is_refused(tmp_path: Path, name: str) -> None:
+    """The field is named, and what to do."""
+    shots: list[tuple[str, dict[str, JSON]]] = [(f"Text {n}.", {name: f"Value {n}"}) for n in range(3)]
+    with pytest.raises(InputError, match=rf"field '{name}' has the name of a column .* rename it in schema"):
+        load_task(write_task(tmp_path / "task", {name: {"type": "string"}}, shots))
+
+
+def test_the_names_of_all_columns_are_taken() -> None:
+    """What the rows have beside the task's fields, no field can be."""
+    assert set(LINEAGE) <= set(COLUMNS)
+
+
+def test_few_shots_get_their_one_form(tmp_path: Path) -> None:
+    """Null for an optional field is no value; a template gets None for it, and shows nothing."""
+    fields = {"headline": {"type": "string"}, "note": {"type": "string"}}
+    samples: list[dict[str, JSON]] = [{"note": None, "headline": "Cafe\u0301"}, {"headline": "B"}, {"headline": "C"}]
+    shots = [("Text.", sample) for sample in samples]
+    template = "{{ headline }}{% if note is none %}, no note{% endif %}{{ note }}"
+    task = load_task(write_task(tmp_path / "task", fields, shots, required=["headline"], completion_template=template))
+    assert [shot.sample for shot in task.few_shots] == [{"headline": "Caf\u00e9"}, {"headline": "B"}, {"headline": "C"}]
+    assert task.completion(task.few_shots[1].sample) == "B, no note"
+    assert task.completion({"headline": "B", "note": "D"}) == "BD"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "answers", "message"),
+    [
+        ({"type": "string"}, ["a) pier", "b) crane"], ["a", "c", "a"],
+         r"""line 2, field answer: 'c' is none .* the label of an option \("a" for "a\) pier"\), or its text"""),
+        ({"type": "integer"}, ["pier", "crane"], [1, 1, 2], "line 3, field answer: 2 is none .* number from 0 to 1"),
+        ({"type": "integer"}, ["pier", "crane"], [1, 1, 1], "not whether 0 or 1 is the first; write `minimum: 0`"),
+        ({"type": "string"}, ["pier", "crane"], ["A", "quay", "B"], "'quay' .* its letter .A for the first"),
+        ({"type": "string"}, [], ["A", "A", "A"], "expected options in options"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_none_of_the_options_shows_the_form(
+    tmp_path: Path, kind: dict[str, JSON], options: list[JSON], answers: list[JSON], message: str
+) -> None:
+    """The line, the answer, and how options and answers are written."""
+    fields = {"question": {"type": "string"}, "options": {"type": "array", "items": {"type": "string"}}, "answer": kind}
+    shots = [("Text.", {"question": "Q?", "options": options, "answer": answer}) for answer in answers]
+    with pytest.raises(InputError, match=message):
+        load_task(write_task(tmp_path / "task", fields, shots, options_field="options", answer_field="answer"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [('{"text": "a", "sample": {"question": NaN}}', "NaN is no number"),
+     ('{"text": "a", "sample": {"question": 1e999}}', "1e999"),
+     ('{"text": "a", "sample": {"question": "\\ud800"}}', "half a character")],
+)  # fmt: skip
+def test_few_shots_with_values_that_no_row_can_hold_are_refused(own: Path, text: str, message: str) -> None:
+    """The line is named, and what is wrong with the value."""
+    (own / "few_shots.jsonl").write_text(text)
+    with pytest.raises(InputError, match=f"line 1.*{message}"):
+        load_task(str(own))
+
+
+def test_questions_of_the_authors_may_have_any_labels(own: Path, tmp_path: Path) -> None:
+    """Options are split where their labels are, whatever their style, and the answer is the label alone."""
+    fields = {"question": {"type": "string"}, "options": {"type": "array"}, "answer": {"type": "string"}}
+    shots = [("Text.", {"question": "Q?", "options": ["a) one", "b) two"], "answer": "b"})] * 3
+    task = write_task(tmp_path / "task", fields, shots, options_field="options", answer_field="answer")
+    line = {"Text": "T", "Instruction": "Which of 1. and 2. is it?\na) one\nb) two", "Output": "b, for it is two"}
+    (tmp_path / "authors.jsonl").write_text((json.dumps(line) + "\n") * 3)
+    shot = load_task(task, str(tmp_path / "authors.jsonl")).few_shots[0]
+    assert shot.sample == {"question": "Which of 1. and 2. is it?", "options": ["a) one", "b) two"], "answer": "b"}

@@ -60,7 +60,7 @@ def test_an_invalid_pair_is_named(tmp_path: Path) -> None:
     path = tmp_path / "wrong.jsonl"
     same = json.loads(good) | {"rejected": json.loads(good)["chosen"]}
     for line, said in (
-        ("no json", "line 2, is not a preference pair"),
+        ("no json", "line 2: not valid JSON"),
         ('{"prompt": "text"}', "line 2, is not a preference pair"),
         ("{}", "expected chat messages in the keys prompt, chosen, rejected"),
         (json.dumps(same), "line 2: chosen and rejected are equal"),
@@ -73,6 +73,15 @@ def test_an_invalid_pair_is_named(tmp_path: Path) -> None:
         read_pairs(path)
     with pytest.raises(InputError, match="craft-hf reviews pairs"):
         read_pairs(tmp_path / "none.jsonl")
+
+
+def test_line_separators_in_pairs_end_no_line(tmp_path: Path) -> None:
+    """U+2028 and U+0085 stand in texts of web pages; a line ends at a line feed only."""
+    good = json.loads(write_pairs(tmp_path, 6).read_text().split("\n")[0])
+    good["chosen"][0]["content"] = "one\u2028two\u0085three"
+    path = tmp_path / "separators.jsonl"
+    path.write_text(json.dumps(good, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert read_pairs(path)[0][0]["chosen"][0]["content"] == "one\u2028two\u0085three"
 
 
 def test_wrong_arguments_end_with_one_line(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from craft_hf.evaluation.items import LETTERS
 from craft_hf.tasks import load_task
 
 if TYPE_CHECKING:
@@ -53,8 +52,12 @@ def _documents(rows: Dataset, task: str, questions: Sequence[tuple[str, Sequence
     import datasets
 
     documents, loaded = [], load_task(task)
+    choices, like = loaded.multiple_choice, loaded.few_shots[0].sample
+    assert choices
     for question, options, answer in questions:
-        lettered = [f"{letter}. {option.strip()}" for letter, option in zip(LETTERS, options, strict=False)]
-        prompt = loaded.prompt({"question": question.strip(), "options": lettered, "answer": LETTERS[answer]})
-        documents.append({"prompt": prompt, "letters": [*LETTERS[: len(lettered)]], "answer_index": answer})
+        texts = [option.strip() for option in options]
+        written = [choices.written(texts, place, like) for place in range(len(texts))]
+        prompt = loaded.prompt({"question": question.strip(), **written[answer]})
+        letters = [str(each[choices.answer_field]) for each in written]
+        documents.append({"prompt": prompt, "letters": letters, "answer_index": answer})
     return datasets.Dataset.from_list(documents)

@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 
 from craft_hf.base import JSON
+from craft_hf.tasks import DECODER
 
 MAX_REASKS = 2
 """How often an answer that is not valid JSON of the schema is asked for again."""
@@ -69,7 +70,6 @@ class AnswerParser:
 
     def __init__(self, schema: Mapping[str, JSON]) -> None:
         self._validator = jsonschema.Draft202012Validator(schema)
-        self._decoder = json.JSONDecoder()
 
     def parse(self, text: str) -> tuple[str, str]:
         """Return the text of the JSON object in an answer, and why it is invalid ("" if it is valid).
@@ -83,9 +83,10 @@ class AnswerParser:
         first_error, first_object, start = "", "", text.find("{")
         while start >= 0:
             try:
-                value, end = self._decoder.raw_decode(text, start)
-            except (ValueError, RecursionError):
-                first_error = first_error or "it holds no complete JSON object"
+                value, end = DECODER.raw_decode(text, start)
+            except (ValueError, RecursionError) as e:
+                broken = isinstance(e, json.JSONDecodeError | RecursionError)
+                first_error = first_error or ("it holds no complete JSON object" if broken else str(e))
                 end = start + 1
             else:
                 error = self._error(value)

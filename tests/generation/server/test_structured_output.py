@@ -44,6 +44,8 @@ def test_the_object_is_found(text: str) -> None:
         ("[1]", "[1]", "it holds no JSON object"),
         ("<think>hm</think>No.", "No.", "it holds no JSON object"),
         ('{"question": "Q', '{"question": "Q', "it holds no complete JSON object"),
+        ('{"question": "Q", "n": NaN}', '{"question": "Q", "n": NaN}', "NaN is no number in JSON"),
+        ('{"question": 1e999}', '{"question": 1e999}', "1e999 is no number in JSON"),
         ('so {"question": 5}.', '{"question": 5}', "question: 5 is not of type 'string'"),
         ('{"a": 1}', '{"a": 1}', "the object: 'question' is a required property"),
     ],
