@@ -1,4 +1,4 @@
-"""Texts come in, unit vectors go out."""
+"""Embeds texts as unit vectors, with a sentence-transformers model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 """float32, shape (rows, dimension)."""
 
 BATCH_TOKENS = (2048, 65_536)
-"""Tokens of a batch, padding included: on a CPU, and on CUDA."""
+"""Most tokens of a batch, padding included: on a CPU, and on CUDA."""
 
 
 class Embedder:
@@ -46,47 +46,47 @@ class Embedder:
 
     @property
     def _encoder(self) -> SentenceTransformer:
-        """The model: loaded once in a process, so that an embedder can be sent to another one."""
+        """The model, loaded once in each process, so that an embedder can be pickled."""
         encoder, revision = _load(self.name, self._device)
         if revision != self.revision:
             raise InputError(
                 f"the embedding model {self.name!r} is not the same on this machine: expected {self.revision}, found "
-                f"{revision}; install the same on all."
+                f"{revision}; install the same one on all machines."
             )
         return encoder
 
     def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
-        """Embed texts; sorted by length inside, in batches of about as many tokens, returned in the order given.
+        """Embed texts, in batches of similar length, and return the vectors in the order of the texts.
 
         Args:
             texts: any number.
-            progress: is told how many texts were embedded, after each batch.
+            progress: called with the number of texts after each batch.
 
         Returns:
             Unit vectors, float32 (texts, dimension).
 
         Raises:
-            InputError: the model gives a text a vector of NaN, infinity, or zeros.
+            InputError: the model returns NaN, infinity, or zeros for a text.
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         encoder = self._encoder
-        sound = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # no lone surrogates
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # no lone surrogates
         on_gpu = encoder.device.type == "cuda"
-        batches = _batches(_lengths(encoder, sound), BATCH_TOKENS[on_gpu])
+        batches = _batches(_lengths(encoder, clean), BATCH_TOKENS[on_gpu])
 
         def embed(batch: list[int]) -> int:
-            vectors[batch] = self._unit_vectors([sound[i] for i in batch])
+            vectors[batch] = self._unit_vectors([clean[i] for i in batch])
             return len(batch)
 
-        for done in map(embed, batches) if on_gpu else _side_by_side(embed, batches):
+        for done in map(embed, batches) if on_gpu else _in_threads(embed, batches):
             if progress:
                 progress(done)
         return vectors
 
-    def encode_again(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts that are likely to come again in this process, such as a task's few-shots; see `encode`.
+    def encode_cached(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts like `encode`, with a cache for repeated calls, such as those for a task's few-shots.
 
-        Those of the last 16 calls are kept, so the vectors must not be written to.
+        The vectors of the last 16 different calls are kept, and are read-only.
         """
         return _encoded(self.name, self.revision, self._device, tuple(texts))
 
@@ -100,8 +100,8 @@ class Embedder:
             norms = made.norm(dim=1, keepdim=True)
             if len(bad := torch.nonzero(~((norms[:, 0] > 0) & torch.isfinite(norms[:, 0])))):
                 raise InputError(
-                    f"the embedding model {self.name!r} gives NaN, infinity or zeros for the text "
-                    f"{batch[int(bad[0])][:80]!r}; expected a vector that has a direction: try another device or model."
+                    f"the embedding model {self.name!r} returns NaN, infinity or zeros for the text "
+                    f"{batch[int(bad[0])][:80]!r}; expected a non-zero finite vector: try another device or model."
                 )
             vectors: Vectors = (made / norms).cpu().numpy()
         return vectors
@@ -114,10 +114,10 @@ def _encoded(name: str, revision: str, device: str | None, texts: tuple[str, ...
     return vectors
 
 
-def _side_by_side(work: Callable[[list[int]], int], batches: Iterator[list[int]]) -> Iterator[int]:
-    """Work on as many batches at a time as torch has threads, each on one: faster than sharing each batch.
+def _in_threads(work: Callable[[list[int]], int], batches: Iterator[list[int]]) -> Iterator[int]:
+    """Process as many batches at a time as torch has threads, each in one thread: faster than all threads per batch.
 
-    The first is done alone: it makes the settings of the tokenizer that must not be made at the same time.
+    The first batch is done alone, because it initialises the tokenizer, which is not thread-safe.
     """
     yield from map(work, itertools.islice(batches, 1))
     import torch
@@ -134,9 +134,9 @@ def _side_by_side(work: Callable[[list[int]], int], batches: Iterator[list[int]]
 
 
 def _lengths(encoder: SentenceTransformer, texts: Sequence[str]) -> list[int]:
-    """Return what the model reads of each text, in tokens."""
+    """Return how many tokens of each text the model reads."""
     limit = encoder.max_seq_length or sys.maxsize
-    if not callable(encoder.tokenizer):  # a model that has none of its own
+    if not callable(encoder.tokenizer):  # a model without a tokenizer
         return [len(text) for text in texts]
     found: list[int] = []
     for start in range(0, len(texts), 1024):
@@ -146,7 +146,7 @@ def _lengths(encoder: SentenceTransformer, texts: Sequence[str]) -> list[int]:
 
 
 def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yield rows, longest first, as many at a time as fit into a budget of tokens with padding; one at least."""
+    """Yield batches of rows, longest first, each of as many as fit into `budget` tokens with padding; at least one."""
     rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     while rows:
         size = max(1, budget // max(1, lengths[rows[0]]))

@@ -1,4 +1,4 @@
-"""The errors that a user can mend: each says what was given, what was expected, and what to do."""
+"""The errors that a user can fix: each says what was given, what was expected, and what to do."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class InputError(CraftError, ValueError):
 
 
 class GeneratorError(CraftError, RuntimeError):
-    """The generator cannot go on: unreachable, refused, or answering with what is no answer."""
+    """The generator cannot continue: it is unreachable, refuses requests, or its responses are unusable."""
 
 
 class StorageError(CraftError, RuntimeError):
-    """Writing to disk failed; what was written before is whole."""
+    """Writing to disk failed; what was written before is complete."""
 
 
 class HubError(CraftError, RuntimeError):

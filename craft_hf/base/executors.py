@@ -1,4 +1,4 @@
-"""Where work on shards is done: processes of this machine, a Ray cluster, or a Dask cluster.
+"""Where shards are built and searched: processes of this machine, a Ray cluster, or a Dask cluster.
 
 All of them are `concurrent.futures.Executor`s. On a cluster every machine must see the index's folder under the same
 path, and have craft_hf and the embedding model.
@@ -21,7 +21,7 @@ from craft_hf.base.extras import require
 
 @dataclass(frozen=True)
 class Workers:
-    """An executor, and how many pieces of work it does at a time."""
+    """An executor, and how many tasks it runs at a time."""
 
     executor: Executor
     count: int
@@ -29,7 +29,7 @@ class Workers:
 
 @contextlib.contextmanager
 def open_workers(where: str) -> Iterator[Workers | None]:
-    """Start or find workers, and let go of them at the end.
+    """Start or connect to workers, and release them at the end.
 
     Args:
         where: "" for none; a number of processes of this machine; "ray" for the Ray cluster that RAY_ADDRESS or the
@@ -37,7 +37,7 @@ def open_workers(where: str) -> Iterator[Workers | None]:
             machine, or the address of its scheduler ("tcp://host:port").
 
     Raises:
-        InputError: `where` is nothing of this kind, or the cluster cannot be reached.
+        InputError: `where` is none of these, or the cluster cannot be reached.
     """
     if not where:
         yield None
@@ -48,10 +48,10 @@ def open_workers(where: str) -> Iterator[Workers | None]:
         for number in range(count):
             numbers.put(number)
         others = set(multiprocessing.active_children())
-        pool = ProcessPoolExecutor(count, context, initializer=_settle, initargs=(numbers, count))
+        pool = ProcessPoolExecutor(count, context, initializer=_initialize_worker, initargs=(numbers, count))
         try:
             yield Workers(pool, count)
-        except BaseException:  # Ctrl-C, say: nobody waits for the shards in hand
+        except BaseException:  # such as Ctrl-C: do not wait for unfinished shards
             for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
             raise
@@ -68,8 +68,8 @@ def open_workers(where: str) -> Iterator[Workers | None]:
         )
 
 
-def _settle(numbers: Any, count: int) -> None:
-    """Give a process its share of the cores, or one of the GPUs; Ctrl-C is its parent's to hear."""
+def _initialize_worker(numbers: Any, count: int) -> None:
+    """Give a process its share of the cores, or one of the GPUs; its parent handles Ctrl-C."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

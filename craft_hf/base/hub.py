@@ -1,7 +1,7 @@
-"""The Hugging Face Hub: a call goes in, its result comes out, retried where waiting helps; what fails is said plainly.
+"""Calls of the Hugging Face Hub, retried where that helps, with errors that say what to do.
 
-The client repeats some requests by itself and others not (creating a repository, committing, a download that is cut).
-So whole steps are repeated here; a step must therefore be one that can be done twice.
+The client retries some requests by itself and others not (creating a repository, committing, an interrupted download).
+So whole steps are retried here; a step must therefore be idempotent.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ from craft_hf.base.errors import CraftError, HubError, InputError, StorageError
 from craft_hf.base.version import __version__
 
 _WAITS_S = (1.0, 2.0, 4.0)
-"""Seconds before a step is done for the second, third and fourth time, unless the Hub asks for more."""
+"""Seconds before the second, third and fourth attempt of a step, unless the Hub asks for more."""
 
-_LONGEST_WAIT_S = 300.0
-"""The Hub counts requests in windows of five minutes."""
+_MAX_WAIT_S = 300.0
+"""Longest Retry-After that is obeyed: the Hub counts requests in windows of five minutes."""
 
-_MAY_PASS = (408, 409, 412, 425, 429, 500, 502, 503, 504)
-"""Statuses after which the same step may succeed; 409 and 412: somebody else has committed meanwhile."""
+_RETRYABLE_STATUSES = (408, 409, 412, 425, 429, 500, 502, 503, 504)
+"""HTTP statuses after which the same step may succeed; 409 and 412: somebody else committed at the same time."""
 
-FAILURES = (HTTPError, OSError, RuntimeError, ValueError, EntryNotFoundError, XetDownloadError)
-"""What the client raises, according to its documentation and its source."""
+HUB_EXCEPTIONS = (HTTPError, OSError, RuntimeError, ValueError, EntryNotFoundError, XetDownloadError)
+"""The exceptions that the client raises, according to its documentation and source."""
 
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 _ATTRIBUTES = ".gitattributes"
-"""What a new repository holds: which files are large."""
+"""The file that a new repository holds; it lists which files are large."""
 
 Content = Path | bytes
-"""A file on the disk, or a content."""
+"""A file on disk, or the content of one."""
 
 _T = TypeVar("_T")
 
@@ -61,11 +61,11 @@ logger = logging.getLogger("craft_hf")
 
 
 def hub_api() -> HfApi:
-    """Return the client that says to the Hub who is asking."""
+    """Return a client that identifies itself to the Hub as craft_hf."""
     return HfApi(library_name="craft_hf", library_version=__version__)
 
 
-def hub_name(text: str) -> tuple[str, str | None] | None:
+def parse_repo_name(text: str) -> tuple[str, str | None] | None:
     """Split "user/name" or "user/name@revision" into repository and revision; None if it is neither."""
     repo_id, at, revision = text.partition("@")
     try:
@@ -78,17 +78,17 @@ def hub_name(text: str) -> tuple[str, str | None] | None:
 
 
 def hub_call(what: str, step: Callable[[], _T]) -> _T:
-    """Do a step that calls the Hub, up to four times as long as the reason may pass, and return its result.
+    """Run a step that calls the Hub, up to four times if its error may be temporary, and return its result.
 
     Args:
-        what: a sentence without an end that says what failed if it does: "the index x cannot be pushed to y".
-        step: is done again from its beginning.
+        what: the beginning of the error message: "the index x cannot be pushed to y".
+        step: called again from its beginning at each attempt.
 
     Raises:
-        InputError: nobody is logged in, the token may not do this, or there is no such repository, revision or file.
-        HubError: the Hub cannot be reached, or does not do what it should.
+        InputError: nobody is logged in, the token may not do this, or the repository, revision or file does not exist.
+        HubError: the Hub cannot be reached, or fails.
         StorageError: the disk is full or not writable.
-        CraftError: what the step raises itself.
+        CraftError: raised by the step itself.
     """
     waits = iter(_WAITS_S)
     while True:
@@ -96,21 +96,21 @@ def hub_call(what: str, step: Callable[[], _T]) -> _T:
             return step()
         except CraftError:
             raise
-        except FAILURES as e:
+        except HUB_EXCEPTIONS as e:
             cause = _cause(e)
             wait_s = next(waits, None)
-            if wait_s is None or not _may_pass(cause):
+            if wait_s is None or not _is_retryable(cause):
                 raise _explained(what, cause) from None  # the client's errors hold requests, and these the token
-            wait_s = max(wait_s, _asked_wait_s(cause))
-            logger.warning("The Hub: %s; trying again in %.0f s.", reason(cause), wait_s)
+            wait_s = max(wait_s, _retry_after_s(cause))
+            logger.warning("The Hub: %s; trying again in %.0f s.", error_text(cause), wait_s)
             time.sleep(wait_s)
 
 
 def check_login(what: str) -> None:
-    """Ask the Hub who is logged in; done first, because the Hub takes some requests without a token as well.
+    """Check that a token may write; done first, because the Hub accepts some requests without a token as well.
 
     Raises:
-        InputError: nobody is logged in, or with a token that is wrong or may only read.
+        InputError: nobody is logged in, or the token is wrong or read-only.
         HubError: the Hub cannot be reached.
     """
     who = hub_call(what, hub_api().whoami)
@@ -118,8 +118,8 @@ def check_login(what: str) -> None:
         raise InputError(f"{what}: the token of {who.get('name')} may only read; {_LOG_IN} to one that may write.")
 
 
-def open_repository(what: str, repo_id: str, repo_type: str, private: bool) -> None:
-    """Create a repository unless it exists, and make sure who can see it before anything goes there.
+def ensure_repository(what: str, repo_id: str, repo_type: str, private: bool) -> None:
+    """Create a repository unless it exists, and check its visibility before anything is uploaded.
 
     Raises:
         InputError: it exists with another visibility, or the token may not create it.
@@ -145,22 +145,22 @@ def open_repository(what: str, repo_id: str, repo_type: str, private: bool) -> N
 def push_files(
     what: str, repo_id: str, repo_type: str, files: Mapping[str, Content], belongs: Callable[[str], bool], message: str
 ) -> str:
-    """Make a repository hold these files, all in one commit, and return the commit's hash.
+    """Make a repository hold exactly these files, in one commit, and return the commit's hash.
 
-    The commit goes on top of what was looked at, or else the step is done again: readers see what was there before, or
-    the new files as a whole. What the repository already has is not sent, and nothing is committed where nothing
-    differs. Files that belong to what is published, but are not among these, are deleted in the same commit.
+    Readers see the previous files or all of the new ones. Files that the repository already has are not uploaded, and
+    nothing is committed if nothing differs. Other files are deleted in the same commit. If somebody else commits at the
+    same time, the step is done again.
 
     Args:
         what: as for `hub_call`.
-        repo_id: a repository that is there, see `open_repository`.
+        repo_id: an existing repository, see `ensure_repository`.
         repo_type: "dataset" or "model".
-        files: by path in the repository; large ones are given by their place on the disk.
+        files: by path in the repository; large ones as paths on disk.
         belongs: whether a path may be in the repository at all.
         message: of the commit.
 
     Raises:
-        InputError: the repository holds something that does not belong; or see `hub_call`.
+        InputError: the repository holds a file that does not belong there; or see `hub_call`.
     """
 
     def step() -> str:
@@ -183,10 +183,10 @@ def push_files(
     return hub_call(what, step)
 
 
-def changes(what: str, repo_id: str, repo_type: str, files: Mapping[str, Content]) -> dict[str, str]:
+def pending_changes(what: str, repo_id: str, repo_type: str, files: Mapping[str, Content]) -> dict[str, str]:
     """Return what `push_files` would do to each path: "new", "changed", "same" or "removed".
 
-    Without a repository all is new.
+    If the repository does not exist, every file is new.
 
     Raises:
         InputError, HubError: see `hub_call`.
@@ -215,7 +215,7 @@ def _state(repo_id: str, repo_type: str) -> tuple[str, dict[str, RepoFile]]:
 
 
 def _differs(remote: RepoFile | None, content: Content) -> bool:
-    """Whether the repository lacks this very file; one on the disk is only read if the sizes agree."""
+    """Whether the repository lacks this version of a file; a file on disk is only read if the sizes are equal."""
     size = content.stat().st_size if isinstance(content, Path) else len(content)
     if remote is None or remote.size != size:
         return True
@@ -229,62 +229,62 @@ def _differs(remote: RepoFile | None, content: Content) -> bool:
 
 
 def _cause(error: Exception) -> Exception:
-    """Return what lies behind the errors in which the client wraps others."""
+    """Return the error that the client wrapped in others."""
     while isinstance(error, RuntimeError | LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     return error
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_retryable(error: Exception) -> bool:
     if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in _MAY_PASS
+        return error.response.status_code in _RETRYABLE_STATUSES
     if isinstance(error, OfflineModeIsEnabled | LocalTokenNotFoundError):
         return False
     if isinstance(error, ValueError):
-        return isinstance(error, json.JSONDecodeError)  # a gateway's page in place of an answer
-    return not _is_of_the_disk(error)
+        return isinstance(error, json.JSONDecodeError)  # a gateway's error page instead of JSON
+    return not _is_disk_error(error)
 
 
-def _is_of_the_disk(error: Exception) -> bool:
-    """Whether an error is the system's, and not about a connection; the client's own OSErrors have no number."""
+def _is_disk_error(error: Exception) -> bool:
+    """Whether an error comes from the file system, not the network; the client's own OSErrors have no errno."""
     network = HfHubHTTPError | ConnectionError | TimeoutError
     return isinstance(error, OSError) and not isinstance(error, network) and error.errno is not None
 
 
-def _asked_wait_s(error: Exception) -> float:
-    """Return the seconds that the Hub asks to wait."""
+def _retry_after_s(error: Exception) -> float:
+    """Return the seconds that the Hub asks to wait, at most `_MAX_WAIT_S`."""
     asked = error.response.headers.get("Retry-After", "") if isinstance(error, HfHubHTTPError) else ""
-    return min(float(asked), _LONGEST_WAIT_S) if asked.isdecimal() else 0.0
+    return min(float(asked), _MAX_WAIT_S) if asked.isdecimal() else 0.0
 
 
-def reason(error: Exception) -> str:
-    """Return an error's words on one line, without the signatures of URLs and without tokens."""
+def error_text(error: Exception) -> str:
+    """Return an error's message on one line, without the queries of URLs (they hold signatures) and without tokens."""
     text = " ".join(str(error).split()).partition(" For more information check:")[0] or type(error).__name__
     text = re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", text)
     return re.sub(r"\bhf_\w{8,}|(?i:\bbearer )\S+", "[token]", text)[:400].rstrip(" .")
 
 
 def _explained(what: str, error: Exception) -> CraftError:
-    """Say what happened and what to do about it."""
+    """Return the error to raise, with what happened and what to do about it."""
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if isinstance(error, LocalTokenNotFoundError):
         return InputError(f"{what}: you are not logged in to the Hub; {_LOG_IN}.")
     if isinstance(error, OfflineModeIsEnabled):
         return InputError(f"{what}: HF_HUB_OFFLINE is set, and the cache does not hold it; unset it to use the Hub.")
     if isinstance(error, GatedRepoError):
-        return InputError(f"{what}: its owner asks for a consent; give it on the repository's page, then {_LOG_IN}.")
+        return InputError(f"{what}: the repository is gated; accept its terms on its page, then {_LOG_IN}.")
     if isinstance(error, RevisionNotFoundError):
-        return InputError(f"{what}: the repository has no such revision; give a branch, a tag or a whole commit hash.")
+        return InputError(f"{what}: the repository has no such revision; give a branch, a tag or a full commit hash.")
     if isinstance(error, RepositoryNotFoundError):
         return InputError(f"{what}: there is no such repository that you may see; check the name. Is it private? Then "
                           f"{_LOG_IN}.")  # fmt: skip
     if isinstance(error, EntryNotFoundError) and status is not None:
-        return InputError(f"{what}: the repository lacks a file ({reason(error)}); check the name, or push it again.")
+        return InputError(f"{what}: a file is missing there ({error_text(error)}); check the name, or push it again.")
     if status == 401:
-        return InputError(f"{what}: the Hub does not know your token (wrong, or expired); {_LOG_IN} to another.")
+        return InputError(f"{what}: the Hub does not accept your token (wrong, or expired); {_LOG_IN} to another.")
     if status == 403:
-        return InputError(f"{what}: your token may not do that ({reason(error)}); check the name, or {_LOG_IN} to a "
-                          "token that may write there.")  # fmt: skip
-    if _is_of_the_disk(error):
-        return StorageError(f"{what}: {reason(error)}; free disk space and run it again: complete files are kept.")
-    return HubError(f"{what}: {reason(error)}. Run it again later: it resumes where it stopped.")
+        return InputError(f"{what}: your token may not do that ({error_text(error)}); check the name, or {_LOG_IN} "
+                          "to a token that may write there.")  # fmt: skip
+    if _is_disk_error(error):
+        return StorageError(f"{what}: {error_text(error)}; free disk space and run it again: complete files are kept.")
+    return HubError(f"{what}: {error_text(error)}. Run it again later: it resumes where it stopped.")

@@ -1,4 +1,4 @@
-"""Loops over numbers as machine code: a Python function comes in, its compiled form goes out."""
+"""Just-in-time compilation of numerical loops with numba."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 
-def compiled(function: Callable[..., Any], **options: object) -> Callable[..., Any]:
-    """Return a function as machine code, compiled once and kept on disk, as numba does it.
+def jit_compiled(function: Callable[..., Any], **options: object) -> Callable[..., Any]:
+    """Return a function that numba compiles at its first call; the machine code is cached on disk.
 
     Args:
         function: takes numbers and arrays only.
@@ -16,10 +16,10 @@ def compiled(function: Callable[..., Any], **options: object) -> Callable[..., A
     """
     import numba
 
-    jit = functools.partial(numba.njit, function, nogil=True, **options)
-    made: Callable[..., Any]
+    compile_ = functools.partial(numba.njit, function, nogil=True, **options)
+    result: Callable[..., Any]
     try:
-        made = jit(cache=True)
-    except RuntimeError:  # no folder that numba could write to
-        made = jit()
-    return made
+        result = compile_(cache=True)
+    except RuntimeError:  # numba finds no writable folder for its cache
+        result = compile_()
+    return result

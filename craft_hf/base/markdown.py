@@ -1,4 +1,4 @@
-"""Data in Markdown: values of any origin come in, Markdown goes out that shows them and that they cannot break."""
+"""Values of any origin in Markdown, escaped so that they are shown as they are and cannot break the page."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from craft_hf.base.templates import template
 
 NOT_MEASURED = "not measured"
 
-# control characters, and those that turn the reading direction
-_UNSEEN = re.compile(r"[^\S\n\t ]|[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# control characters, and those that change the writing direction
+_INVISIBLE = re.compile(r"[^\S\n\t ]|[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def render(name: str, **values: object) -> str:
-    """Render the template `name` with the values, and with this module's functions for what comes from data."""
+    """Render the template `name` with the values; it can call this module's functions to escape data."""
     functions = {"inline": inline, "fenced": fenced, "number": number, "json_text": json_text}
     return template(name).render(NOT_MEASURED=NOT_MEASURED, **functions, **values)
 
 
 def inline(value: JSON) -> str:
-    """Return text on one line that Markdown shows as it is: in a table cell, a list item or a sentence."""
+    """Return a value as escaped text on one line, for a table cell, a list item or a sentence."""
     text = " ".join(clean(str(value)).split())
     text = re.sub(r"([\\`*_{}\[\]|~$#])", r"\\\1", text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -29,19 +29,19 @@ def inline(value: JSON) -> str:
 
 
 def fenced(value: str, language: str = "text") -> str:
-    """Return a fenced block with the text as it is, behind a fence longer than any in the text."""
+    """Return the text in a fenced code block, with a fence longer than any in the text."""
     text = clean(value)
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", text)), default=0))
     return f"{fence}{language}\n{text}\n{fence}"
 
 
 def clean(text: str) -> str:
-    """Return text without lone surrogates, control characters and characters that turn the reading direction."""
-    return _UNSEEN.sub(" ", text.replace("\r\n", "\n").encode("utf-8", "replace").decode())
+    """Return text without lone surrogates, control characters and characters that change the writing direction."""
+    return _INVISIBLE.sub(" ", text.replace("\r\n", "\n").encode("utf-8", "replace").decode())
 
 
 def number(value: JSON) -> str:
-    """Return a number for people, or "not measured" for None."""
+    """Return a number with thousands separators and few digits, or "not measured" for None."""
     if value is None or value == "":
         return NOT_MEASURED
     if isinstance(value, float):

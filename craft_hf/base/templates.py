@@ -1,4 +1,4 @@
-"""Where templates are: a name comes in, a Jinja template goes out, from the wheel or from a checkout."""
+"""The Jinja templates of cards and reports, from the installed wheel or from a checkout."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def template(name: str) -> jinja2.Template:
-    """Return a template of cards and reports; a value that it misses is an error, and it may include its neighbours.
+    """Return a template of cards and reports; rendering it without a value that it needs is an error.
 
     Args:
         name: path below `dataset_cards/`.
 
     Raises:
-        InputError: there is no such template, or the installation lacks them all.
+        InputError: the template does not exist, or the installation has no templates.
     """
     folder = _folder()
     environment = jinja2.Environment(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from craft_hf.base import EMBEDDED, InputError
-from craft_hf.corpus import MAX_CHARS, MIN_CHARS, PRESETS, SYNTAX
+from craft_hf.corpus import HUB_DATASET_SYNTAX, MAX_CHARS, MIN_CHARS, PRESETS
 from craft_hf.retrieval import SHARD_DOCUMENTS
 
 app = typer.Typer(no_args_is_help=True, help="Build an index of embedded documents, look at it, search in it.")
@@ -24,7 +24,7 @@ def build(
         typer.Argument(
             metavar="[NAME=]SOURCE",
             help="Files (.jsonl, .json, also .gz, .bz2, .zst; .parquet, .txt), folders, or Hub datasets: "
-            f"{SYNTAX}, of which only REPO is needed.",
+            f"{HUB_DATASET_SYNTAX}, of which only REPO is needed.",
         ),
     ] = None,
     preset: Annotated[
@@ -157,10 +157,10 @@ def pull(repository: Annotated[str, typer.Argument(help="user/name or user/name@
 
     Example: craft-hf index pull user/name
     """
-    from craft_hf.base import hub_name
+    from craft_hf.base import parse_repo_name
     from craft_hf.retrieval import pull_index
 
-    name = hub_name(repository)
+    name = parse_repo_name(repository)
     if name is None:
         raise InputError(f"{repository!r} is no name on the Hub; expected user/name or user/name@revision.")
     info(pull_index(*name))

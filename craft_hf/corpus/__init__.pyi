@@ -3,9 +3,9 @@ from .corpus import MIN_CHARS as MIN_CHARS
 from .corpus import Corpus as Corpus
 from .presets import PRESETS as PRESETS
 from .presets import open_corpora as open_corpora
+from .readers import LocatedRows as LocatedRows
 from .readers import Row as Row
-from .readers import Rows as Rows
-from .readers.hub import SYNTAX as SYNTAX
-from .readers.hub import parse_hub as parse_hub
+from .readers.hub import HUB_DATASET_SYNTAX as HUB_DATASET_SYNTAX
+from .readers.hub import parse_hub_dataset as parse_hub_dataset
 from .readers.jsonl import json_rows as json_rows
 from .sample import sample_corpus as sample_corpus

@@ -1,4 +1,4 @@
-"""Corpora: JSONL, Parquet, plain text or a `datasets` dataset comes in, `Document`s go out."""
+"""A corpus: the documents of a file, a folder, a Hub dataset or any rows, filtered by length."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from craft_hf.base import JSON, Document, InputError
-from craft_hf.corpus.readers import Row, Rows, Source
-from craft_hf.corpus.readers.files import ENDINGS, FORMATS, Files
-from craft_hf.corpus.readers.hub import parse_hub
+from craft_hf.corpus.readers import LocatedRows, Row, Source
+from craft_hf.corpus.readers.files import ENDINGS, FORMATS, FileSource
+from craft_hf.corpus.readers.hub import parse_hub_dataset
 
 MIN_CHARS = 200
 MAX_CHARS = 25_000
@@ -17,26 +17,26 @@ MAX_CHARS = 25_000
 
 
 class Corpus:
-    """The documents of one source, filtered by length; iterate over it, then read what was left out.
+    """The documents of one source, filtered by length; iterate over it, then read `skipped`.
 
     Args:
         source: a file (.jsonl or .json, also with .gz, .bz2 or .zst; .parquet, .txt), a folder of such files, a Hub
             dataset such as "allenai/c4" or "allenai/c4@main:en:train", an iterable of rows such as a
-            `datasets.Dataset`, or a `Source` of `craft_hf.readers`.
+            `datasets.Dataset`, or a `Source` of `craft_hf.corpus.readers`.
         text_column: the field or column that holds the text.
-        name: name of the corpus, and the source of documents that name none; by default from the file or id.
-        split: split of a Hub dataset whose `source` names none.
-        config: configuration of a Hub dataset whose `source` names none.
-        revision: commit, tag or branch of a Hub dataset whose `source` names none; by default the newest commit.
-        license: licence of documents that name none.
+        name: of the corpus; also the source of documents without one; by default from the file name or Hub id.
+        split: of a Hub dataset, unless `source` names one.
+        config: of a Hub dataset, unless `source` names one.
+        revision: commit, tag or branch of a Hub dataset, unless `source` names one; by default the newest commit.
+        license: licence of documents without one.
         min_chars: shorter documents are left out.
         max_chars: longer documents are left out.
 
-    After iteration, `skipped` counts what was left out by reason.
+    After iteration, `skipped` holds the number of documents that were left out, by reason.
 
     Raises:
         InputError: at once if a file does not exist; while iterating if the source is empty, has no such column, holds
-            invalid JSON, cannot be read, or nothing is left of it.
+            invalid JSON, cannot be read, or all documents were left out.
     """
 
     def __init__(
@@ -107,37 +107,37 @@ class Corpus:
         )
 
 
-class _Given(Source):
-    """Rows that the user has in memory or made a `datasets` dataset of."""
+class _RowSource(Source):
+    """Rows in memory, or of a `datasets` dataset."""
 
-    def __init__(self, given: Iterable[Row]) -> None:
-        self._given, self.name = given, "documents"
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows, self.name = rows, "documents"
 
-    def rows(self, skipped: Counter[str]) -> Rows:
-        yield from ((f"row {number}", row) for number, row in enumerate(self._given, 1))
+    def rows(self, skipped: Counter[str]) -> LocatedRows:
+        yield from ((f"row {number}", row) for number, row in enumerate(self._rows, 1))
 
 
 def open_source(
     source: str | Path | Source | Iterable[Row], text_column: str, split: str, config: str | None, revision: str | None
 ) -> Source:
-    """Return what reads a source; the arguments are those of `Corpus`.
+    """Return the `Source` that reads `source`; the arguments are those of `Corpus`.
 
     Raises:
-        InputError: it is a path, but nothing is there.
+        InputError: it is a path that does not exist.
     """
     if isinstance(source, Source):
         return source
     if not isinstance(source, str | Path):
-        return _Given(source)
+        return _RowSource(source)
     if Path(source).exists():
-        return Files(Path(source), text_column)
+        return FileSource(Path(source), text_column)
     if isinstance(source, Path) or _looks_like_a_path(source):
         raise InputError(f"there is no corpus file {source}; expected {FORMATS}, or a folder of such files.")
-    return parse_hub(source, config, split, revision)
+    return parse_hub_dataset(source, config, split, revision)
 
 
-def split_name(source: str) -> tuple[str, str]:
-    """Return name and source of "NAME=SOURCE"; the name is empty where there is none, or where a path holds the "="."""
+def parse_named_source(source: str) -> tuple[str, str]:
+    """Split "NAME=SOURCE" into name and source; the name is "" if there is none, or if the "=" is part of a path."""
     name, equals, rest = source.partition("=")
     if not equals or "/" in name or Path(source).exists():
         return "", source
@@ -152,10 +152,10 @@ def _looks_like_a_path(source: str) -> bool:
 
 
 def _unicode(text: str) -> str:
-    """Put "?" for lone surrogates: JSON can say them, but neither UTF-8 nor a tokenizer can."""
+    """Replace lone surrogates by "?": JSON can hold them, but neither UTF-8 nor a tokenizer can."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _line(value: JSON) -> str:
-    """Return what may stand in a field beside the text: HDF5 strings end at a NUL."""
+    """Return a value as a string for a metadata field, without NUL, at which HDF5 strings end."""
     return _unicode(str(value)).replace("\0", "")

@@ -1,4 +1,4 @@
-"""Presets: the name of a corpus of the CRAFT paper comes in, a `Corpus` of raw files or its Hub dataset goes out."""
+"""Presets for the corpora of the CRAFT paper, from raw files or from the Hub."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from craft_hf.base import InputError
-from craft_hf.corpus.corpus import MAX_CHARS, MIN_CHARS, Corpus, open_source, split_name
-from craft_hf.corpus.readers import Chain, Source
-from craft_hf.corpus.readers.files import Files
+from craft_hf.corpus.corpus import MAX_CHARS, MIN_CHARS, Corpus, open_source, parse_named_source
+from craft_hf.corpus.readers import ChainedSource, Source
+from craft_hf.corpus.readers.files import FileSource
 from craft_hf.corpus.readers.hub import HubDataset
 from craft_hf.corpus.readers.stackexchange import StackExchange, hub_row
 from craft_hf.corpus.readers.wikihow import WikiHow, method_row
@@ -21,9 +21,14 @@ from craft_hf.corpus.readers.wikipedia import Wikipedia
 class Preset:
     """How a known corpus is read.
 
-    `files` opens raw files under the name of the corpus, and `raw` says which; `hub` opens the Hub dataset `repo` under
-    that name, where no files are given. A document that names no licence gets `license` if it comes from files, and
-    `hub_license` if from the Hub: what the dataset's card says, or the licence of the texts where the card says none.
+    Attributes:
+        raw: which raw files it reads, for messages.
+        files: opens raw files; takes the path and the name of the corpus.
+        license: of documents from raw files that name none.
+        repo: the Hub dataset, which is streamed if no files are given.
+        hub: opens it; takes `repo` and the name of the corpus.
+        hub_license: of documents from the Hub that name none: what the dataset's card says, or else the licence of the
+            texts.
     """
 
     raw: str
@@ -37,7 +42,7 @@ class Preset:
 PRESETS = {
     "c4": Preset(
         raw="shards such as c4-train.00000-of-01024.json.gz",
-        files=lambda path, name: Files(path),
+        files=lambda path, name: FileSource(path),
         license="ODC-BY",
         repo="allenai/c4",
         hub=lambda repo, name: HubDataset(repo, "en", revision="1588ec454efa1a09f29cd18ddd04fe05fc8653a2"),
@@ -87,13 +92,13 @@ def preset_corpus(
     Args:
         preset: a key of `PRESETS`.
         sources: files or folders in the raw format of the preset; without any, its Hub dataset is streamed.
-        name: name of the corpus; by default that of the preset.
-        license: licence of documents that name none; by default the preset's.
+        name: of the corpus; by default that of the preset.
+        license: licence of documents without one; by default the preset's.
         min_chars: shorter documents are left out.
         max_chars: longer documents are left out.
 
     Raises:
-        InputError: there is no such preset, or no such file or folder; the rest comes while iterating, see `Corpus`.
+        InputError: the preset, a file or a folder does not exist; other errors come while iterating, see `Corpus`.
     """
     known = PRESETS.get(preset)
     if known is None:
@@ -107,7 +112,7 @@ def preset_corpus(
             )
     opened = [known.files(Path(source), name) for source in sources] or [known.hub(known.repo, name)]
     license = license or (known.license if sources else known.hub_license)
-    return Corpus(Chain(opened), name=name, license=license, min_chars=min_chars, max_chars=max_chars)
+    return Corpus(ChainedSource(opened), name=name, license=license, min_chars=min_chars, max_chars=max_chars)
 
 
 def open_corpora(
@@ -122,23 +127,23 @@ def open_corpora(
     min_chars: int = MIN_CHARS,
     max_chars: int = MAX_CHARS,
 ) -> list[Corpus]:
-    """Open the sources of a command line, in their order; those of one name and licence are one corpus.
+    """Open the sources of a command line, in order; sources with the same name and licence form one corpus.
 
     Args:
-        sources: what `Corpus` takes or, with a preset, `preset_corpus`; each may be NAME=SOURCE. With a preset, none
-            stands for its Hub dataset.
+        sources: what `Corpus` takes or, with a preset, `preset_corpus`; each may be NAME=SOURCE. With a preset and no
+            sources, its Hub dataset is read.
         preset: a key of `PRESETS`.
-        name: name of the corpora whose source says none.
-        licenses: licences of documents that name none: one for all sources, or one for each.
-        text_column: see `Corpus`; a preset knows its own.
-        split: see `Corpus`; a preset knows its own.
-        config: see `Corpus`; a preset knows its own.
+        name: of the corpora whose source has no NAME.
+        licenses: licences of documents without one: one for all sources, or one for each.
+        text_column: see `Corpus`; a preset sets its own.
+        split: see `Corpus`; a preset sets its own.
+        config: see `Corpus`; a preset sets its own.
         min_chars: shorter documents are left out.
         max_chars: longer documents are left out.
 
     Raises:
         InputError: no source and no preset, more than one licence but not one for each source, an argument that the
-            preset settles itself, or what `Corpus` and `preset_corpus` raise.
+            preset sets itself, or what `Corpus` and `preset_corpus` raise.
     """
     if not sources and not preset:
         raise InputError(f"no source was given; name files, folders, Hub datasets, or a preset: {', '.join(PRESETS)}.")
@@ -153,7 +158,7 @@ def open_corpora(
             )
         else:
             corpus = Corpus(
-                Chain([open_source(source, text_column, split, config, None) for source in group]),
+                ChainedSource([open_source(source, text_column, split, config, None) for source in group]),
                 text_column=text_column, name=named, license=license, min_chars=min_chars, max_chars=max_chars,
             )  # fmt: skip
         corpora.append(corpus)
@@ -163,7 +168,7 @@ def open_corpora(
 def _groups(
     sources: Sequence[str], preset: str, name: str, licenses: Sequence[str]
 ) -> list[tuple[tuple[str, str], list[str]]]:
-    """Put together the sources of each name and licence; those without a name stay alone."""
+    """Group sources by name and licence; a source without a name is a group of its own."""
     if len(licenses) > 1 and len(licenses) != len(sources):
         raise InputError(
             f"{len(licenses)} licences were given for {len(sources)} sources; expected one for all, or one for each in "
@@ -173,7 +178,7 @@ def _groups(
         return [((name, "".join(licenses)), [])]
     groups: dict[tuple[str, str, int], list[str]] = {}
     for number, text in enumerate(sources):
-        named, source = split_name(text)
+        named, source = parse_named_source(text)
         named = named or name or preset
         license = licenses[number] if len(licenses) > 1 else "".join(licenses)
         groups.setdefault((named, license, 0 if named else number), []).append(source)

@@ -11,7 +11,16 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from craft_hf.base import InputError, StorageError, changes, check_login, hub_api, hub_name, open_repository, push_files
+from craft_hf.base import (
+    InputError,
+    StorageError,
+    check_login,
+    ensure_repository,
+    hub_api,
+    parse_repo_name,
+    pending_changes,
+    push_files,
+)
 from craft_hf.publishing.adapter import adapter_repository, find_adapter
 from craft_hf.publishing.dataset import dataset_repository
 from craft_hf.publishing.repository import Repository
@@ -58,14 +67,14 @@ def publish(folder: str | Path, repo_id: str, *, private: bool = True, mask_pers
         HubError: the Hub cannot be reached, or what it returns differs from what was uploaded.
     """
     failure = f"{folder} cannot be published to {repo_id}"
-    if hub_name(repo_id) != (repo_id, None):
+    if parse_repo_name(repo_id) != (repo_id, None):
         raise InputError(f"{failure}: that is not the name of a Hub repository; expected user/name.")
     if folder_kind(folder) == INDEX:
         return push_index(folder, repo_id, private=private)
     with tempfile.TemporaryDirectory(prefix="craft-hf-") as work:
         repository = _repository(Path(folder), repo_id, Path(work), failure, private, mask_personal)
         check_login(failure)
-        open_repository(failure, repo_id, repository.type, private)
+        ensure_repository(failure, repo_id, repository.type, private)
         commit = push_files(
             failure, repo_id, repository.type, repository.files, repository.may_contain, repository.message
         )  # fmt: skip
@@ -99,7 +108,7 @@ def plan_publish(
         states = dict.fromkeys(sizes, "new")
         if compare_with_hub:
             check_login(failure)
-            states = changes(failure, repo_id, repository.type, repository.files)
+            states = pending_changes(failure, repo_id, repository.type, repository.files)
     return [(path, sizes.get(path, 0), state) for path, state in states.items()]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download
 
-from craft_hf.base import HubError, changes, hub_call
+from craft_hf.base import HubError, hub_call, pending_changes
 from craft_hf.publishing.repository import Repository
 
 
@@ -24,7 +24,7 @@ def verify_upload(repository: Repository, repo_id: str, commit: str, failure: st
     Raises:
         HubError: a file differs, or cannot be loaded.
     """
-    states = changes(failure, repo_id, repository.type, repository.files)
+    states = pending_changes(failure, repo_id, repository.type, repository.files)
     if wrong := [path for path, state in states.items() if state != "same"]:
         raise HubError(
             f"{failure}: after the upload, {wrong[0]} on the Hub differs from the local file; somebody else may have "

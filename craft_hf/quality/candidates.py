@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from craft_hf.base import compiled
+from craft_hf.base import jit_compiled
 
 _LETTERS = 40
 """Classes of letters: a to z, blank, ten digits, and three for all others."""
@@ -191,4 +191,4 @@ def _alike(letters, pairs, weights, my_letters, my_pairs, weight, apart):  # typ
 
 @functools.cache
 def _machine_code(function: Callable[..., Any]) -> Callable[..., Any]:
-    return compiled(function)
+    return jit_compiled(function)

@@ -34,7 +34,7 @@ class SemanticDuplicates:
         self._embedder = embedder
         self._ids = [*(shot.id for shot in few_shots), *(name for name, _ in earlier)]
         self._few_shots, self._given = len(few_shots), len(self._ids)
-        self._kept = embedder.encode_again([sample_text(shot.sample) for shot in few_shots])
+        self._kept = embedder.encode_cached([sample_text(shot.sample) for shot in few_shots])
         if earlier:
             more = embedder.encode([sample_text(fields) for _, fields in earlier])
             self._kept = np.concatenate([self._kept, more])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from craft_hf.base import JSON, CraftError, InputError, StorageError, cache_folder, file_fingerprint, fingerprint
-from craft_hf.corpus import Row, Rows, json_rows, parse_hub
+from craft_hf.corpus import LocatedRows, Row, json_rows, parse_hub_dataset
 
 FIELDS = ("question", "text")
 """Columns of which the first that a test set has holds its items."""
@@ -64,17 +64,19 @@ def _hub(name: str, required: bool) -> TestSet:
     kept = cache_folder() / "test_sets" / f"{fingerprint(name)}.json.gz"
     if kept.is_file():
         return TestSet(name, json.loads(gzip.decompress(kept.read_bytes())))
-    from craft_hf.base import FAILURES, hub_api, reason
+    from craft_hf.base import HUB_EXCEPTIONS, error_text, hub_api
 
-    dataset = parse_hub(name, None, "test", None)
+    dataset = parse_hub_dataset(name, None, "test", None)
     try:
         # without a connection this fails at once, while reading would try again for half a minute
         hub_api().dataset_info(dataset.repo, revision=dataset.revision, timeout=_PROBE_S)
         items = _items(dataset.rows(Counter()))
-    except (CraftError, *FAILURES) as e:
+    except (CraftError, *HUB_EXCEPTIONS) as e:
         if required:
-            raise InputError(f"the test set {name} cannot be had: {reason(e)}; give a file, or leave it out.") from None
-        return TestSet(name, problem=reason(e))
+            raise InputError(
+                f"the test set {name} cannot be read: {error_text(e)}; give a file, or leave it out."
+            ) from None
+        return TestSet(name, problem=error_text(e))
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_bytes(gzip.compress(json.dumps(items).encode()))
@@ -83,7 +85,7 @@ def _hub(name: str, required: bool) -> TestSet:
     return TestSet(name, items)
 
 
-def _items(rows: Rows) -> list[str]:
+def _items(rows: LocatedRows) -> list[str]:
     return [_item(row, where) for where, row in rows]
 
 

@@ -83,7 +83,7 @@ class Documents:
 
     @cached_property
     def _queries(self) -> Vectors:
-        return self.embedder.encode_again([self._task.query_text(shot) for shot in self._task.few_shots])
+        return self.embedder.encode_cached([self._task.query_text(shot) for shot in self._task.few_shots])
 
     @property
     def left_out(self) -> list[tuple[str, str, float]]:

@@ -90,7 +90,7 @@ def test_vector_without_direction_is_refused(monkeypatch: pytest.MonkeyPatch, va
         return made
 
     monkeypatch.setattr(model._encoder, "encode", broken)
-    with pytest.raises(InputError, match="'embedded' gives NaN, infinity or zeros for the text 'bad'"):
+    with pytest.raises(InputError, match="'embedded' returns NaN, infinity or zeros for the text 'bad'"):
         model.encode(["good", "bad", "good, too"])
 
 

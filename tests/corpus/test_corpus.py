@@ -16,7 +16,7 @@ from backports import zstd
 
 from craft_hf.base.errors import InputError
 from craft_hf.base.records import Document
-from craft_hf.corpus.corpus import Corpus, split_name
+from craft_hf.corpus.corpus import Corpus, parse_named_source
 from craft_hf.corpus.sample import sample_corpus
 
 TEXT = "The quick brown fox jumps over the lazy dog. " * 6
@@ -122,7 +122,7 @@ def test_name_goes_before_a_source_unless_it_is_a_path(
     """NAME=SOURCE is taken apart; what is there under the whole name, or has the "=" in a folder, is not."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "year=2020").mkdir()
-    assert split_name(source) == split
+    assert parse_named_source(source) == split
 
 
 def test_one_text_file_is_one_document(tmp_path: Path) -> None:
@@ -179,10 +179,10 @@ def test_empty_file_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_empty_folder_and_unknown_ending_are_refused(tmp_path: Path) -> None:
     """The error lists the endings that are read."""
-    with pytest.raises(InputError, match=r"holds no corpus file; expected \.jsonl"):
+    with pytest.raises(InputError, match=r"has no corpus file; expected \.jsonl"):
         list(Corpus(tmp_path))
     (tmp_path / "a.docx").touch()
-    with pytest.raises(InputError, match=r"a\.docx is no corpus file; expected \.jsonl"):
+    with pytest.raises(InputError, match=r"a\.docx is not a corpus file; expected \.jsonl"):
         list(Corpus(tmp_path / "a.docx"))
 
 

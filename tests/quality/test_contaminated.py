@@ -104,7 +104,7 @@ def test_a_hub_dataset_out_of_reach_is_not_checked_or_an_error(home: Path) -> No
     [found] = load_test_sets(["cais/mmlu:anatomy:test"], required=False)
     assert not found.items
     assert found.problem
-    with pytest.raises(InputError, match="the test set cais/mmlu:anatomy:test cannot be had"):
+    with pytest.raises(InputError, match="the test set cais/mmlu:anatomy:test cannot be read"):
         load_test_sets(["cais/mmlu:anatomy:test"], required=True)
 
 
@@ -123,5 +123,5 @@ def test_a_hub_that_does_not_answer_is_no_reason_to_stop() -> None:
     left_out, missed = done.stdout.splitlines()
     assert "name='a/b', items=(), problem='" in left_out
     assert "refused" in left_out
-    assert missed.startswith("the test set a/b cannot be had: ")
+    assert missed.startswith("the test set a/b cannot be read: ")
     assert missed.endswith("; give a file, or leave it out.")

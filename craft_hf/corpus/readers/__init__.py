@@ -1,4 +1,4 @@
-"""Readers: files of a corpus or a Hub dataset come in, rows with words that say where each stands go out."""
+"""Readers of corpora: each yields rows, with the location of each for error messages."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from craft_hf.base import JSON
 
 Row = Mapping[str, JSON]
-Rows = Iterator[tuple[str, Row]]
-"""Rows, each behind the words that say where it stands, such as "notes.jsonl, line 7"."""
+LocatedRows = Iterator[tuple[str, Row]]
+"""Pairs of a location, such as "notes.jsonl, line 7", and the row there."""
 
 
 class Source(ABC):
-    """What a corpus is read from. `name` names the corpus where the user does not."""
+    """What a corpus is read from; `name` is the default name of the corpus."""
 
     name: str
 
     @abstractmethod
-    def rows(self, skipped: Counter[str]) -> Rows:
-        """Read from the start; what is left out is counted in `skipped` by reason.
+    def rows(self, skipped: Counter[str]) -> LocatedRows:
+        """Read from the start; rows that are left out are counted in `skipped`, by reason.
 
         Raises:
-            InputError: while iterating, if something is broken or of another format.
+            InputError: while iterating, if the data is broken or has another format.
         """
 
 
-class Chain(Source):
-    """Several sources that are one corpus: their rows follow each other, so that numbers given to them stay unique."""
+class ChainedSource(Source):
+    """Several sources as one corpus, whose rows are numbered throughout."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources, self.name = sources, sources[0].name
 
-    def rows(self, skipped: Counter[str]) -> Rows:
+    def rows(self, skipped: Counter[str]) -> LocatedRows:
         """Read one source after the other."""
         for source in self._sources:
             yield from source.rows(skipped)

@@ -1,4 +1,4 @@
-"""Files by their ending: JSON lines, Parquet, text, or a folder of them comes in, rows go out."""
+"""Reads JSON lines, Parquet and text files, chosen by file extension, or a folder of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from craft_hf.base import InputError
-from craft_hf.corpus.readers import Rows, Source
+from craft_hf.corpus.readers import LocatedRows, Source
 from craft_hf.corpus.readers.jsonl import json_rows
 from craft_hf.corpus.readers.lines import COMPRESSED
 from craft_hf.corpus.readers.parquet import parquet_rows
@@ -16,11 +16,11 @@ ENDINGS = (*_JSON, ".parquet", ".txt")
 FORMATS = ".jsonl and .json (also .gz, .bz2, .zst), .parquet, .txt"
 
 
-class Files(Source):
+class FileSource(Source):
     """One file, or all files of a folder and its subfolders, in sorted order; a text file is one document.
 
     Args:
-        path: what is there; only reading tells whether it is of a known format.
+        path: a file or folder; its format is checked when it is read.
         text_column: the field that the text of a text file goes into.
     """
 
@@ -28,18 +28,18 @@ class Files(Source):
         self._path, self._text_column = path, text_column
         self.name = next((path.name.removesuffix(e) for e in ENDINGS if path.name.endswith(e)), path.name)
 
-    def rows(self, skipped: Counter[str]) -> Rows:
+    def rows(self, skipped: Counter[str]) -> LocatedRows:
         """Read the files one after the other."""
         if not self._path.is_dir():
             yield from self._file(self._path, self._path.name)
             return
         files = sorted(p for p in self._path.rglob("*") if p.name.endswith(ENDINGS) and p.is_file())
         if not files:
-            raise InputError(f"the folder {self._path} holds no corpus file; expected {FORMATS}.")
+            raise InputError(f"the folder {self._path} has no corpus file; expected {FORMATS}.")
         for file in files:
             yield from self._file(file, str(file.relative_to(self._path)))
 
-    def _file(self, path: Path, text_id: str) -> Rows:
+    def _file(self, path: Path, text_id: str) -> LocatedRows:
         if path.name.endswith(".txt"):
             yield from self._text(path, text_id)
         elif path.name.endswith(".parquet"):
@@ -47,9 +47,9 @@ class Files(Source):
         elif path.name.endswith(_JSON):
             yield from json_rows(path)
         else:
-            raise InputError(f"{path} is no corpus file; expected {FORMATS}.")
+            raise InputError(f"{path} is not a corpus file; expected {FORMATS}.")
 
-    def _text(self, path: Path, text_id: str) -> Rows:
+    def _text(self, path: Path, text_id: str) -> LocatedRows:
         try:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as e:

@@ -1,21 +1,22 @@
-"""HTML of forum posts comes in, plain text that keeps paragraphs, lists and code goes out."""
+"""Converts HTML of forum posts to plain text, with paragraphs, lists and code."""
 
 from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
 
-_APART = frozenset(("p", "div", "blockquote", "pre", "hr", "table", "ul", "ol", "dl", *(f"h{n}" for n in range(1, 7))))
+_BLOCKS = frozenset(("p", "div", "blockquote", "pre", "hr", "table", "ul", "ol", "dl", *(f"h{n}" for n in range(1, 7))))
 _OWN_LINE = frozenset(("li", "tr", "dt", "dd"))
 _HIDDEN = frozenset(("script", "style"))
 _SIGNS = {"sup": "^", "sub": "_"}
 
 
 def html_to_text(html: str) -> str:
-    """Return the text of a piece of HTML; it never fails, whatever is not closed or not known.
+    """Return the text of a piece of HTML; unclosed and unknown tags are tolerated.
 
-    Blocks stand apart by a blank line. <pre> becomes a fenced block with its lines untouched, <code> goes into
-    backticks, list items get "- " or their number, cells are joined by " | ". Links keep their text, images go.
+    Blocks are separated by a blank line. <pre> becomes a fenced block with its lines untouched, <code> is put in
+    backticks, list items get "- " or their number, cells are joined by " | ". Links keep their text, images
+    are dropped.
     """
     parser = _Text()
     parser.feed(html)
@@ -82,13 +83,13 @@ class _Text(HTMLParser):
             self._write(text)
 
     def parse_marked_section(self, i: int, report: int = 1) -> int:
-        """Take "<![" for text, where the library would fail over an unknown section."""
+        """Treat "<![" as text, because the library fails at an unknown section."""
         self.handle_data("<![")
         return i + 3
 
     def _separate(self, tag: str) -> None:
         if self._code is None:
-            self._break(2 if tag in _APART else 1 if tag in _OWN_LINE else 0)
+            self._break(2 if tag in _BLOCKS else 1 if tag in _OWN_LINE else 0)
 
     def _break(self, count: int) -> None:
         self._breaks = max(self._breaks, count)

@@ -1,4 +1,4 @@
-"""Hub datasets: an id with configuration, split and revision comes in, rows go out as they are streamed."""
+"""Streams the rows of Hub datasets."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections import Counter
 from collections.abc import Callable
 
 from craft_hf.base import InputError
-from craft_hf.corpus.readers import Row, Rows, Source
+from craft_hf.corpus.readers import LocatedRows, Row, Source
 
-SYNTAX = "REPO@REVISION:CONFIG:SPLIT"
-"""How a Hub dataset is said in one string, such as "allenai/c4:en"; what follows REPO may be left out or empty."""
+HUB_DATASET_SYNTAX = "REPO@REVISION:CONFIG:SPLIT"
+"""How a Hub dataset is written in one string, such as "allenai/c4:en"; all parts after REPO are optional."""
 
 
 class HubDataset(Source):
-    """A split of a Hub dataset, streamed: nothing but what is read is downloaded.
+    """A split of a Hub dataset, streamed: only what is read is downloaded.
 
     Args:
         repo: the dataset's id, such as "allenai/c4".
         config: its configuration; by default the only one.
         split: the name of a split, several joined by "+", or "all".
         revision: commit, tag or branch; by default the newest commit.
-        convert: makes the row that the corpus reads from one of the dataset.
+        convert: turns a row of the dataset into one that the corpus reads.
     """
 
     def __init__(
@@ -36,21 +36,21 @@ class HubDataset(Source):
         self._convert = convert
         self.name = repo
 
-    def rows(self, skipped: Counter[str]) -> Rows:
+    def rows(self, skipped: Counter[str]) -> LocatedRows:
         """Stream the split in the dataset's order."""
         import datasets
         from datasets.exceptions import DatasetsError
 
-        from craft_hf.base import FAILURES, reason
+        from craft_hf.base import HUB_EXCEPTIONS, error_text
 
-        trouble = (*FAILURES, EOFError, zlib.error, DatasetsError)
+        errors = (*HUB_EXCEPTIONS, EOFError, zlib.error, DatasetsError)
         try:
             stream = datasets.load_dataset(
                 self.repo, self.config, split=self.split, revision=self.revision, streaming=True
             )
-        except trouble as e:
+        except errors as e:
             raise InputError(
-                f"{self.repo!r} is neither a file nor a Hub dataset that can be reached: {reason(e)}"
+                f"{self.repo!r} is neither a file nor a Hub dataset that can be reached: {error_text(e)}"
             ) from e
         rows, number = iter(stream), 0
         while True:
@@ -58,17 +58,17 @@ class HubDataset(Source):
                 row = next(rows)
             except StopIteration:
                 return
-            except trouble as e:
+            except errors as e:
                 raise InputError(
-                    f"{self.repo}, after row {number}: the Hub dataset cannot be read on: {reason(e)}; "
-                    "run the same command again, it goes on with the first shard that is not there."
+                    f"{self.repo}, after row {number}: reading the Hub dataset failed: {error_text(e)}; "
+                    "run the same command again: it resumes with the first missing shard."
                 ) from e
             number += 1
             yield f"{self.repo}, row {number}", self._convert(row) if self._convert else row
 
 
-def parse_hub(text: str, config: str | None, split: str, revision: str | None) -> HubDataset:
-    """Read SYNTAX; what the string leaves out is taken from the other arguments."""
+def parse_hub_dataset(text: str, config: str | None, split: str, revision: str | None) -> HubDataset:
+    """Parse `HUB_DATASET_SYNTAX`; parts that are left out are taken from the other arguments."""
     repo, _, rest = text.partition(":")
     own_config, _, own_split = rest.partition(":")
     repo, _, own_revision = repo.partition("@")

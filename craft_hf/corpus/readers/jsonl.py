@@ -1,4 +1,4 @@
-"""JSON lines: a file, plain or compressed, comes in, one row for each line goes out."""
+"""Reads JSON lines, plain or compressed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 
 from craft_hf.base import InputError
-from craft_hf.corpus.readers import Rows
+from craft_hf.corpus.readers import LocatedRows
 from craft_hf.corpus.readers.lines import read_lines
 
 
-def json_rows(path: Path) -> Rows:
+def json_rows(path: Path) -> LocatedRows:
     """Yield the object of each line that is not blank.
 
     Raises:
-        InputError: a line is no JSON object, or the file is broken; the message names file and line.
+        InputError: a line is not a JSON object, or the file is broken; the message names file and line.
     """
     for number, line in read_lines(path):
         if not line.strip():

@@ -1,4 +1,4 @@
-"""Lines of plain and compressed files: a path comes in, numbered lines go out, and a cut file is noticed."""
+"""Reads lines of plain and compressed files, and detects truncated ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONG = {int(zstd.DecompressionParameter.window_log_max): 31}  # reads also what
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of a file, numbered from 1; the ending .gz, .bz2 or .zst says how it is compressed.
+    """Yield the lines of a file, numbered from 1; the extension .gz, .bz2 or .zst tells how it is compressed.
 
     Raises:
         InputError: the file cannot be read, or its compression is broken or cut; the message names the last good line.

@@ -1,18 +1,18 @@
-"""Parquet: a file comes in, its rows go out, a batch in memory at a time."""
+"""Reads Parquet files, with one batch in memory at a time."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from craft_hf.base import InputError
-from craft_hf.corpus.readers import Rows
+from craft_hf.corpus.readers import LocatedRows
 
 
-def parquet_rows(path: Path) -> Rows:
+def parquet_rows(path: Path) -> LocatedRows:
     """Yield the rows of a file.
 
     Raises:
-        InputError: it is no Parquet file, or a broken one.
+        InputError: it is not a Parquet file, or broken.
     """
     import pyarrow
     import pyarrow.parquet

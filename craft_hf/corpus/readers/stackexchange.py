@@ -1,9 +1,9 @@
-"""Stack Exchange: unpacked dumps of sites come in, one row for each question with its answers goes out.
+"""Reads unpacked Stack Exchange dumps: one row for each question, with its answers.
 
-Answers stand anywhere behind their question, in the largest dump tens of gigabytes away. So Posts.xml is read twice:
-first all answers go into a temporary SQLite database on disk, then each question, in the file's order, fetches its own.
-Memory does not grow with the dump (a 16 MiB cache); the disk must have room for the HTML of one site's answers, in
-$TMPDIR. The database has no name there, so nothing stays behind when the process is killed.
+An answer can be anywhere after its question, in the largest dump tens of gigabytes later. So Posts.xml is read twice:
+first all answers are put into a temporary SQLite database on disk, then each question, in the file's order, gets its
+own. Memory does not grow with the dump (a 16 MiB cache); $TMPDIR needs space for the HTML of one site's answers. The
+database is an unnamed file, so nothing is left when the process is killed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from craft_hf.base import InputError, StorageError
-from craft_hf.corpus.readers import Row, Rows, Source
+from craft_hf.corpus.readers import LocatedRows, Row, Source
 from craft_hf.corpus.readers.html import html_to_text
 
 _QUESTION, _ANSWER = 1, 2
@@ -37,14 +37,14 @@ class StackExchange(Source):
     questions is counted in `skipped`.
 
     Raises:
-        InputError: at once if no Posts.xml is there or a site is still packed; while iterating if XML is broken.
+        InputError: at once if there is no Posts.xml or a site is still packed; while iterating if XML is broken.
     """
 
     def __init__(self, path: Path, name: str = "stackexchange") -> None:
         self._path, self.name = path, name
         self._files = _posts_files(path)
 
-    def rows(self, skipped: Counter[str]) -> Rows:
+    def rows(self, skipped: Counter[str]) -> LocatedRows:
         """Read site by site, in sorted order."""
         for file in self._files:
             site = file.resolve().parent.name.removesuffix("-Posts")
@@ -55,15 +55,15 @@ class StackExchange(Source):
                     yield f"{file}, question {row['id']}", {**row, "source": f"{self.name}:{site}"}
             except sqlite3.Error as e:
                 raise StorageError(
-                    f"{file}: its answers cannot be kept on disk meanwhile ({e}). They take up to the size of that "
-                    "file; set TMPDIR to a folder with more room."
+                    f"{file}: its answers cannot be stored in a temporary file ({e}), which takes up to the size of "
+                    "that file; set TMPDIR to a folder with more free space."
                 ) from e
             if empty:
                 skipped["site without questions"] += 1
 
 
 def hub_row(row: Row, name: str = "stackexchange") -> Row:
-    """Make a row of one of HuggingFaceGECLM/StackExchange_Mar2023, which names posts "USER: HTML", the best one last.
+    """Convert a row of HuggingFaceGECLM/StackExchange_Mar2023, which holds posts as "USER: HTML", the best answer last.
 
     Args:
         row: a row of the dataset.
@@ -92,7 +92,7 @@ def _posts_files(path: Path) -> list[Path]:
                          f"{_EXPECTED}.")  # fmt: skip
     if path.is_file():
         if path.name != "Posts.xml":
-            raise InputError(f"{path} is no Posts.xml; of a site's dump only that file is read.")
+            raise InputError(f"{path} is not Posts.xml, the only file of a site's dump that is read.")
         return [path]
     if (path / "Posts.xml").is_file():
         return [path / "Posts.xml"]
@@ -159,9 +159,9 @@ def _answers(file: Path, skipped: Counter[str]) -> Iterator[tuple[int, int, int,
 
 
 def _posts(file: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Yield the attributes of each <row>, a mebibyte of the file in memory at a time."""
+    """Yield location and attributes of each <row>, with a mebibyte of the file in memory at a time."""
     found: list[tuple[str, Mapping[str, str]]] = []
-    parser = expat.ParserCreate("utf-8")  # of every dump, whatever a damaged first line says
+    parser = expat.ParserCreate("utf-8")  # all dumps are UTF-8, whatever a damaged first line says
 
     def start(tag: str, attributes: Mapping[str, str]) -> None:
         if tag == "row":
@@ -177,7 +177,7 @@ def _posts(file: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
             except expat.ExpatError as e:
                 raise InputError(
                     f"{file}, line {e.lineno}, column {e.offset}: broken XML ({expat.ErrorString(e.code)}). The file "
-                    "may be cut: unpack or download the site again, or leave it out."
+                    "may be truncated: unpack or download the site again, or leave it out."
                 ) from e
             yield from found
             found.clear()

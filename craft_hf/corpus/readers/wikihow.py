@@ -1,8 +1,8 @@
-"""wikiHow: the CSV files of the WikiHow dataset come in, one row for each article, or method of one, goes out.
+"""Reads the CSV files of the WikiHow dataset: one row for each article, or for each method of an article.
 
-The dataset (Koupaee and Wang 2018, arXiv 1810.09305) says steps twice: `headline` holds their bold first sentences,
-`text` what follows each. wikihowAll.csv has one row for each method, its steps run together with ",\\n" between
-headlines and ";\\n," or "\\n," between texts, and numbers the methods of an article at the end of its title.
+The dataset (Koupaee and Wang 2018, arXiv 1810.09305) holds steps in two columns: `headline` has their bold first
+sentences, `text` what follows each. wikihowAll.csv has one row for each method, its steps run together with ",\\n"
+between headlines and ";\\n," or "\\n," between texts, and numbers the methods of an article at the end of its title.
 wikihowSep.csv has one row for each step.
 """
 
@@ -16,14 +16,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from craft_hf.base import InputError
-from craft_hf.corpus.readers import Row, Rows, Source
+from craft_hf.corpus.readers import LocatedRows, Row, Source
 
 _ALL = ("headline", "title", "text")
 _SEP = ("overview", "headline", "text", "sectionLabel", "title")
 _CLEANED = ("title", "summary", "text")
 _EXPECTED = f"wikihowAll.csv ({','.join(_ALL)}) or wikihowSep.csv ({','.join(_SEP)})"
 _END = "the file ends here; no article says so"
-_LONGEST = 1 << 24
+_MAX_FIELD_SIZE = 1 << 24
 _METHOD = re.compile(r"(?<=[a-z.!?)'\"])\d+$")
 _BETWEEN_HEADLINES = re.compile(r",\s*\n")
 _BETWEEN_TEXTS = re.compile(r";?\s*\n\s*,")
@@ -36,13 +36,13 @@ class WikiHow(Source):
         path: one of the files, or a folder with one of them.
 
     Raises:
-        InputError: while iterating, if columns are missing, the file is cut, or the folder holds several.
+        InputError: while iterating, if columns are missing, the file is truncated, or the folder holds several.
     """
 
     def __init__(self, path: Path) -> None:
         self._path, self.name = path, "wikihow"
 
-    def rows(self, skipped: Counter[str]) -> Rows:
+    def rows(self, skipped: Counter[str]) -> LocatedRows:
         """Read the articles in the file's order; rows without all columns are counted."""
         path = self._file()
         rows = _csv_rows(path, skipped)
@@ -62,14 +62,14 @@ class WikiHow(Source):
         if len(files) != 1:
             found = ", ".join(file.name for file in files) or "none"
             raise InputError(
-                f"the folder {self._path} holds these CSV files: {found}; expected one, since the dataset's files say "
+                f"the folder {self._path} holds these CSV files: {found}; expected one, since the dataset's files hold "
                 f"the same articles: {_EXPECTED}. Name the file."
             )
         return files[0]
 
 
 def method_row(row: Row) -> Row:
-    """Make a row with title and text of one that holds a whole method: headlines or summary, and text.
+    """Convert a row that holds a whole method (headlines or summary, and text) to one with title and text.
 
     Raises:
         InputError: the row has other fields.
@@ -88,7 +88,7 @@ def method_row(row: Row) -> Row:
 
 
 def _article(title: str, steps: Sequence[Mapping[str, str]]) -> Row:
-    """Make the row of an article, of the rows of its steps; each section counts its steps anew."""
+    """Build the row of an article from the rows of its steps, which are numbered in each section."""
     blocks = [_tidy(steps[0]["overview"])]
     for section, inside in itertools.groupby(steps, key=lambda step: step["sectionLabel"].strip()):
         blocks.append(section if section != "Steps" else "")
@@ -112,14 +112,14 @@ def _parts(between: re.Pattern[str], text: str) -> list[str]:
 
 
 def _tidy(text: str) -> str:
-    """Drop what joined a text to its neighbours, and the blanks and blank lines that the extraction left."""
+    """Remove separators at the ends of a text, and superfluous spaces and blank lines."""
     lines = (" ".join(line.split()) for line in text.strip().strip(",;").splitlines())
     return "\n".join(filter(None, lines))
 
 
 def _csv_rows(path: Path, skipped: Counter[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the header as a row of its own, then the rows; a line behind the end shows whether a quote is open."""
-    csv.field_size_limit(_LONGEST)
+    """Yield the header as a row of its own, then the rows; an extra line at the end shows whether a quote is open."""
+    csv.field_size_limit(_MAX_FIELD_SIZE)
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(itertools.chain(file, ("\n", _END)))
         try:
@@ -136,4 +136,4 @@ def _csv_rows(path: Path, skipped: Counter[str]) -> Iterator[tuple[str, dict[str
                     skipped["row without all columns"] += 1
         except (csv.Error, UnicodeDecodeError) as e:
             raise InputError(f"{path}, after line {reader.line_num}: not readable as CSV in UTF-8 ({e}).") from e
-    raise InputError(f"{path} ends within a quoted field: the file is cut; download it again.")
+    raise InputError(f"{path} ends within a quoted field: the file is truncated; download it again.")

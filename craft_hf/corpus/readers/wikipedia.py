@@ -1,4 +1,4 @@
-"""Wikipedia: the output of WikiExtractor, or files of the Hub dataset, come in, one row for each article goes out."""
+"""Reads Wikipedia: the output of WikiExtractor, or files of the Hub dataset, one row for each article."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from craft_hf.base import InputError
-from craft_hf.corpus.readers import Rows, Source
-from craft_hf.corpus.readers.files import Files
+from craft_hf.corpus.readers import LocatedRows, Source
+from craft_hf.corpus.readers.files import FileSource
 from craft_hf.corpus.readers.jsonl import json_rows
 from craft_hf.corpus.readers.lines import read_lines
 
@@ -17,7 +17,7 @@ _EXTRACTED = re.compile(r"wiki_\d+(\.bz2|\.gz|\.zst)?")
 
 
 class Wikipedia(Source):
-    """What `wikiextractor --json` wrote (AA/wiki_00, AA/wiki_01.bz2, ...), else files by their ending, as Parquet.
+    """The output of `wikiextractor --json` (AA/wiki_00, AA/wiki_01.bz2, ...), or other corpus files, such as Parquet.
 
     Args:
         path: a file, or a folder that is read with its subfolders.
@@ -28,12 +28,12 @@ class Wikipedia(Source):
     def __init__(self, path: Path) -> None:
         self._path, self.name = path, "wikipedia"
 
-    def rows(self, skipped: Counter[str]) -> Rows:
+    def rows(self, skipped: Counter[str]) -> LocatedRows:
         """Read the files in sorted order."""
         paths = sorted(self._path.rglob("wiki_*")) if self._path.is_dir() else [self._path]
         extracted = [p for p in paths if _EXTRACTED.fullmatch(p.name) and p.is_file()]
         if not extracted:
-            yield from Files(self._path).rows(skipped)
+            yield from FileSource(self._path).rows(skipped)
         for path in extracted:
             _refuse_markup(path)
             for where, row in json_rows(path):

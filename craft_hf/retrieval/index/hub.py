@@ -6,7 +6,16 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download, snapshot_download
 
-from craft_hf.base import Content, InputError, check_login, hub_api, hub_call, hub_name, open_repository, push_files
+from craft_hf.base import (
+    Content,
+    InputError,
+    check_login,
+    ensure_repository,
+    hub_api,
+    hub_call,
+    parse_repo_name,
+    push_files,
+)
 from craft_hf.retrieval.index.card import index_card
 from craft_hf.retrieval.index.info import SHARD_FILE, IndexInfo, read_info
 from craft_hf.retrieval.index.search import Index
@@ -34,14 +43,14 @@ def push_index(folder: str | Path, repo_id: str, *, private: bool = True) -> str
     """
     folder = Path(folder)
     what = f"the index {folder} cannot be pushed to {repo_id}"
-    if hub_name(repo_id) != (repo_id, None):
+    if parse_repo_name(repo_id) != (repo_id, None):
         raise InputError(f"{what}: that is not the name of a repository on the Hub; expected user/name.")
     info = Index.open(folder).info
     if problems := verify_index(folder):
         raise InputError(f"{what}: {problems[0]}; build the index again: only broken shards are embedded.")
     files = index_files(folder, info, repo_id)
     check_login(what)
-    open_repository(what, repo_id, _TYPE, private)
+    ensure_repository(what, repo_id, _TYPE, private)
     message = f"Index of {info.documents} documents, fingerprint {info.fingerprint}"
     push_files(what, repo_id, _TYPE, files, _belongs, message)
     return f"{hub_api().endpoint}/datasets/{repo_id}"
@@ -126,7 +135,7 @@ def _belongs(path: str) -> bool:
 
 def _on_hub(index: str | Path) -> tuple[str, str | None] | None:
     """Return repository and revision, or None for a folder and for what looks like one."""
-    return None if Path(index).exists() else hub_name(str(index))
+    return None if Path(index).exists() else parse_repo_name(str(index))
 
 
 def _cannot_pull(repo_id: str, revision: str | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from craft_hf.base import compiled
+from craft_hf.base import jit_compiled
 
 
 def collect(
@@ -88,4 +88,4 @@ def collect(
 def compiled_collect() -> Callable[..., None]:
     """Return `collect`, compiled."""
     # Not all of fastmath: that would let the compiler assume that there are no infinities.
-    return compiled(collect, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+    return jit_compiled(collect, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")

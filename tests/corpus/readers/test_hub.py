@@ -11,7 +11,7 @@ import pytest
 
 from craft_hf.base.errors import InputError
 from craft_hf.corpus.corpus import Corpus
-from craft_hf.corpus.readers.hub import HubDataset, parse_hub
+from craft_hf.corpus.readers.hub import HubDataset, parse_hub_dataset
 
 
 def shard(path: Path, rows: list[dict[str, str]]) -> None:
@@ -65,13 +65,13 @@ def test_one_string_says_all(
     text: str, repo: str, config: str | None, split: str, revision: str | None, name: str
 ) -> None:
     """Revision, configuration and split may follow the id, each may be left out."""
-    read = parse_hub(text, None, "train", None)
+    read = parse_hub_dataset(text, None, "train", None)
     assert (read.repo, read.config, read.split, read.revision, read.name) == (repo, config, split, revision, name)
 
 
 def test_the_string_goes_before_the_arguments() -> None:
     """What the string leaves out is taken from the arguments."""
-    read = parse_hub("a/b@v1::test", "en", "train", "main")
+    read = parse_hub_dataset("a/b@v1::test", "en", "train", "main")
     assert (read.config, read.split, read.revision) == ("en", "test", "v1")
 
 
@@ -95,5 +95,5 @@ def test_shard_that_breaks_while_streaming_names_the_row(repository: Path) -> No
     """A cut shard behind a whole one is an error that says how far reading went."""
     path = repository / "en" / "c4-train.00001-of-00002.json.gz"
     path.write_bytes(path.read_bytes()[:-12])
-    with pytest.raises(InputError, match="after row 1: the Hub dataset cannot be read on"):
+    with pytest.raises(InputError, match="after row 1: reading the Hub dataset failed"):
         list(HubDataset(str(repository), "en").rows(Counter()))

@@ -182,7 +182,7 @@ def test_foreign_files_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no Posts\.xml; expected a folder for each site"):
         StackExchange(tmp_path)
     (tmp_path / "Users.xml").touch()
-    with pytest.raises(InputError, match=r"Users\.xml is no Posts\.xml"):
+    with pytest.raises(InputError, match=r"Users\.xml is not Posts\.xml"):
         StackExchange(tmp_path / "Users.xml")
 
 
@@ -199,7 +199,7 @@ def test_full_disk_says_what_to_do(tmp_path: Path) -> None:
         "except StorageError as e: print(e)"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
-    assert "set TMPDIR to a folder with more room" in done.stdout
+    assert "set TMPDIR to a folder with more free space" in done.stdout
 
 
 def test_row_of_the_hub_dataset_is_a_document() -> None:

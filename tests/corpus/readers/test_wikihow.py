@@ -109,7 +109,7 @@ def test_cleaned_rows_of_the_hub_dataset_are_read(tmp_path: Path) -> None:
     [
         ("title,body\na,b\n", r"a\.csv has the columns title, body; expected wikihowAll\.csv \(headline,title,text\)"),
         ("", r"a\.csv has the columns none; expected wikihowAll"),
-        (ALL[: ALL.index("Only one")], r"a\.csv ends within a quoted field: the file is cut"),
+        (ALL[: ALL.index("Only one")], r"a\.csv ends within a quoted field: the file is truncated"),
         ('headline,title,text\n"a",b,"' + "x" * (1 << 24) + 'y"\n', "after line 2: not readable as CSV"),
         ("headline,title,text\n", "the source is empty"),
     ],

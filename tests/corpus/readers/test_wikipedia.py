@@ -70,7 +70,7 @@ def test_parquet_of_the_hub_dataset_is_read(tmp_path: Path) -> None:
         ),
         ("wiki_00", article(12, "A", "text") + b'{"id": "13", "te', r"wiki_00, line 2: not valid JSON"),
         ("wiki_00.bz2", bz2.compress(article(12, "A", "text"))[:-5], r"wiki_00\.bz2, after line \d: the bzip2 file"),
-        ("articles.xml", b"<mediawiki>", "holds no corpus file"),
+        ("articles.xml", b"<mediawiki>", "has no corpus file"),
     ],
     ids=["markup", "cut", "cut-bz2", "dump"],
 )

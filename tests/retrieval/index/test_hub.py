@@ -16,7 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from craft_hf.base.errors import CraftError, HubError, InputError
-from craft_hf.base.hub import hub_name
+from craft_hf.base.hub import parse_repo_name
 from craft_hf.retrieval.index.card import index_card
 from craft_hf.retrieval.index.hub import find_index, index_folder, pull_index, push_index
 from craft_hf.retrieval.index.info import read_info
@@ -300,8 +300,8 @@ def test_what_cannot_be_pulled_is_said(hub: HubServer, client: Client, indexes: 
         (BOB, name, None, "there is no such repository that you may see; check the name"),
         ("", f"{name}", None, "there is no such repository that you may see; check the name. Is it private"),
         (ANN, name, "v9", "has no such revision"),
-        (ANN, "ann/empty", None, r"the repository lacks a file \(.*index\.json"),
-        (ANN, "ann/lacks-one", None, r"the repository lacks a file \(.*shard-00007\.h5"),
+        (ANN, "ann/empty", None, r"a file is missing there \(.*index\.json"),
+        (ANN, "ann/lacks-one", None, r"a file is missing there \(.*shard-00007\.h5"),
         (ANN, "ann/leads-out", None, r"names a shard '\.\./\.\./shard-00000\.h5', expected shard-00000\.h5"),
     ]:
         with pytest.raises(InputError, match=message):
@@ -329,8 +329,8 @@ def test_a_name_is_a_folder_first(indexes: tuple[Path, Path], tmp_path: Path, mo
         find_index("no/such/index")
     with pytest.raises(InputError, match=r"ann/there \(on the Hub; no folder here.*HF_HUB_OFFLINE is set"):
         index_folder("ann/there")
-    assert hub_name("ann/x@refs/pr/1") == ("ann/x", "refs/pr/1")
-    assert [hub_name(text) for text in ("x", "a/b/c", "./a", "/a", "../a", "a/b@", "a/b@c d")] == [None] * 7
+    assert parse_repo_name("ann/x@refs/pr/1") == ("ann/x", "refs/pr/1")
+    assert [parse_repo_name(text) for text in ("x", "a/b/c", "./a", "/a", "../a", "a/b@", "a/b@c d")] == [None] * 7
 
 
 def run_id(index: str) -> tuple[str, str | None]:
