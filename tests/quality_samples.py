@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from craft_hf.base.embedder import Embedder
 from craft_hf.base.records import Answer, Document, Verdict
+from craft_hf.quality.check import CheckContext, GeneratedSample
 from craft_hf.quality.quality import Quality
-from craft_hf.tasks.task import load_task
+from craft_hf.quality.registry import checks_for, optional_checks
+from craft_hf.quality.test_sets import TestSet
+from craft_hf.tasks.task import Task, load_task
 
 BIOQA = load_task("bioqa")
 
@@ -20,6 +23,9 @@ PLANTS = Document(
     "they turn it into sugar, and give off oxygen. A square metre of leaf fixes about 1,200 milligrams of the gas in "
     "an hour, twice as much as at dusk; half of it comes back at night, when the cells burn a part of the sugar.",
 )
+
+CHECKS = tuple(check.name for check in checks_for(BIOQA))
+OPTIONAL = optional_checks(BIOQA)
 
 GOOD: Mapping[str, Any] = {
     "question": "Which gas do plants take up in photosynthesis?",
@@ -43,9 +49,19 @@ def last(quality: Quality, fields: Mapping[str, Any] | str, document: Document =
     return quality.check_all([document], [answer(fields)])[0][1][-1]
 
 
-def quality(**settings: Any) -> Quality:
-    """All checks of bioqa, with the real embedder."""
-    return Quality(settings.pop("task", BIOQA), Embedder(), **settings)
+def context(task: Task = BIOQA, test_sets: Sequence[TestSet] = (), **settings: Any) -> CheckContext:
+    """What checks of a task get, with the real embedder."""
+    return CheckContext(task, Embedder(), test_sets=lambda: test_sets, **settings)
+
+
+def sample(fields: Mapping[str, Any] = GOOD, document: Document = PLANTS) -> GeneratedSample:
+    """A sample that was read."""
+    return GeneratedSample(document, fields)
+
+
+def quality(skip: Sequence[str] = (), **settings: Any) -> Quality:
+    """All checks of bioqa."""
+    return Quality(context(**settings), skip)
 
 
 def task(name: str = "bioqa", **changes: Any) -> Any:

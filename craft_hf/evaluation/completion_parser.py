@@ -15,7 +15,7 @@ import jinja2
 import jsonschema
 
 from craft_hf.base import JSON, InputError
-from craft_hf.quality import WellFormedCheck
+from craft_hf.quality import broken_rule
 from craft_hf.tasks import Task
 
 _MARKER = re.compile("\0(\\w+)\\.(\\d)\0")
@@ -50,14 +50,12 @@ class CompletionParser:
         self._schema = jsonschema.Draft202012Validator(
             {"type": "object", "properties": {name: properties[name] for name in names}}
         )
-        self._rules = WellFormedCheck(
-            replace(
-                task,
-                min_chars={k: v for k, v in task.min_chars.items() if k in names},
-                ends={k: v for k, v in task.ends.items() if k in names},
-                forbids={k: v for k, v in task.forbids.items() if k in names},
-                options_field="",
-            )
+        self._rules = replace(
+            task,
+            min_chars={k: v for k, v in task.min_chars.items() if k in names},
+            ends={k: v for k, v in task.ends.items() if k in names},
+            forbids={k: v for k, v in task.forbids.items() if k in names},
+            options_field="",
         )
         for shot in task.few_shots:
             if not names or self.parse(task.completion(shot.sample)) != {name: shot.sample.get(name) for name in names}:
@@ -84,7 +82,7 @@ class CompletionParser:
         error = min(self._schema.iter_errors(fields), key=lambda e: list(map(str, e.path)), default=None)
         if error is not None:
             return f"{'.'.join(map(str, error.path))}: violates the schema ({error.validator})"
-        return self._rules.check(fields).reason
+        return broken_rule(self._rules, fields)
 
 
 def _pattern(rendered: str, lists: set[str]) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from craft_hf.base import jit_compiled
+from craft_hf.quality.growing import GrowingArray
 
 _LETTERS = 40
 """Classes of letters: a to z, blank, ten digits, and three for all others."""
@@ -61,10 +62,10 @@ class Candidates:
         self._word_ids: dict[str, int] = {}
         self._with_word: list[list[int]] = []
         self._with_rare_word: defaultdict[int, list[int]] = defaultdict(list)
-        self._word_weights = _Column(np.int32)
-        self._words, self._ends = _Column(np.int32), _Column(np.int64)
-        self._weights = _Column(np.int64)
-        self._letters, self._pairs = _Column(np.uint8, _LETTERS), _Column(np.uint8, _PAIRS)
+        self._word_weights = GrowingArray(np.int32)
+        self._words, self._ends = GrowingArray(np.int32), GrowingArray(np.int64)
+        self._weights = GrowingArray(np.int64)
+        self._letters, self._pairs = GrowingArray(np.uint8, _LETTERS), GrowingArray(np.uint8, _PAIRS)
 
     def add(self, text: str) -> None:
         """Remember a text; its number is how many there were before it."""
@@ -112,22 +113,6 @@ class Candidates:
             needed -= len(word) + 1
             if needed <= 0:
                 return
-
-
-class _Column:
-    """An array that grows at its end."""
-
-    def __init__(self, kind: type[np.integer], *shape: int) -> None:
-        self._all = np.zeros((1024, *shape), kind)
-        self.values = self._all[:0]
-
-    def append(self, rows: Iterable[object]) -> None:
-        added = np.asarray(rows, self._all.dtype).reshape(-1, *self._all.shape[1:])
-        size = len(self.values) + len(added)
-        while size > len(self._all):
-            self._all = np.concatenate([self._all, np.zeros_like(self._all)])
-        self._all[len(self.values) : size] = added
-        self.values = self._all[:size]
 
 
 def _weight(words: set[str]) -> int:

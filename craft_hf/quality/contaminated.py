@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rapidfuzz import fuzz
 
-from craft_hf.base import JSON, Verdict
+from craft_hf.base import Verdict
+from craft_hf.quality.check import Check, CheckContext, GeneratedSample, Limit
 from craft_hf.quality.near import NearTexts
-from craft_hf.quality.test_sets import TestSet
 from craft_hf.quality.text import ngrams, tokens
-from craft_hf.tasks import texts_of
+from craft_hf.tasks import Task, texts_of
 
 LONG, SHORT = 13, 5
 """Words in a row: 13 as in GPT-3's decontamination (Brown et al. 2020, arXiv 2005.14165, appendix C), and 5 as in what
@@ -58,35 +58,46 @@ class _Index:
     near: NearTexts = field(default_factory=lambda: NearTexts(fuzz.token_sort_ratio, REWORDED))
 
 
-class ContaminatedCheck:
-    """Looks for the items of test sets in samples.
+class ContaminatedCheck(Check):
+    """Looks for the items of test sets in samples; those that could not be loaded are not looked for.
 
-    Args:
-        test_sets: those that could not be loaded are not looked for; `overlaps` says so.
+    Attributes:
+        overlaps: what was found of each test set.
     """
 
-    def __init__(self, test_sets: Sequence[TestSet]) -> None:
+    name = "contaminated"
+    label = "not from a test set"
+    about = "no item of a test set, whole, in pieces or reworded; the task's own sets, or `--test-sets exam.jsonl`"
+
+    def __init__(self, context: CheckContext) -> None:
+        super().__init__(context)
+        test_sets = context.test_sets()
         self.overlaps = [Overlap(t.name, len(t.items), t.problem) for t in test_sets]
         self._indexes = [_index(t.items) for t in test_sets]
 
-    def check(self, fields: Mapping[str, JSON]) -> Verdict:
+    @classmethod
+    def limit(cls, task: Task) -> Limit:
+        """Return the share of an item's 5-grams."""
+        return Limit(SHARE, drops_above=True)
+
+    def check(self, sample: GeneratedSample) -> Verdict:
         """Judge a sample; the score is the greatest share of an item's 5-grams, the partner "test set, item"."""
-        texts = [tokens(text) for text in texts_of(fields)]
-        best = Verdict("contaminated", True, score=0.0 if any(i.whole for i in self._indexes) else None)
+        texts = [tokens(text) for text in texts_of(sample.fields)]
+        best = self.keep(0.0 if any(i.whole for i in self._indexes) else None)
         for overlap, index in zip(self.overlaps, self._indexes, strict=True):
             for kind, (score, item) in _found(index, texts).items():
                 partner = f"{overlap.name}, item {item + 1}"
                 if kind != "share":
-                    best = Verdict("contaminated", False, _REASONS[kind], score, partner)
+                    best = self.drop(_REASONS[kind], score, partner)
                 elif best.keep and score > (best.score or 0):
-                    reason = "" if score < SHARE else f"has most of the {SHORT}-word runs of a test item"
-                    best = Verdict("contaminated", not reason, reason, score, partner)
+                    reason = f"has most of the {SHORT}-word runs of a test item"
+                    best = self.keep(score, partner=partner) if score < SHARE else self.drop(reason, score, partner)
             overlap.dropped += not best.keep and best.partner.startswith(f"{overlap.name}, ")
         return best
 
-    def count(self, fields: Mapping[str, JSON]) -> None:
+    def remember(self, sample: GeneratedSample) -> None:
         """Count a sample that is kept."""
-        texts = [tokens(text) for text in texts_of(fields)]
+        texts = [tokens(text) for text in texts_of(sample.fields)]
         for overlap, index in zip(self.overlaps, self._indexes, strict=True):
             if index.whole:
                 overlap.kept += 1

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from rapidfuzz import fuzz
 
-from craft_hf.base import JSON, Document, Verdict
+from craft_hf.base import JSON, Verdict
+from craft_hf.quality.check import Check, CheckContext, GeneratedSample, Limit
 from craft_hf.quality.near import NearTexts
 from craft_hf.quality.text import ngrams, tokens
 from craft_hf.tasks import Task, texts_of
@@ -30,41 +31,48 @@ LEAST_NGRAMS = 4
 """5-grams that a text must have to be compared: 8 words; shorter ones are alike by chance."""
 
 
-class CopiedCheck:
-    """Compares texts by their word 5-grams.
+class CopiedCheck(Check):
+    """Compares texts by their word 5-grams: with few-shots, and what must be in own words with the document."""
 
-    Args:
-        task: its few-shots, and as `own_words` the fields that must not be lifted from the document.
-    """
+    name = "copied"
+    label = "not copied"
+    about = "no text of a few-shot; no summary that is a piece of its document"
+    reject_reason = "copied"
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    def __init__(self, context: CheckContext) -> None:
+        super().__init__(context)
+        task = self.task
         self._shots = [(shot.id, _all_ngrams([shot.text, *texts_of(shot.sample)])) for shot in task.few_shots]
         self._near = {name: NearTexts(fuzz.token_sort_ratio, REWORDED) for name in task.fields}
         for shot in task.few_shots:
             for name, text in _texts(shot.sample):
                 self._near[name].add(shot.id, text)
 
-    def check(self, document: Document, fields: Mapping[str, JSON]) -> Verdict:
+    @classmethod
+    def limit(cls, task: Task) -> Limit:
+        """Return the share of 5-grams from a few-shot."""
+        return Limit(FROM_FEW_SHOT, drops_above=True)
+
+    def check(self, sample: GeneratedSample) -> Verdict:
         """Judge a sample; the score is the greatest share of 5-grams that a text of it has from elsewhere."""
-        there = _all_ngrams([document.text])
-        verdict = Verdict("copied", True, score=0.0)
-        for name, text in _texts(fields):
+        there = _all_ngrams([sample.document.text])
+        verdict = self.keep(0.0)
+        for name, text in _texts(sample.fields):
             grams = list(ngrams(tokens(text), NGRAM))
             if len(grams) < LEAST_NGRAMS:
                 continue
             if (near := self._near[name].nearest(text)) is not None:
-                return Verdict("copied", False, f"{name}: nearly a few-shot's", near[1] / 100, near[0])
+                return self.drop(f"{name}: nearly a few-shot's", near[1] / 100, near[0])
             sources = [(shot_id, of_shot - there, FROM_FEW_SHOT) for shot_id, of_shot in self._shots]
-            if name in self._task.own_words:
-                sources.append((document.id, there, FROM_DOCUMENT))
+            if name in self.task.own_words:
+                sources.append((sample.document.id, there, FROM_DOCUMENT))
             for partner, of_source, limit in sources:
                 share = round(sum(gram in of_source for gram in grams) / len(grams), 4)
                 if share >= limit:
                     source = "a few-shot" if of_source is not there else "the document"
-                    return Verdict("copied", False, f"{name}: lifted from {source}", share, partner)
+                    return self.drop(f"{name}: lifted from {source}", share, partner)
                 if share > (verdict.score or 0):
-                    verdict = Verdict("copied", True, score=share, partner=partner)
+                    verdict = self.keep(share, partner=partner)
         return verdict
 
 

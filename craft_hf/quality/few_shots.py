@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from craft_hf.base import Answer, Document, Embedder, FewShot, Verdict
+from craft_hf.quality.check import CheckContext, GeneratedSample
 from craft_hf.quality.copied import CopiedCheck
 from craft_hf.quality.quality import Quality
 from craft_hf.tasks import Task, sample_json
@@ -24,15 +25,18 @@ def check_few_shots(task: Task, embedder: Embedder) -> list[tuple[FewShot, Verdi
         dropped.
     """
     shots = task.few_shots
-    checked = Quality(replace(task, few_shots=()), embedder).check_all(
+    quality = Quality(CheckContext(replace(task, few_shots=()), embedder))
+    checked = quality.check_all(
         [Document(shot.id, shot.text) for shot in shots], [Answer(sample_json(shot.sample), "stop") for shot in shots]
     )
+    quality.finish()
     found = []
     for number, (shot, (_, verdicts)) in enumerate(zip(shots, checked, strict=True)):
         last = verdicts[-1]
         if last.keep:
             before = replace(task, few_shots=shots[:number])
-            copied = CopiedCheck(before).check(Document(shot.id, shot.text), shot.sample)
+            sample = GeneratedSample(Document(shot.id, shot.text), shot.sample)
+            copied = CopiedCheck(CheckContext(before, embedder)).check(sample)
             last = last if copied.keep else copied
         found.append((shot, last))
     return found

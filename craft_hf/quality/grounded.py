@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from craft_hf.base import JSON, Document, Embedder, Verdict
+from craft_hf.quality.check import Check, CheckContext, GeneratedSample, Limit
 from craft_hf.quality.text import digits, numbers, sentences, stems
 from craft_hf.tasks import Task, texts_of
 
@@ -34,54 +35,67 @@ class _Claim:
     support: float
 
 
-class GroundedCheck:
+class GroundedCheck(Check):
     """Finds the sample's words, numbers and, where the words are others, its meaning in the document.
 
     A claim is a sentence of a field, an item of a list, or the text of the right option. It is supported if the
     document has at least the task's share of the stems of its content words and, a question's aside, all its numbers;
     or if a sentence of the document means nearly the same.
-
-    Args:
-        task: `grounded` names the fields to check, each with the least share of its words; none, no check.
-        embedder: for the second step.
     """
 
-    def __init__(self, task: Task, embedder: Embedder) -> None:
-        self._task, self._embedder = task, embedder
+    name = "grounded"
+    label = "supported by the document"
+    about = "words and numbers of question, right option, ingredients, steps or summary in the document, or its meaning"
+    reject_reason = "not supported by the document"
 
-    def check(self, document: Document, fields: Mapping[str, JSON]) -> Verdict:
+    def __init__(self, context: CheckContext) -> None:
+        super().__init__(context)
+        self._embedder = context.embedder
+
+    @classmethod
+    def applies(cls, context: CheckContext) -> bool:
+        """Return whether the task names fields that the document must support."""
+        return bool(context.task.grounded)
+
+    @classmethod
+    def limit(cls, task: Task) -> Limit | None:
+        """Return the least share of words that the task asks for."""
+        return Limit(min(task.grounded.values()), near=0.4) if task.grounded else None
+
+    def check(self, sample: GeneratedSample) -> Verdict:
         """Judge a sample; the score is the share of words of its least supported claim, or the missing number."""
-        verdict, doubted = self._read(document, fields)
+        document = sample.document
+        verdict, doubted = self._read(document, sample.fields)
         pairs = [(claim.text, self._nearest(document.text, claim.text)) for claim in doubted]
         for claim, similarity in zip(doubted, _similarities(self._embedder, pairs), strict=True):
             if similarity < SAME_MEANING:
                 reason = f"{claim.field}: the document does not say this"
-                return Verdict("grounded", False, reason, round(claim.support, 4), document.id)
+                return self.drop(reason, round(claim.support, 4), document.id)
         return verdict
 
     def _read(self, document: Document, fields: Mapping[str, JSON]) -> tuple[Verdict, list[_Claim]]:
         """Return the verdict by words and numbers, and the claims whose words are not in the document."""
-        words = set(stems(document.text, self._task.language))
-        there = numbers(document.text) if self._task.grounded else set()
+        words = set(stems(document.text, self.task.language))
+        there = numbers(document.text)
         least, doubted = 1.0, list[_Claim]()
         for field, share, text, asked in self._claims(fields):
             if missing := sorted(() if asked else digits(text) - there):
                 reason = f"{field}: a number that the document does not have"
-                return Verdict("grounded", False, reason, _number(missing[0]), document.id), []
-            wanted = stems(text, self._task.language)
+                return self.drop(reason, _number(missing[0]), document.id), []
+            wanted = stems(text, self.task.language)
             support = sum(word in words for word in wanted) / len(wanted) if wanted else 1.0
             least = min(least, support)
             if support < share:
                 doubted.append(_Claim(field, text, support))
-        return Verdict("grounded", True, score=round(least, 4) if self._task.grounded else None), doubted
+        return self.keep(round(least, 4)), doubted
 
     def _claims(self, fields: Mapping[str, JSON]) -> Iterator[tuple[str, float, str, bool]]:
         """Yield the field, the share that is asked for, the claim, and whether it is part of a question.
 
         A question may suppose numbers that its document does not have ("a population of 1,000 birds").
         """
-        choices = self._task.multiple_choice
-        for name, share in self._task.grounded.items():
+        choices = self.task.multiple_choice
+        for name, share in self.task.grounded.items():
             if choices and name == choices.answer_field:
                 yield name, share, choices.read(fields).right_text, False
             else:
@@ -91,8 +105,8 @@ class GroundedCheck:
 
     def _nearest(self, text: str, claim: str) -> list[str]:
         """Return the sentences of a document that share most words with a claim."""
-        wanted = set(stems(claim, self._task.language))
-        ranked = sorted(sentences(text), key=lambda s: -len(wanted & set(stems(s, self._task.language))))
+        wanted = set(stems(claim, self.task.language))
+        ranked = sorted(sentences(text), key=lambda s: -len(wanted & set(stems(s, self.task.language))))
         return ranked[:MOST_SENTENCES]
 
 

@@ -9,18 +9,16 @@ each, so that a judge that likes a letter is not right by that.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from craft_hf.base import JSON, Answer, Document, Prompt, Verdict, fingerprint
+from craft_hf.base import JSON, Document, InputError, Prompt, Verdict, fingerprint
 from craft_hf.generation import Sampling
+from craft_hf.quality.check import Check, CheckContext, GeneratedSample, Limit
 from craft_hf.tasks import LABEL, NUMBER, Choice, MultipleChoice, Task, parse_json, sample_json
 
 LEAST_POINTS = 3.0
 """Mean of the points from which a sample is kept."""
-
-Ask = Callable[[Sequence[Prompt], Mapping[str, JSON], Sampling], Iterator[tuple[Prompt, Answer]]]
-"""Prompts, JSON Schema and sampling come in, answers go out; a prompt may stay without one."""
 
 _POINTS: Mapping[str, JSON] = {
     "type": "object",
@@ -47,27 +45,52 @@ class _Question:
     with_document: bool
 
 
-class Judge:
-    """Asks a model about samples.
+class JudgeCheck(Check):
+    """Asks a model about samples: by the options and the answer of the task, or by its rubric.
 
-    Args:
-        task: gives options and answer, or the rubric.
-        ask: how the model is asked.
-        draws: how often, 1 or more; a single draw takes the likeliest tokens.
-        seed: of the first draw.
+    A single draw takes the likeliest tokens.
     """
 
-    def __init__(self, task: Task, ask: Ask, draws: int = 1, seed: int = 0) -> None:
-        self._task, self._ask, self._draws, self._seed = task, ask, draws, seed
-        self._choices = task.multiple_choice
+    name = "judge"
+    label = "accepted by the judge"
+    about = "with `--judge`: a model that answers the question with the document, or scores by the task's rubric"
+    optional = False
+    reject_reason = "wrong answer"
 
-    def check_all(self, samples: Sequence[tuple[Document, Mapping[str, JSON]]]) -> list[Verdict]:
-        """Judge samples, each with its document.
+    def __init__(self, context: CheckContext) -> None:
+        super().__init__(context)
+        if context.ask is None:
+            raise InputError("there is nobody to ask; pass ask=, or leave the judge out.")
+        self._ask, self._draws, self._seed = context.ask, context.judge_draws, context.seed
+        self._choices = self.task.multiple_choice
+        self._prepared: dict[GeneratedSample, Verdict] = {}
+
+    @classmethod
+    def applies(cls, context: CheckContext) -> bool:
+        """Return whether there is a model to ask."""
+        return context.ask is not None
+
+    @classmethod
+    def limit(cls, task: Task) -> Limit:
+        """Return the share of draws, or the points."""
+        return Limit(0.5, near=0.5) if task.multiple_choice else Limit(LEAST_POINTS, near=2.0)
+
+    def prepare(self, samples: Sequence[GeneratedSample]) -> None:
+        """Ask about all samples of a batch at once."""
+        self._prepared = dict(zip(samples, self._judge(samples), strict=True))
+
+    def check(self, sample: GeneratedSample) -> Verdict:
+        """Judge a sample.
 
         The score is the share of draws in which the judge was right with the document, or the mean of the points. A
         judge that gives no usable answer keeps no sample: "gave no answer".
         """
-        asked = [self._questions(document, fields) for document, fields in samples]
+        if sample not in self._prepared:
+            self._prepared[sample] = self._judge([sample])[0]
+        return self._prepared[sample]
+
+    def _judge(self, samples: Sequence[GeneratedSample]) -> list[Verdict]:
+        asked = [self._questions(sample.document, sample.fields) for sample in samples]
         answers: dict[tuple[str, Sampling], str] = {}
         by_sampling: dict[Sampling, list[Prompt]] = {}
         for questions in asked:
@@ -77,12 +100,12 @@ class Judge:
             for prompt, answer in self._ask(prompts, self._schema(), sampling):
                 answers[prompt.key, sampling] = answer.text
         found = ([(q, answers.get((q.prompt.key, q.sampling), "")) for q in questions] for questions in asked)
-        return [_by_options(self._choices, pairs) if self._choices else _by_points(pairs) for pairs in found]
+        return [self._by_options(self._choices, pairs) if self._choices else self._by_points(pairs) for pairs in found]
 
     def _schema(self) -> Mapping[str, JSON]:
         if self._choices is None:
             return _POINTS
-        properties = self._task.schema["properties"]
+        properties = self.task.schema["properties"]
         assert isinstance(properties, Mapping)
         answer = {"answer": properties[self._choices.answer_field]}
         return {"type": "object", "additionalProperties": False, "required": ["answer"], "properties": answer}
@@ -93,12 +116,12 @@ class Judge:
             sampling = Sampling(max_new_tokens=32, seed=self._seed + draw)
             sampling = sampling if self._draws > 1 else replace(sampling, temperature=0.0)
             if self._choices is None:
-                text = f"{self._task.rubric} {_SCORE}\n\nText:\n{document.text}\n\nSample:\n{sample_json(fields)}"
+                text = f"{self.task.rubric} {_SCORE}\n\nText:\n{document.text}\n\nSample:\n{sample_json(fields)}"
                 questions.append(_Question(_prompt(document, text), sampling, None, True))
                 continue
             count = len(self._choices.read(fields).texts)
             turned = self._choices.reordered(fields, [(n + draw) % count for n in range(count)])
-            question, options = self._task.prompt(turned), self._choices.read(turned)
+            question, options = self.task.prompt(turned), self._choices.read(turned)
             answer = f"{_ANSWER}{_what(self._choices, options)}."
             for text, with_document in (
                 (f"{_WITH} {answer}\n\nText:\n{document.text}\n\nQuestion:\n{question}", True),
@@ -106,6 +129,28 @@ class Judge:
             ):
                 questions.append(_Question(_prompt(document, text), sampling, options, with_document))
         return questions
+
+    def _by_options(self, choices: MultipleChoice, pairs: Sequence[tuple[_Question, str]]) -> Verdict:
+        given = [(q, choices.position(q.options, _field(text, "answer"))) for q, text in pairs if q.options]
+        right, known = (
+            statistics.mean(
+                answer == q.options.right for q, answer in given if q.options and q.with_document is with_document
+            )
+            for with_document in (True, False)
+        )
+        if all(answer is None for q, answer in given if q.with_document):
+            return self.drop("gave no answer")
+        if right <= 0.5:
+            return self.drop("answers otherwise with the document", round(right, 4))
+        remark = "too easy: right without the document as well" if known > 0.5 else ""
+        return self.keep(round(right, 4), remark)
+
+    def _by_points(self, pairs: Sequence[tuple[_Question, str]]) -> Verdict:
+        points = [value for _, text in pairs if isinstance(value := _field(text, "points"), int)]
+        if not points:
+            return self.drop("gave no answer")
+        mean = round(statistics.mean(points), 4)
+        return self.keep(mean) if mean >= LEAST_POINTS else self.drop("too few points by the rubric", mean)
 
 
 def _what(choices: MultipleChoice, options: Choice) -> str:
@@ -115,30 +160,6 @@ def _what(choices: MultipleChoice, options: Choice) -> str:
     if options.kind == NUMBER:
         return f"the number of one option, counted from {choices.first}"
     return "the text of one option"
-
-
-def _by_options(choices: MultipleChoice, pairs: Sequence[tuple[_Question, str]]) -> Verdict:
-    given = [(q, choices.position(q.options, _field(text, "answer"))) for q, text in pairs if q.options]
-    right, known = (
-        statistics.mean(
-            answer == q.options.right for q, answer in given if q.options and q.with_document is with_document
-        )
-        for with_document in (True, False)
-    )
-    if all(answer is None for q, answer in given if q.with_document):
-        return Verdict("judge", False, "gave no answer")
-    if right <= 0.5:
-        return Verdict("judge", False, "answers otherwise with the document", round(right, 4))
-    remark = "too easy: right without the document as well" if known > 0.5 else ""
-    return Verdict("judge", True, remark, round(right, 4))
-
-
-def _by_points(pairs: Sequence[tuple[_Question, str]]) -> Verdict:
-    points = [value for _, text in pairs if isinstance(value := _field(text, "points"), int)]
-    if not points:
-        return Verdict("judge", False, "gave no answer")
-    mean = round(statistics.mean(points), 4)
-    return Verdict("judge", mean >= LEAST_POINTS, "" if mean >= LEAST_POINTS else "too few points by the rubric", mean)
 
 
 def _prompt(document: Document, text: str) -> Prompt:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from craft_hf.base import JSON, Verdict
-from craft_hf.tasks import texts_of
+from craft_hf.base import Verdict
+from craft_hf.quality.check import Check, CheckContext, GeneratedSample, Limit
+from craft_hf.tasks import Task, texts_of
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -20,26 +20,35 @@ LEAST_LETTERS = 20
 """Letters that a sample needs for its language to be told."""
 
 
-class LanguageCheck:
+class LanguageCheck(Check):
     """Asks py3langid, a naive Bayes classifier over bytes, for the probability of the task's language.
 
-    Args:
-        language: ISO 639-1 code; nothing is checked for one that py3langid does not know.
+    Nothing is checked in a language that py3langid does not know.
     """
 
-    def __init__(self, language: str) -> None:
-        self._language = language if language in _identifier().nb_classes else ""
+    name = "language"
+    label = "in the task's language"
+    about = "the task's language"
 
-    def check(self, fields: Mapping[str, JSON]) -> Verdict:
+    def __init__(self, context: CheckContext) -> None:
+        super().__init__(context)
+        self._language = self.task.language if self.task.language in _identifier().nb_classes else ""
+
+    @classmethod
+    def limit(cls, task: Task) -> Limit:
+        """Return the probability of the task's language."""
+        return Limit(LEAST_PROBABILITY)
+
+    def check(self, sample: GeneratedSample) -> Verdict:
         """Judge a sample by all its texts together."""
-        text = "\n".join(texts_of(fields))
+        text = "\n".join(texts_of(sample.fields))
         if not self._language or sum(c.isalpha() for c in text) < LEAST_LETTERS:
-            return Verdict("language", True)
+            return self.keep()
         ranked = _identifier().rank(text)
         probability = round(float(dict(ranked)[self._language]), 4)
         if probability >= LEAST_PROBABILITY:
-            return Verdict("language", True, score=probability)
-        return Verdict("language", False, f"not in {self._language}: most like {ranked[0][0]}", probability)
+            return self.keep(probability)
+        return self.drop(f"not in {self._language}: most like {ranked[0][0]}", probability)
 
 
 @lru_cache

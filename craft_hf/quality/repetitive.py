@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from craft_hf.base import JSON, Verdict
+from craft_hf.quality.check import Check, GeneratedSample, Limit
 from craft_hf.quality.text import ngrams, stems, tokens
 from craft_hf.tasks import Task, texts_of
 
@@ -22,32 +23,34 @@ LEAST_WORDS = 2
 """Content words that a right option must have to count as repeating the question."""
 
 
-class RepetitiveCheck:
-    """Looks for what small models do when they have nothing more to say.
+class RepetitiveCheck(Check):
+    """Looks for what small models do when they have nothing more to say."""
 
-    Args:
-        task: names the options and the answer, if there are any.
-    """
+    name = "repetitive"
+    label = "not repetitive"
+    about = "no text that goes round in circles, no answer that only repeats the question"
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    @classmethod
+    def limit(cls, task: Task) -> Limit:
+        """Return the share of repeated 3-grams."""
+        return Limit(MOST_REPEATED, drops_above=True)
 
-    def check(self, fields: Mapping[str, JSON]) -> Verdict:
+    def check(self, sample: GeneratedSample) -> Verdict:
         """Judge a well-formed sample; the score is the greatest share of repeated 3-grams in a text of it."""
         most = 0.0
-        for name, text in ((name, text) for name, value in fields.items() for text in texts_of(value)):
+        for name, text in ((name, text) for name, value in sample.fields.items() for text in texts_of(value)):
             grams = list(ngrams(tokens(text), 3))
             share = round(1 - len(set(grams)) / len(grams), 4) if len(grams) >= LEAST_GRAMS else 0.0
             if share > MOST_REPEATED:
-                return Verdict("repetitive", False, f"{name}: repeats itself", share)
+                return self.drop(f"{name}: repeats itself", share)
             most = max(most, share)
-        if reason := self._question_again(fields):
-            return Verdict("repetitive", False, reason)
-        return Verdict("repetitive", True, score=most)
+        if reason := self._question_again(sample.fields):
+            return self.drop(reason)
+        return self.keep(most)
 
     def _question_again(self, fields: Mapping[str, JSON]) -> str:
         """Say whether an option is the question again, or the right one has no content word beyond the question's."""
-        choices = self._task.multiple_choice
+        choices = self.task.multiple_choice
         if choices is None:
             return ""
         options = choices.read(fields)
@@ -56,6 +59,6 @@ class RepetitiveCheck:
         questions = [tokens(text) for text in asked]
         if any(tokens(text) in questions for text in options.texts):
             return f"{choices.options_field}: one is the question again"
-        words = set(stems(options.right_text, self._task.language))
-        repeats = len(words) >= LEAST_WORDS and words <= set(stems("\n".join(asked), self._task.language))
+        words = set(stems(options.right_text, self.task.language))
+        repeats = len(words) >= LEAST_WORDS and words <= set(stems("\n".join(asked), self.task.language))
         return f"{choices.answer_field}: only repeats the question" if repeats else ""

@@ -5,10 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from craft_hf.base import JSON, Answer, Verdict
+from craft_hf.quality.check import Check, GeneratedSample
 from craft_hf.tasks import normalized, parse_json, unwritable
 
 
-class SchemaCheck:
+class SchemaCheck(Check):
+    """Drops what is no sample of the task."""
+
+    name = "schema"
+    label = "following the schema"
+    about = "whole, valid JSON that follows the task's JSON Schema"
+    optional = False
+
+    def check(self, sample: GeneratedSample) -> Verdict:
+        """Judge by what was wrong when the answer was read; of a cut one the score is its tokens."""
+        if not sample.problem:
+            return self.keep()
+        cut = sample.answer.finish_reason in ("length", "overlong")
+        return self.drop(sample.problem, float(sample.answer.completion_tokens) if cut else None)
+
+
+class AnswerReader:
     """Parses an answer, checks it against a JSON Schema as it came, and gives its fields their one form."""
 
     def __init__(self, schema: Mapping[str, JSON]) -> None:
@@ -17,29 +34,25 @@ class SchemaCheck:
         self._schema = schema
         self._validator = jsonschema.Draft202012Validator(schema)
 
-    def check(self, answer: Answer) -> tuple[Mapping[str, JSON], Verdict]:
-        """Return the sample's fields and the verdict; an answer cut by the token limit is named so."""
-        if answer.finish_reason == "prompt_too_long":
-            return {}, Verdict("context", False, "prompt too long for the model's context", float(answer.prompt_tokens))
+    def read(self, answer: Answer) -> tuple[Mapping[str, JSON], str]:
+        """Return the sample's fields, and why it does not follow the schema; "" if it does."""
         if answer.finish_reason == "length":
-            return {}, Verdict("schema", False, "cut by the limit of new tokens", float(answer.completion_tokens))
+            return {}, "cut by the limit of new tokens"
         if answer.finish_reason == "overlong":
-            reason = "given up: a text longer than the schema allows"
-            return {}, Verdict("schema", False, reason, float(answer.completion_tokens))
+            return {}, "given up: a text longer than the schema allows"
         try:
             fields = parse_json(_unfenced(answer.text))
         except (ValueError, RecursionError):
-            return {}, Verdict("schema", False, "no valid JSON")
+            return {}, "no valid JSON"
         if not isinstance(fields, dict):
-            return {}, Verdict("schema", False, "no JSON object")
+            return {}, "no JSON object"
         if reason := unwritable(fields):
-            return {}, Verdict("schema", False, reason)
+            return {}, reason
         sample = normalized(fields, self._schema)
         error = min(self._validator.iter_errors(fields), key=lambda e: list(map(str, e.path)), default=None)
         if error is not None:
-            where = ".".join(map(str, error.path)) or "sample"
-            return sample, Verdict("schema", False, f"{where}: against the schema ({error.validator})")
-        return sample, Verdict("schema", True)
+            return sample, f"{'.'.join(map(str, error.path)) or 'sample'}: against the schema ({error.validator})"
+        return sample, ""
 
 
 def _unfenced(text: str) -> str:

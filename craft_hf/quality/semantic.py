@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from craft_hf.base import JSON, Embedder, FewShot, Vectors, Verdict
-from craft_hf.tasks import texts_of
+from craft_hf.base import JSON, Verdict
+from craft_hf.quality.check import Check, CheckContext, GeneratedSample, Limit
+from craft_hf.quality.growing import GrowingArray
+from craft_hf.tasks import Task, texts_of
 
 SAME = 0.95
 """Cosine similarity from which two samples count as the same.
@@ -17,85 +19,108 @@ which one is the other reworded, 0.945.
 """
 
 _BLOCK = 8_192
+"""Rows that are compared at a time, to save memory."""
+
+_ROUNDING = 1e-5
+"""More than what two ways of computing the same cosine similarity in float32 can differ by."""
+
+Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 
-class SemanticDuplicates:
-    """Compares each sample with the few-shots and with all samples kept so far, in order.
+class _Nearest:
+    """A sample's vector, and the rows of kept samples that may be the nearest to it.
 
-    Args:
-        few_shots: the task's.
-        embedder: embeds a sample's texts, of long ones the beginning.
-        earlier: samples of other datasets that no sample may repeat: (name of the sample, its fields).
+    Attributes:
+        vector: shape (dimension,).
+        rows: (cosine similarity, row), all that are within `_ROUNDING` of the greatest.
+        compared: rows that it was compared with.
     """
 
-    def __init__(
-        self, few_shots: Sequence[FewShot], embedder: Embedder, earlier: Sequence[tuple[str, Mapping[str, JSON]]] = ()
-    ) -> None:
-        self._embedder = embedder
-        self._ids = [*(shot.id for shot in few_shots), *(name for name, _ in earlier)]
-        self._few_shots, self._given = len(few_shots), len(self._ids)
-        self._kept = embedder.encode_cached([sample_text(shot.sample) for shot in few_shots])
-        if earlier:
-            more = embedder.encode([sample_text(fields) for _, fields in earlier])
-            self._kept = np.concatenate([self._kept, more])
-        self._batch = self._kept[:0]
-        self._partners, self._new = list[int](), list[int]()
+    def __init__(self, vector: Vector) -> None:
+        self.vector, self.rows, self.compared = vector, list[tuple[float, int]](), 0
 
-    def start(self, samples: Sequence[Mapping[str, JSON]]) -> None:
+    def add(self, start: int, cosines: Vector) -> None:
+        """Take in the similarities to the rows from `start` on."""
+        self.compared = start + len(cosines)
+        near = np.flatnonzero(cosines >= cosines.max() - _ROUNDING)
+        rows = [*self.rows, *((float(cosines[place]), start + int(place)) for place in near)]
+        best = max(rows)[0]
+        self.rows = [(cosine, row) for cosine, row in rows if cosine >= best - _ROUNDING]
+
+
+class SemanticCheck(Check):
+    """Compares each sample with the few-shots, with earlier datasets and with all samples kept so far, in order.
+
+    What is embedded are a sample's texts, of long ones the beginning.
+    """
+
+    name = "semantic"
+    label = "no duplicate in meaning"
+    about = "not nearly a few-shot, an earlier row, or a kept one, in meaning"
+    compares = True
+    reject_reason = "says the same as another"
+
+    def __init__(self, context: CheckContext) -> None:
+        super().__init__(context)
+        self._embedder, shots, earlier = context.embedder, self.task.few_shots, context.earlier
+        self._ids = [*(shot.id for shot in shots), *(name for name, _ in earlier)]
+        self._few_shots, self._given = len(shots), len(self._ids)
+        self._kept = GrowingArray(np.float32, self._embedder.dimension)
+        self._kept.append(self._embedder.encode_cached([sample_text(shot.sample) for shot in shots]))
+        self._kept.append(self._embedder.encode([sample_text(fields) for _, fields in earlier]))
+        self._prepared: dict[GeneratedSample, _Nearest] = {}
+
+    @classmethod
+    def limit(cls, task: Task) -> Limit:
+        """Return the similarity from which two samples are the same."""
+        return Limit(SAME, drops_above=True, near=0.2)
+
+    def prepare(self, samples: Sequence[GeneratedSample]) -> None:
         """Embed the samples of a batch, and compare them with all that were kept before it."""
-        self._batch = self._vectors(samples)
-        self._partners, self._new = _nearest(self._batch, self._kept), []
+        found = [_Nearest(self._vector(sample)) for sample in samples]
+        if found:
+            self._compare(found, 0)
+        self._prepared = dict(zip(samples, found, strict=True))
 
-    def check(self, number: int) -> Verdict:
-        """Judge a sample of the batch by its place there; the partner is the nearest that was kept."""
-        vector, nearest = self._batch[number], list[tuple[float, int]]()
-        if len(self._kept):
-            row = self._partners[number]
-            # np.dot of two vectors is of the same shape always, and so the same to the last bit
-            nearest.append((float(np.dot(self._kept[row], vector)), row))
-        if self._new:
-            place = int((self._batch[self._new] @ vector).argmax())
-            nearest.append((float(np.dot(self._batch[self._new[place]], vector)), len(self._kept) + place))
-        if not nearest:
-            return Verdict("semantic", True)
-        similarity, partner = max(nearest, key=lambda found: found[0])
-        keep = similarity < SAME
-        reason = "" if keep else f"means the same as {self._kind(partner)}"
-        return Verdict("semantic", keep, reason, round(similarity, 4), self._ids[partner])
+    def check(self, sample: GeneratedSample) -> Verdict:
+        """Judge a sample; the partner is the nearest that was kept, the first of several."""
+        if (nearest := self._prepared.get(sample)) is None:
+            nearest = self._prepared[sample] = _Nearest(self._vector(sample))
+        self._compare([nearest], nearest.compared)
+        if not nearest.rows:
+            return self.keep()
+        # np.dot of two vectors is of the same shape always, and so the same to the last bit
+        exact = {row: float(np.dot(self._kept.values[row], nearest.vector)) for _, row in nearest.rows}
+        partner = min(exact, key=lambda row: (-exact[row], row))
+        score, name = round(exact[partner], 4), self._ids[partner]
+        if exact[partner] < SAME:
+            return self.keep(score, partner=name)
+        return self.drop(f"means the same as {self._kind(partner)}", score, name)
 
-    def remember(self, number: int, document_id: str) -> None:
-        """Compare later samples with this one of the batch as well."""
-        self._ids.append(document_id)
-        self._new.append(number)
+    def remember(self, sample: GeneratedSample) -> None:
+        """Compare later samples with this one as well."""
+        nearest = self._prepared.get(sample)
+        self._ids.append(sample.document.id)
+        self._kept.append(self._vector(sample) if nearest is None else nearest.vector)
 
-    def finish(self) -> None:
-        """Put what was kept of the batch with the rest."""
-        self._kept = np.concatenate([self._kept, self._batch[self._new]])
+    def _compare(self, found: Sequence[_Nearest], start: int) -> None:
+        """Compare samples with the kept ones from `start` on."""
+        vectors, kept = np.stack([nearest.vector for nearest in found]), self._kept.values
+        for block in range(start, len(kept), _BLOCK):
+            for nearest, cosines in zip(found, vectors @ kept[block : block + _BLOCK].T, strict=True):
+                nearest.add(block, cosines)
 
     def _kind(self, partner: int) -> str:
         if partner < self._few_shots:
             return "a few-shot"
         return "a sample of an earlier dataset" if partner < self._given else "a kept sample"
 
-    def _vectors(self, samples: Sequence[Mapping[str, JSON]]) -> Vectors:
-        """Embed each sample alone: in a batch its vector would depend, in the last bits, on its neighbours."""
-        none = np.empty((0, self._embedder.dimension), np.float32)
-        return np.concatenate([none, *(self._embedder.encode([sample_text(fields)]) for fields in samples)])
+    def _vector(self, sample: GeneratedSample) -> Vector:
+        """Embed a sample alone: in a batch its vector would depend, in the last bits, on its neighbours."""
+        vector: Vector = self._embedder.encode([sample_text(sample.fields)])[0]
+        return vector
 
 
 def sample_text(fields: Mapping[str, JSON]) -> str:
     """Return all texts of a sample, a line each."""
     return "\n".join(texts_of(fields))
-
-
-def _nearest(batch: Vectors, others: Vectors) -> list[int]:
-    """Return for each row of a batch the row among others with the greatest cosine similarity, the first of several."""
-    best = np.full(len(batch), -2.0, np.float32)
-    partners = np.zeros(len(batch), np.int64)
-    for start in range(0, len(others), _BLOCK):
-        cosines = batch @ others[start : start + _BLOCK].T
-        nearest = cosines.argmax(axis=1)
-        values = cosines[np.arange(len(batch)), nearest]
-        better = values > best
-        best[better], partners[better] = values[better], start + nearest[better]
-    return [int(partner) for partner in partners]

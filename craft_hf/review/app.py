@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from craft_hf.base import JSON, CraftError, InputError
+from craft_hf.quality import checks_for
 from craft_hf.review.decisions import ACCEPT, EDIT, PROMOTE, REJECT, THRESHOLD, Decision
 from craft_hf.review.guard import Guard
 from craft_hf.review.passage import supporting
 from craft_hf.review.queue import counts, queue
 from craft_hf.review.samples import ReviewSample, problem
 from craft_hf.review.store import Reviews
-from craft_hf.review.suggest import REASONS, proposals
+from craft_hf.review.suggest import proposals, reasons
 from craft_hf.tasks import Task, normalized, parse_json
 
 if TYPE_CHECKING:
@@ -87,11 +88,13 @@ class _Page:
         return Response((_FOLDER / name).read_bytes(), media_type=f"{_FILES[name]}; charset=utf-8")
 
     def about(self, request: Request) -> Response:
-        """What does not change: the task, its fields, the reasons."""
+        """What does not change: the task, its fields, the reasons, and what each check wants."""
         task = self._task
         names = {"task": task.name, "answer_field": task.answer_field, "options_field": task.options_field}
-        about = {"store": self._reviews.id, "reviewer": self._reviewer, "reasons": list(REASONS), **names}
-        return JSONResponse({**about, "description": task.description, "schema": task.schema["properties"]})
+        about = {"store": self._reviews.id, "reviewer": self._reviewer, "reasons": list(reasons(task)), **names}
+        checks = {check.name: check.about for check in checks_for(task)}
+        schema = task.schema["properties"]
+        return JSONResponse({**about, "description": task.description, "schema": schema, "checks": checks})
 
     def state(self, request: Request) -> Response:
         """How far a reviewer is, what was promoted, and which thresholds are held or proposed."""
@@ -101,7 +104,7 @@ class _Page:
                 **counts(self._reviews, _text(request.query_params, "reviewer").strip()),
                 "promoted": [c.value["sample_id"] for c in changes if c.kind == PROMOTE],
                 "thresholds": [{**c.value, "position": c.position} for c in changes if c.kind == THRESHOLD],
-                "proposals": [asdict(proposal) for proposal in proposals(self._reviews)],
+                "proposals": [asdict(proposal) for proposal in proposals(self._reviews, self._task)],
             }
         )
 
@@ -170,7 +173,7 @@ class _Page:
         """Hold a threshold for the prompts to come: somebody said yes to it."""
         given = await _body(request)
         check, score = _text(given, "check"), given.get("score")
-        if check not in set(REASONS.values()) - {""} or not isinstance(score, int | float):
+        if check not in set(reasons(self._task).values()) - {""} or not isinstance(score, int | float):
             raise InputError(f"check is {check!r} and score {score!r}; expected a check and a number.")
         value: dict[str, JSON] = {"check": check, "score": float(score)}
         asked = THRESHOLD, value, _text(given, "reviewer"), _text(given, "key")

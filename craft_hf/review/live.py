@@ -16,13 +16,11 @@ from craft_hf.review.decisions import PROMOTE, THRESHOLD, Change, Decision
 from craft_hf.review.outcome import outcomes
 from craft_hf.review.samples import of_reject, of_sample, sample_id, schema_problem
 from craft_hf.review.store import Reviews
+from craft_hf.review.suggest import drop_above
 from craft_hf.tasks import Task
 
 CHECK = "review"
 """The name of people among the checks of a row."""
-
-CEILINGS = ("semantic", "copied")
-"""Checks that drop a sample for a high score; others do for a low one."""
 
 
 class People:
@@ -39,6 +37,7 @@ class People:
         self._reviews, self._task, self._decisions = Reviews(path, task.name), task, decisions
         self._outcomes = outcomes(decisions)
         self._limits: dict[str, float] = {}
+        self._drop_above = drop_above(task)
         self._ids: list[str] = []
         self._held = list[Change]()
 
@@ -83,8 +82,9 @@ class People:
             scores = {v.check: v.score for v in verdicts} | {"similarity": similarity}
             for check, limit in self._limits.items():
                 score = scores.get(check)
-                if score is not None and (score > limit if check in CEILINGS else score < limit):
-                    side = "above" if check in CEILINGS else "below"
+                above = check in self._drop_above
+                if score is not None and (score > limit if above else score < limit):
+                    side = "above" if above else "below"
                     reason = f"{check} is {side} the threshold that a reviewer set ({limit:g})"
                     return fields, [*verdicts, Verdict(CHECK, False, reason, score)]
         return fields, list(verdicts)

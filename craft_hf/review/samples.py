@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from craft_hf.base import JSON, Answer, Document, Reject, Sample, fingerprint
-from craft_hf.quality import LEAST_POINTS, SAME, SchemaCheck, WellFormedCheck
+from craft_hf.quality import AnswerReader, broken_rule, checks_for
 from craft_hf.tasks import Task, parse_json, sample_json
 
 
@@ -50,13 +50,12 @@ def sample_id(task: Task, document_id: str, fields: Mapping[str, JSON]) -> str:
 
 def schema_problem(task: Task, fields: Mapping[str, JSON]) -> str:
     """Say what of the task's schema a sample breaks; "" for nothing."""
-    _, verdict = SchemaCheck(task.schema).check(Answer(sample_json(fields), "stop"))
-    return verdict.reason
+    return AnswerReader(task.schema).read(Answer(sample_json(fields), "stop"))[1]
 
 
 def problem(task: Task, fields: Mapping[str, JSON]) -> str:
     """Say why a sample that somebody edited is none of the task: by its schema, or by its rules; "" for nothing."""
-    return schema_problem(task, fields) or WellFormedCheck(task).check(fields).reason
+    return schema_problem(task, fields) or broken_rule(task, fields)
 
 
 def of_sample(task: Task, sample: Sample) -> ReviewSample:
@@ -107,7 +106,8 @@ def _made(
     similarity: float | None,
 ) -> ReviewSample:
     identity = sample_id(task, document["id"], fields)
-    return ReviewSample(identity, fields, document, checks, dropped_by, similarity, uncertainty(task, checks))
+    found = uncertainty(task, checks, kept=not dropped_by)
+    return ReviewSample(identity, fields, document, checks, dropped_by, similarity, found)
 
 
 def _document(document: Document) -> dict[str, str]:
@@ -125,30 +125,18 @@ def _number(value: JSON) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def uncertainty(task: Task, checks: Sequence[Mapping[str, JSON]]) -> float:
-    """Return how near a sample's scores come to the thresholds of their checks, from 0 (far from all) to 1 (at one).
+def uncertainty(task: Task, checks: Sequence[Mapping[str, JSON]], kept: bool = True) -> float:
+    """Return how near a sample's scores come to the limits of their checks, from 0 (far from all) to 1 (at one).
 
-    1 - |score - threshold| / reach, for the check that comes nearest, where reach is 0.4 for the share of supported
-    words (`grounded`), 0.2 for cosine similarity to another sample (`semantic`), half of the scale for the judge. A
-    remark, such as "too easy", counts 0.5 at least. Other checks have no score that a person could doubt.
+    1 - |score - threshold| / near, for the check that comes nearest. A remark on a kept sample, such as "too easy",
+    counts 0.5 at least. Checks without a limit, or whose limit leaves no doubt, count nothing.
     """
+    limits = {check.name: limit for check in checks_for(task) if (limit := check.limit(task)) and limit.near}
     nearest = 0.0
     for check in checks:
-        score = _number(check.get("score"))
-        if score is not None and (limit := _limit(task, str(check["check"]))):
-            threshold, reach = limit
-            nearest = max(nearest, 1 - abs(score - threshold) / reach)
-        if check.get("remark"):
-            nearest = max(nearest, 0.5 if check["check"] == "judge" else 0.0)
-    return round(max(nearest, 0.0), 4)
-
-
-def _limit(task: Task, check: str) -> tuple[float, float] | None:
-    """Threshold of a check's score, and from how far away it counts as near."""
-    if check == "grounded" and task.grounded:
-        return min(task.grounded.values()), 0.4
-    if check == "semantic":
-        return SAME, 0.2
-    if check == "judge":
-        return (0.5, 0.5) if task.multiple_choice else (LEAST_POINTS, 2.0)
-    return None
+        score, limit = _number(check.get("score")), limits.get(str(check["check"]))
+        if score is not None and limit is not None:
+            nearest = max(nearest, 1 - abs(score - limit.threshold) / limit.near)
+        if kept and check.get("remark"):
+            nearest = max(nearest, 0.5)
+    return round(nearest, 4)

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from craft_hf.quality import checks_for
 from craft_hf.review.decisions import REJECT, THRESHOLD
-from craft_hf.review.live import CEILINGS
 from craft_hf.review.outcome import outcomes
 from craft_hf.review.store import Reviews
+from craft_hf.tasks import Task
 
-REASONS: Mapping[str, str] = {
-    "not supported by the document": "grounded",
-    "wrong answer": "judge",
-    "says the same as another": "semantic",
-    "copied": "copied",
-    "not what the task asks for": "similarity",
-    "badly written": "",
-    "other": "",
-}
-"""Why people reject, each with the check whose score is to tell such samples from others; "" for none."""
+_OTHER_REASONS = {"not what the task asks for": "similarity", "badly written": "", "other": ""}
+"""Why people reject for what no check measures: for the similarity of the document, or for nothing that has a score."""
 
 LEAST_REJECTS = 3
 """Rejections for one reason before a threshold is proposed."""
@@ -30,11 +22,13 @@ LEAST_REJECTS = 3
 class Proposal:
     """A threshold that would have dropped `rejected` of the samples rejected for a reason, and `accepted` good ones.
 
-    `open` are samples that nobody has decided about which it would drop.
+    With `drops_above` it drops the scores above it, else those below. `open` are samples that nobody has decided about
+    which it would drop.
     """
 
     check: str
     score: float
+    drops_above: bool
     reason: str
     rejected: int
     of_rejected: int
@@ -43,7 +37,17 @@ class Proposal:
     open: int
 
 
-def proposals(reviews: Reviews) -> list[Proposal]:
+def reasons(task: Task) -> dict[str, str]:
+    """Return why people reject, each with the check whose score tells such samples from others; "" for none."""
+    return {check.reject_reason: check.name for check in checks_for(task) if check.reject_reason} | _OTHER_REASONS
+
+
+def drop_above(task: Task) -> set[str]:
+    """Return the names of the checks that drop a sample for a high score; others do for a low one."""
+    return {check.name for check in checks_for(task) if (limit := check.limit(task)) and limit.drops_above}
+
+
+def proposals(reviews: Reviews, task: Task) -> list[Proposal]:
     """Return for each reason the threshold that tells most rejected samples from accepted ones, if any does.
 
     It drops at least half of those rejected for the reason and at most a tenth of those accepted; of such thresholds
@@ -56,11 +60,11 @@ def proposals(reviews: Reviews) -> list[Proposal]:
     for decision in standing:
         if decision.verdict == REJECT and decision.reason:
             why.setdefault(decision.reason, set()).add(decision.sample_id)
-    found = []
-    for reason, check in REASONS.items():
+    found, above = [], drop_above(task)
+    for reason, check in reasons(task).items():
         if not check or len(why.get(reason, ())) < LEAST_REJECTS:
             continue
-        side = -1.0 if check in CEILINGS else 1.0
+        side = -1.0 if check in above else 1.0
         kept = ((name, found.get(check)) for name, dropped_by, found in reviews.scores() if not dropped_by)
         scores = {name: side * score for name, score in kept if score is not None}
         bad = [scores[i] for i in why[reason] if i in scores and not decided[i].keep]
@@ -70,11 +74,11 @@ def proposals(reviews: Reviews) -> list[Proposal]:
         if best is None or (check in held and side * held[check] >= best):
             continue
         dropped = [sum(score < best for score in group) for group in (bad, good, rest)]
-        found.append(
-            Proposal(
-                check, round(side * best, 4), reason, dropped[0], len(why[reason]), dropped[1], len(good), dropped[2]
-            )
-        )
+        proposal = Proposal(
+            check, round(side * best, 4), check in above, reason, dropped[0], len(why[reason]), dropped[1], len(good),
+            dropped[2],
+        )  # fmt: skip
+        found.append(proposal)
     return found
 
 

@@ -16,12 +16,13 @@ from pathlib import Path
 from craft_hf.base import JSON, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict
 from craft_hf.dataset import read_earlier
 from craft_hf.generation import Journal, PromptBuilder, Sampling, Usage, ask, open_journal
-from craft_hf.quality import CHECKS, Balance, Judge, Overlap, Quality, Shuffle, load_test_sets
+from craft_hf.quality import Balance, CheckContext, Overlap, Quality, Shuffle, checks_for, load_test_sets
 from craft_hf.retrieval import Coverage, Documents, index_summary, open_index
 from craft_hf.review import CHECK as PEOPLE
 from craft_hf.review import People
 from craft_hf.run.progress import Progress
 from craft_hf.run.resolution import ResolvedRun
+from craft_hf.tasks import Task
 
 PROMPTS_PER_SAMPLE = 10
 """A run gives up when it has sent this many prompts for each sample wanted; CRAFT retrieves 2 documents a sample."""
@@ -31,21 +32,6 @@ SMALLEST_YIELD = 0.2
 
 PILOT = 16
 """Prompts from which a run with a budget learns what a prompt costs."""
-
-STAGES = {
-    "schema": "following the schema",
-    "wellformed": "well-formed",
-    "repetitive": "not repetitive",
-    "language": "in the task's language",
-    "copied": "not copied",
-    "contaminated": "not from a test set",
-    "grounded": "supported by the document",
-    "judge": "accepted by the judge",
-    "duplicate": "no duplicate in words",
-    "semantic": "no duplicate in meaning",
-    PEOPLE: "not rejected by people",
-}
-"""What the funnel calls those that passed a check."""
 
 
 @dataclass
@@ -87,21 +73,20 @@ def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
         with open_journal(run.generator, sampling, replay=not fresh) as journal, _people(run) as people:
             _rounds(run, documents, journal, wanted, outcome, people)
         outcome.coverage = documents.coverage()
-    _funnel(outcome, len(documents.left_out))
+    _funnel(run.task, outcome, len(documents.left_out))
     return outcome
 
 
-def _funnel(outcome: Outcome, left_out: int) -> None:
+def _funnel(task: Task, outcome: Outcome, left_out: int) -> None:
     """Count what was left after each stage; a check that dropped nothing is no stage."""
     dropped = Counter(reject.check for reject in outcome.rejects)
     left = len(outcome.samples) + dropped.total() - dropped["leakage"]
     outcome.funnel |= {"retrieved": left + left_out, "few-shot texts left out": left_out, "prompted": left}
-    left -= dropped["context"]
-    outcome.funnel["answered"] = left
-    for check in (*CHECKS, PEOPLE):
-        left -= dropped[check]
-        if dropped[check]:
-            outcome.funnel[STAGES[check]] = left
+    labels = {check.name: check.label for check in checks_for(task)} | {PEOPLE: "not rejected by people"}
+    for name, label in labels.items():
+        left -= dropped[name]
+        if dropped[name]:
+            outcome.funnel[label] = left
     outcome.funnel["kept"] = len(outcome.samples)
 
 
@@ -162,6 +147,7 @@ def _rounds(
                 rejects = [(texts[reject.document_id], reject) for reject in outcome.rejects[start[1] :]]
                 people.show(outcome.samples[start[0] :], rejects)
             progress.judged(len(outcome.samples), Counter(reject.check for reject in outcome.rejects))
+    quality.finish()
     outcome.review = people.said() if people else ""
     if len(outcome.samples) < wanted and budget.is_spent(usage):
         outcome.notes.append(
@@ -184,22 +170,26 @@ def _shortfall(kept: int, wanted: int, seen: int, size: int) -> str:
 
 def open_quality(run: ResolvedRun, embedder: Embedder, usage: Usage, judged: bool = True) -> Quality:
     """Return the checks of a run; the judge's answers come from its journal, and are counted in `usage`."""
-    judge = None
-    if run.judge is not None and judged:
-        generator = run.judge
+    settings, generator = run.settings, run.judge
 
-        def ask_judge(
-            prompts: Sequence[Prompt], schema: Mapping[str, JSON], sampling: Sampling
-        ) -> Iterator[tuple[Prompt, Answer]]:
-            with open_journal(generator, sampling) as journal:
-                yield from ask(generator, schema, sampling, prompts, journal, usage, lambda: True)
+    def ask_judge(
+        prompts: Sequence[Prompt], schema: Mapping[str, JSON], sampling: Sampling
+    ) -> Iterator[tuple[Prompt, Answer]]:
+        assert generator is not None
+        with open_journal(generator, sampling) as journal:
+            yield from ask(generator, schema, sampling, prompts, journal, usage, lambda: True)
 
-        judge = Judge(run.task, ask_judge, run.settings.judge_draws, run.settings.seed)
-    settings = run.settings
-    names = settings.test_set_names(run.task)
-    test_sets = load_test_sets(names, settings.test_sets is not None) if "contaminated" not in settings.skipped else []
-    earlier = read_earlier(settings.earlier_folders, run.task)
-    return Quality(run.task, embedder, settings.duplicate_threshold, settings.skipped, test_sets, earlier, judge)
+    context = CheckContext(
+        run.task,
+        embedder,
+        duplicate_threshold=settings.duplicate_threshold,
+        test_sets=lambda: load_test_sets(settings.test_set_names(run.task), settings.test_sets is not None),
+        earlier=read_earlier(settings.earlier_folders, run.task),
+        ask=ask_judge if generator is not None and judged else None,
+        judge_draws=settings.judge_draws,
+        seed=settings.seed,
+    )
+    return Quality(context, settings.skipped)
 
 
 def _reject(hit: Hit, answer: Answer, fields: Mapping[str, JSON], last: Verdict) -> Reject:

@@ -9,7 +9,7 @@ from pathlib import Path
 from craft_hf.base import JSON, InputError, cache_folder, fingerprint
 from craft_hf.dataset import earlier_identity, task_features
 from craft_hf.generation import Generator, default_prefix_groups
-from craft_hf.quality import WellFormedCheck, identity_of_test_sets
+from craft_hf.quality import broken_rule, identity_of_packages, identity_of_test_sets, require_optional
 from craft_hf.retrieval import RANDOM, Documents, Index, find_index, sample_index_identity
 from craft_hf.review import Decision, read_review
 from craft_hf.run.settings import SAME_MODEL, Resources, RunSettings
@@ -70,6 +70,7 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
     task = load_task(settings.task, settings.few_shots)
     task_features(task)
     _check_few_shots(task)
+    require_optional(task, settings.skipped)
     generator = open_generator(settings.generator, settings.generator_model, resources)
     judge = _judge(settings, task, generator, resources)
     wanted = settings.rows_wanted(task)
@@ -92,6 +93,7 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
         "min_similarity": settings.min_similarity,
         "budget": asdict(settings.budget) if settings.max_budget else None,
         "skip_checks": sorted(settings.skipped),
+        "checks_of_packages": identity_of_packages(settings.skipped),
         "test_sets": identity_of_test_sets(settings.test_set_names(task)) if wanted else [],
         "earlier": earlier_identity(settings.earlier_folders) if wanted else [],
         "judge": {"draws": settings.judge_draws, **judge.identity} if judge and wanted else None,
@@ -111,13 +113,9 @@ def _at_once(settings: RunSettings, resources: Resources) -> int:
 
 def _check_few_shots(task: Task) -> None:
     """Refuse few-shots that the task's own rules would drop: the model would copy what is wrong with them."""
-    check = WellFormedCheck(task)
     for number, shot in enumerate(task.few_shots, 1):
-        verdict = check.check(shot.sample)
-        if not verdict.keep:
-            raise InputError(
-                f"few-shot {number} ({shot.id}) of {task.name} breaks a rule of the task: {verdict.reason}."
-            )
+        if reason := broken_rule(task, shot.sample):
+            raise InputError(f"few-shot {number} ({shot.id}) of {task.name} breaks a rule of the task: {reason}.")
 
 
 def _judge(settings: RunSettings, task: Task, generator: Generator, resources: Resources | None) -> Generator | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from craft_hf.base import EMBEDDED, InputError
 from craft_hf.generation import PER_PROMPT, Budget, Prices, Sampling
-from craft_hf.quality import DUPLICATE_THRESHOLD, OPTIONAL
+from craft_hf.quality import DUPLICATE_THRESHOLD
 from craft_hf.retrieval import MIXED, RETRIEVAL_METHODS
 from craft_hf.tasks import Task
 
@@ -50,8 +50,8 @@ class RunSettings:
             ends with what it has kept then; answers in flight are still taken.
         price_in: price of a million tokens that the model reads.
         price_out: price of a million tokens that the model writes.
-        skip_checks: checks that are not made, separated by commas, from repetitive, language, copied, contaminated,
-            grounded and semantic.
+        skip_checks: names of checks that are not made, separated by commas: repetitive, language, copied,
+            contaminated, grounded, semantic, and the task's own.
         test_sets: JSONL files, or Hub datasets as REPO@REVISION:CONFIG:SPLIT, separated by commas, whose items no row
             may be taken from. By default those of the task, as far as the Hub can be reached.
         earlier: folders of datasets, separated by commas, whose rows no row may repeat.
@@ -142,8 +142,6 @@ class RunSettings:
             object.__setattr__(self, "prefix_groups", groups)
         if groups not in (None, PER_PROMPT) and (not isinstance(groups, int) or isinstance(groups, bool) or groups < 1):
             raise InputError(f"prefix_groups is {groups!r}, expected a whole number of at least 1, or {PER_PROMPT!r}.")
-        if unknown := sorted(set(self.skipped) - set(OPTIONAL)):
-            raise InputError(f"skip_checks has {unknown[0]!r}, expected some of {', '.join(OPTIONAL)}.")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p is {self.top_p!r}, expected a number above 0 and up to 1.")
 

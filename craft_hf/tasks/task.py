@@ -52,7 +52,9 @@ class Task:
     sample. `grounded` names the fields that the document must support, each with the least share of its content words
     that must stand there (the answer field stands for the right option's text), and `own_words` those that must not be
     lifted from it. `test_sets` are the benchmarks that no sample may be taken from. `rubric` says what a judge is to
-    score where there are no options to answer by. `categories` are the Hub's task categories.
+    score where there are no options to answer by. `categories` are the Hub's task categories. `checks_source` is the
+    text of checks.py in the task's folder, which holds its own quality checks, "" without one, and `checks_file` where
+    it is.
     """
 
     name: str
@@ -77,6 +79,8 @@ class Task:
     rubric: str = ""
     categories: tuple[str, ...] = ()
     language: str = "en"
+    checks_source: str = ""
+    checks_file: str = ""
 
     def prompt(self, sample: Mapping[str, JSON]) -> str:
         """Return what the fine-tuned model will be asked, for one sample; an optional field without a value is None."""
@@ -144,7 +148,11 @@ class Task:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of everything in the task that decides which rows come out, few-shots included."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("few_shots", "description")}
+        plain = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in ("few_shots", "description", "checks_file")
+        }
         return fingerprint(
             {**plain, "schema": json.dumps(self.schema), "few_shots": [f.__dict__ for f in self.few_shots]}
         )
@@ -179,7 +187,14 @@ def load_task(name_or_path: str, few_shots: str | None = None) -> Task:
             task.prompt(shot.sample), task.completion(shot.sample), task.instruction(shot.sample)
         except (jinja2.TemplateError, InputError) as e:
             raise InputError(f"{folder / 'task.yaml'}: a template does not fit few-shot {shot.id}: {e}") from e
-    return replace(task, few_shots=shots)
+    checks = folder / "checks.py"
+    if not checks.exists():
+        return replace(task, few_shots=shots)
+    try:
+        source = checks.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"{checks} cannot be read: {e}; expected Python with the task's own checks.") from e
+    return replace(task, few_shots=shots, checks_source=source, checks_file=str(checks))
 
 
 def _unknown(name: str, folder: Path) -> str:
@@ -201,7 +216,7 @@ def _parse(path: Path) -> Task:
         raise InputError(f"{path} is not valid YAML: {e}") from e
     if not isinstance(data, dict):
         raise InputError(f"{path} holds {type(data).__name__}, expected a mapping with name, instructions, schema, ...")
-    known = set(Task.__dataclass_fields__) - {"few_shots"}
+    known = set(Task.__dataclass_fields__) - {"few_shots", "checks_source", "checks_file"}
     required = {f.name for f in fields(Task) if f.default is MISSING and f.default_factory is MISSING}
     if unknown := sorted(set(data) - known):
         raise InputError(f"{path}: unknown key {unknown[0]!r}; known keys: {', '.join(sorted(known))}.")

@@ -23,6 +23,7 @@ from craft_hf.corpus.sample import sample_corpus
 from craft_hf.generation.generator import Sampling
 from craft_hf.generation.local.generator import LocalGenerator
 from craft_hf.generation.prompt import PER_PROMPT, PromptBuilder
+from craft_hf.quality.check import CheckContext
 from craft_hf.quality.quality import Quality
 from craft_hf.tasks.task import load_task
 
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=160)
     options = parser.parse_args()
     task = load_task(options.task)
+    context = CheckContext(task, Embedder())
     documents = [d for d in Corpus(sample_corpus()) if 500 < len(d.text) < 3000][: options.prompts]
     generator = LocalGenerator()
     print(f"{options.task}, {len(documents)} documents, {options.seeds} seeds; per seed")
@@ -64,8 +66,8 @@ def main() -> None:
             answers = {p.document_id: answer for p, answer in generator.generate(prompts, task.schema, sampling)}
             took = time.perf_counter() - started
             texts = [answers[document.id].text for document in documents]
-            quality = Quality(task)
-            kept = statistics.mean(quality.check(d.id, answers[d.id])[1][-1].keep for d in documents)
+            checked = Quality(context).check_all(documents, [answers[document.id] for document in documents])
+            kept = statistics.mean(verdicts[-1].keep for _, verdicts in checked)
             cached = sum(a.cached_tokens for a in answers.values()) / sum(a.prompt_tokens for a in answers.values())
             figures = "  ".join(f"{distinct(texts, n):>10.3f}" for n in (1, 2, 3))
             print(

@@ -31,6 +31,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -39,8 +40,10 @@ import numpy as np
 from rapidfuzz import fuzz, process, utils
 
 from craft_hf.base.embedder import Embedder
+from craft_hf.base.records import Document
+from craft_hf.quality.check import CheckContext, GeneratedSample
 from craft_hf.quality.copied import FROM_DOCUMENT, LEAST_NGRAMS, NGRAM
-from craft_hf.quality.duplicate import Duplicates
+from craft_hf.quality.duplicate import DuplicateCheck
 from craft_hf.quality.grounded import SAME_MEANING, GroundedCheck
 from craft_hf.quality.quality import Quality
 from craft_hf.quality.repetitive import LEAST_GRAMS, MOST_REPEATED
@@ -101,7 +104,7 @@ def test_bed(folder: Path) -> tuple[float, float]:
     bases = [*cases[COUNT : 2 * COUNT], *cases[2 * COUNT + NUMERIC :]]
     tests = exam_questions(folder)
     bad = planted(task, good, bases, tests, EACH)
-    quality = Quality(task, embedder, test_sets=[TestSet("MMLU biology", tests)])
+    quality = Quality(CheckContext(task, embedder, test_sets=lambda: [TestSet("MMLU biology", tests)]))
     every = [*good, *bad]
     checked = quality.check_all([case.document for case in every], [case.answer for case in every])
     by = ["" if verdicts[-1].keep else verdicts[-1].check for _, verdicts in checked]
@@ -152,15 +155,21 @@ def duplicates(folder: Path, all_pairs: bool) -> tuple[float, bool]:
 
 def _timed(texts: Sequence[str]) -> tuple[float, list[int]]:
     """Return the seconds for all texts in order, and for each the place of the partner that dropped it, else -1."""
-    Duplicates([], THRESHOLD).check({"question": "machine code is made at the first call"})
-    found = Duplicates([], THRESHOLD)
+    context = CheckContext(replace(load_task("bioqa"), few_shots=()), Embedder(), THRESHOLD)
+    DuplicateCheck(context).check(_sample("", "machine code is made at the first call"))
+    found = DuplicateCheck(context)
     decisions, started = [], time.perf_counter()
     for number, text in enumerate(texts):
-        verdict = found.check({"question": text})
+        sample = _sample(str(number), text)
+        verdict = found.check(sample)
         if verdict.keep:
-            found.remember(str(number), {"question": text})
+            found.remember(sample)
         decisions.append(-1 if verdict.keep else int(verdict.partner))
     return time.perf_counter() - started, decisions
+
+
+def _sample(name: str, text: str) -> GeneratedSample:
+    return GeneratedSample(Document(name, ""), {"question": text})
 
 
 def _all_pairs(texts: Sequence[str], block: int = 250) -> list[int]:
@@ -248,11 +257,11 @@ def thresholds(folder: Path) -> None:
 def _right_options(folder: Path) -> None:
     """Print how many questions are dropped as not grounded with their own right option, and with another question's."""
     embedder = Embedder()
-    check, cases = GroundedCheck(load_task("bioqa"), embedder), good_cases(folder, embedder, 2 * COUNT, 0)
+    check, cases = GroundedCheck(CheckContext(load_task("bioqa"), embedder)), good_cases(folder, embedder, 2 * COUNT, 0)
     for kind, step in (("their own right option", 0), ("the right option of another", COUNT)):
         others = [cases[(place + step) % len(cases)] for place in range(len(cases))]
         dropped = sum(
-            not check.check(case.document, with_right(case.fields, right_text(other.fields))).keep
+            not check.check(GeneratedSample(case.document, with_right(case.fields, right_text(other.fields)))).keep
             for case, other in zip(cases, others, strict=True)
         )
         print(f"{len(cases):,} questions with {kind}: {dropped / len(cases):.1%} are not grounded")

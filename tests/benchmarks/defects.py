@@ -16,7 +16,7 @@ from rapidfuzz import fuzz, process, utils
 
 from craft_hf.base.embedder import Embedder
 from craft_hf.base.records import Answer, Document
-from craft_hf.quality.quality import DUPLICATE_THRESHOLD
+from craft_hf.quality.check import DUPLICATE_THRESHOLD
 from craft_hf.tasks.sample import sample_json
 from craft_hf.tasks.task import Task
 from tests.benchmarks.texts import read, reworded

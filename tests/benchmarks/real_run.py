@@ -21,7 +21,9 @@ from craft_hf.base.records import JSON, Answer, Document, Verdict
 from craft_hf.generation.journaled import ask, open_journal
 from craft_hf.generation.prompt import PromptBuilder
 from craft_hf.generation.usage import Usage
-from craft_hf.quality.quality import OPTIONAL, Quality
+from craft_hf.quality.check import CheckContext
+from craft_hf.quality.quality import Quality
+from craft_hf.quality.registry import optional_checks
 from craft_hf.retrieval.documents import Documents, open_index
 from craft_hf.run.resolution import resolve
 from craft_hf.run.settings import RunSettings
@@ -46,9 +48,10 @@ def main() -> None:
         asked = ask(run.generator, run.task.schema, sampling, prompts, journal, Usage(), lambda: True)
         answers = {prompt.key: answer for prompt, answer in tqdm(asked, run.task.name, len(prompts), unit="prompt")}
     pairs = [(hit.document, answers[prompt.key]) for hit, prompt in zip(hits, prompts, strict=True)]
+    without = replace(run.task, ends={}, forbids={})
     found = {
-        "before": _checked(Quality(replace(run.task, ends={}, forbids={}), documents.embedder, skip=OPTIONAL), pairs),
-        "after": _checked(Quality(run.task, documents.embedder), pairs),
+        "before": _checked(Quality(CheckContext(without, documents.embedder), optional_checks(without)), pairs),
+        "after": _checked(Quality(CheckContext(run.task, documents.embedder)), pairs),
     }
     for name, checked in found.items():
         dropped = Counter((v.check, v.reason) for _, _, v in checked if not v.keep)

@@ -14,7 +14,7 @@ import pytest
 from craft_hf.base.errors import InputError
 from craft_hf.quality.contaminated import ContaminatedCheck
 from craft_hf.quality.test_sets import TestSet, identity_of_test_sets, load_test_sets
-from tests.quality_samples import GOOD, changed
+from tests.quality_samples import GOOD, changed, context, sample
 
 LONG = (
     "A farmer who has grown the same wheat on one field for eleven years in a row finds that her harvest gets smaller "
@@ -25,7 +25,7 @@ ITEMS = ["What is a cell?", "Which organelle makes most of the energy that a cel
 
 def checked(question: str) -> tuple[bool, str, str]:
     """Whether a sample with this question is kept, why not, and its partner."""
-    verdict = ContaminatedCheck([TestSet("exam", ITEMS)]).check(changed(question=question))
+    verdict = ContaminatedCheck(context(test_sets=[TestSet("exam", ITEMS)])).check(sample(changed(question=question)))
     return verdict.keep, verdict.reason, verdict.partner
 
 
@@ -50,12 +50,12 @@ def test_items_are_found_whole_in_pieces_and_reworded(question: str, reason: str
 
 def test_a_common_phrase_is_no_item() -> None:
     """Five words in a row are counted, but nothing is dropped for them."""
-    check = ContaminatedCheck([TestSet("exam", ITEMS), TestSet("gone", problem="no connection")])
-    verdict = check.check(changed(question="Which of these is the most likely cause of rust?"))
+    check = ContaminatedCheck(context(test_sets=[TestSet("exam", ITEMS), TestSet("gone", problem="no connection")]))
+    verdict = check.check(sample(changed(question="Which of these is the most likely cause of rust?")))
     assert verdict.keep
     assert 0 < (verdict.score or 0) < 0.7
-    check.count(changed(question="Which of these is the most likely cause of rust?"))
-    check.count(GOOD)
+    check.remember(sample(changed(question="Which of these is the most likely cause of rust?")))
+    check.remember(sample(GOOD))
     exam, gone = check.overlaps
     assert (exam.items, exam.dropped, exam.kept, exam.with_short) == (3, 0, 2, 1)
     assert (gone.problem, gone.kept, gone.with_short) == ("no connection", 0, 0)
@@ -63,16 +63,15 @@ def test_a_common_phrase_is_no_item() -> None:
 
 def test_dropped_samples_are_counted_at_their_test_set() -> None:
     """Each test set has its own count."""
-    check = ContaminatedCheck(
-        [TestSet("a", ["An item that nobody ever asked of anybody before?"]), TestSet("b", ITEMS)]
-    )
-    assert not check.check(changed(question=ITEMS[1])).keep
+    test_sets = [TestSet("a", ["An item that nobody ever asked of anybody before?"]), TestSet("b", ITEMS)]
+    check = ContaminatedCheck(context(test_sets=test_sets))
+    assert not check.check(sample(changed(question=ITEMS[1]))).keep
     assert [overlap.dropped for overlap in check.overlaps] == [0, 1]
 
 
 def test_without_test_sets_nothing_is_measured() -> None:
     """No score, where there was nothing to compare with."""
-    assert ContaminatedCheck([]).check(GOOD).score is None
+    assert ContaminatedCheck(context()).check(sample(GOOD)).score is None
 
 
 def test_files_are_read_and_known_by_their_content(tmp_path: Path) -> None:

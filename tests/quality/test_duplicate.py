@@ -6,15 +6,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rapidfuzz import fuzz, utils
 
-from craft_hf.base.records import FewShot
+from craft_hf.base.records import Document, FewShot
 from craft_hf.quality.candidates import Candidates
-from craft_hf.quality.duplicate import Duplicates
+from craft_hf.quality.check import GeneratedSample
+from craft_hf.quality.duplicate import DuplicateCheck
 from craft_hf.tasks.sample import sample_json
+from tests.quality_samples import context, sample, task
 
 WORDS = st.lists(
     st.sampled_from(["alpha", "alphas", "beta", "Gamma,", "delta!", "(eps)", "zeta", "eta", "theta", "é", "ß", "7"]),
     max_size=9,
 ).map(" ".join)
+
+
+def made(name: str, text: str) -> GeneratedSample:
+    """A sample of one text, of a document with this id."""
+    return sample({"t": text}, Document(name, ""))
+
+
 ANY = st.text(st.sampled_from("abcde é1ßΔ .,"), max_size=40)
 
 
@@ -22,12 +31,14 @@ ANY = st.text(st.sampled_from("abcde é1ßΔ .,"), max_size=40)
 @given(st.lists(WORDS | ANY, max_size=12), st.lists(WORDS, min_size=3, max_size=3), st.integers(0, 100) | st.just(85))
 def test_duplicates_agree_with_comparing_all_pairs(texts: list[str], shots: list[str], threshold: int) -> None:
     """Decisions, partners and scores are those of a plain loop over all pairs with thefuzz's preprocessing."""
-    duplicates = Duplicates([FewShot(f"s{i}", "", {"t": t}) for i, t in enumerate(shots)], threshold)
+    few_shots = tuple(FewShot(f"s{i}", "", {"t": t}) for i, t in enumerate(shots))
+    duplicates = DuplicateCheck(context(task(few_shots=few_shots), duplicate_threshold=threshold))
     before = [(f"s{i}", utils.default_process(sample_json({"t": t}))) for i, t in enumerate(shots)]
     kept: list[tuple[str, str]] = []
     for number, text in enumerate(texts):
         mine = utils.default_process(sample_json({"t": text}))
-        verdict = duplicates.check({"t": text})
+        one = made(str(number), text)
+        verdict = duplicates.check(one)
         for known in (before, kept):
             scores = [fuzz.token_set_ratio(mine, other) for _, other in known]
             if scores and max(scores) >= threshold:
@@ -37,7 +48,7 @@ def test_duplicates_agree_with_comparing_all_pairs(texts: list[str], shots: list
         else:
             assert verdict.keep
             kept.append((str(number), mine))
-            duplicates.remember(str(number), {"t": text})
+            duplicates.remember(one)
 
 
 @settings(max_examples=300, deadline=None)
@@ -62,17 +73,18 @@ def test_candidates_are_few() -> None:
 
 def test_documents_that_share_an_id_are_all_remembered() -> None:
     """A copy is found although another document of the same id was kept in between."""
-    duplicates = Duplicates([], 85)
+    duplicates = DuplicateCheck(context(task(few_shots=())))
     for text in ("alpha beta gamma", "delta epsilon zeta"):
-        assert duplicates.check({"t": text}).keep
-        duplicates.remember("1", {"t": text})
-    assert not duplicates.check({"t": "alpha beta gamma"}).keep
+        assert duplicates.check(made("1", text)).keep
+        duplicates.remember(made("1", text))
+    assert not duplicates.check(made("1", "alpha beta gamma")).keep
 
 
 def test_a_sample_of_an_earlier_dataset_is_not_repeated() -> None:
     """The partner names the dataset and the document."""
-    duplicates = Duplicates([], 85, [("first: d7", {"t": "plants take up carbon dioxide from the air"})])
-    verdict = duplicates.check({"t": "plants take up the carbon dioxide from air"})
+    earlier = [("first: d7", {"t": "plants take up carbon dioxide from the air"})]
+    duplicates = DuplicateCheck(context(task(few_shots=()), earlier=earlier))
+    verdict = duplicates.check(made("1", "plants take up the carbon dioxide from air"))
     assert (verdict.keep, verdict.reason, verdict.partner) == (
         False,
         "nearly a sample of an earlier dataset",

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from craft_hf.base.embedder import Embedder
 from craft_hf.base.records import Document, Verdict
 from craft_hf.quality.grounded import GroundedCheck
 from craft_hf.tasks.task import load_task
-from tests.quality_samples import BIOQA, PLANTS, changed, task
+from tests.quality_samples import BIOQA, PLANTS, changed, context, quality, sample, task
 
 SOUP = Document(
     "soup-1",
@@ -21,7 +20,7 @@ SOUP = Document(
 
 def check(fields: dict[str, Any], document: Document = PLANTS, of: Any = BIOQA) -> Verdict:
     """The verdict on a sample."""
-    return GroundedCheck(of, Embedder()).check(document, fields)
+    return GroundedCheck(context(of)).check(sample(fields, document))
 
 
 def test_a_supported_answer_is_kept_with_its_share() -> None:
@@ -96,5 +95,7 @@ def test_every_ingredient_and_step_of_a_recipe_counts() -> None:
 
 
 def test_a_task_that_names_no_fields_is_not_checked() -> None:
-    """There is no score either: nothing was measured."""
-    assert check(changed(answer="B"), of=task(grounded={})) == Verdict("grounded", True)
+    """The check does not apply: it is not made, and nothing is measured."""
+    assert GroundedCheck.applies(context())
+    assert not GroundedCheck.applies(context(task(grounded={})))
+    assert "grounded" not in quality(task=task(grounded={})).active

@@ -10,9 +10,10 @@ import pytest
 
 from craft_hf.base.records import JSON, Answer, Prompt
 from craft_hf.generation.generator import Sampling
-from craft_hf.quality.judge import Ask, Judge
+from craft_hf.quality.check import Ask
+from craft_hf.quality.judge import JudgeCheck
 from craft_hf.tasks.task import load_task
-from tests.quality_samples import BIOQA, GOOD, PLANTS
+from tests.quality_samples import PLANTS, context, sample
 
 
 def asking(reply: Callable[[str, Sampling], str], seen: list[tuple[Prompt, Sampling]] | None = None) -> Ask:
@@ -60,18 +61,18 @@ def test_a_sample_is_kept_if_the_judge_answers_it_with_the_document(
     reply: Callable[[str, Sampling], str], draws: int, keep: bool, reason: str, score: float | None
 ) -> None:
     """Right with the document: kept; without it as well: kept with a remark; liking a letter is not being right."""
-    [verdict] = Judge(BIOQA, asking(reply), draws).check_all([(PLANTS, GOOD)])
+    verdict = JudgeCheck(context(ask=asking(reply), judge_draws=draws)).check(sample())
     assert (verdict.check, verdict.keep, verdict.reason, verdict.score) == ("judge", keep, reason, score)
 
 
 def test_draws_differ_in_seed_and_order_of_options() -> None:
     """One draw takes the likeliest token; several are drawn, with the options moved on."""
     seen: list[tuple[Prompt, Sampling]] = []
-    Judge(BIOQA, asking(reading, seen), 1, seed=7).check_all([(PLANTS, GOOD)])
+    JudgeCheck(context(ask=asking(reading, seen), seed=7)).check(sample())
     assert {sampling.temperature for _, sampling in seen} == {0.0}
     assert len(seen) == 2
     seen.clear()
-    Judge(BIOQA, asking(reading, seen), 3, seed=7).check_all([(PLANTS, GOOD)])
+    JudgeCheck(context(ask=asking(reading, seen), judge_draws=3, seed=7)).check(sample())
     assert sorted({sampling.seed for _, sampling in seen}) == [7, 8, 9]
     assert len({prompt.key for prompt, _ in seen}) == len(seen) == 6
 
@@ -83,10 +84,10 @@ def test_without_options_the_rubric_is_scored() -> None:
     for points, keep, reason in (([4, 2], True, ""), ([2, 3], False, "too few points by the rubric")):
         replies = {n: json.dumps({"points": p}) for n, p in enumerate(points)}
         asked = asking(lambda text, sampling, r=replies: r[sampling.seed] if of.rubric in text else "")  # type: ignore[misc]
-        [verdict] = Judge(of, asked, 2).check_all([(PLANTS, recipe)])
+        verdict = JudgeCheck(context(of, ask=asked, judge_draws=2)).check(sample(recipe))
         assert (verdict.keep, verdict.reason, verdict.score) == (keep, reason, sum(points) / 2)
 
 
 def test_nothing_to_judge_asks_nobody() -> None:
     """No samples, no calls."""
-    assert Judge(BIOQA, asking(lambda *_: pytest.fail("asked"))).check_all([]) == []
+    JudgeCheck(context(ask=asking(lambda *_: pytest.fail("asked")))).prepare([])

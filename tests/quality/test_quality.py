@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from craft_hf.base.embedder import Embedder
-from craft_hf.base.records import Document
+from craft_hf.base.records import JSON, Answer, Document, Prompt
+from craft_hf.generation.generator import Sampling
 from craft_hf.quality.few_shots import check_few_shots
-from craft_hf.quality.quality import CHECKS, OPTIONAL, Quality
+from craft_hf.quality.quality import Quality
 from craft_hf.quality.test_sets import TestSet
 from craft_hf.tasks.sample import sample_json
 from craft_hf.tasks.task import NAMES, load_task
-from tests.quality_samples import BIOQA, GOOD, PLANTS, answer, changed, last, quality, task
+from tests.quality_samples import BIOQA, CHECKS, GOOD, OPTIONAL, PLANTS, answer, changed, last, quality, task
 
 MISSING = [
     ("repetitive", {"question": "Which of the gases " + "of the air of the air " * 6 + "do plants take up?"}),
@@ -81,6 +86,87 @@ def test_of_like_samples_in_a_batch_the_first_stays() -> None:
         assert second.score >= 85
 
 
+POOL = [
+    GOOD,
+    changed(question="Which gas do plants take up in the photosynthesis?"),
+    changed(question="In photosynthesis, plants take up which gas?", answer="B"),
+    changed(question="What do plants take up in photosynthesis, a gas or sugar?", answer="B"),
+    changed(question="Which gas comes back at night, when cells burn the sugar?", answer="C"),
+    changed(question="Which gas do plants give off with the energy of light?", answer="B"),
+    dict(BIOQA.few_shots[3].sample),
+    changed(options=["A. Molten basalt", "B. Oxygen", "C. Nitrogen", "D. Helium"]),
+    changed(question="Which gas?"),
+    {"question": "no options"},
+]
+
+
+def asking_for_carbon(
+    prompts: Sequence[Prompt], schema: Mapping[str, JSON], sampling: Sampling
+) -> Iterator[tuple[Prompt, Answer]]:
+    """A judge that knows one answer: carbon dioxide, in A."""
+    for prompt in prompts:
+        yield prompt, answer({"answer": "A"})
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(range(len(POOL))), min_size=2, max_size=9), st.sets(st.integers(1, 8)), st.booleans())
+def test_batches_do_not_matter(picked: list[int], cuts: set[int], judged: bool) -> None:
+    """However a sequence of answers is cut, each has the same verdicts to the last digit, with a judge and without."""
+    documents = [Document(f"d{n}", PLANTS.text) for n in range(len(picked))]
+    answers = [answer(POOL[n]) for n in picked]
+    found = []
+    for places in ([0, len(picked)], sorted({0, *cuts, len(picked)})):
+        checks = quality(ask=asking_for_carbon if judged else None)
+        found.append(
+            [case for a, b in itertools.pairwise(places) for case in checks.check_all(documents[a:b], answers[a:b])]
+        )
+    assert found[0] == found[1]
+
+
+def test_nobody_is_asked_about_what_is_dropped_anyway() -> None:
+    """A copy of a kept sample, or of a few-shot, costs no call; what the judge drops blocks no later sample."""
+    asked: list[Prompt] = []
+
+    def ask(
+        prompts: Sequence[Prompt], schema: Mapping[str, JSON], sampling: Sampling
+    ) -> Iterator[tuple[Prompt, Answer]]:
+        asked.extend(prompts)
+        yield from asking_for_carbon(prompts, schema, sampling)
+
+    checks = quality(ask=ask)
+    wrong = changed(answer="B")
+    fates = [last(checks, fields) for fields in (wrong, GOOD, POOL[1], BIOQA.few_shots[3].sample)]
+    assert [(v.check, v.keep) for v in fates] == [
+        ("judge", False), ("judge", True), ("duplicate", False), ("copied", False),
+    ]  # fmt: skip
+    assert len(asked) == 4
+
+
+def test_what_compares_may_also_let_something_through_again() -> None:
+    """A check of one's own whose verdicts change with what was kept: the judge is asked when it is needed."""
+    source = """
+from craft_hf.quality import Check
+
+class Alternate(Check):
+    name = "alternate"
+    label = "after another one"
+    compares = True
+    kept = 0
+
+    def check(self, sample):
+        first = sample.document.id == "d0"
+        return self.keep() if first or self.kept else self.drop("nothing was kept before")
+
+    def remember(self, sample):
+        self.kept += 1
+"""
+    checks = quality(task=task(checks_source=source, checks_file="c.py"), ask=asking_for_carbon)
+    other = changed(question="What do the small pores in their leaves let in from the air?")
+    found = checks.check_all([replace(PLANTS, id="d0"), replace(PLANTS, id="d1")], [answer(GOOD), answer(other)])
+    assert [[v.check for v in verdicts][-1] for _, verdicts in found] == ["judge", "judge"]
+    assert all(verdicts[-1].keep for _, verdicts in found)
+
+
 def test_a_dropped_sample_blocks_no_later_one() -> None:
     """What one check drops is not remembered by another: the same sample with a better document is kept."""
     checks = quality()
@@ -93,7 +179,7 @@ def test_a_dropped_sample_blocks_no_later_one() -> None:
 
 def test_the_first_reason_counts() -> None:
     """A sample that is cut and no JSON either is named cut."""
-    [(fields, [verdict])] = quality(skip=OPTIONAL).check_all([PLANTS], [answer("{", "length")])
+    [(fields, [_, verdict])] = quality(skip=OPTIONAL).check_all([PLANTS], [answer("{", "length")])
     assert not fields
     assert (verdict.check, verdict.reason) == ("schema", "cut by the limit of new tokens")
 

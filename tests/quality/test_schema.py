@@ -8,18 +8,24 @@ from typing import Any
 import pytest
 
 from craft_hf.base.records import Answer, Verdict
-from craft_hf.quality.schema import SchemaCheck
+from craft_hf.quality.check import GeneratedSample
+from craft_hf.quality.context import ContextCheck
+from craft_hf.quality.schema import AnswerReader, SchemaCheck
 from craft_hf.quality.wellformed import WellFormedCheck
 from craft_hf.tasks.task import load_task
-from tests.quality_samples import BIOQA, GOOD, changed, task
+from tests.quality_samples import BIOQA, GOOD, PLANTS, changed, context, task
 
 
 def verdict(fields: dict[str, object] | str, finish_reason: str = "stop", of: Any = BIOQA) -> tuple[str, str]:
     """Return check and reason of the verdict on an answer."""
     text = fields if isinstance(fields, str) else json.dumps(fields)
-    parsed, found = SchemaCheck(of.schema).check(Answer(text, finish_reason, 10, 20))
-    if found.keep:
-        found = WellFormedCheck(of).check(parsed)
+    answer = Answer(text, finish_reason, 10, 20)
+    parsed, problem = AnswerReader(of.schema).read(answer)
+    read = GeneratedSample(PLANTS, parsed, answer, problem)
+    for check in (ContextCheck, SchemaCheck, WellFormedCheck):
+        found = check(context(of)).check(read)
+        if not found.keep:
+            break
     return found.check, found.reason
 
 

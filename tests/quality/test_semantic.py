@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from craft_hf.base.embedder import Embedder
-from craft_hf.quality.semantic import SemanticDuplicates
-from tests.quality_samples import BIOQA, GOOD, task
+from craft_hf.base.records import Document
+from craft_hf.quality.semantic import SemanticCheck
+from tests.quality_samples import BIOQA, GOOD, context, sample, task
 
 OTHER = {"question": "What do mitochondria make?", "options": ["A. ATP", "B. DNA"], "answer": "A"}
 
 
 def test_the_same_meaning_is_found_before_and_within_a_batch() -> None:
     """A few-shot, a sample of an earlier batch and one of the same batch are partners; others are not."""
-    semantic = SemanticDuplicates(BIOQA.few_shots, Embedder())
+    semantic = SemanticCheck(context())
     shot = BIOQA.few_shots[0]
     batches = [[shot.sample, GOOD, GOOD, OTHER], [GOOD, {**OTHER, "answer": "B"}]]
     found = []
     for batch in batches:
-        semantic.start(batch)
-        for number, _ in enumerate(batch):
-            verdict = semantic.check(number)
+        samples = [sample(fields, Document(f"d{len(found) + n}", "")) for n, fields in enumerate(batch)]
+        semantic.prepare(samples)
+        for one in samples:
+            verdict = semantic.check(one)
             if verdict.keep:
-                semantic.remember(number, f"d{len(found)}")
+                semantic.remember(one)
             found.append((verdict.keep, verdict.reason, verdict.partner))
-        semantic.finish()
     assert found[0] == (False, "means the same as a few-shot", shot.id)
     assert found[1][0]
     assert found[2] == (False, "means the same as a kept sample", "d1")
@@ -35,9 +35,10 @@ def test_a_batch_does_not_change_a_similarity() -> None:
     """Alone or with others, a sample has the same score to the last digit: more samples later begin with the same."""
     scores = []
     for batch in ([GOOD], [{"t": "word " * 200}, GOOD, {"t": "x"}]):
-        semantic = SemanticDuplicates(task().few_shots, Embedder())
-        semantic.start(batch)
-        scores.append(semantic.check(batch.index(GOOD)).score)
+        semantic = SemanticCheck(context())
+        samples = [sample(fields) for fields in batch]
+        semantic.prepare(samples)
+        scores.append(semantic.check(samples[batch.index(GOOD)]).score)
     assert scores[0] == scores[1]
 
 
@@ -47,7 +48,5 @@ def test_a_sample_of_an_earlier_dataset_is_named() -> None:
         ([("first: d1", GOOD)], (False, "means the same as a sample of an earlier dataset", "first: d1")),
         ([], (True, "", "")),
     ):
-        semantic = SemanticDuplicates((), Embedder(), earlier)
-        semantic.start([GOOD])
-        verdict = semantic.check(0)
+        verdict = SemanticCheck(context(task(few_shots=()), earlier=earlier)).check(sample())
         assert (verdict.keep, verdict.reason, verdict.partner) == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
@@ -37,6 +37,7 @@ def test_the_majority_counts_and_on_a_tie_the_last_word(tmp_path: Path) -> None:
     assert (found[third.id].keep, found[third.id].reason, found[third.id].reviewers) == (False, "y", 4)
 
 
+@settings(deadline=None)  # the first example imports scikit-learn
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=12))
 def test_kappa_is_that_of_scikit_learn(votes: list[tuple[bool, bool]]) -> None:
     """For any votes of two; where both always say the same there is none."""
@@ -88,12 +89,12 @@ def test_a_threshold_is_proposed_that_tells_rejected_from_accepted(tmp_path: Pat
         decide(reviews, sample, REJECT, reason="not supported by the document")
     for sample in samples[3:6]:
         decide(reviews, sample, ACCEPT)
-    assert not proposals(reviews)
+    assert not proposals(reviews, TASK)
     decide(reviews, samples[2], REJECT, reason="not supported by the document")
-    (found,) = proposals(reviews)
+    (found,) = proposals(reviews, TASK)
     assert (found.check, found.score, found.rejected, found.accepted, found.open) == ("grounded", 0.5001, 3, 0, 1)
     reviews.change(THRESHOLD, {"check": "grounded", "score": found.score}, "ann", "t")
-    assert not proposals(reviews)
+    assert not proposals(reviews, TASK)
 
 
 def test_a_ceiling_is_proposed_for_samples_that_say_the_same(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_a_ceiling_is_proposed_for_samples_that_say_the_same(tmp_path: Path) -> 
         decide(reviews, sample, REJECT, "bob", reason="badly written")
     for sample in samples[3:]:
         decide(reviews, sample, ACCEPT)
-    (found,) = proposals(reviews)
+    (found,) = proposals(reviews, TASK)
     assert found.check == "semantic"
     assert 0.6 < found.score < 0.92
 

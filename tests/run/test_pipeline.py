@@ -58,7 +58,6 @@ def test_more_than_the_index_has_gives_what_there_is(
         ["retrieved", 8],
         ["few-shot texts left out", 1],
         ["prompted", 7],
-        ["answered", 7],
         ["kept", 7],
     ]
     assert report["notes"] == ["Asked for 50 samples, gave 7: all 7 documents that the index has for this were used."]

@@ -172,7 +172,7 @@ function* decisions(sample) {
 
 function checks(sample) {
   const rows = sample.checks.filter((c) => c.score !== null || c.remark).map((c) => make("tr", {},
-    make("th", { textContent: c.check, scope: "row" }),
+    make("th", { textContent: c.check, title: about.checks[c.check] ?? "", scope: "row" }),
     make("td", { textContent: c.score === null ? "" : Number(c.score.toFixed(3)) }),
     make("td", { textContent: [c.remark, c.partner && `compared with ${c.partner}`].filter(Boolean).join("; ") })));
   if (sample.similarity !== null) {
@@ -234,7 +234,7 @@ async function refresh() {
 
 function proposals(list) {
   $("proposals").replaceChildren(...list.map((p) => {
-    const side = ["semantic", "copied"].includes(p.check) ? "above" : "below";
+    const side = p.drops_above ? "above" : "below";
     const yes = make("button", { textContent: "Yes, hold it from now on" });
     yes.addEventListener("click", () => act(async () => {
       await send("/api/threshold", { check: p.check, score: p.score });

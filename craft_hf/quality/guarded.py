@@ -1,0 +1,114 @@
+"""A check whose errors cost a sample, not the run; unless it fails for every sample."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+
+from craft_hf.base import CraftError, Verdict
+from craft_hf.quality.check import Check, GeneratedSample
+from craft_hf.quality.registry import place_of
+
+ENOUGH = 5
+"""Samples that a check must have seen, and failed for, before a run is ended for it."""
+
+_MOST_CHARS = 200
+
+
+class GuardedCheck:
+    """Wraps a check: a sample for which it raises, or gives no verdict of its own, is dropped with the error.
+
+    A `CraftError` is for the user of the run and goes through.
+    """
+
+    def __init__(self, check: Check) -> None:
+        self.check, self.name, self.compares = check, check.name, check.compares
+        self._seen = self._failed = 0
+        self._problem = ""
+        self._alone = False
+
+    def prepare(self, samples: Sequence[GeneratedSample]) -> None:
+        """Prepare a batch; where that fails, each of its samples is prepared alone when its turn comes."""
+        self._alone = False
+        try:
+            self.check.prepare(samples)
+        except CraftError:
+            raise
+        except Exception:  # noqa: BLE001 (whatever a user's check raises; told for the sample that it is raised for)
+            self._alone = True
+
+    def look(self, sample: GeneratedSample) -> Verdict:
+        """Return the verdict on a sample, without counting it."""
+        return self._look(sample)[0]
+
+    def judge(self, sample: GeneratedSample) -> Verdict:
+        """Return the verdict on a sample.
+
+        Raises:
+            CraftError: the check has failed for every sample so far, and these are enough.
+        """
+        verdict, problem = self._look(sample)
+        self._seen += 1
+        self._failed += bool(problem)
+        self._problem = problem or self._problem
+        if self._seen >= ENOUGH:
+            self.finish()
+        return verdict
+
+    def remember(self, sample: GeneratedSample) -> None:
+        """Tell the check of a kept sample.
+
+        Raises:
+            CraftError: it raises; what it remembers would no longer be what was kept.
+        """
+        try:
+            self.check.remember(sample)
+        except CraftError:
+            raise
+        except Exception as e:  # (whatever a user's check raises)
+            raise CraftError(f"the check {self.name} cannot remember a sample: {self._told(e)}.") from e
+
+    def finish(self) -> None:
+        """End the run if the check failed for every sample that it saw.
+
+        Raises:
+            CraftError: it did.
+        """
+        if self._seen and self._failed == self._seen:
+            raise CraftError(
+                f"the check {self.name} failed for every sample that it saw ({self._seen}): {self._problem}. Mend it, "
+                f"or leave it out with --skip-checks {self.name}; answers are in the journal and not paid for again."
+            )
+
+    def _look(self, sample: GeneratedSample) -> tuple[Verdict, str]:
+        """Return the verdict, and the error with its place where there is one."""
+        try:
+            if self._alone:
+                self.check.prepare([sample])
+            found = self.check.check(sample)
+            if not isinstance(found, Verdict) or found.check != self.name:
+                place = place_of(type(self.check))
+                problem = f"returned {found!r}, expected self.keep(...) or self.drop(...)"
+                return self.check.drop(f"failed: {_line(problem)}"), f"{place}: {_line(problem)}"
+            return replace(found, score=None if found.score is None else float(found.score)), ""
+        except CraftError:
+            raise
+        except Exception as e:  # noqa: BLE001 (whatever a user's check raises)
+            return self.check.drop(f"failed: {_error(e)}"), self._told(e)
+
+    def _told(self, error: Exception) -> str:
+        """Return the file of the check with the line that raised, and the error."""
+        place = place_of(type(self.check))
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == place]
+        return f"{place}{f', line {lines[-1]}' if lines else ''}: {_error(error)}"
+
+
+def _error(error: Exception) -> str:
+    return _line(f"{type(error).__name__}: {error}")
+
+
+def _line(text: str) -> str:
+    """Text on one line, cut where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= _MOST_CHARS else f"{line[: _MOST_CHARS - 4]} ..."

@@ -1,0 +1,156 @@
+"""All checks that there are for a task: those of craft_hf, of installed packages, and of the task's own checks.py."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import pkgutil
+import re
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+
+from craft_hf.base import JSON, InputError, fingerprint
+from craft_hf.quality.check import Check
+from craft_hf.tasks import Task
+
+BUILT_IN = (
+    "craft_hf.quality.context:ContextCheck",
+    "craft_hf.quality.schema:SchemaCheck",
+    "craft_hf.quality.wellformed:WellFormedCheck",
+    "craft_hf.quality.repetitive:RepetitiveCheck",
+    "craft_hf.quality.language:LanguageCheck",
+    "craft_hf.quality.copied:CopiedCheck",
+    "craft_hf.quality.contaminated:ContaminatedCheck",
+    "craft_hf.quality.grounded:GroundedCheck",
+    "craft_hf.quality.duplicate:DuplicateCheck",
+    "craft_hf.quality.semantic:SemanticCheck",
+    "craft_hf.quality.judge:JudgeCheck",
+)
+"""The checks of craft_hf in order: what looks at one sample alone, the cheapest first; what compares with samples kept
+before; and the judge, whose answers cost most. Users' checks come before the first that compares."""
+
+GROUP = "craft_hf.checks"
+"""The entry point group by which installed packages add checks."""
+
+RESERVED = ("any", "leakage", "review", "similarity", "surplus")
+"""Names that mean something else in rejects, in scores or on the review page."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+
+
+def checks_for(task: Task) -> tuple[type[Check], ...]:
+    """Return the checks that a run of a task may make, in order.
+
+    Raises:
+        InputError: two have one name, checks.py cannot be run, or an entry point gives no check.
+    """
+    return _checks(task.checks_file, task.checks_source)
+
+
+def optional_checks(task: Task) -> tuple[str, ...]:
+    """Return the names of the checks that a run of a task may skip."""
+    return tuple(check.name for check in checks_for(task) if check.optional)
+
+
+def require_optional(task: Task, skip: Sequence[str]) -> None:
+    """Refuse names of checks that cannot be skipped.
+
+    Raises:
+        InputError: there is no such check, or it is none that can be skipped.
+    """
+    names = optional_checks(task)
+    if unknown := sorted(set(skip) - set(names)):
+        raise InputError(f"skip_checks has {unknown[0]!r}, expected some of {', '.join(names)}.")
+
+
+def identity_of_packages(skip: Sequence[str] = ()) -> list[JSON]:
+    """Return what stands for checks of installed packages in a run's identity: name, distribution and version.
+
+    The checks of the task's own folder are part of the task's fingerprint.
+    """
+    kept = [(point, check) for point, check in _from_packages() if check.name not in skip]
+    return [[check.name, *_distribution(point)] for point, check in kept]
+
+
+def place_of(check: type[Check]) -> str:
+    """Return the file that a check is in."""
+    return getattr(sys.modules.get(check.__module__), "__file__", None) or check.__module__
+
+
+@lru_cache
+def _checks(file: str, source: str) -> tuple[type[Check], ...]:
+    built_in = [pkgutil.resolve_name(name) for name in BUILT_IN]
+    own = [check for _, check in _from_packages()] + (list(_from_source(file, source)) if source else [])
+    single = itertools.takewhile(lambda check: not check.compares, built_in)
+    count = len(list(single))
+    found: dict[str, type[Check]] = {}
+    for check in (*built_in, *own):
+        if (other := found.get(check.name)) is not None:
+            raise InputError(
+                f"two checks are named {check.name!r}, in {place_of(other)} and in {place_of(check)}; rename one."
+            )
+        found[check.name] = check
+    return (*built_in[:count], *own, *built_in[count:])
+
+
+@lru_cache
+def _from_packages() -> tuple[tuple[EntryPoint, type[Check]], ...]:
+    """Load the checks of installed packages, in the order of their entry points' names."""
+    found = []
+    for point in sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.value)):
+        where = f"the entry point {point.name} = {point.value} of {' '.join(_distribution(point))}"
+        try:
+            check = point.load()
+        except Exception as e:
+            raise InputError(f"{where} cannot be loaded: {_said(e)}; mend the package, or uninstall it.") from e
+        if not (isinstance(check, type) and issubclass(check, Check)):
+            raise InputError(f"{where} is {check!r}, expected a subclass of craft_hf.quality.Check.")
+        found.append((point, _named(check, where)))
+    return tuple(found)
+
+
+def _distribution(point: EntryPoint) -> list[str]:
+    return [point.dist.name, point.dist.version] if point.dist else ["", ""]
+
+
+def _from_source(file: str, source: str) -> Iterator[type[Check]]:
+    """Run a checks.py, and yield the checks in it, in order.
+
+    It is run from the text that the task's fingerprint was made of, whatever the file says by now.
+    """
+    module = types.ModuleType(f"craft_hf_checks_{fingerprint([file, source])}")
+    module.__file__ = file
+    sys.modules[module.__name__] = module  # dataclasses look their module up
+    try:
+        exec(compile(source, file, "exec"), module.__dict__)
+    except Exception as e:
+        raise InputError(f"{file} cannot be run: {_said(e)}; mend it, or take it out of the folder.") from e
+    checks = [
+        value for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Check) and value.__module__ == module.__name__
+        and not inspect.isabstract(value)
+    ]  # fmt: skip
+    if not checks:
+        raise InputError(f"{file} holds no check: expected a subclass of craft_hf.quality.Check with name and label.")
+    yield from (_named(check, f"{check.__name__} in {file}") for check in checks)
+
+
+def _named(check: type[Check], where: str) -> type[Check]:
+    """Refuse a check whose name or label is none."""
+    if not (isinstance(check.name, str) and _NAME.fullmatch(check.name)) or check.name in RESERVED:
+        raise InputError(
+            f"{where} has the name {check.name!r}; expected lower-case letters, digits, '_' and '-', and none of "
+            f"{', '.join(RESERVED)}."
+        )
+    if not (isinstance(check.label, str) and check.label.strip()):
+        raise InputError(
+            f"{where} has no label; expected what the funnel calls samples that passed, such as 'not in capitals'."
+        )
+    return check
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

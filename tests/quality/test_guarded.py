@@ -1,0 +1,139 @@
+"""Checks that fail: the sample is kept apart with the error, and a run in which a check fails each time is ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from craft_hf.base.errors import CraftError
+from craft_hf.base.records import Document
+from craft_hf.quality.guarded import ENOUGH
+from craft_hf.quality.quality import Quality
+from tests.quality_samples import GOOD, OPTIONAL, PLANTS, answer, changed, context, quality, task
+
+CHECK = """
+from craft_hf.base import Verdict, CraftError
+from craft_hf.quality import Check
+
+class Odd(Check):
+    name = "odd"
+    label = "not odd"
+
+    def check(self, sample):
+        question = sample.fields["question"]
+        {body}
+        return self.keep()
+"""
+
+
+def own(body: str, more: str = "") -> Quality:
+    """The checks that cannot be skipped, and one that does something odd."""
+    source = CHECK.format(body=body) + more
+    return quality(OPTIONAL, duplicate_threshold=100, task=task(checks_source=source, checks_file="my/checks.py"))
+
+
+def questions(count: int) -> list[dict[str, Any]]:
+    """Samples that have little in common."""
+    words = ["Oxygen", "Helium", "Basalt", "Thunder", "Gravel", "Cotton", "Marble", "Saffron"]
+    return [changed(question=f"What do {word * 2} and {word * 3} have to do with plants?") for word in words[:count]]
+
+
+def fates(checks: Quality, samples: list[dict[str, Any]]) -> list[tuple[bool, str, str]]:
+    """Keep, check and reason of the last verdict on each sample."""
+    documents = [Document(f"d{n}", PLANTS.text) for n in range(len(samples))]
+    found = [verdicts[-1] for _, verdicts in checks.check_all(documents, [answer(fields) for fields in samples])]
+    return [(v.keep, v.check, v.reason) for v in found]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("if 'Helium' in question: raise KeyError('not\\nthere')", r"failed: KeyError: 'not\nthere'"),
+        ("if 'Helium' in question: raise ValueError('two\\nlines')", "failed: ValueError: two lines"),
+        ("if 'Helium' in question: return None", "failed: returned None, expected self.keep(...) or self.drop(...)"),
+        ("if 'Helium' in question: return Verdict('other', True)", "failed: returned Verdict(check='other'"),
+        ("if 'Helium' in question: return self.keep('high')", "failed: ValueError: could not convert string to float"),
+    ],
+)
+def test_a_check_that_fails_costs_the_sample(body: str, reason: str) -> None:
+    """The others are kept; the reason is one line that names the error."""
+    first, second, third = fates(own(body), questions(3))
+    assert first[0]
+    assert third[0]
+    assert second[:2] == (False, "odd")
+    assert second[2].startswith(reason.replace(r"\n", "\\n"))
+    assert "\n" not in second[2]
+
+
+def test_a_check_that_fails_each_time_ends_the_run() -> None:
+    """After a few samples, however they come; check, file, line and error are named."""
+    message = rf"check odd failed for every sample that it saw \({ENOUGH}\): my/checks.py, line 11: ValueError: never"
+    with pytest.raises(CraftError, match=message):
+        fates(own("raise ValueError('never')"), questions(8))
+    checks = own("raise ValueError('never')")
+    for fields in questions(ENOUGH - 1):
+        assert fates(checks, [fields]) == [(False, "odd", "failed: ValueError: never")]
+    with pytest.raises(CraftError, match="--skip-checks odd"):
+        fates(checks, questions(1))
+
+
+def test_a_run_that_is_over_is_told_of_a_check_that_always_failed() -> None:
+    """Also where there were only one or two samples; one good verdict is enough to go on."""
+    checks = own("raise ValueError('never')")
+    fates(checks, questions(1))
+    with pytest.raises(CraftError, match=r"odd failed for every sample that it saw \(1\)"):
+        checks.finish()
+    checks = own("if 'Helium' in question: raise ValueError('once')")
+    fates(checks, questions(2))
+    checks.finish()
+
+
+def test_an_error_for_the_user_goes_through() -> None:
+    """A judge whose server is gone ends the run at once."""
+    with pytest.raises(CraftError, match=r"^the server is gone$"):
+        fates(own("raise CraftError('the server is gone')"), questions(1))
+
+
+def test_a_batch_that_cannot_be_prepared_is_prepared_one_by_one() -> None:
+    """So that only the sample for which it fails is dropped."""
+    prepare = """
+    def prepare(self, samples):
+        self.lengths = {s: 1 / ("Helium" not in s.fields["question"]) for s in samples}
+
+    def check(self, sample):
+        return self.keep(self.lengths[sample])
+"""
+    first, second, third = fates(own("", prepare), questions(3))
+    assert (first[0], third[0]) == (True, True)
+    assert second == (False, "odd", "failed: ZeroDivisionError: division by zero")
+
+
+def test_a_check_that_cannot_remember_ends_the_run() -> None:
+    """What it compares with would no longer be what was kept."""
+    more = """
+    def remember(self, sample):
+        raise OSError("disk")
+"""
+    with pytest.raises(CraftError, match=r"the check odd cannot remember a sample: my/checks\.py, line \d+: OSError"):
+        fates(own("", more), [dict(GOOD)])
+
+
+def test_checks_get_what_a_run_has() -> None:
+    """The task, and what else the context holds."""
+    source = """
+from craft_hf.quality import Check
+
+class Seed(Check):
+    name = "seed"
+    label = "sown"
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.seed = context.seed
+
+    def check(self, sample):
+        return self.drop(f"{self.task.name} {self.seed} {sample.document.id}")
+"""
+    checks = Quality(context(task(checks_source=source, checks_file="c.py"), seed=7), OPTIONAL)
+    assert fates(checks, questions(1)) == [(False, "seed", "bioqa 7 d0")]
