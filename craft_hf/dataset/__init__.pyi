@@ -9,6 +9,7 @@ from .copy_out import export as export
 from .diversity import measure as measure
 from .folder import REJECTS as REJECTS
 from .folder import ROWS as ROWS
+from .folder import RUN_YAML as RUN_YAML
 from .licenses import check_license as check_license
 from .personal_data import count_personal as count_personal
 from .personal_data import masked as masked

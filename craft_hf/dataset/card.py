@@ -189,16 +189,9 @@ def _prompt(report: RunReport) -> str:
 
 
 def _repeat(report: RunReport) -> str:
-    """Return the call that asks for the same run; what it takes beyond names, such as an index, stands beside it."""
-    identity, sampling = report.identity, report.identity.get("sampling")
-    values: dict[str, JSON] = {"task": report.task, "num_samples": identity.get("num_samples")}
-    names = ("seed", "retrieval", "prefix_groups", "min_similarity", "duplicate_threshold")
-    values |= {name: identity[name] for name in names if name in identity}
-    if isinstance(sampling, Mapping):
-        values |= {name: sampling[name] for name in ("max_new_tokens", "temperature") if name in sampling}
-    if skipped := identity.get("skip_checks"):
-        values["skip_checks"] = skipped
-    arguments = ", ".join(f"{name}={public(value)!r}" for name, value in values.items() if value is not None)
+    """Return the call that asks for the same run."""
+    values = {"task": report.task, **report.settings}
+    arguments = ", ".join(f"{name}={value!r}" for name, value in values.items())
     return f'import craft_hf\nfrom datasets import load_dataset\n\nload_dataset("craft", {arguments})'
 
 

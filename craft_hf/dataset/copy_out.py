@@ -9,7 +9,7 @@ from pathlib import Path
 from craft_hf.base import CraftError, StorageError
 from craft_hf.dataset.report import read_report
 
-_PARTS = {"README.md", "assets", "data", "rejected", "report.html", "report.json", "report.md"}
+_PARTS = {"README.md", "assets", "data", "rejected", "report.html", "report.json", "report.md", "run.yaml"}
 
 
 def check_out(out: Path) -> None:

@@ -26,7 +26,8 @@ class RunReport:
     """A run in figures; plain JSON values, so that what is read back equals what was written.
 
     `about` says what the task is (description, categories, language, instructions, fields with their types).
-    `identity` is everything that decides the rows. `funnel` holds stages in order; a stage whose name has "left
+    `identity` is everything that decides the rows, `settings` are those that were set to something else than their
+    default. `funnel` holds stages in order; a stage whose name has "left
     out" in it counts what went away. `rows` has the keys rows, few_shots, generated and rejected. `sources` counts
     all rows, few-shots included; lengths (characters), similarity, answers and few_shot_use look at the generated
     rows only. `measured` takes a sentence from each later stage, under a name such as "contamination" or
@@ -58,6 +59,7 @@ class RunReport:
     coverage: Row = field(default_factory=dict)
     balance: Row = field(default_factory=dict)
     contamination: Sequence[Row] = ()
+    settings: Row = field(default_factory=dict)
 
 
 def make_report(
@@ -78,6 +80,7 @@ def make_report(
     coverage: Row | None = None,
     balance: Row | None = None,
     contamination: Sequence[Row] = (),
+    settings: Row | None = None,
 ) -> RunReport:
     """Compute a run's report.
 
@@ -98,6 +101,7 @@ def make_report(
         coverage: how few-shots and index fit each other, see `coverage.Coverage`.
         balance: how often each letter was right before and after the options were shuffled.
         contamination: what was found of each test set.
+        settings: of the run, those with another value than their default.
     """
     generated = [row for row in rows if not row.get("is_few_shot")]
     sources = Counter((str(r.get("source") or ""), str(r.get("license") or "")) for r in rows)
@@ -129,6 +133,7 @@ def make_report(
         coverage=_plain(coverage or {}),
         balance=_plain(balance or {}),
         contamination=[_plain(overlap) for overlap in contamination],
+        settings=_plain(settings or {}),
     )
 
 

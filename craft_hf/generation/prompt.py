@@ -13,10 +13,6 @@ FEW_SHOTS_IN_PROMPT = 3
 """Few-shots shown in a prompt (CRAFT, arXiv 2409.02098, section 3.3)."""
 
 
-PER_PROMPT = "per-prompt"
-"""Value of `prefix_groups` that draws few-shots anew for every prompt, as CRAFT does."""
-
-
 def default_prefix_groups(task: Task) -> int:
     """Return the fewest groups that show every few-shot: with more, fewer prompts would share a prefix."""
     return math.ceil(len(task.few_shots) / FEW_SHOTS_IN_PROMPT)

@@ -14,6 +14,3 @@ from .index.hub import push_index as push_index
 from .index.info import read_info as read_info
 from .index.search import Index as Index
 from .index.verify import verify_index as verify_index
-from .similarity import MIXED as MIXED
-from .similarity import RANDOM as RANDOM
-from .similarity import RETRIEVAL_METHODS as RETRIEVAL_METHODS

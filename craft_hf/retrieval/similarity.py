@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 AVERAGE = "average"
 """Name of the branch that uses the mean of the similarities to all few-shots."""
 
-MIXED, RANDOM = RETRIEVAL_METHODS = ("mixed", "random")
-"""How documents are chosen; "random" is also what `Hit.retrieved_by` holds for random documents."""
+RANDOM = "random"
+"""What stands in `Hit.retrieved_by` in place of a branch for documents drawn at random."""
 
 LEAKAGE_OVERLAP = 0.5
 """Shared 5-word sequences, as a share of the shorter text's, from which a document counts as a few-shot's text."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from craft_hf.base import Answer, Document, InputError, Prompt
 from craft_hf.generation import PromptBuilder, Usage, ask, open_journal
 from craft_hf.retrieval import Documents, open_index
-from craft_hf.run.pipeline import PROMPTS_PER_SAMPLE, open_quality
+from craft_hf.run.pipeline import open_quality
 from craft_hf.run.resolution import ResolvedRun
 from craft_hf.tasks import sample_json
 
@@ -74,7 +74,7 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
             answers = {prompt.key: answer for prompt, answer in asked}
     answered = [(document, answers[prompt.key]) for document, prompt in chosen if prompt.key in answers]
     kept = _kept(run, documents, answered) if answered else None
-    wanted = math.ceil(samples / max(kept if kept is not None else 1.0, 1 / PROMPTS_PER_SAMPLE))
+    wanted = math.ceil(samples / max(kept if kept is not None else 1.0, 1 / run.settings.prompts_per_sample))
     prompts = [prompt for _, prompt in _prompts(documents, builder, wanted)]
     needed, notes = wanted, []
     if len(prompts) < min(wanted, LOOKED_AT):

@@ -7,64 +7,31 @@ then does with rows, shards and processes is reading.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import field, make_dataclass
 from functools import cached_property
 from pathlib import Path
 
 import datasets
 
-from craft_hf.base import EMBEDDED, JSON, CraftError, InputError
+from craft_hf.base import JSON, CraftError, InputError
 from craft_hf.dataset import task_features
-from craft_hf.quality import DUPLICATE_THRESHOLD
-from craft_hf.retrieval import MIXED
+from craft_hf.run.plugin import unused_argument
 from craft_hf.run.resolution import ResolvedRun, resolve
+from craft_hf.run.run_yaml import PRESET, settings_from
 from craft_hf.run.runs import ensure_run, read_rows
-from craft_hf.run.settings import Resources, RunSettings
+from craft_hf.run.settings import SETTINGS
 from craft_hf.tasks import NAMES
 
 SHARDS = 8
 """Parts into which the rows are cut for `num_proc`; a number of processes above it gives no more speed."""
 
 
-@dataclass(repr=False)
-class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has no types
-    """What `load_dataset("craft", ...)` takes; the meaning of each is in `RunSettings` and `Resources`.
+class _Config(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has no types
+    """What `load_dataset("craft", ...)` takes: the settings of `craft_hf.RunSettings`, and `preset`.
 
-    The fields of `Resources` say how fast the run goes, not what comes out: they are not part of the cache's identity.
-    Keys for a server come from the environment (CRAFT_HF_API_KEY), never from here.
+    None stands for what is not given. Settings that decide no rows are not part of the cache's identity. Keys for a
+    server come from the environment (CRAFT_HF_API_KEY), never from here.
     """
-
-    task: str | None = None
-    few_shots: str | None = None
-    index: str | None = None
-    generator: str = EMBEDDED
-    generator_model: str | None = None
-    num_samples: int | None = None
-    size: str | None = None
-    seed: int = 0
-    temperature: float = 0.7
-    top_p: float = 0.9
-    top_k: int = 40
-    max_new_tokens: int | None = None
-    duplicate_threshold: float = DUPLICATE_THRESHOLD
-    prefix_groups: int | str | None = None
-    retrieval: str = MIXED
-    min_similarity: float = -1.0
-    max_budget: float | None = None
-    price_in: float = 0.0
-    price_out: float = 0.0
-    skip_checks: str | None = None
-    test_sets: str | None = None
-    earlier: str | None = None
-    judge: str | None = None
-    judge_model: str | None = None
-    judge_draws: int = 1
-    review: str | None = None
-    batch_size: int | None = None
-    device: str | None = None
-    concurrency: int = 64
-    timeout_s: float = 120.0
-    max_retries: int = 4
 
     def __repr__(self) -> str:
         """Say the task alone: `datasets` prints it when an argument is unknown, and a URL may hold a key."""
@@ -73,13 +40,15 @@ class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has
     @cached_property
     def run(self) -> ResolvedRun:
         """The run that this configuration asks for; looked up once, checked here because fields may be set late."""
+        for name in ("data_dir", "data_files"):
+            if getattr(self, name) is not None:
+                raise InputError(unused_argument(name))
         if self.task is None and self.name not in NAMES:
             raise InputError(f'which task? Pass task="..." as one of {", ".join(NAMES)}, or as the folder of your own.')
         if self.name in NAMES and self.task not in (None, self.name):
             raise InputError(f'two tasks were given, "{self.name}" and task="{self.task}"; give one of them.')
-        given = {**vars(self), "task": self.task or self.name}
-        settings, resources = ({f.name: given[f.name] for f in fields(kind)} for kind in (RunSettings, Resources))
-        return resolve(RunSettings(**settings), Resources(**resources))
+        given = {name: getattr(self, name) for name in (*SETTINGS, PRESET)}
+        return resolve(settings_from({**given, "task": self.task or self.name}))
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the run, and with it a loaded model, out of what goes to worker processes."""
@@ -97,6 +66,15 @@ class CraftConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has
         if self.name == "default":
             self.name: str = self.run.task.name
         return self.run.run_id
+
+
+CraftConfig = make_dataclass(
+    "CraftConfig",
+    [(name, object, field(default=None)) for name in (*SETTINGS, PRESET)],
+    bases=(_Config,),
+    namespace={"__module__": __name__, "__doc__": _Config.__doc__},
+    repr=False,
+)
 
 
 class Craft(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datasets has no types

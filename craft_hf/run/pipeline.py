@@ -24,9 +24,6 @@ from craft_hf.run.progress import Progress
 from craft_hf.run.resolution import ResolvedRun
 from craft_hf.tasks import Task
 
-PROMPTS_PER_SAMPLE = 10
-"""A run gives up when it has sent this many prompts for each sample wanted; CRAFT retrieves 2 documents a sample."""
-
 SMALLEST_YIELD = 0.2
 """Share of kept samples that a round reckons with at least, so that a bad start does not empty the purse at once."""
 
@@ -113,13 +110,13 @@ def _rounds(
     with Progress(run.task.name, wanted, usage) as progress:
         while (missing := wanted - len(outcome.samples)) > 0 and not budget.is_spent(usage):
             share = max(len(outcome.samples) / seen, SMALLEST_YIELD) if seen else 1.0
-            size = min(math.ceil(missing / share), PROMPTS_PER_SAMPLE * wanted - seen)
+            size = min(math.ceil(missing / share), settings.prompts_per_sample * wanted - seen)
             if people:  # short rounds: samples are seen soon, and promotions are in prompts soon
                 builder = PromptBuilder(run.task, settings.seed, settings.prefix_groups, people.listen(seen))
                 size = min(size, run.at_once, (people.next_stop(seen) or size + seen) - seen)
             hits = documents.take(seen, int(min(size, budget.prompts_left(usage, PILOT))))
             if not hits:
-                outcome.notes.append(_shortfall(len(outcome.samples), wanted, seen, size))
+                outcome.notes.append(_shortfall(len(outcome.samples), wanted, seen, size, settings.prompts_per_sample))
                 break
             prompts = [builder.build(hit.document) for hit in hits]
             answers: dict[str, Answer] = {}
@@ -159,12 +156,12 @@ def _rounds(
         outcome.rejects.append(Reject(document_id, "leakage", reason, overlap, few_shot_id))
 
 
-def _shortfall(kept: int, wanted: int, seen: int, size: int) -> str:
+def _shortfall(kept: int, wanted: int, seen: int, size: int, most: int) -> str:
     if size:
         return f"Asked for {wanted} samples, gave {kept}: all {seen} documents that the index has for this were used."
     return (
-        f"Asked for {wanted} samples, gave {kept}: stopped after {seen} prompts, {PROMPTS_PER_SAMPLE} for each sample "
-        "wanted; see the reasons of the drops, and try a stronger generator."
+        f"Asked for {wanted} samples, gave {kept}: stopped after {seen} prompts, {most} for each sample "
+        "wanted (prompts_per_sample); see the reasons of the drops, and try a stronger generator."
     )
 
 

@@ -14,9 +14,20 @@ from types import ModuleType
 
 import wrapt
 
-from craft_hf.base import __version__, fingerprint
+from craft_hf.base import InputError, __version__, fingerprint
 
 PATH = "craft"
+
+_UNUSED = ("revision", "data_dir", "data_files")
+"""Arguments of `load_dataset` that say where a dataset is read from; this one is made."""
+
+
+def unused_argument(name: str) -> str:
+    """Return why an argument of `load_dataset` is refused."""
+    instead = "index= names the documents, and install another version of craft_hf for another revision of the code"
+    return (
+        f'{name}= does nothing for load_dataset("{PATH}"), whose rows are made and not read; leave it out ({instead}).'
+    )
 
 
 def register() -> None:
@@ -37,6 +48,8 @@ def _wrapped(lookup: Callable[..., object]) -> Callable[..., object]:
     def factory(path: str, *args: object, **kwargs: object) -> object:
         if path != PATH:
             return lookup(path, *args, **kwargs)
+        if given := next((name for name in _UNUSED if kwargs.get(name) is not None), None):
+            raise InputError(unused_argument(given))
         from datasets.load import DatasetModule
 
         return DatasetModule("craft_hf.run.craft", fingerprint(["craft_hf", __version__]), {"dataset_name": PATH})

@@ -1,4 +1,4 @@
-"""What a run is: `RunSettings` come in, a `ResolvedRun` with the identity that decides its rows goes out."""
+"""Look up what the settings of a run name, and work out the identity that decides its rows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from craft_hf.base import JSON, InputError, cache_folder, fingerprint
 from craft_hf.dataset import earlier_identity, task_features
 from craft_hf.generation import Generator, default_prefix_groups
 from craft_hf.quality import broken_rule, identity_of_packages, identity_of_test_sets, require_optional
-from craft_hf.retrieval import RANDOM, Documents, Index, find_index, sample_index_identity
+from craft_hf.retrieval import Documents, Index, find_index, sample_index_identity
 from craft_hf.review import Decision, read_review
-from craft_hf.run.settings import SAME_MODEL, Resources, RunSettings
-from craft_hf.tasks import Task, load_task
+from craft_hf.run.settings import SAME_MODEL, SETTINGS, RunSettings
+from craft_hf.tasks import NAMES, Task, load_task
 
-PIPELINE_VERSION = 3
+PIPELINE_VERSION = 4
 """Raised whenever the same settings would give other rows, so that nothing stale comes from a cache."""
 
 AT_ONCE = 16
@@ -50,17 +50,11 @@ class ResolvedRun:
 
     def documents(self, index: Index) -> Documents:
         """Return the documents of an index in the order in which the run uses them."""
-        settings = self.settings
-        seed = settings.seed if settings.retrieval == RANDOM else None
-        return Documents(self.task, index, settings.min_similarity, seed)
+        return Documents(self.task, index, self.settings.min_similarity, self.settings.retrieval_seed)
 
 
-def resolve(settings: RunSettings, resources: Resources | None = None) -> ResolvedRun:
+def resolve(settings: RunSettings) -> ResolvedRun:
     """Look up task, index and generator of a run, and from them its identity.
-
-    Args:
-        settings: what was asked for.
-        resources: with what to do it; changes no identity.
 
     Raises:
         InputError: task, index or generator do not exist or are broken.
@@ -68,12 +62,13 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
         HubError: the index is on the Hub, which cannot be reached, and not in its cache.
     """
     task = load_task(settings.task, settings.few_shots)
+    if settings.query is not None:
+        task = replace(task, query=tuple(settings.query))
     task_features(task)
     _check_few_shots(task)
     require_optional(task, settings.skipped)
-    generator = open_generator(settings.generator, settings.generator_model, resources)
-    judge = _judge(settings, task, generator, resources)
-    wanted = settings.rows_wanted(task)
+    generator = open_generator(settings.generator, settings.generator_model, settings)
+    judge = _judge(settings, task, generator)
     if settings.index is None:
         index = sample_index_identity()
     else:
@@ -83,32 +78,52 @@ def resolve(settings: RunSettings, resources: Resources | None = None) -> Resolv
         "pipeline": PIPELINE_VERSION,
         "task": task.fingerprint,
         "index": index,
-        "generator": dict(generator.identity) if wanted else {},
-        "sampling": asdict(settings.sampling(task)) if wanted else {},
-        "num_samples": wanted,
-        "seed": settings.seed,
-        "duplicate_threshold": settings.duplicate_threshold,
-        "prefix_groups": settings.prefix_groups or default_prefix_groups(task),
-        "retrieval": settings.retrieval,
-        "min_similarity": settings.min_similarity,
-        "budget": asdict(settings.budget) if settings.max_budget else None,
-        "skip_checks": sorted(settings.skipped),
-        "checks_of_packages": identity_of_packages(settings.skipped),
-        "test_sets": identity_of_test_sets(settings.test_set_names(task)) if wanted else [],
-        "earlier": earlier_identity(settings.earlier_folders) if wanted else [],
-        "judge": {"draws": settings.judge_draws, **judge.identity} if judge and wanted else None,
+        "num_samples": settings.rows_wanted(task),
     }
     decisions: tuple[Decision, ...] = ()
-    if settings.review is not None:
-        decisions, identity["review"] = read_review(settings.review, task)
-    at_once = _at_once(settings, resources or Resources())
+    if settings.rows_wanted(task):
+        if settings.review is not None:
+            decisions, review = read_review(settings.review, task)
+            identity["review"] = review
+        identity |= {
+            "generator": dict(generator.identity),
+            "checks_of_packages": identity_of_packages(settings.skipped),
+        }
+        identity |= _rest(settings, task, judge, known=identity)
+    at_once = max(AT_ONCE, settings.concurrency) if settings.is_server else settings.batch_size or AT_ONCE
     return ResolvedRun(settings, task, generator, identity, judge, at_once, decisions)
 
 
-def _at_once(settings: RunSettings, resources: Resources) -> int:
-    if settings.is_server:
-        return max(AT_ONCE, resources.concurrency)
-    return resources.batch_size or AT_ONCE
+TOLD_BY_OTHERS = {
+    "few_shots": "task",
+    "query": "task",
+    "size": "num_samples",
+    "generator_model": "generator",
+    "judge_model": "judge",
+    "judge_draws": "judge",
+    "price_in": "max_budget",
+    "price_out": "max_budget",
+}
+"""Settings that have no entry of their own in a run's identity, and the entry that changes with them."""
+
+
+def _rest(settings: RunSettings, task: Task, judge: Generator | None, known: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Return the entries of an identity for all settings that decide rows and are not `known` yet.
+
+    A setting stands for itself, unless what it names is looked up: files by their content, models by what they are.
+    """
+    looked_up: dict[str, JSON] = {
+        "max_new_tokens": settings.sampling(task).max_new_tokens,
+        "prefix_groups": settings.prefix_groups or default_prefix_groups(task),
+        "skip_checks": sorted(settings.skipped),
+        "test_sets": identity_of_test_sets(settings.test_set_names(task)),
+        "earlier": earlier_identity(settings.earlier_folders),
+        "judge": {"draws": settings.judge_draws, **judge.identity} if judge else None,
+        "max_budget": asdict(settings.budget) if settings.max_budget else None,
+        "review": None,
+    }
+    names = [name for name, setting in SETTINGS.items() if setting.decides_rows and name not in TOLD_BY_OTHERS]
+    return {name: looked_up.get(name, getattr(settings, name)) for name in names if name not in known}
 
 
 def _check_few_shots(task: Task) -> None:
@@ -118,39 +133,39 @@ def _check_few_shots(task: Task) -> None:
             raise InputError(f"few-shot {number} ({shot.id}) of {task.name} breaks a rule of the task: {reason}.")
 
 
-def _judge(settings: RunSettings, task: Task, generator: Generator, resources: Resources | None) -> Generator | None:
+def _judge(settings: RunSettings, task: Task, generator: Generator) -> Generator | None:
     if settings.judge is None:
         return None
     if not task.rubric and not task.multiple_choice:
         raise InputError(f"task {task.name} has neither options to answer by nor a rubric, so judge= has no measure.")
     if settings.judge == SAME_MODEL:
         return generator
-    return open_generator(settings.judge, settings.judge_model, resources)
+    return open_generator(settings.judge, settings.judge_model, settings)
 
 
-def open_generator(name: str, model: str | None = None, resources: Resources | None = None) -> Generator:
+def open_generator(name: str, model: str | None = None, settings: RunSettings | None = None) -> Generator:
     """Return the generator of a name; only what it needs is imported, and no model is loaded yet.
 
     Args:
         name: "embedded", a Hub id, a model folder, or the URL of a server; several URLs are separated by commas.
         model: its name on the server.
-        resources: with what it works.
+        settings: how many requests or answers at a time, time-outs, device; the defaults by default.
 
     Raises:
         InputError: there is no such model.
         GeneratorError: the server cannot say which model it has.
     """
-    resources = resources or Resources()
+    limits = settings or RunSettings(NAMES[0])
     if "://" in name:
         from craft_hf.generation import ServerGenerator
 
         return ServerGenerator(
             name,
             model,
-            concurrency=resources.concurrency,
-            timeout_s=resources.timeout_s,
-            max_retries=resources.max_retries,
+            concurrency=limits.concurrency,
+            timeout_s=limits.timeout_s,
+            max_retries=limits.max_retries,
         )
     from craft_hf.generation import LocalGenerator
 
-    return LocalGenerator(name, device=resources.device, batch_size=resources.batch_size)
+    return LocalGenerator(name, device=limits.device, batch_size=limits.batch_size)

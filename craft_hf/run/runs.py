@@ -24,6 +24,7 @@ from craft_hf.dataset import (
     REJECTED,
     REJECTS,
     ROWS,
+    RUN_YAML,
     embed_rows,
     few_shot_rows,
     findings,
@@ -38,7 +39,8 @@ from craft_hf.dataset import (
 )
 from craft_hf.run.pipeline import Outcome, execute
 from craft_hf.run.resolution import ResolvedRun, resolve
-from craft_hf.run.settings import Resources, RunSettings
+from craft_hf.run.run_yaml import write_run_yaml
+from craft_hf.run.settings import RunSettings
 
 _PACKAGES = ("craft_hf", "datasets", "transformers", "torch", "sentence-transformers", "xgrammar", "h5py", "openai")
 
@@ -68,7 +70,7 @@ def ensure_run(run: ResolvedRun, fresh: bool = False) -> Path:
     return run.folder
 
 
-def ensure_reviewed_run(settings: RunSettings, resources: Resources) -> Path:
+def ensure_reviewed_run(settings: RunSettings) -> Path:
     """Return the folder of a run, and do it once more if people decided something meanwhile.
 
     The second time finds all answers in the journal: it asks for what takes the place of rejected rows.
@@ -76,11 +78,11 @@ def ensure_reviewed_run(settings: RunSettings, resources: Resources) -> Path:
     Raises:
         CraftError: see `resolve` and `ensure_run`.
     """
-    run = resolve(settings, resources)
+    run = resolve(settings)
     folder = ensure_run(run)
     if settings.review is None:
         return folder
-    again = resolve(settings, resources)
+    again = resolve(settings)
     return folder if again.run_id == run.run_id else ensure_run(again)
 
 
@@ -141,11 +143,13 @@ def _write(run: ResolvedRun, outcome: Outcome, folder: Path, seconds: float) -> 
         measured=findings(outcome.samples, outcome.overlaps, outcome.review),
         balance=asdict(outcome.balance) if outcome.balance.before else {},
         contamination=[asdict(overlap) for overlap in outcome.overlaps],
+        settings=run.settings.changed(decides_rows=True),
     )
     _parquet(rows, task_features(run.task), folder / ROWS)
     _parquet(rejects, REJECTED, folder / REJECTS)
     write_report(report, rows, rejects, folder, vectors)
     write_card(report, rows, folder)
+    write_run_yaml(run.settings, folder / RUN_YAML)
 
 
 def _parquet(rows: Sequence[Mapping[str, JSON]], features: Features, path: Path) -> None:

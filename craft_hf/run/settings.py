@@ -1,163 +1,362 @@
-"""What a run is asked for: plain values come in, checked `RunSettings` and `Resources` go out."""
+"""The settings of a run, each declared once.
+
+A field of `RunSettings` says all of a setting: name, type, default, range, help, whether it decides which rows come
+out, and which commands take it. The arguments of `load_dataset`, the options of `craft-hf`, the keys of a `run.yaml`,
+the run's identity, the call on the card and the table in docs/settings.md follow from these fields.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from craft_hf.base import EMBEDDED, InputError
-from craft_hf.generation import PER_PROMPT, Budget, Prices, Sampling
-from craft_hf.quality import DUPLICATE_THRESHOLD
-from craft_hf.retrieval import MIXED, RETRIEVAL_METHODS
-from craft_hf.tasks import Task
+from craft_hf.base import EMBEDDED, JSON, InputError
+from craft_hf.generation import Budget, Prices, Sampling
+from craft_hf.tasks import NAMES, QUERY_PARTS, Task
 
 SIZES: Mapping[str, int] = {"XS": 0, "S": 100, "M": 500, "L": 5_000, "XL": 25_000}
 """Rows of CRAFT's published datasets, few-shots included; XS is the few-shots alone."""
 
 DEFAULT_NUM_SAMPLES = 10
 
+MIXED, RANDOM = RETRIEVALS = ("mixed", "random")
+"""Values of `retrieval`: documents near the few-shots, or drawn from all."""
+
+PER_PROMPT = "per-prompt"
+"""Value of `prefix_groups` for the paper's way: few-shots drawn anew for every prompt."""
+
 SAME_MODEL = "generator"
 """Value of `judge` for the run's own generator."""
+
+RUN_COMMANDS = frozenset({"generate", "estimate"})
+ALL_COMMANDS = RUN_COMMANDS | {"retrieve"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of a setting besides its name, type and default.
+
+    Args:
+        help: one sentence for `--help` and the docs.
+        kind: "text", "whole" (whole number), "number", or "list" (texts, also given as one text with commas).
+        least, most: bounds of a number, inclusive.
+        above: bound that a number must exceed.
+        choices: the texts that are allowed, of a list the ones that may stand in it.
+        words: texts that are taken as they are: beside a number, or where a file could have the same name.
+        decides_rows: whether another value can give other rows; if so, it is part of the run's identity.
+        is_place: whether it may name a file or folder, which is then remembered by its absolute path.
+        default_text: the default in words, where None stands for something that is looked up.
+        commands: which of `craft-hf generate`, `estimate` and `retrieve` take it.
+    """
+
+    help: str
+    kind: str = "text"
+    least: float = -math.inf
+    most: float = math.inf
+    above: float = -math.inf
+    choices: Sequence[str] = ()
+    words: Sequence[str] = ()
+    decides_rows: bool = True
+    is_place: bool = False
+    default_text: str = ""
+    commands: frozenset[str] = RUN_COMMANDS
+
+    def checked(self, name: str, value: object) -> Any:
+        """Return a value as it is stored: numbers as numbers, lists as tuples, places as absolute paths.
+
+        Raises:
+            InputError: it is of another type or outside of the range; the message does not say which setting's.
+        """
+        if self.kind == "list":
+            return self._listed(name, value)
+        if isinstance(value, str) and value in self.words:
+            return value
+        if self.kind == "text":
+            return self._text(name, value)
+        number = self._number(value)
+        if number is None or not self.least <= number <= self.most or not number > self.above:
+            raise InputError(f"{name} is {value!r}, expected {self.expected}.")
+        return number
+
+    @property
+    def expected(self) -> str:
+        """The values that are allowed, in words."""
+        if self.kind == "list":
+            return f"some of {', '.join(self.choices)}" if self.choices else "a text, or a list of texts"
+        if self.kind == "text":
+            return f"one of {', '.join(self.choices)}" if self.choices else "a text"
+        what = "a whole number" if self.kind == "whole" else "a number"
+        if math.isfinite(self.least) and math.isfinite(self.most):
+            what += f" from {self.least:g} to {self.most:g}"
+        elif math.isfinite(self.least):
+            what += f" of at least {self.least:g}"
+        if math.isfinite(self.above):
+            what += f" above {self.above:g}" + (f" and up to {self.most:g}" if math.isfinite(self.most) else "")
+        return what + "".join(f", or {word!r}" for word in self.words)
+
+    def _number(self, value: object) -> float | None:
+        if isinstance(value, str):
+            try:
+                value = int(value) if self.kind == "whole" else float(value)
+            except ValueError:
+                return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return None
+        if self.kind == "whole":
+            return value if isinstance(value, int) else None
+        return float(value)  # 1 and 1.0 are the same run
+
+    def _text(self, name: str, value: object) -> str:
+        if isinstance(value, list | tuple) and not self.choices:  # several servers
+            value = ",".join(str(self._place(str(part))) for part in value)
+        if not isinstance(value, str | Path):
+            raise InputError(f"{name} is {value!r}, expected {self.expected}.")
+        if self.choices and value not in self.choices:
+            raise InputError(f"{name} is {str(value)!r}, expected {self.expected}.")
+        return self._place(str(value))
+
+    def _listed(self, name: str, value: object) -> tuple[str, ...]:
+        if isinstance(value, str | Path):
+            parts = [part.strip() for part in str(value).split(",")]
+        elif isinstance(value, list | tuple) and all(isinstance(part, str | Path) for part in value):
+            parts = [str(part).strip() for part in value]
+        else:
+            raise InputError(f"{name} is {value!r}, expected {self.expected}.")
+        found = tuple(self._place(part) for part in parts if part)
+        if self.choices and (unknown := sorted(set(found) - set(self.choices))):
+            raise InputError(f"{name} has {unknown[0]!r}, expected {self.expected}.")
+        return found
+
+    def _place(self, text: str) -> str:
+        """Return a path that exists as an absolute one, so that it is found again from another folder."""
+        if not self.is_place or not text or "://" in text:
+            return text
+        try:
+            path = Path(text).expanduser()
+            is_path = path.exists() or text.startswith(("/", "./", "../", "~"))
+        except (OSError, RuntimeError):  # too long for a path, or a home that nobody has
+            return text
+        return str(path.absolute()) if is_path else text
+
+
+def _setting(default: object, help: str, **more: Any) -> Any:
+    return field(default=default, metadata={"setting": Setting(help, **more)})
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Everything that decides which rows a run gives, and nothing else.
+    """What a run is asked for. Every value is checked; None stands for what is not given.
 
-    Args:
-        task: name of a shipped task, or the folder of an own one.
-        few_shots: a JSONL file to use in place of the task's few-shots.
-        index: folder of an index, or "user/name" or "user/name@revision" on the Hub; the sample corpus by default.
-        generator: "embedded", a Hub id, a model folder, or the URL of an OpenAI-compatible server; several of them,
-            which share the prompts, are separated by commas.
-        generator_model: the model's name on the servers; may be left out if they have only one.
-        num_samples: generated rows to keep, 1 or more; the few-shots come on top.
-        size: S, M, L or XL in place of `num_samples`: rows in all, few-shots included, as in CRAFT's datasets.
-        seed: draws the few-shots of the prompts and the tokens of the local generator.
-        temperature: 0 takes the likeliest token.
-        top_p: probability mass to draw from, in (0, 1].
-        top_k: number of likeliest tokens to draw from; 0 for all.
-        max_new_tokens: limit of an answer, in tokens; the task's by default.
-        duplicate_threshold: token-set ratio, 0 to 100, from which a sample counts as a duplicate.
-        prefix_groups: how many triples of few-shots the prompts begin with, 1 or more, by default as many as it takes
-            to show every few-shot; or "per-prompt" to draw the few-shots of every prompt apart, as CRAFT does, which
-            takes longer.
-        retrieval: "mixed" for documents near the few-shots, as CRAFT; "random" draws them from all of the index by
-            `seed`, to see what retrieval is worth.
-        min_similarity: least similarity, -1 to 1, of a document that is used; by default any.
-        max_budget: the most that the run may cost, in tokens read and written, or in money if there are prices. It
-            ends with what it has kept then; answers in flight are still taken.
-        price_in: price of a million tokens that the model reads.
-        price_out: price of a million tokens that the model writes.
-        skip_checks: names of checks that are not made, separated by commas: repetitive, language, copied,
-            contaminated, grounded, semantic, and the task's own.
-        test_sets: JSONL files, or Hub datasets as REPO@REVISION:CONFIG:SPLIT, separated by commas, whose items no row
-            may be taken from. By default those of the task, as far as the Hub can be reached.
-        earlier: folders of datasets, separated by commas, whose rows no row may repeat.
-        judge: a model that is asked about every sample, "generator" for the same one or as `generator` is given;
-            by default none, for it costs calls.
-        judge_model: the judge's name on the servers.
-        judge_draws: how often the judge is asked, 1 or more; the majority decides.
-        review: file of what people decided, or decide while the run goes on (`craft-hf review`): rows that they reject
-            are replaced, edited ones taken as edited, promoted ones shown to the model. Made if it is not there.
+    A list may also be given as one text with commas, and a path as a `Path`; paths of what exists become absolute.
 
     Raises:
-        InputError: a value is out of range, or two contradict each other.
+        InputError: a value is of another type or out of range, or two contradict each other.
     """
 
-    task: str
-    few_shots: str | None = None
-    index: str | None = None
-    generator: str = EMBEDDED
-    generator_model: str | None = None
-    num_samples: int | None = None
-    size: str | None = None
-    seed: int = 0
-    temperature: float = 0.7
-    top_p: float = 0.9
-    top_k: int = 40
-    max_new_tokens: int | None = None
-    duplicate_threshold: float = DUPLICATE_THRESHOLD
-    prefix_groups: int | str | None = None
-    retrieval: str = MIXED
-    min_similarity: float = -1.0
-    max_budget: float | None = None
-    price_in: float = 0.0
-    price_out: float = 0.0
-    skip_checks: str | None = None
-    test_sets: str | None = None
-    earlier: str | None = None
-    judge: str | None = None
-    judge_model: str | None = None
-    judge_draws: int = 1
-    review: str | None = None
+    task: str = _setting(
+        None,
+        "A shipped task (bioqa, csqa, medqa, recipegen, summarization), or the folder of your own.",
+        commands=ALL_COMMANDS,
+    )
+    few_shots: str | None = _setting(
+        None,
+        "JSONL file to use in place of the task's few-shots.",
+        is_place=True,
+        default_text="the task's",
+        commands=ALL_COMMANDS,
+    )
+    index: str | None = _setting(
+        None,
+        "Folder of an index, or user/name or user/name@revision on the Hub.",
+        is_place=True,
+        default_text="the sample corpus",
+        commands=ALL_COMMANDS,
+    )
+    generator: str = _setting(
+        EMBEDDED,
+        '"embedded", a Hub id, a model folder, or the URL of an OpenAI-compatible server; several URLs, separated by '
+        "commas, share the prompts.",
+        is_place=True,
+        words=(EMBEDDED,),
+    )
+    generator_model: str | None = _setting(None, "The model's name on the servers.", default_text="the only one")
+    num_samples: int | None = _setting(
+        None,
+        "Generated rows to keep; the few-shots come on top.",
+        kind="whole",
+        least=1,
+        default_text=str(DEFAULT_NUM_SAMPLES),
+    )
+    size: str | None = _setting(
+        None,
+        "In place of num_samples, rows in all, few-shots included, as in CRAFT's datasets: XS (the few-shots alone), "
+        "S (100), M (500), L (5,000), XL (25,000).",
+        choices=tuple(SIZES),
+    )
+    seed: int = _setting(
+        0,
+        "Draws the few-shots of the prompts and the tokens of the local generator.",
+        kind="whole",
+        commands=ALL_COMMANDS,
+    )
+    temperature: float = _setting(0.7, "0 takes the likeliest token.", kind="number", least=0, most=5)
+    top_p: float = _setting(0.9, "Probability mass to draw a token from.", kind="number", above=0, most=1)
+    top_k: int = _setting(40, "Likeliest tokens to draw from; 0 for all.", kind="whole", least=0)
+    max_new_tokens: int | None = _setting(
+        None, "Limit of an answer, in tokens.", kind="whole", least=1, default_text="the task's"
+    )
+    query: Sequence[str] | str | None = _setting(
+        None,
+        "Parts of a few-shot that look for documents.",
+        kind="list",
+        choices=QUERY_PARTS,
+        default_text="the task's",
+        commands=ALL_COMMANDS,
+    )
+    retrieval: str = _setting(
+        MIXED,
+        '"mixed" takes documents near the few-shots; "random" draws them by the seed, to compare with.',
+        choices=RETRIEVALS,
+        commands=ALL_COMMANDS,
+    )
+    min_similarity: float = _setting(
+        -1.0,
+        "Least cosine similarity of a document that is used.",
+        kind="number",
+        least=-1,
+        most=1,
+        commands=ALL_COMMANDS,
+    )
+    prefix_groups: int | str | None = _setting(
+        None,
+        "Triples of few-shots that prompts begin with, each of which a model reads once; per-prompt draws the "
+        "few-shots of every prompt apart, as CRAFT does, and takes longer.",
+        kind="whole",
+        least=1,
+        words=(PER_PROMPT,),
+        default_text="as many as it takes to show every few-shot",
+    )
+    prompts_per_sample: int = _setting(
+        10, "Prompts, for each row wanted, after which a run gives up.", kind="whole", least=1
+    )
+    duplicate_threshold: float = _setting(
+        85.0,
+        "Token-set ratio from which a sample counts as a duplicate (CRAFT, section 3.4).",
+        kind="number",
+        least=0,
+        most=100,
+    )
+    skip_checks: Sequence[str] | str | None = _setting(
+        None, "Checks that are not made (`craft-hf tasks show` lists them).", kind="list", default_text="none"
+    )
+    test_sets: Sequence[str] | str | None = _setting(
+        None,
+        "JSONL files, or Hub datasets as REPO@REVISION:CONFIG:SPLIT, whose items no row may be taken from.",
+        kind="list",
+        is_place=True,
+        default_text="the task's, as far as the Hub can be reached",
+    )
+    earlier: Sequence[str] | str | None = _setting(
+        None, "Folders of datasets whose rows no row may repeat.", kind="list", is_place=True, default_text="none"
+    )
+    judge: str | None = _setting(
+        None,
+        'A model that is asked about every sample, which costs calls: "generator" for the same one, or as the '
+        "generator is given.",
+        is_place=True,
+        words=(SAME_MODEL, EMBEDDED),
+        default_text="none",
+    )
+    judge_model: str | None = _setting(None, "The judge's name on its servers.", default_text="the only one")
+    judge_draws: int = _setting(
+        1, "How often the judge is asked about a sample; the majority decides.", kind="whole", least=1
+    )
+    review: str | None = _setting(
+        None,
+        "File of what people decide (`craft-hf review`), also while the run goes on: rejected rows are replaced, "
+        "edited ones taken as edited, promoted ones shown to the model. Made if it is not there.",
+        is_place=True,
+        default_text="none",
+    )
+    max_budget: float | None = _setting(
+        None,
+        "The most that the run may cost, in tokens read and written, or in money if there are prices. It ends with "
+        "what it has kept then; answers in flight are still taken.",
+        kind="number",
+        above=0,
+        default_text="no limit",
+    )
+    price_in: float = _setting(0.0, "Price of a million tokens that the model reads.", kind="number", least=0, most=1e6)
+    price_out: float = _setting(
+        0.0, "Price of a million tokens that the model writes.", kind="number", least=0, most=1e6
+    )
+    batch_size: int | None = _setting(
+        None,
+        "Answers that a local generator decodes at a time.",
+        kind="whole",
+        least=1,
+        decides_rows=False,
+        default_text="16 on a CPU, 128 on a GPU",
+    )
+    device: str | None = _setting(
+        None,
+        "torch device of a local generator.",
+        decides_rows=False,
+        default_text="CUDA where there is one, else the CPU",
+    )
+    concurrency: int = _setting(
+        64,
+        "Most requests in flight at a time; what a server can bear is found out.",
+        kind="whole",
+        least=1,
+        most=1000,
+        decides_rows=False,
+    )
+    timeout_s: float = _setting(120.0, "Seconds that one request may take.", kind="number", above=0, decides_rows=False)
+    max_retries: int = _setting(
+        4, "How often a failed request is sent again.", kind="whole", least=0, decides_rows=False
+    )
 
     def __post_init__(self) -> None:
-        for name in ("task", "few_shots", "index", "generator", "earlier", "judge", "review"):  # paths are welcome
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, str(getattr(self, name)))
-        numbers = ["temperature", "top_p", "duplicate_threshold", "min_similarity", "price_in", "price_out"]
-        if self.max_budget is not None:
-            numbers.append("max_budget")
-        for name in numbers:  # 1 and 1.0 are the same run
-            try:
-                object.__setattr__(self, name, float(getattr(self, name)))
-            except (TypeError, ValueError):
-                raise InputError(f"{name} is {getattr(self, name)!r}, expected a number.") from None
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
-            raise InputError(f"seed is {self.seed!r}, expected a whole number.")
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if value is None:
+                object.__setattr__(self, f.name, f.default)
+            elif f.name == "task":  # a shipped name, also where a folder happens to be called so
+                object.__setattr__(self, "task", _task_name(value))
+            else:
+                object.__setattr__(self, f.name, f.metadata["setting"].checked(f.name, value))
+        if self.task is None:
+            raise InputError(
+                'which task? Give task as a shipped one ("bioqa"; see `craft-hf tasks list`), or a folder.'
+            )
         if self.size is not None and self.num_samples is not None:
             raise InputError(
                 f"num_samples={self.num_samples} and size={self.size!r} were both given; give one of them."
             )
-        if self.size is not None and self.size not in SIZES:
-            raise InputError(f"size is {self.size!r}, expected one of {', '.join(SIZES)}.")
-        whole = {
-            "num_samples": (self.num_samples, 1),
-            "max_new_tokens": (self.max_new_tokens, 1),
-            "top_k": (self.top_k, 0),
-            "judge_draws": (self.judge_draws, 1),
-        }
-        for name, (value, least) in whole.items():
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-                raise InputError(f"{name} is {value!r}, expected a whole number of at least {least}.")
-        ranges = {
-            "temperature": (self.temperature, 0, 5),
-            "duplicate_threshold": (self.duplicate_threshold, 0, 100),
-            "min_similarity": (self.min_similarity, -1, 1),
-            "price_in": (self.price_in, 0, 1e6),
-            "price_out": (self.price_out, 0, 1e6),
-        }
-        for name, (number, low, high) in ranges.items():
-            if not low <= number <= high:
-                raise InputError(f"{name} is {number!r}, expected a number from {low} to {high:g}.")
-        if self.max_budget is not None and not 0 < self.max_budget < math.inf:
-            raise InputError(f"max_budget is {self.max_budget!r}, expected tokens, or money, above 0.")
-        if self.retrieval not in RETRIEVAL_METHODS:
-            raise InputError(f"retrieval is {self.retrieval!r}, expected one of {', '.join(RETRIEVAL_METHODS)}.")
-        groups = self.prefix_groups
-        if isinstance(groups, str) and groups.isdecimal():
-            groups = int(groups)
-            object.__setattr__(self, "prefix_groups", groups)
-        if groups not in (None, PER_PROMPT) and (not isinstance(groups, int) or isinstance(groups, bool) or groups < 1):
-            raise InputError(f"prefix_groups is {groups!r}, expected a whole number of at least 1, or {PER_PROMPT!r}.")
-        if not 0 < self.top_p <= 1:
-            raise InputError(f"top_p is {self.top_p!r}, expected a number above 0 and up to 1.")
 
     @property
     def skipped(self) -> tuple[str, ...]:
         """The checks that are not made."""
-        return _listed(self.skip_checks)
+        return tuple(self.skip_checks or ())
 
     @property
     def earlier_folders(self) -> tuple[str, ...]:
         """The datasets whose rows no row may repeat."""
-        return _listed(self.earlier)
+        return tuple(self.earlier or ())
 
     def test_set_names(self, task: Task) -> tuple[str, ...]:
         """Return the test sets to look for: those given, or the task's."""
-        return task.test_sets if self.test_sets is None else _listed(self.test_sets)
+        return task.test_sets if self.test_sets is None else tuple(self.test_sets)
+
+    @property
+    def retrieval_seed(self) -> int | None:
+        """The seed that draws the documents, None where they are found by similarity."""
+        return self.seed if self.retrieval == RANDOM else None
 
     @property
     def is_server(self) -> bool:
@@ -180,39 +379,46 @@ class RunSettings:
         limit = self.max_new_tokens or task.max_new_tokens
         return Sampling(self.temperature, self.top_p, self.top_k, limit, self.seed)
 
+    def changed(self, decides_rows: bool = False) -> dict[str, JSON]:
+        """Return the settings that have another value than their default, lists as lists.
 
-@dataclass(frozen=True)
-class Resources:
-    """With what a run is done; none of it decides which rows come out.
-
-    Args:
-        batch_size: answers that a local generator decodes at a time; by default 16 on a CPU, 128 on a GPU.
-        device: torch device of a local generator; by default CUDA where there is one, else the CPU.
-        concurrency: requests in flight at a time, at most; what a server can bear is found out.
-        timeout_s: seconds that one request may take.
-        max_retries: how often a failed request is sent again.
-
-    Raises:
-        InputError: a number is out of range.
-    """
-
-    batch_size: int | None = None
-    device: str | None = None
-    concurrency: int = 64
-    timeout_s: float = 120.0
-    max_retries: int = 4
-
-    def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("concurrency", 1), ("max_retries", 0)):
-            value = getattr(self, name)
-            if name == "batch_size" and value is None:
-                continue
-            if not isinstance(value, int) or value < least:
-                raise InputError(f"{name} is {value!r}, expected a whole number of at least {least}.")
-        if not self.timeout_s > 0:
-            raise InputError(f"timeout_s is {self.timeout_s!r}, expected seconds above 0.")
+        Args:
+            decides_rows: leave out those that say only how fast a run goes.
+        """
+        return {
+            f.name: list(value) if isinstance(value := getattr(self, f.name), tuple) else value
+            for f in dataclasses.fields(self)
+            if getattr(self, f.name) != f.default and (f.metadata["setting"].decides_rows or not decides_rows)
+        }
 
 
-def _listed(text: str | None) -> tuple[str, ...]:
-    """Split at commas."""
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+def _task_name(value: object) -> str:
+    if isinstance(value, str) and value in NAMES:
+        return value
+    return str(Setting("", is_place=True).checked("task", value))
+
+
+SETTINGS: Mapping[str, Setting] = {f.name: f.metadata["setting"] for f in dataclasses.fields(RunSettings)}
+"""All settings by their name, in order."""
+
+DEFAULTS: Mapping[str, object] = {f.name: f.default for f in dataclasses.fields(RunSettings)}
+
+ALTERNATIVES = ("num_samples", "size")
+"""Settings of which one stands for the other: who gives one takes back the other from a lower layer."""
+
+
+def default_text(name: str) -> str:
+    """Return a setting's default in words, "" where there is none."""
+    default = DEFAULTS[name]
+    shown = "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+    return SETTINGS[name].default_text or shown
+
+
+def settings_table() -> str:
+    """Return all settings as the Markdown table of docs/settings.md."""
+    lines = ["| setting | default | values | what it does |", "|---|---|---|---|"]
+    for name, setting in SETTINGS.items():
+        values = setting.expected.replace("|", "\\|")
+        note = "" if setting.decides_rows else " Decides no rows."
+        lines.append(f"| `{name}` | {default_text(name)} | {values} | {setting.help}{note} |")
+    return "\n".join(lines) + "\n"

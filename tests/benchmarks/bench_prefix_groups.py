@@ -22,9 +22,10 @@ from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.sample import sample_corpus
 from craft_hf.generation.generator import Sampling
 from craft_hf.generation.local.generator import LocalGenerator
-from craft_hf.generation.prompt import PER_PROMPT, PromptBuilder
+from craft_hf.generation.prompt import PromptBuilder
 from craft_hf.quality.check import CheckContext
 from craft_hf.quality.quality import Quality
+from craft_hf.run.settings import PER_PROMPT
 from craft_hf.tasks.task import load_task
 
 

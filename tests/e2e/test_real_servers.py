@@ -14,6 +14,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet
@@ -27,7 +28,7 @@ from craft_hf.dataset.folder import REJECTS, ROWS
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import ensure_run
-from craft_hf.run.settings import Resources, RunSettings
+from craft_hf.run.settings import RunSettings
 from tests.fault_proxy import FaultProxy
 from tests.openai_server import free_port, serving
 
@@ -156,7 +157,7 @@ def test_every_prompt_is_answered_once_whatever_happens(
             generator_model=servers[0][1],
             num_samples=PROMPTS,
         )
-        folder = ensure_run(resolve(settings, Resources(concurrency=8, timeout_s=60)))
+        folder = ensure_run(resolve(replace(settings, concurrency=8, timeout_s=60)))
         assert servers[1][2].poll() is not None
 
     rows = [row for row in pyarrow.parquet.read_table(folder / ROWS).to_pylist() if not row["is_few_shot"]]

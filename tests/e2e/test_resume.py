@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet
 import pytest
 
 from craft_hf.run.resolution import resolve
-from craft_hf.run.settings import Resources, RunSettings
+from craft_hf.run.settings import RunSettings
 from tests.writer_server import WriterServer
 
 CONCURRENCY = 4
@@ -94,7 +95,7 @@ def ensure(home: str, settings: RunSettings) -> None:
     os.environ["CRAFT_HF_HOME"] = home
     from craft_hf.run.runs import ensure_run
 
-    ensure_run(resolve(settings, Resources(batch_size=4, concurrency=CONCURRENCY)))
+    ensure_run(resolve(replace(settings, batch_size=4, concurrency=CONCURRENCY)))
 
 
 def journalled(home: Path) -> int:

@@ -14,7 +14,7 @@ from craft_hf.cli.main import app
 from craft_hf.run.cost import estimate, estimate_as_text
 from craft_hf.run.pipeline import execute
 from craft_hf.run.resolution import resolve
-from craft_hf.run.settings import Resources, RunSettings
+from craft_hf.run.settings import RunSettings
 from tests.writer_server import WriterServer
 
 
@@ -56,7 +56,7 @@ def test_fewer_groups_share_more(home: Path, server: WriterServer) -> None:
 def test_warnings_before_the_run(home: Path, server: WriterServer) -> None:
     """A hopeless model, an index that is too small, and a budget that will not do are said."""
     server.bad_every = 1
-    run = resolve(RunSettings("bioqa", generator=server.url, num_samples=80, max_budget=1000), Resources(concurrency=2))
+    run = resolve(replace(RunSettings("bioqa", generator=server.url, num_samples=80, max_budget=1000), concurrency=2))
     said = estimate_as_text(estimate(run, pilot=4))
     assert "No answer of the pilot was kept" in said
     assert "The index has only" in said

@@ -17,11 +17,11 @@ from craft_hf.corpus.corpus import Corpus
 from craft_hf.dataset.report import read_report
 from craft_hf.generation.usage import Usage
 from craft_hf.retrieval.index.build import build_index
-from craft_hf.run.pipeline import PROMPTS_PER_SAMPLE, execute
+from craft_hf.run.pipeline import execute
 from craft_hf.run.progress import Progress
 from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import ensure_run, read_rows
-from craft_hf.run.settings import Resources, RunSettings
+from craft_hf.run.settings import RunSettings
 from craft_hf.tasks.task import load_task
 from tests.writer_server import WriterServer
 
@@ -73,9 +73,9 @@ def test_a_hopeless_generator_is_stopped(home: Path, server: WriterServer) -> No
     """When nothing is kept, the run ends after ten prompts a sample and says what to look at."""
     server.bad_every = 1
     outcome = execute(resolve(RunSettings("bioqa", generator=server.url, num_samples=2)))
-    assert len(server.requests) == 2 * PROMPTS_PER_SAMPLE
+    assert len(server.requests) == 2 * 10
     assert not outcome.samples
-    assert len(outcome.rejects) == 2 * PROMPTS_PER_SAMPLE
+    assert len(outcome.rejects) == 2 * 10
     assert "stopped after 20 prompts" in outcome.notes[0]
 
 
@@ -84,7 +84,7 @@ def test_rounds_ask_for_what_is_missing(home: Path, server: WriterServer) -> Non
     server.bad_every = 2
     outcome = execute(resolve(RunSettings("bioqa", generator=server.url, num_samples=8)))
     assert len(outcome.samples) == 8
-    assert 8 < len(server.requests) <= 8 * PROMPTS_PER_SAMPLE
+    assert 8 < len(server.requests) <= 8 * 10
     assert len(server.requests) == len(outcome.samples) + len(outcome.rejects)
     usage = outcome.usage
     assert (usage.answers_generated, usage.answers_from_journal) == (len(server.requests), 0)
@@ -112,7 +112,7 @@ def test_prompts_too_long_for_the_server_are_counted(home: Path, server: WriterS
         5,
         error(400, "maximum context length is 10 tokens", code="context_length_exceeded"),
     )
-    outcome = execute(resolve(settings(server, small_index, 7), Resources(concurrency=1)))
+    outcome = execute(resolve(replace(settings(server, small_index, 7), concurrency=1)))
     assert outcome.funnel["answered"] == 5
     assert sum(r.check == "context" for r in outcome.rejects) == 2
 
@@ -120,7 +120,7 @@ def test_prompts_too_long_for_the_server_are_counted(home: Path, server: WriterS
 def test_a_budget_ends_the_run_with_what_it_has(home: Path, server: WriterServer) -> None:
     """200 tokens, at 10 an answer, are 20 prompts and what was in flight; a higher budget pays for the rest only."""
     asked = RunSettings("bioqa", generator=server.url, num_samples=60, max_budget=200)
-    outcome = execute(resolve(asked, Resources(concurrency=2)))
+    outcome = execute(resolve(replace(asked, concurrency=2)))
     assert 20 <= len(server.requests) <= 21
     assert outcome.usage.prompt_tokens + outcome.usage.completion_tokens == 10 * len(server.requests)
     assert 0 < len(outcome.samples) <= len(server.requests)
@@ -129,7 +129,7 @@ def test_a_budget_ends_the_run_with_what_it_has(home: Path, server: WriterServer
         f"{len(server.requests)} prompts. With a higher one the run goes on from here."
     ]
     before = len(server.requests)
-    more = execute(resolve(replace(asked, max_budget=400), Resources(concurrency=2)))
+    more = execute(resolve(replace(asked, max_budget=400, concurrency=2)))
     assert 40 <= len(server.requests) <= 42
     assert more.usage.answers_from_journal == before
 
@@ -137,7 +137,7 @@ def test_a_budget_ends_the_run_with_what_it_has(home: Path, server: WriterServer
 def test_a_budget_in_money(home: Path, server: WriterServer) -> None:
     """7 tokens read at 1 and 3 written at 2 a million make 13 a million prompts; the report has the price."""
     asked = RunSettings("bioqa", generator=server.url, num_samples=60, max_budget=20 * 13e-6, price_in=1, price_out=2)
-    folder = ensure_run(resolve(asked, Resources(concurrency=1)))
+    folder = ensure_run(resolve(replace(asked, concurrency=1)))
     assert 20 <= len(server.requests) <= 21
     assert read_report(folder).usage["cost"] == pytest.approx(13e-6 * len(server.requests))
 
@@ -159,7 +159,7 @@ def test_prompts_with_the_same_few_shots_are_sent_together(home: Path, server: W
     for groups in (4, "per-prompt"):
         server.requests.clear()
         asked = RunSettings("bioqa", generator=server.url, num_samples=30, prefix_groups=groups)
-        execute(resolve(asked, Resources(concurrency=1)))
+        execute(resolve(replace(asked, concurrency=1)))
         first_round = [tuple(m["content"] for m in r["messages"][:-1]) for r in server.requests[:30]]
         runs = [few_shots for few_shots, _ in itertools.groupby(first_round)]
         assert len(runs) == len(set(runs))
@@ -251,10 +251,10 @@ def test_an_index_of_another_model_is_refused(
         ({"timeout_s": 0}, "timeout_s is 0"),
     ],
 )
-def test_bad_resources_are_named(values: dict[str, int], message: str) -> None:
+def test_bad_limits_are_named(values: dict[str, int], message: str) -> None:
     """Each number out of range is named."""
     with pytest.raises(InputError, match=message):
-        Resources(**values)  # type: ignore[arg-type]
+        RunSettings("bioqa", **values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

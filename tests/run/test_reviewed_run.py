@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -22,7 +23,7 @@ from craft_hf.review.store import Reviews
 from craft_hf.run.pipeline import Outcome, execute
 from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import ensure_reviewed_run, ensure_run, read_rows
-from craft_hf.run.settings import Resources, RunSettings
+from craft_hf.run.settings import RunSettings
 from tests.reviewing import decide
 from tests.writer_server import WriterServer
 
@@ -34,7 +35,7 @@ def settings(server: WriterServer, reviews: Path, samples: int = 6, **more: obje
 
 def run(server: WriterServer, reviews: Path, samples: int = 6, **more: object) -> Outcome:
     """Do a run; 16 prompts a round."""
-    return execute(resolve(settings(server, reviews, samples, **more), Resources(concurrency=1)))
+    return execute(resolve(replace(settings(server, reviews, samples, **more), concurrency=1)))
 
 
 def reviewed(reviews: Reviews) -> list[ReviewSample]:
@@ -74,7 +75,7 @@ def test_decisions_drop_change_and_mark_rows(home: Path, server: WriterServer, t
         decide(reviews, samples[0], REJECT, "Ann Smith", reason="wrong answer")
         decide(reviews, samples[1], EDIT, "Ann Smith", fields={**samples[1].fields, "question": "Is this better?"})
         decide(reviews, samples[2], ACCEPT, "Ann Smith")
-    folder = ensure_run(resolve(settings(server, tmp_path / "r.sqlite"), Resources(concurrency=1)))
+    folder = ensure_run(resolve(replace(settings(server, tmp_path / "r.sqlite"), concurrency=1)))
     rows = [row for row in read_rows(folder, 0, 1) if not row["is_few_shot"]]
     found = [str(row["question"]) for row in rows]
     assert len(rows) == 6
@@ -173,7 +174,7 @@ def test_what_is_decided_while_the_run_goes_on_is_in_its_rows(home: Path, server
         return answered(body)  # type: ignore[arg-type]
 
     server.reply_to = decide_meanwhile  # type: ignore[method-assign, assignment]
-    folder = ensure_reviewed_run(settings(server, path, 30), Resources(concurrency=1))
+    folder = ensure_reviewed_run(replace(settings(server, path, 30), concurrency=1))
     with Reviews(path) as reviews:
         first, second = reviewed(reviews)[:2]
     rows = [row for row in read_rows(folder, 0, 1) if not row["is_few_shot"]]
@@ -186,7 +187,7 @@ def test_what_is_decided_while_the_run_goes_on_is_in_its_rows(home: Path, server
     with Reviews(path) as reviews:  # undone, all is as at the beginning: no run of then stands for it
         while reviews.undo_last("ann", f"undo-{len(reviews.history())}"):
             pass
-    folder = ensure_reviewed_run(settings(server, path, 30), Resources(concurrency=1))
+    folder = ensure_reviewed_run(replace(settings(server, path, 30), concurrency=1))
     assert first.fields["question"] in [row["question"] for row in read_rows(folder, 0, 1)]
     assert len(server.documents) == asked
 
@@ -239,7 +240,7 @@ def test_a_dataset_is_opened_for_review(home: Path, server: WriterServer, tmp_pa
     server.bad_every = 4
     wanted = {"generator": server.url, "num_samples": 4}
     folder = tmp_path / "my-dataset"
-    export(ensure_run(resolve(RunSettings("bioqa", **wanted), Resources(concurrency=1))), folder)  # type: ignore[arg-type]
+    export(ensure_run(resolve(replace(RunSettings("bioqa", **wanted), concurrency=1))), folder)  # type: ignore[arg-type]
     reviews, task = open_reviews(str(folder))
     with reviews:
         assert reviews.path == tmp_path / "my-dataset.reviews.sqlite"

@@ -38,6 +38,11 @@ def check_api_keys() -> None:
             raise InputError(f"{name} holds characters that an HTTP header cannot; expected printable ASCII.")
 
 
+def holds_api_key(text: str) -> bool:
+    """Whether one of the keys in the environment stands in a text."""
+    return any(key in text for name in (*API_KEY_VARIABLES, HUB_KEY_VARIABLE) if (key := _read(name)))
+
+
 def redact(text: str, max_characters: int = 200) -> str:
     """Return the first `max_characters` of a text, on one line, with each key replaced by its variable's name."""
     for name in (*API_KEY_VARIABLES, HUB_KEY_VARIABLE):
