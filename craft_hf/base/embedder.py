@@ -13,6 +13,7 @@ import numpy as np
 
 from craft_hf.base.errors import InputError
 from craft_hf.base.models import EMBEDDED, embedder_weights
+from craft_hf.base.quiet import quiet_loading
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -159,24 +160,20 @@ def _load(name: str, device: str | None) -> tuple[SentenceTransformer, str]:
     """Load a model onto a device, by default CUDA where there is one; return it with its revision."""
     import torch
     from safetensors import SafetensorError
-    from sentence_transformers import SentenceTransformer
-    from transformers import logging
 
     weights = embedder_weights(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
-        encoder = SentenceTransformer(weights.location, device=device)
+        with quiet_loading():
+            from sentence_transformers import SentenceTransformer
+
+            encoder = SentenceTransformer(weights.location, device=device)
     except (OSError, ValueError, SafetensorError, RuntimeError, AssertionError) as e:  # last two: no such device
         reason = " ".join(str(e).split())
         raise InputError(
             f"the embedding model {name!r} cannot be loaded on {device}: {reason}. Expected a "
             f'sentence-transformers folder, the Hub id of one that is in the cache or can be reached, or "{EMBEDDED}".'
         ) from e
-    finally:
-        if shown:
-            logging.enable_progress_bar()
     return encoder.to(torch.bfloat16) if _has_fast_bfloat16(device) else encoder, weights.revision
 
 

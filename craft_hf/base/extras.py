@@ -6,6 +6,7 @@ import importlib
 from types import ModuleType
 
 from craft_hf.base.errors import CraftError
+from craft_hf.base.quiet import quiet_imports
 
 
 class MissingExtra(CraftError, ImportError):
@@ -23,6 +24,7 @@ def require(module: str, extra: str) -> ModuleType:
         MissingExtra: the module is not installed; the message holds the install command.
     """
     try:
-        return importlib.import_module(module)
+        with quiet_imports():
+            return importlib.import_module(module)
     except ImportError as e:
         raise MissingExtra(f'{module} is not installed; run: pip install "craft_hf[{extra}]"') from e

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from craft_hf.base.errors import InputError
 from craft_hf.base.extras import MissingExtra, require
+from craft_hf.base.quiet import quiet_loading
 from craft_hf.base.records import fingerprint
 
 EMBEDDED = "embedded"
@@ -156,22 +158,37 @@ def _convert_gguf(folder: Path, target: Path) -> None:
 
     A model loaded from GGUF refuses `save_pretrained`; its state dict in a fresh LlamaForCausalLM does not.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
     target.parent.mkdir(parents=True, exist_ok=True)
-    loaded = AutoModelForCausalLM.from_pretrained(folder, gguf_file=_GGUF, dtype=torch.float32)
-    config = LlamaConfig(**{k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"})
-    model = LlamaForCausalLM(config)
-    model.load_state_dict(loaded.state_dict())
-    model.to(torch.bfloat16)
     temporary = Path(tempfile.mkdtemp(dir=target.parent))
     try:
-        model.save_pretrained(temporary)
-        AutoTokenizer.from_pretrained(folder, gguf_file=_GGUF).save_pretrained(temporary)
+        with quiet_loading():
+            _write_bfloat16(folder, temporary)
         temporary.rename(target)
     except OSError:
         if not (target / "config.json").is_file():  # another process may have finished the same copy first
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_bfloat16(folder: Path, target: Path) -> None:
+    import torch
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        LlamaConfig,
+        LlamaForCausalLM,
+        modeling_gguf_pytorch_utils,
+    )
+
+    bar = modeling_gguf_pytorch_utils.tqdm
+    modeling_gguf_pytorch_utils.tqdm = functools.partial(bar, disable=True)  # no setting turns this bar off
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(folder, gguf_file=_GGUF, dtype=torch.float32)
+    finally:
+        modeling_gguf_pytorch_utils.tqdm = bar
+    config = LlamaConfig(**{k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"})
+    model = LlamaForCausalLM(config)
+    model.load_state_dict(loaded.state_dict())
+    model.to(torch.bfloat16).save_pretrained(target)
+    AutoTokenizer.from_pretrained(folder, gguf_file=_GGUF).save_pretrained(target)

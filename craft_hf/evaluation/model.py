@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from craft_hf.base import JSON, InputError, Weights, chat_template, file_fingerprint, generator_weights, require
+from craft_hf.base import (
+    JSON,
+    InputError,
+    Weights,
+    chat_template,
+    file_fingerprint,
+    generator_weights,
+    quiet_loading,
+    require,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     import torch
@@ -34,14 +43,17 @@ class EvaluatedModel:
 
     def __init__(self, name: str, adapter: str | Path | None = None, device: str | None = None) -> None:
         import torch
-        from transformers import AutoModelForCausalLM
 
         self.weights: Weights = generator_weights(name)
         self.base, self.adapter = name, ""
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.float32 if device == "cpu" else "auto"
         try:
-            self.model = AutoModelForCausalLM.from_pretrained(self.weights.location, dtype=dtype).to(device).eval()
+            with quiet_loading():
+                from transformers import AutoModelForCausalLM
+
+                model = AutoModelForCausalLM.from_pretrained(self.weights.location, dtype=dtype)
+            self.model = model.to(device).eval()
             self.tokenizer = self._load_tokenizer(self.weights.location)
         except (OSError, ValueError) as e:
             raise InputError(f"the model {name} cannot be loaded; expected a Hub id or a folder: {e}") from e

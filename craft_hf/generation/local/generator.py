@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from craft_hf.base import EMBEDDED, JSON, Answer, GeneratorError, Prompt, Weights, generator_identity, generator_weights
+from craft_hf.base import (
+    EMBEDDED,
+    JSON,
+    Answer,
+    GeneratorError,
+    Prompt,
+    Weights,
+    generator_identity,
+    generator_weights,
+    quiet_loading,
+)  # fmt: skip
 from craft_hf.generation.generator import Sampling, send_all
 from craft_hf.generation.local import shared_prefix_attention
 from craft_hf.generation.local.batches import EncodedPrompt, Tokens, plan_batches
@@ -67,22 +77,18 @@ class LocalGenerator:
 
     @cached_property
     def _loaded(self):  # type: ignore[no-untyped-def]  # transformers' Auto classes have no types
-        from transformers import AutoModelForCausalLM, AutoTokenizer, logging
-
         location = generator_weights(self._name).location
-        shown = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
         try:
-            tokenizer = AutoTokenizer.from_pretrained(location)
-            model = AutoModelForCausalLM.from_pretrained(location, dtype=torch.bfloat16)
+            with quiet_loading():
+                from transformers import AutoModelForCausalLM, AutoTokenizer
+
+                tokenizer = AutoTokenizer.from_pretrained(location)
+                model = AutoModelForCausalLM.from_pretrained(location, dtype=torch.bfloat16)
         except (OSError, ValueError) as e:
             raise GeneratorError(
                 f"the generator {self._weights.name} cannot be loaded: {e} "
                 "Pass the folder of a causal language model with its tokenizer, or a Hub id that can be reached."
             ) from e
-        finally:
-            if shown:
-                logging.enable_progress_bar()
         if not tokenizer.chat_template:
             raise GeneratorError(f"{self._weights.name} has no chat template; pass an instruction-tuned model.")
         return model.to(self._device).eval(), tokenizer
