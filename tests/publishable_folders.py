@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from craft_hf.base.records import JSON
-from craft_hf.dataset.card import write_card
-from craft_hf.dataset.folder import REJECTS, ROWS
-from craft_hf.dataset.report import make_report, write_report
-from craft_hf.dataset.rows import REJECTED, few_shot_rows, task_features
-from craft_hf.run.runs import _parquet
+from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.dataset.report import make_report
+from craft_hf.dataset.rows import few_shot_rows, task_features
 from craft_hf.tasks.task import Task, load_task
 
 LINEAGE: Mapping[str, JSON] = {
@@ -48,10 +46,10 @@ def write_run(folder: Path, generated: int, task: Task | None = None, **changes:
         funnel=[("prompted", generated + 1), ("kept", generated)], usage={}, rows=rows, rejects=rejects, notes=[],
         versions={"craft_hf": "0.1.0"},
     )  # fmt: skip
-    _parquet(rows, task_features(task), folder / ROWS)
-    _parquet(rejects, REJECTED, folder / REJECTS)
-    write_report(report, rows, rejects, folder)
-    write_card(report, rows, folder)
+    made = DatasetFolder(folder)
+    made.write_data(rows, task_features(task), rejects)
+    made.write_report(report, rows, rejects)
+    made.write_card(report, rows)
     return folder
 
 

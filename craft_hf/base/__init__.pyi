@@ -8,6 +8,9 @@ from .errors import StorageError as StorageError
 from .executors import Workers as Workers
 from .executors import open_workers as open_workers
 from .extras import require as require
+from .files import incomplete as incomplete
+from .files import replaced_folder as replaced_folder
+from .files import write_file as write_file
 from .hub import HUB_EXCEPTIONS as HUB_EXCEPTIONS
 from .hub import Content as Content
 from .hub import check_login as check_login

@@ -7,13 +7,14 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from craft_hf.base.errors import InputError
 from craft_hf.base.extras import MissingExtra, require
+from craft_hf.base.files import replaced_folder
 from craft_hf.base.quiet import quiet_loading
 from craft_hf.base.records import fingerprint
 
@@ -34,9 +35,15 @@ class Weights:
 
 
 def cache_folder() -> Path:
-    """Return the folder for all that craft_hf keeps: $CRAFT_HF_HOME, else $HF_HOME/craft_hf, else ~/.cache/...."""
-    hf_home = os.environ.get("HF_HOME", "~/.cache/huggingface")
-    return Path(os.environ.get("CRAFT_HF_HOME", f"{hf_home}/craft_hf")).expanduser()
+    """Return the folder for all that craft_hf keeps: $CRAFT_HF_HOME, else craft_hf in the Hugging Face cache.
+
+    That cache is where huggingface_hub has it: $HF_HOME, else huggingface in $XDG_CACHE_HOME, else in ~/.cache; "~" and
+    variables are expanded. A variable that is empty counts as not set.
+    """
+    xdg = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    hugging_face = os.environ.get("HF_HOME") or os.path.join(xdg, "huggingface")
+    place = os.environ.get("CRAFT_HF_HOME") or os.path.join(hugging_face, "craft_hf")
+    return Path(os.path.expandvars(os.path.expanduser(place)))
 
 
 def embedder_weights(name: str = EMBEDDED) -> Weights:
@@ -80,11 +87,16 @@ def generator_weights(name: str = EMBEDDED) -> Weights:
         InputError: a folder without weights.
     """
     weights = generator_identity(name)
-    if name == EMBEDDED and not (Path(weights.location) / "config.json").is_file():
+    target = Path(weights.location)
+    if name == EMBEDDED and not target.is_dir():
         for package in ("accelerate", "gguf"):  # transformers reads GGUF with both
             require(package, "demo")
         folder, _ = _package(*_GENERATOR_PACKAGE[:2])
-        _convert_gguf(folder, Path(weights.location))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):  # of several processes one converts, the others take what it made
+            if not target.is_dir():
+                with replaced_folder(target) as new, quiet_loading():
+                    _convert_gguf(folder, new)
     return weights
 
 
@@ -154,24 +166,10 @@ def _package(module: str, distribution: str) -> tuple[Path, str]:
 
 
 def _convert_gguf(folder: Path, target: Path) -> None:
-    """Write the GGUF model as an ordinary bf16 transformers folder, beside `target` first, then renamed.
+    """Write the GGUF model as an ordinary bf16 transformers folder.
 
     A model loaded from GGUF refuses `save_pretrained`; its state dict in a fresh LlamaForCausalLM does not.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent))
-    try:
-        with quiet_loading():
-            _write_bfloat16(folder, temporary)
-        temporary.rename(target)
-    except OSError:
-        if not (target / "config.json").is_file():  # another process may have finished the same copy first
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _write_bfloat16(folder: Path, target: Path) -> None:
     import torch
     from transformers import (
         AutoModelForCausalLM,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import textwrap
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from craft_hf.base import JSON
 from craft_hf.cli.settings_options import CONFIG, takes_settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Say it as JSON.")]
@@ -80,34 +83,30 @@ def generate(
 
     The same rows again: craft-hf generate --config my-dataset/run.yaml --out again
     """
-    import pyarrow.parquet
-
-    from craft_hf.dataset import ROWS, check_out, export
+    from craft_hf.dataset import DatasetFolder, is_few_shot
     from craft_hf.run import ensure_reviewed_run, settings_from
 
     settings = settings_from(given, config)
-    check_out(out)
+    DatasetFolder(out).check_replaceable()
     try:
         folder = ensure_reviewed_run(settings)
     except KeyboardInterrupt:
         typer.echo("\nStopped; every answer is in the journal. Run the same command again to go on.", err=True)
         os._exit(130)  # all is written; with torch loaded, Python takes two more seconds to leave in order
-    export(folder, out)
-    rows = pyarrow.parquet.read_table(out / ROWS).to_pylist()
-    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    generated = [row for row in rows if not row["is_few_shot"]]
-    for row in generated[:show]:
+    DatasetFolder(folder).copy_to(out)
+    made = DatasetFolder(out)
+    for row in itertools.islice((row for row in made.rows if not is_few_shot(row)), show):
         _print_row(row)
-    typer.echo("\n" + "; ".join(f"{stage}: {count}" for stage, count in report["funnel"]))
-    for note in report["notes"]:
+    report = made.report
+    typer.echo("\n" + "; ".join(f"{stage}: {count}" for stage, count in report.funnel))
+    for note in report.notes:
         typer.echo(note)
-    typer.echo(
-        f"\ndataset {out}/data ({len(rows)} rows, {len(generated)} of them generated; the others are the few-shots)"
-    )
+    counts = f"{report.rows['rows']} rows, {report.rows['generated']} of them generated; the others are the few-shots"
+    typer.echo(f"\ndataset {out}/data ({counts})")
     typer.echo(f"report  {out}/report.html\ncard    {out}/README.md\nrejects craft-hf rejected {out}")
 
 
-def _print_row(row: dict[str, object]) -> None:
+def _print_row(row: Mapping[str, JSON]) -> None:
     from craft_hf.dataset import LINEAGE
 
     typer.echo("\n" + "-" * 100)

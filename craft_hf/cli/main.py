@@ -89,14 +89,9 @@ def rejected(
 
     Example: craft-hf rejected my-dataset --check duplicate
     """
-    import pyarrow.parquet
+    from craft_hf.dataset import DatasetFolder
 
-    from craft_hf.dataset import REJECTS
-
-    path = dataset / REJECTS
-    if not path.is_file():
-        raise CraftError(f"there is no {path}; give the folder that `craft-hf generate ... --out` wrote.")
-    for row in pyarrow.parquet.read_table(path).to_pylist():
+    for row in DatasetFolder(dataset).rejects:
         if check in (None, row["check"]):
             typer.echo(json.dumps(row, ensure_ascii=False))
 

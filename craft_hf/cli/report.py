@@ -1,4 +1,4 @@
-"""The command `craft-hf report`: a dataset's folder comes in, its report is written anew."""
+"""The command `craft-hf report`, which writes the report of a dataset again."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def report(
     Example: craft-hf report my-dataset --out my-report
     """
     from craft_hf.base import number
-    from craft_hf.dataset import renew_report
+    from craft_hf.dataset import rebuild_report
 
     folder = out or dataset
-    made = renew_report(dataset, folder, task)
+    made = rebuild_report(dataset, folder, task)
     typer.echo(f"{made.rows['generated']} rows made by the model, {made.rows['few_shots']} few-shots")
     typer.echo(f"{made.rows['rejected']} documents became no row, for {len(made.drops)} reasons")
     typer.echo(f"self-BLEU {number(made.diversity.get('self_bleu'))} (0 to 1, high where rows repeat each other)")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
 from huggingface_hub import DatasetCardData
 
-from craft_hf.base import JSON, NOT_MEASURED, InputError, StorageError, render
+from craft_hf.base import JSON, NOT_MEASURED, InputError, render
 from craft_hf.dataset.licenses import combined_license
 from craft_hf.dataset.report import Row, RunReport, funnel_shares
+from craft_hf.dataset.rows import is_few_shot
 
 _SHOWN_CHARS = 600
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -61,8 +62,9 @@ def dataset_card(
         repo_id: the repository that the card is for.
         plots: which of the report's plots lie in assets/, by name.
     """
-    license = combined_license(str(public(source.get("license")) or "") for source in report.sources)
-    generated = [row for row in rows if not row.get("is_few_shot")]
+    license = combined_license(str(redact_locations(source.get("license")) or "") for source in report.sources)
+    made_by = sorted({str(row["generator"]) for row in rows if row.get("generator")})
+    shown = list(itertools.islice((row for row in rows if not is_few_shot(row)), 2)) or rows[:2]
     names = [str(pair[0]) for pair in _pairs(report.about["fields"])]
     every = [CardConfig("default", "data/train-*", report.rows["rows"]), *configs]
     if report.rows["rejected"]:
@@ -70,45 +72,37 @@ def dataset_card(
     body = render(
         "dataset_card.md.j2",
         report=report,
-        safe=public,
+        safe=redact_locations,
         repo_id=repo_id,
         configs=every,
-        examples=_examples(generated or rows, names),
-        generators=sorted({str(public(row["generator"])) for row in generated if row.get("generator")}),
+        examples=_examples(shown, names),
+        generators=[str(redact_locations(name)) for name in made_by],
         shares=funnel_shares(report.funnel),
         license=license,
         limits=limits_of(report.task),
         plots=[(name, about) for name, about in _PLOTS.items() if name in plots],
         prompt=_prompt(report),
         repeat=_repeat(report),
-        identity_yaml=yaml.safe_dump(public(report.identity), sort_keys=False, allow_unicode=True, width=100).strip(),
+        identity_yaml=yaml.safe_dump(
+            redact_locations(report.identity), sort_keys=False, allow_unicode=True, width=100
+        ).strip(),
     )
     return f"---\n{_front_matter(report, license.id, every).to_yaml()}\n---\n\n{body}"
 
 
-def write_card(report: RunReport, rows: Sequence[Row], folder: Path) -> None:
-    """Write the dataset card as README.md into an existing folder, with the plots that lie in its assets/.
-
-    Raises:
-        StorageError: the folder cannot be written.
-    """
-    plots = [path.stem for path in (folder / "assets").glob("*.png")]
-    content = dataset_card(report, rows, plots=plots).encode()
-    try:
-        (folder / "README.md").write_bytes(content)
-    except OSError as e:
-        raise StorageError(f"the dataset card cannot be written to {folder}: {e}") from e
+def _yaml(value: JSON) -> str:
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100).strip()
 
 
-def public(value: JSON) -> JSON:
+def redact_locations(value: JSON) -> JSON:
     """Return data without local paths and addresses of private hosts, at any depth."""
     if isinstance(value, str):
         if value.startswith(("/", "~", "\\\\", "file:")):
             return "[local path]"
         return _PATH.sub("[local path]", _ADDRESS.sub(_public_address, value))
     if isinstance(value, Mapping):
-        return {str(public(key)): public(item) for key, item in value.items()}
-    return [public(item) for item in value] if isinstance(value, Sequence) else value
+        return {str(redact_locations(key)): redact_locations(item) for key, item in value.items()}
+    return [redact_locations(item) for item in value] if isinstance(value, Sequence) else value
 
 
 def _public_address(match: re.Match[str]) -> str:
@@ -157,15 +151,15 @@ def _front_matter(report: RunReport, license_id: str, configs: Sequence[CardConf
 
 
 def _examples(rows: Sequence[Row], fields: Sequence[str]) -> list[Row]:
-    """Two rows for the reader, the second one without its lineage."""
-    shown = [_example(row, fields) for row in rows[:2]]
+    """The rows for the reader, those after the first one without their lineage."""
+    shown = [_example(row, fields) for row in rows]
     return [*shown[:1], *({name: row[name] for name in fields if name in row} for row in shown[1:])]
 
 
 def _example(row: Row, fields: Iterable[str]) -> Row:
     """A row for the reader: long texts cut, and no local path in its lineage."""
     texts = {*fields, "document"}
-    return {name: _cut(value) if name in texts else public(value) for name, value in row.items()}
+    return {name: _cut(value) if name in texts else redact_locations(value) for name, value in row.items()}
 
 
 def _cut(value: JSON) -> JSON:
@@ -181,7 +175,7 @@ def _pairs(value: JSON) -> list[Sequence[JSON]]:
 def _prompt(report: RunReport) -> str:
     """Return the turns of a prompt, with what differs from prompt to prompt in brackets."""
     asked = report.about.get("instructions")
-    texts = [str(public(text)) for text in asked] if isinstance(asked, Sequence) else [NOT_MEASURED]
+    texts = [str(redact_locations(text)) for text in asked] if isinstance(asked, Sequence) else [NOT_MEASURED]
     texts = [textwrap.fill(" ".join(text.split()), 100, break_long_words=False) for text in texts]
     lines = ["user: [INSTRUCTION]\n\nText:\n[text of a few-shot]", "model: [its sample, as JSON]"]
     lines += ["(two more few-shots in the same way)", "user: [INSTRUCTION]\n\nText:\n[the document]"]

@@ -1,4 +1,4 @@
-"""What the checks found, in sentences for report and card: rows and overlaps come in, a sentence by name goes out."""
+"""What the checks found, in sentences for report and card."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from craft_hf.base import Sample
 from craft_hf.quality import Overlap
 
 
-def findings(samples: Sequence[Sample], overlaps: Sequence[Overlap], review: str = "") -> dict[str, str]:
+def summarize_checks(samples: Sequence[Sample], overlaps: Sequence[Overlap], review: str = "") -> dict[str, str]:
     """Return what is known of contamination, grounding and the judge; what was not checked is not there.
 
     Args:

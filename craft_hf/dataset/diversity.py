@@ -1,4 +1,4 @@
-"""How varied the rows of a dataset are: their texts and embeddings come in, a `Diversity` of plain values goes out."""
+"""How varied the rows of a dataset are, by the words of their texts and by their embeddings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sacrebleu
 
 from craft_hf.base import Vectors
 
-MOST_TRANSLATED = 50
+MOST_COMPARED = 50
 """Texts that self-BLEU compares each with each: of some 300 words each, that takes about two seconds."""
 
 Cosines = np.ndarray[tuple[int], np.dtype[np.float32]]
@@ -37,7 +37,7 @@ class Diversity:
     """Figures of the generated rows; None, or nothing in a mapping, is what could not be measured.
 
     `distinct` has a share in [0, 1] for "1", "2" and "3". `self_bleu` in [0, 1], high where rows repeat each other, is
-    that of `translated` rows. `nearest_row` and `nearest_few_shot` hold min, median, p95 and max of the cosine
+    that of `self_bleu_rows` rows. `nearest_row` and `nearest_few_shot` hold min, median, p95 and max of the cosine
     similarity of each of `embedded` rows to the nearest other one and to the nearest few-shot. `map_variance` is the
     share of the variance, in [0, 1], that each axis of the map shows.
     """
@@ -45,27 +45,27 @@ class Diversity:
     rows: int
     distinct: Mapping[str, float | None]
     self_bleu: float | None
-    translated: int
+    self_bleu_rows: int
     embedded: int
     nearest_row: Mapping[str, float]
     nearest_few_shot: Mapping[str, float]
     map_variance: tuple[float, float] | None
 
 
-def measure(texts: Sequence[str], vectors: RowVectors | None) -> Diversity:
+def measure_diversity(texts: Sequence[str], vectors: RowVectors | None) -> Diversity:
     """Compute how varied rows are.
 
     Args:
         texts: those of all generated rows.
         vectors: the embeddings of as many of them as were looked at, None where they were not embedded.
     """
-    drawn = draw(len(texts), MOST_TRANSLATED)
+    drawn = draw_numbers(len(texts), MOST_COMPARED)
     mapped = project(vectors) if vectors else None
     return Diversity(
         rows=len(texts),
         distinct={str(n): _rounded(distinct(texts, n)) for n in (1, 2, 3)},
         self_bleu=_rounded(self_bleu([texts[i] for i in drawn])),
-        translated=len(drawn),
+        self_bleu_rows=len(drawn),
         embedded=len(vectors.samples) if vectors else 0,
         nearest_row=_cosines(nearest_row(vectors)) if vectors else {},
         nearest_few_shot=_cosines(nearest_few_shot(vectors)) if vectors else {},
@@ -73,7 +73,7 @@ def measure(texts: Sequence[str], vectors: RowVectors | None) -> Diversity:
     )
 
 
-def draw(count: int, most: int) -> list[int]:
+def draw_numbers(count: int, most: int) -> list[int]:
     """Return the numbers below `count` in their order, or `most` of them by a seeded draw."""
     if count <= most:
         return list(range(count))
@@ -152,7 +152,7 @@ def project(vectors: RowVectors) -> tuple[RowVectors, tuple[float, float]] | Non
     return RowVectors(samples, documents, few_shots), (round(float(shares[0]), 4), round(float(shares[1]), 4))
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
+def summary_statistics(values: Sequence[float]) -> dict[str, float]:
     """Return least, median, 95th percentile by nearest rank, and greatest as min, median, p95, max; nothing of none."""
     if not (ordered := sorted(values)):
         return {}
@@ -161,7 +161,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def _cosines(values: Cosines) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in spread(values.tolist()).items()}
+    return {name: round(value, 4) for name, value in summary_statistics(values.tolist()).items()}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -1,14 +1,201 @@
-"""The folder of a dataset, laid out as a Hub dataset repository.
+"""A dataset on disk: which file holds what, laid out as a dataset repository of the Hub.
 
-data/train-00000-of-00001.parquet      kept rows, the few-shots among them
-rejected/train-00000-of-00001.parquet  the documents that became no row, with reasons
-report.json, .md and .html, assets/    what happened
-README.md                              the dataset card
-run.yaml                               the settings of the run
+data/train-*.parquet          rows: the few-shots first, then the generated ones
+rejected/train-*.parquet      the documents that became no row, with reasons
+run.yaml                      the settings of the run
+report.json, .md and .html    what happened in the run; report.json is written last of all
+assets/                       plots of the report
+README.md                     the dataset card
 """
 
 from __future__ import annotations
 
-ROWS = "data/train-00000-of-00001.parquet"
-REJECTS = "rejected/train-00000-of-00001.parquet"
-RUN_YAML = "run.yaml"
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from craft_hf.base import CraftError, InputError, StorageError, incomplete, replaced_folder, write_file
+from craft_hf.dataset.card import dataset_card
+from craft_hf.dataset.diversity import RowVectors
+from craft_hf.dataset.parquet import ParquetRows, write_rows
+from craft_hf.dataset.report import Row, RunReport, draw_plots, parse_report, report_files
+from craft_hf.dataset.rows import REJECTED
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+PARQUET = "train-00000-of-00001.parquet"
+"""Name of a file of rows, where there is one for all of them; datasets from elsewhere may have several."""
+
+_ROWS, _REJECTS, _PLOTS = "data", "rejected", "assets"
+_SETTINGS, _REPORT, _CARD = "run.yaml", "report.json", "README.md"
+_PARTS = {_ROWS, _REJECTS, _PLOTS, _SETTINGS, _REPORT, "report.md", "report.html", _CARD}
+
+
+class DatasetFolder:
+    """The folder of a dataset; nothing is read before it is asked for.
+
+    Args:
+        path: where it is, or is to be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def rows(self) -> ParquetRows:
+        """All rows, read a batch at a time.
+
+        Raises:
+            InputError: there are none, or a report says that they are of another version's format.
+        """
+        if not (files := self._parquet(_ROWS)):
+            raise InputError(
+                f"{self.path} holds no data/*.parquet; give a folder that `craft-hf generate --out` wrote."
+            )
+        return ParquetRows(files)
+
+    @property
+    def rejects(self) -> ParquetRows:
+        """What became of the documents that are no rows; may be empty. Errors are those of `rows`."""
+        return ParquetRows(self._parquet(_REJECTS) or self.rows.files[:0])
+
+    @cached_property
+    def report(self) -> RunReport:
+        """The report of the run.
+
+        Raises:
+            InputError: there is none, or it is broken, or of another version's format.
+        """
+        path = self.path / _REPORT
+        try:
+            return parse_report(path.read_bytes())
+        except OSError as e:
+            raise InputError(f"{path} cannot be read: {e}; give a folder that `craft-hf generate --out` wrote.") from e
+        except InputError as e:
+            raise InputError(
+                f"{path} {e}; run the same `craft-hf generate` again: the answers are in the journal, nothing is paid "
+                "for twice."
+            ) from e
+
+    @property
+    def has_report(self) -> bool:
+        """Whether there is a report, of whatever version."""
+        return (self.path / _REPORT).is_file()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether this version of craft_hf has written all of it."""
+        try:
+            return bool(self.report)
+        except InputError:
+            return False
+
+    @property
+    def run_yaml(self) -> str:
+        """The settings of the run as YAML.
+
+        Raises:
+            InputError: they are not there.
+        """
+        try:
+            return (self.path / _SETTINGS).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as e:
+            raise InputError(f"{self.path / _SETTINGS} cannot be read: {e}; give a folder that a run wrote.") from e
+
+    @property
+    def plots(self) -> dict[str, bytes]:
+        """The plots of the report, by file name."""
+        return {p.name: p.read_bytes() for p in sorted((self.path / _PLOTS).glob("*")) if p.suffix in (".png", ".svg")}
+
+    def write_data(self, rows: Iterable[Row], features: Features, rejects: Iterable[Row], run_yaml: str = "") -> None:
+        """Write rows, rejects and settings, which the report is then made of.
+
+        Args:
+            rows: in any number; memory holds a batch of them.
+            features: the columns of the rows, see `task_features`.
+            rejects: columns of `REJECTED`.
+            run_yaml: settings, no file without them.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        write_rows(self.path / _ROWS / PARQUET, rows, features.arrow_schema)
+        write_rows(self.path / _REJECTS / PARQUET, rejects, REJECTED.arrow_schema)
+        if run_yaml:
+            write_file(self.path / _SETTINGS, run_yaml.encode())
+
+    def write_report(
+        self, report: RunReport, rows: Sequence[Row], rejects: Sequence[Row], vectors: RowVectors | None = None
+    ) -> None:
+        """Write plots and pages, and last report.json, whose presence says that all is there.
+
+        Args:
+            report: what `make_report` computed of the rows and rejects.
+            rows, rejects: the same; those of this folder, or of another one.
+            vectors: embeddings of the generated rows, which two plots show.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        try:
+            (self.path / _PLOTS).mkdir(parents=True, exist_ok=True)
+            plots = draw_plots(report, rows, rejects, vectors)
+            for name, content in plots.items():
+                write_file(self.path / _PLOTS / name, content)
+            for name, content in report_files(report, rejects, plots).items():
+                write_file(self.path / name, content)
+        except OSError as e:
+            raise StorageError(f"the report cannot be written to {self.path}: {e}") from e
+
+    def write_card(self, report: RunReport, rows: Sequence[Row]) -> None:
+        """Write the dataset card, with the plots that are there.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        plots = [path.stem for path in (self.path / _PLOTS).glob("*.png")]
+        try:
+            write_file(self.path / _CARD, dataset_card(report, rows, plots=plots).encode())
+        except OSError as e:
+            raise StorageError(f"the dataset card cannot be written to {self.path}: {e}") from e
+
+    def check_replaceable(self) -> None:
+        """Find out before a run whether its dataset can be written here, and takes the place of nothing but a dataset.
+
+        Raises:
+            CraftError: there is something else than a dataset of craft_hf, of whatever version.
+            StorageError: the place cannot be written.
+        """
+        out = self.path
+        if out.is_symlink() or out.is_file() or (out.is_dir() and any(out.iterdir())):
+            parts = _PARTS | {incomplete(Path(name)).name for name in _PARTS}
+            if out.is_symlink() or not self.has_report or not {p.name for p in out.iterdir()} <= parts:
+                raise CraftError(f"{out} exists and is no dataset of craft_hf alone; give another --out, or remove it.")
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.")).rmdir()
+        except OSError as e:
+            raise StorageError(f"--out {out} cannot be written: {e}; give another folder.") from e
+
+    def copy_to(self, out: Path) -> None:
+        """Put a copy at `out`, whole or not at all; what was there is replaced.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        try:
+            with replaced_folder(out) as new:
+                shutil.copytree(self.path, new, dirs_exist_ok=True)
+        except OSError as e:
+            raise StorageError(
+                f"{out} cannot be written: {e}. The run is safe; make room and run the command again."
+            ) from e
+
+    def _parquet(self, part: str) -> list[Path]:
+        if self.has_report:
+            _ = self.report  # refuses another format
+        return sorted((self.path / part).glob("[!.]*.parquet"))

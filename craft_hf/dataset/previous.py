@@ -1,19 +1,18 @@
-"""Datasets that were made before: folders come in, their samples go out, so that a new run does not repeat them."""
+"""Datasets that were made before, whose samples a new run does not repeat."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
-
 from craft_hf.base import JSON, InputError, file_fingerprint
+from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.dataset.rows import is_few_shot
 from craft_hf.tasks import Task
 
 
-def read_earlier(folders: Sequence[str], task: Task) -> list[tuple[str, Mapping[str, JSON]]]:
-    """Return the samples of datasets: "folder: document", and the task's fields; their few-shots are left out.
+def read_previous_samples(folders: Sequence[str], task: Task) -> list[tuple[str, Mapping[str, JSON]]]:
+    """Return the generated samples of datasets: "folder: document", and the task's fields.
 
     Args:
         folders: as `craft-hf generate --out` wrote them.
@@ -24,33 +23,21 @@ def read_earlier(folders: Sequence[str], task: Task) -> list[tuple[str, Mapping[
     """
     found = list[tuple[str, Mapping[str, JSON]]]()
     for folder in folders:
-        for path in earlier_files(folder):
-            try:
-                rows = pyarrow.parquet.read_table(path).to_pylist()
-            except (OSError, pyarrow.ArrowException) as e:
-                raise InputError(f"{path} cannot be read as Parquet: {e}.") from e
-            if rows and (missing := sorted(task.required - set(rows[0]))):
-                raise InputError(f"{path} has no column {missing[0]!r}; expected a dataset of the task {task.name}.")
-            found += [
-                (f"{Path(folder).name}: {row.get('document_id', '')}", task.sample(row))
-                for row in rows
-                if not row.get("is_few_shot")
-            ]
+        rows = DatasetFolder(Path(folder)).rows
+        if missing := sorted(task.required - set(rows.schema.names)):
+            raise InputError(f"{folder} has no column {missing[0]!r}; expected a dataset of the task {task.name}.")
+        found += [
+            (f"{Path(folder).name}: {row.get('document_id', '')}", task.sample(row))
+            for row in rows
+            if not is_few_shot(row)
+        ]
     return found
 
 
-def earlier_files(folder: str) -> list[Path]:
-    """Return the Parquet files of a dataset's rows.
+def fingerprint_previous(folders: Sequence[str]) -> list[JSON]:
+    """Return hashes of what datasets hold, which stand for them in a run's identity.
 
     Raises:
-        InputError: there are none.
+        InputError: a folder holds no rows.
     """
-    paths = sorted(Path(folder).glob("data/*.parquet"))
-    if not paths:
-        raise InputError(f"{folder} holds no data/*.parquet; give a folder that `craft-hf generate --out` wrote.")
-    return paths
-
-
-def earlier_identity(folders: Sequence[str]) -> list[JSON]:
-    """Return what stands for datasets in a run's identity: their content."""
-    return [file_fingerprint(path) for folder in folders for path in earlier_files(folder)]
+    return [file_fingerprint(path) for folder in folders for path in DatasetFolder(Path(folder)).rows.files]

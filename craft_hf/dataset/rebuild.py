@@ -1,4 +1,4 @@
-"""The folder of a dataset comes in, its report goes out anew: of the rows and rejects that are there now."""
+"""A report made again of the rows and rejects that are in a dataset's folder now."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
-
 from craft_hf.base import EMBEDDED, Embedder, FewShot, InputError, embedder_weights
-from craft_hf.dataset.diversity import RowVectors, measure
-from craft_hf.dataset.report import Row, RunReport, make_report, mismatch, read_report, write_report
+from craft_hf.dataset.diversity import RowVectors, measure_diversity
+from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.dataset.report import Row, RunReport, funnel_mismatch, make_report
 from craft_hf.dataset.row_vectors import embed_rows, generated_texts
+from craft_hf.dataset.rows import is_few_shot
 from craft_hf.tasks import Task, load_task
 
 logger = logging.getLogger("craft_hf")
 
 
-def renew_report(dataset: Path, out: Path, task: str | None = None) -> RunReport:
-    """Write the report of a dataset anew, and keep what only the run knew: identity, usage, funnel, coverage, ...
+def rebuild_report(dataset: Path, out: Path, task: str | None = None) -> RunReport:
+    """Write the report of a dataset again, and keep what only the run knew: identity, usage, funnel, coverage, ...
 
     Args:
         dataset: folder that a run wrote, with data/*.parquet, rejected/*.parquet and report.json.
@@ -31,17 +30,15 @@ def renew_report(dataset: Path, out: Path, task: str | None = None) -> RunReport
         InputError: there is no such folder or report, a Parquet file is broken, or the task is unknown or another one.
         StorageError: `out` cannot be written.
     """
-    old = read_report(dataset)
+    folder = DatasetFolder(dataset)
+    old, rows, rejects = folder.report, folder.rows, folder.rejects
     loaded = _task(old, task)
-    rows, rejects = _read(dataset / "data"), _read(dataset / "rejected")
-    if not rows:
-        raise InputError(f"{dataset / 'data'} holds no Parquet file with rows; give the folder that a run wrote.")
-    if missing := sorted(loaded.required - set(rows[0])):
+    if missing := sorted(loaded.required - set(rows.schema.names)):
         raise InputError(
-            f"{dataset / 'data'} has no column {missing[0]!r}, which the task {loaded.name} asks for; give the folder "
+            f"{dataset} has no column {missing[0]!r}, which the task {loaded.name} asks for; give the folder "
             "that a run of this task wrote, or with --task the task that it was made with."
         )
-    loaded = replace(loaded, few_shots=tuple(_few_shot(row, loaded) for row in rows if row.get("is_few_shot")))
+    loaded = replace(loaded, few_shots=tuple(_few_shot(row, loaded) for row in rows if is_few_shot(row)))
     vectors = _vectors(rows, loaded, old)
     texts = generated_texts(rows, loaded.fields)
     new = make_report(
@@ -54,9 +51,9 @@ def renew_report(dataset: Path, out: Path, task: str | None = None) -> RunReport
         usage=old.usage,
         rows=rows,
         rejects=rejects,
-        notes=[note for note in old.notes if note not in mismatch(old.funnel, old.rows["generated"])],
+        notes=[note for note in old.notes if note not in funnel_mismatch(old.funnel, old.rows["generated"])],
         versions=old.versions,
-        diversity=asdict(measure(texts, vectors)) if texts else {},
+        diversity=asdict(measure_diversity(texts, vectors)) if texts else {},
     )
     report = replace(
         old,
@@ -71,7 +68,7 @@ def renew_report(dataset: Path, out: Path, task: str | None = None) -> RunReport
         measured={**old.measured, **new.measured},
         diversity=new.diversity,
     )
-    write_report(report, rows, rejects, out, vectors)
+    DatasetFolder(out).write_report(report, rows, rejects, vectors)
     return report
 
 
@@ -86,17 +83,6 @@ def _task(report: RunReport, name: str | None) -> Task:
     return task
 
 
-def _read(folder: Path) -> list[Row]:
-    """Return the rows of all Parquet files of a folder, in the order of their names."""
-    rows: list[Row] = []
-    for path in sorted(folder.glob("*.parquet")):
-        try:
-            rows += pyarrow.parquet.read_table(path).to_pylist()
-        except (OSError, pyarrow.ArrowException) as e:
-            raise InputError(f"{path} cannot be read as Parquet: {e}; copy it again from where it was made.") from e
-    return rows
-
-
 def _few_shot(row: Row, task: Task) -> FewShot:
     """Return a few-shot as the dataset has it: the run may have taken others than the task's own."""
     return FewShot(str(row.get("document_id")), str(row.get("document")), task.sample(row))
@@ -104,7 +90,7 @@ def _few_shot(row: Row, task: Task) -> FewShot:
 
 def _vectors(rows: Sequence[Row], task: Task, report: RunReport) -> RowVectors | None:
     """Embed the rows by the index's model; None without generated rows, and where that model is not to be had."""
-    if all(row.get("is_few_shot") for row in rows):
+    if all(map(is_few_shot, rows)):
         return None
     name = str(report.index.get("embedding_model") or "")
     try:

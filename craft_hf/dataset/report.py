@@ -1,4 +1,4 @@
-"""What happened in a run: rows and rejects come in, a `RunReport` goes out, as JSON, Markdown, HTML and plots."""
+"""What happened in a run, in figures, and as the JSON, the pages and the plots that tell of it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, fields
 from typing import cast
 
-from craft_hf.base import JSON, InputError, StorageError, render
+from craft_hf.base import JSON, InputError, render
 from craft_hf.dataset import plots
-from craft_hf.dataset.diversity import RowVectors, spread
+from craft_hf.dataset.diversity import RowVectors, summary_statistics
 from craft_hf.dataset.personal_data import count_personal
 from craft_hf.dataset.plots.counts import LEFT_OUT
+from craft_hf.dataset.rows import is_few_shot
 from craft_hf.dataset.webpage import webpage
 from craft_hf.tasks import Task, texts_of
+
+FORMAT = 1
+"""Of report.json, and with it of the dataset's folder; raised when they change."""
 
 Row = Mapping[str, JSON]
 
@@ -103,13 +106,9 @@ def make_report(
         contamination: what was found of each test set.
         settings: of the run, those with another value than their default.
     """
-    generated = [row for row in rows if not row.get("is_few_shot")]
-    sources = Counter((str(r.get("source") or ""), str(r.get("license") or "")) for r in rows)
-    counts = {"rows": len(rows), "few_shots": len(rows) - len(generated), "generated": len(generated)}
-    texts = {
-        name: [sum(map(len, texts_of(row[name]))) for row in generated if row.get(name)]
-        for name in (*task.fields, "document")
-    }
+    figures = _RowFigures(task)
+    for row in rows:
+        figures.add(row)
     return RunReport(
         task=task.name,
         config_id=config_id,
@@ -120,14 +119,19 @@ def make_report(
         funnel=[(str(stage), int(count)) for stage, count in funnel],
         drops=[{"check": c, "reason": r, "count": n} for (c, r), n in _ranked(Counter(map(_reason, rejects)))],
         usage=_plain(usage),
-        rows={**counts, "rejected": len(rejects)},
-        sources=[{"source": s, "license": x, "rows": n} for (s, x), n in _ranked(sources)],
-        lengths={name: spread(sizes) for name, sizes in texts.items() if any(sizes)},
-        similarity=spread(similarity_of(generated)),
-        answers=_answers(task, generated),
-        few_shot_use=_few_shot_use(task, generated),
+        rows={
+            "rows": len(rows),
+            "few_shots": len(rows) - figures.generated,
+            "generated": figures.generated,
+            "rejected": len(rejects),
+        },
+        sources=[{"source": s, "license": x, "rows": n} for (s, x), n in _ranked(figures.sources)],
+        lengths={name: summary_statistics(sizes) for name, sizes in figures.lengths.items() if any(sizes)},
+        similarity=summary_statistics(figures.similarity),
+        answers=_answers(task, figures.answers),
+        few_shot_use=_few_shot_use(task, figures.prompted, figures.retrieved),
         versions=dict(versions),
-        notes=[*notes, *mismatch(funnel, len(generated))],
+        notes=[*notes, *funnel_mismatch(funnel, figures.generated)],
         measured={**(measured or {}), "personal_data": count_personal(rows)},
         diversity=_plain(diversity or {}),
         coverage=_plain(coverage or {}),
@@ -137,29 +141,47 @@ def make_report(
     )
 
 
-def write_report(
-    report: RunReport, rows: Sequence[Row], rejects: Sequence[Row], folder: Path, vectors: RowVectors | None = None
-) -> None:
-    """Write assets/, report.md, report.html, and last report.json, whose presence says that all is there.
+class _RowFigures:
+    """What is counted in rows, in one pass; all but `sources` is of the generated ones alone."""
+
+    def __init__(self, task: Task) -> None:
+        self.generated = 0
+        self.sources = Counter[tuple[str, str]]()
+        self.lengths: dict[str, list[int]] = {name: [] for name in (*task.fields, "document")}
+        self.similarity = list[float]()
+        self.answers = Counter[str]()
+        self.prompted = Counter[str]()
+        self.retrieved = Counter[str]()
+        self._task = task
+
+    def add(self, row: Row) -> None:
+        """Count a row."""
+        self.sources[str(row.get("source") or ""), str(row.get("license") or "")] += 1
+        if is_few_shot(row):
+            return
+        self.generated += 1
+        for name, sizes in self.lengths.items():
+            if row.get(name):
+                sizes.append(sum(map(len, texts_of(row[name]))))
+        self.similarity += similarity_of([row])
+        if self._task.answer_field and row.get(self._task.answer_field) is not None:
+            self.answers[self._task.answer_name(row)] += 1
+        self.prompted.update(_names(row.get("prompt_few_shots")))
+        self.retrieved.update(_names(row.get("retrieved_by")))
+
+
+def draw_plots(
+    report: RunReport, rows: Sequence[Row], rejects: Sequence[Row], vectors: RowVectors | None = None
+) -> dict[str, bytes]:
+    """Draw the plots of a report; see `plots.draw_all` for their names.
 
     Args:
         report: what `make_report` computed of the rows and rejects.
         rows, rejects: the same.
-        folder: is made where it is missing.
         vectors: embeddings of the generated rows, which two plots show.
-
-    Raises:
-        StorageError: the folder cannot be written.
     """
-    kept, dropped = (similarity_of(r for r in part if not r.get("is_few_shot")) for part in (rows, rejects))
-    images = plots.draw_all(report.funnel, kept, dropped, report.answers, report.coverage, vectors)
-    files = {f"assets/{name}": content for name, content in images.items()} | report_files(report, rejects, images)
-    try:
-        (folder / "assets").mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-    except OSError as e:
-        raise StorageError(f"the report cannot be written to {folder}: {e}") from e
+    kept, dropped = (similarity_of(row for row in part if not is_few_shot(row)) for part in (rows, rejects))
+    return plots.draw_all(report.funnel, kept, dropped, report.answers, report.coverage, vectors)
 
 
 def report_files(report: RunReport, rejects: Sequence[Row], images: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -171,31 +193,34 @@ def report_files(report: RunReport, rejects: Sequence[Row], images: Mapping[str,
         images: what lies in assets/, by name.
     """
     shown = [name.removesuffix(".png") for name in images if name.endswith(".png")]
-    examples = {_reason(reject): reject for reject in reversed(rejects)}
+    examples: dict[tuple[str, str], Row] = {}
+    for reject in rejects:
+        examples.setdefault(_reason(reject), reject)
     page = render("report.md.j2", report=report, plots=shown, examples=examples, shares=funnel_shares(report.funnel))
     return {
         "report.md": page.encode(),
         "report.html": webpage(page, images).encode(),
-        "report.json": (json.dumps(asdict(report), indent=2, allow_nan=False) + "\n").encode(),
+        "report.json": (json.dumps({"format": FORMAT, **asdict(report)}, indent=2, allow_nan=False) + "\n").encode(),
     }
 
 
-def read_report(folder: Path) -> RunReport:
-    """Read the report that `write_report` wrote into a folder.
+def parse_report(content: bytes) -> RunReport:
+    """Return the report that a report.json holds.
 
     Raises:
-        InputError: there is no report.json, or it is none of this version.
+        InputError: it is no report, or one of another format; worded to follow the name of the file.
     """
-    path = folder / "report.json"
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise InputError(f"{path} cannot be read as a report: {e}; give the folder that a run wrote.") from e
-    known = {f.name for f in fields(RunReport)}
-    needed = {f.name for f in fields(RunReport) if f.default is f.default_factory is MISSING}
-    wrong = needed - set(data) | set(data) - known if isinstance(data, dict) else known
-    if wrong:
-        raise InputError(f"{path} is no report of this craft_hf (see {', '.join(sorted(wrong))}); do the run again.")
+        data = json.loads(content)
+    except ValueError as e:
+        raise InputError(f"is no report of a run: {e}") from e
+    if not isinstance(data, dict):
+        raise InputError(f"is no report of a run: expected an object, found {str(data)[:40]!r}")
+    if (found := data.pop("format", None)) != FORMAT:
+        said = "no format" if found is None else f"format {found!r}"
+        raise InputError(f"has {said}, but this craft_hf reads format {FORMAT}")
+    if wrong := sorted(set(data) ^ {f.name for f in fields(RunReport)}):
+        raise InputError(f"is no report of this craft_hf (see {', '.join(wrong)})")
     return RunReport(**{**data, "funnel": [(stage, count) for stage, count in data["funnel"]]})
 
 
@@ -250,31 +275,27 @@ def _ranked(counts: Counter[tuple[str, str]]) -> list[tuple[tuple[str, str], int
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _answers(task: Task, rows: Sequence[Row]) -> dict[str, int]:
+def _answers(task: Task, counts: Counter[str]) -> dict[str, int]:
     """How often each answer is right, in the schema's order; answers that never are right count 0."""
     if not task.answer_field:
         return {}
     schema = _properties(task).get(task.answer_field)
     named = schema.get("enum") if isinstance(schema, Mapping) else None
-    counts = Counter(task.answer_name(row) for row in rows if row.get(task.answer_field) is not None)
     order = [str(v) for v in named] if isinstance(named, Sequence) else []
     return {name: counts[name] for name in dict.fromkeys([*order, *sorted(counts)])}
 
 
-def _few_shot_use(task: Task, rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+def _few_shot_use(task: Task, prompted: Counter[str], retrieved: Counter[str]) -> dict[str, dict[str, int]]:
     """In how many rows' prompts each few-shot stood, and how many rows' documents it found."""
-    prompted, found = (
-        Counter(i for row in rows for i in _names(row.get(key))) for key in ("prompt_few_shots", "retrieved_by")
-    )
-    ids = dict.fromkeys([*(shot.id for shot in task.few_shots), *found, *prompted])
-    return {i: {"prompted": prompted[i], "retrieved": found[i]} for i in ids}
+    ids = dict.fromkeys([*(shot.id for shot in task.few_shots), *retrieved, *prompted])
+    return {i: {"prompted": prompted[i], "retrieved": retrieved[i]} for i in ids}
 
 
 def _names(value: JSON) -> list[str]:
     return [str(v) for v in value] if isinstance(value, Sequence) and not isinstance(value, str) else []
 
 
-def mismatch(funnel: Sequence[tuple[str, int]], generated: int) -> list[str]:
+def funnel_mismatch(funnel: Sequence[tuple[str, int]], generated: int) -> list[str]:
     """Return a sentence if the funnel does not end in the rows that there are: better said than hidden."""
     if not funnel or funnel[-1][1] == generated:
         return []

@@ -1,14 +1,16 @@
-"""Rows of a dataset come in, the texts and embeddings by which their diversity is measured go out."""
+"""Texts and embeddings of dataset rows, by which their diversity is measured."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import cast
 
 from datasets.utils import tqdm
 
 from craft_hf.base import JSON, Embedder, Vectors
-from craft_hf.dataset.diversity import RowVectors, draw
+from craft_hf.dataset.diversity import RowVectors, draw_numbers
+from craft_hf.dataset.rows import is_few_shot
 from craft_hf.tasks import texts_of
 
 MOST_EMBEDDED = 500
@@ -24,7 +26,7 @@ def row_text(row: Mapping[str, JSON], fields: Sequence[str]) -> str:
 
 def generated_texts(rows: Sequence[Mapping[str, JSON]], fields: Sequence[str]) -> list[str]:
     """Return the texts of all generated rows, the few-shots left out."""
-    return [row_text(row, fields) for row in rows if not row.get("is_few_shot")]
+    return [row_text(row, fields) for row in rows if not is_few_shot(row)]
 
 
 def embed_rows(rows: Sequence[Mapping[str, JSON]], fields: Sequence[str], embedder: Embedder) -> RowVectors:
@@ -38,14 +40,18 @@ def embed_rows(rows: Sequence[Mapping[str, JSON]], fields: Sequence[str], embedd
     Raises:
         InputError: the model gives a text a vector without a direction.
     """
-    generated = [row for row in rows if not row.get("is_few_shot")]
-    generated = [generated[i] for i in draw(len(generated), MOST_EMBEDDED)]
-    samples = [row_text(row, fields) for row in generated]
-    documents = [str(row.get("document") or "") for row in generated]
-    few_shots = [row_text(row, fields) for row in rows if row.get("is_few_shot")]
+    drawn = set(draw_numbers(sum(not is_few_shot(row) for row in rows), MOST_EMBEDDED))
+    samples, documents, few_shots = list[str](), list[str](), list[str]()
+    number = itertools.count()
+    for row in rows:
+        if is_few_shot(row):
+            few_shots.append(row_text(row, fields))
+        elif next(number) in drawn:
+            samples.append(row_text(row, fields))
+            documents.append(str(row.get("document") or ""))
     texts = [*samples, *documents, *few_shots]
     with tqdm(desc="Measuring diversity", total=len(texts), unit=" texts", delay=3) as bar:
         vectors = embedder.encode(texts, bar.update)
-    count = len(generated)
+    count = len(samples)
     parts = vectors[:count], vectors[count : 2 * count], vectors[2 * count :]
     return RowVectors(*cast(tuple[Vectors, Vectors, Vectors], parts))

@@ -1,17 +1,19 @@
-"""Samples to dataset rows: a task's fields plus the lineage of each row, with the `datasets` features of both."""
+"""Dataset rows: a task's fields and the lineage of each row, with the `datasets` features of both."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from datasets import Features, List, Value
 
 from craft_hf.base import JSON, FewShot, InputError, Reject, Sample
 from craft_hf.tasks import Task, sample_json
 
+FEW_SHOT_COLUMN = "is_few_shot"
+
 LINEAGE = Features(
     {
-        "is_few_shot": Value("bool"),
+        FEW_SHOT_COLUMN: Value("bool"),
         "document_id": Value("string"),
         "document": Value("string"),
         "source": Value("string"),
@@ -86,12 +88,17 @@ def _feature(task: str, name: str, schema: JSON) -> object:
     )
 
 
-def few_shot_rows(few_shots: Sequence[FewShot]) -> list[dict[str, JSON]]:
-    """Return the few-shots as rows, marked with `is_few_shot`; nothing retrieved or generated them."""
-    return [
+def is_few_shot(row: Mapping[str, JSON]) -> bool:
+    """Return whether a row is a few-shot; all others were generated."""
+    return bool(row.get(FEW_SHOT_COLUMN))
+
+
+def few_shot_rows(few_shots: Iterable[FewShot]) -> Iterator[dict[str, JSON]]:
+    """Yield the few-shots as rows, marked with `is_few_shot`; nothing retrieved or generated them."""
+    return (
         {
             **shot.sample,
-            "is_few_shot": True,
+            FEW_SHOT_COLUMN: True,
             "document_id": shot.id,
             "document": shot.text,
             "source": shot.source,
@@ -107,15 +114,15 @@ def few_shot_rows(few_shots: Sequence[FewShot]) -> list[dict[str, JSON]]:
             "checks": [],
         }
         for shot in few_shots
-    ]
+    )
 
 
-def sample_rows(samples: Sequence[Sample], generator: str) -> list[dict[str, JSON]]:
-    """Return the samples as rows; `generator` is "model@revision"."""
-    return [
+def sample_rows(samples: Iterable[Sample], generator: str) -> Iterator[dict[str, JSON]]:
+    """Yield the samples as rows; `generator` is "model@revision"."""
+    return (
         {
             **sample.fields,
-            "is_few_shot": False,
+            FEW_SHOT_COLUMN: False,
             "document_id": sample.hit.document.id,
             "document": sample.hit.document.text,
             "source": sample.hit.document.source,
@@ -133,12 +140,12 @@ def sample_rows(samples: Sequence[Sample], generator: str) -> list[dict[str, JSO
             ],
         }
         for sample in samples
-    ]
+    )
 
 
-def rejected_rows(rejects: Sequence[Reject]) -> list[dict[str, JSON]]:
-    """Return the rejects as rows of `REJECTED`."""
-    return [
+def rejected_rows(rejects: Iterable[Reject]) -> Iterator[dict[str, JSON]]:
+    """Yield the rejects as rows of `REJECTED`."""
+    return (
         {
             "document_id": reject.document_id,
             "check": reject.check,
@@ -151,4 +158,4 @@ def rejected_rows(rejects: Sequence[Reject]) -> list[dict[str, JSON]]:
             "similarity": reject.similarity,
         }
         for reject in rejects
-    ]
+    )

@@ -1,4 +1,4 @@
-"""The rows of a fine-tuning run: a dataset of a task comes in, prompts and completions as chat turns go out."""
+"""The rows of a fine-tuning run, and the prompts and completions, as chat turns, that they become."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from craft_hf.base import InputError
+from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.dataset.rows import FEW_SHOT_COLUMN, is_few_shot
 from craft_hf.tasks import Task
 
 if TYPE_CHECKING:
@@ -57,11 +59,13 @@ def load_rows(data: DataArguments, task: Task, few_shots_only: bool = False) -> 
         rows = datasets.load_dataset("craft", task=data.task, split="train", **shape)  # craft_hf is imported: it knows
     elif shape:
         raise InputError(f"{', '.join(shape)} shape a dataset that is generated; leave them out beside --dataset.")
+    elif (folder := DatasetFolder(Path(data.dataset).expanduser())).has_report:
+        rows = datasets.Dataset.from_parquet([str(path) for path in folder.rows.files])
     elif Path(data.dataset).is_dir() or data.dataset.count("/") > 1 or data.dataset.startswith((".", "/", "~")):
-        folder = Path(data.dataset).expanduser()
-        saved = (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
+        place = folder.path
+        saved = (place / "state.json").is_file() or (place / "dataset_dict.json").is_file()
         try:
-            rows = datasets.load_from_disk(folder) if saved else datasets.load_dataset(str(folder), split="train")
+            rows = datasets.load_from_disk(place) if saved else datasets.load_dataset(str(place), split="train")
         except (OSError, ValueError) as e:
             raise InputError(
                 f"{data.dataset} is no folder that `craft-hf generate --out` or datasets.save_to_disk wrote: {e}"
@@ -75,13 +79,13 @@ def load_rows(data: DataArguments, task: Task, few_shots_only: bool = False) -> 
         if "train" not in rows:
             raise InputError(f"{data.dataset} has the splits {', '.join(rows)}; expected one named train.")
         rows = rows["train"]
-    wanted = [*sorted(task.required), *(["is_few_shot"] if few_shots_only else [])]
+    wanted = [*sorted(task.required), *([FEW_SHOT_COLUMN] if few_shots_only else [])]
     if missing := [name for name in wanted if name not in rows.column_names]:
         raise InputError(
             f"the dataset lacks the columns {', '.join(missing)} of the task {task.name}; it has "
             f"{', '.join(rows.column_names)}."
         )
-    rows = rows.filter(lambda few_shot: few_shot, input_columns="is_few_shot") if few_shots_only else rows
+    rows = rows.filter(is_few_shot) if few_shots_only else rows
     if not len(rows):
         raise InputError(f"the dataset has no rows to train {task.name} on" + " among few-shots." * few_shots_only)
     return rows
@@ -122,5 +126,5 @@ def conversations(
         kept.append({"prompt": prompt, "completion": completion})
     if not kept:
         raise InputError(f"the prompts of all {dropped} rows fill {max_length} tokens alone; raise --max_length.")
-    shots = sum(rows["is_few_shot"]) if "is_few_shot" in rows.column_names else None
+    shots = sum(map(is_few_shot, rows)) if FEW_SHOT_COLUMN in rows.column_names else None
     return datasets.Dataset.from_list(kept), RowCounts(len(rows), shots, dropped, truncated, len(kept))

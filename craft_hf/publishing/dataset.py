@@ -9,26 +9,29 @@ README.md, report.*, assets/
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
 import pyarrow
-import pyarrow.parquet
 
-from craft_hf.base import JSON, Content, InputError
+from craft_hf.base import JSON, Content
 from craft_hf.dataset import (
     LINEAGE,
+    PARQUET,
     CardConfig,
+    DatasetFolder,
+    ParquetRows,
     Row,
     RunReport,
     check_license,
     count_personal,
     dataset_card,
+    is_few_shot,
     masked,
-    public,
-    read_report,
+    redact_locations,
     report_files,
+    write_rows,
 )
 from craft_hf.publishing.repository import Repository
 from craft_hf.publishing.secret_scan import check_local_names, check_secrets
@@ -42,6 +45,8 @@ _PATH = re.compile(
 )
 _TEXTS = {"document"}
 """Lineage columns with text from the corpus, published unchanged. All others are cleared of local paths."""
+_REJECT_LINEAGE = {"reason", "partner", "document_id"}
+"""The columns of rejects that are not the model's words."""
 
 
 def dataset_repository(
@@ -60,30 +65,33 @@ def dataset_repository(
     Raises:
         InputError: the folder cannot be read, licences are in conflict, or a text contains a secret.
     """
-    report, table = read_report(folder), _read(folder / "data", failure)
-    rows = _redact(table.to_pylist(), mask_personal)
-    rejected = _read(folder / "rejected", failure) if report.rows["rejected"] else None
-    rejects = _redact(rejected.to_pylist(), mask_personal, rejects=True) if rejected else []
+    made = DatasetFolder(folder)
+    report = made.report
     check_license(report.sources, failure, public=not private)
-    for name, part in (("data", rows), ("rejected", rejects)):
-        placed = (found for n, row in enumerate(part, 1) for found in placed_texts(row, f"row {n} of {name}"))
+    files: dict[str, Content] = {}
+
+    def add(part: str, rows: Iterable[Row], schema: pyarrow.Schema) -> ParquetRows:
+        files[f"{part}/{PARQUET}"] = work / part / PARQUET
+        write_rows(work / part / PARQUET, rows, schema)
+        return ParquetRows([work / part / PARQUET])
+
+    rows = add("data", _redact(made.rows, set(LINEAGE) - _TEXTS, mask_personal), made.rows.schema)
+    rejects: Sequence[Row] = ()
+    if made.rejects:
+        rejects = add("rejected", _redact(made.rejects, _REJECT_LINEAGE, mask_personal), made.rejects.schema)
+    for part, written in (("data", rows), ("rejected", rejects)):
+        placed = (found for n, row in enumerate(written, 1) for found in placed_texts(row, f"row {n} of {part}"))
         check_secrets(((", ".join(place), text) for place, text in placed), failure)
     if mask_personal:
         report = _masked(report, rows)
     report = _public(report)
-    files: dict[str, Content] = {}
-    files["data/train-00000-of-00001.parquet"] = _write(rows, table.schema, work / "data.parquet")
     configs = []
     for name, size in _sizes(rows):
         subfolder = "data" if size == len(rows) else name
         if subfolder == name:
-            files[f"{name}/train-00000-of-00001.parquet"] = _write(
-                rows[:size], table.schema, work / f"{name}.parquet"
-            )  # fmt: skip
+            add(name, rows[:size], rows.schema)
         configs.append(CardConfig(name, f"{subfolder}/train-*", size))
-    if rejected:
-        files["rejected/train-00000-of-00001.parquet"] = _write(rejects, rejected.schema, work / "rejected.parquet")
-    images = {p.name: p.read_bytes() for p in sorted((folder / "assets").glob("*")) if p.suffix in (".png", ".svg")}
+    images = made.plots
     plots = [name.removesuffix(".png") for name in images if name.endswith(".png")]
     pages = report_files(report, rejects, images)
     pages["README.md"] = dataset_card(report, rows, configs, repo_id, plots).encode()
@@ -102,16 +110,16 @@ def dataset_repository(
 
 def _sizes(rows: Sequence[Row]) -> list[tuple[str, int]]:
     """Return the names and sizes of the configurations that have enough rows, smallest first."""
-    shots = sum(bool(row.get("is_few_shot")) for row in rows)
+    shots = sum(map(is_few_shot, rows))
     named = {FEW_SHOTS: shots, **{name: size for name, size in SIZES.items() if shots < size}}
     return [(name, size) for name, size in named.items() if 0 < size <= len(rows)]
 
 
-def _redact(rows: Sequence[Row], mask_personal: bool, rejects: bool = False) -> list[Row]:
-    """Return rows without local paths in their lineage, and with personal data masked on request."""
-    lineage = {"reason", "partner", "document_id"} if rejects else set(LINEAGE) - _TEXTS
-    redacted: list[Row] = [{name: public(v) if name in lineage else v for name, v in row.items()} for row in rows]
-    return [cast(Row, masked(row)) for row in redacted] if mask_personal else redacted
+def _redact(rows: Iterable[Row], lineage: Collection[str], mask_personal: bool) -> Iterator[Row]:
+    """Yield rows without local paths in their lineage, and with personal data masked on request."""
+    for row in rows:
+        redacted: Row = {name: redact_locations(value) if name in lineage else value for name, value in row.items()}
+        yield cast(Row, masked(redacted)) if mask_personal else redacted
 
 
 def _masked(report: RunReport, rows: Sequence[Row]) -> RunReport:
@@ -125,20 +133,5 @@ def _public(report: RunReport) -> RunReport:
     """Return the report without local paths and private addresses."""
     from dataclasses import asdict
 
-    plain = cast(dict[str, JSON], public({name: v for name, v in asdict(report).items() if name != "funnel"}))
+    plain = cast(dict[str, JSON], redact_locations({name: v for name, v in asdict(report).items() if name != "funnel"}))
     return RunReport(**{**plain, "funnel": report.funnel})  # type: ignore[arg-type]
-
-
-def _read(folder: Path, failure: str) -> pyarrow.Table:
-    try:
-        return pyarrow.parquet.read_table(folder)
-    except (OSError, pyarrow.ArrowException) as e:
-        raise InputError(
-            f"{failure}: {folder} cannot be read as Parquet: {e}; copy it again from the machine that generated it."
-        ) from e
-
-
-def _write(rows: Sequence[Mapping[str, JSON]], schema: pyarrow.Schema, path: Path) -> Path:
-    columns = {name: [row.get(name) for row in rows] for name in schema.names}
-    pyarrow.parquet.write_table(pyarrow.Table.from_pydict(columns, schema=schema), path)
-    return path

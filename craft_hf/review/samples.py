@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from craft_hf.base import JSON, Answer, Document, Reject, Sample, fingerprint
+from craft_hf.dataset import is_few_shot
 from craft_hf.quality import AnswerReader, broken_rule, checks_for
 from craft_hf.tasks import Task, parse_json, sample_json
 
@@ -77,7 +78,7 @@ def of_rows(
     """Yield the generated rows of a dataset, then those rejects that hold a sample; few-shots are no news."""
     documents: dict[str, dict[str, str]] = {}
     for row in rows:
-        if row.get("is_few_shot"):
+        if is_few_shot(row):
             continue
         document = {name: str(row.get(name) or "") for name in ("source", "title", "url", "license")}
         document |= {"id": str(row["document_id"]), "text": str(row.get("document") or "")}

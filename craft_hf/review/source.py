@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-import pyarrow.parquet
-
-from craft_hf.base import JSON, InputError
+from craft_hf.base import InputError
 from craft_hf.corpus import json_rows
-from craft_hf.dataset import REJECTS, DataArguments, load_rows, read_report
+from craft_hf.dataset import DataArguments, DatasetFolder, load_rows
 from craft_hf.review.decisions import Decision
 from craft_hf.review.samples import of_rows, problem
 from craft_hf.review.store import Reviews
@@ -43,20 +41,18 @@ def open_reviews(source: str, reviews: Path | None = None, task: str | None = No
         return opened, loaded
     if not path.exists() and source.count("/") != 1:
         raise InputError(f"there is no {source}; give a dataset's folder, user/name on the Hub, or a file of reviews.")
-    if task is None and (path / "report.json").is_file():
-        task = read_report(path).task
+    folder = DatasetFolder(path)
+    if task is None and folder.has_report:
+        task = folder.report.task
     if task is None:
         raise InputError(f"{source} has no report.json that says which task it is of; give it with --task.")
     loaded = _task(task)
     rows = load_rows(DataArguments(dataset=source), loaded)
     if missing := [name for name in ("document", "document_id") if name not in rows.column_names]:
         raise InputError(f"{source} lacks the column {missing[0]}; a review needs what craft_hf writes of each row.")
-    rejects: Sequence[dict[str, JSON]] = ()
-    if (path / REJECTS).is_file():
-        rejects = pyarrow.parquet.read_table(path / REJECTS).to_pylist()
     beside = path.parent / (path.name + SUFFIX) if path.is_dir() else Path(source.replace("/", "--") + SUFFIX)
     store = Reviews(reviews or beside, loaded.name)
-    store.add(of_rows(loaded, rows, rejects))
+    store.add(of_rows(loaded, rows, folder.rejects if folder.has_report else ()))
     return store, loaded
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from craft_hf.base import JSON, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict
-from craft_hf.dataset import read_earlier
+from craft_hf.dataset import read_previous_samples
 from craft_hf.generation import Journal, PromptBuilder, Sampling, Usage, ask, open_journal
 from craft_hf.quality import Balance, CheckContext, Overlap, Quality, Shuffle, checks_for, load_test_sets
 from craft_hf.retrieval import Coverage, Documents, index_summary, open_index
@@ -181,7 +181,7 @@ def open_quality(run: ResolvedRun, embedder: Embedder, usage: Usage, judged: boo
         embedder,
         duplicate_threshold=settings.duplicate_threshold,
         test_sets=lambda: load_test_sets(settings.test_set_names(run.task), settings.test_sets is not None),
-        earlier=read_earlier(settings.earlier_folders, run.task),
+        earlier=read_previous_samples(settings.earlier_folders, run.task),
         ask=ask_judge if generator is not None and judged else None,
         judge_draws=settings.judge_draws,
         seed=settings.seed,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from craft_hf.base import JSON, InputError, cache_folder, fingerprint
-from craft_hf.dataset import earlier_identity, task_features
+from craft_hf.dataset import fingerprint_previous, task_features
 from craft_hf.generation import Generator, default_prefix_groups
 from craft_hf.quality import broken_rule, identity_of_packages, identity_of_test_sets, require_optional
 from craft_hf.retrieval import Documents, Index, find_index, sample_index_identity
@@ -117,7 +117,7 @@ def _rest(settings: RunSettings, task: Task, judge: Generator | None, known: Map
         "prefix_groups": settings.prefix_groups or default_prefix_groups(task),
         "skip_checks": sorted(settings.skipped),
         "test_sets": identity_of_test_sets(settings.test_set_names(task)),
-        "earlier": earlier_identity(settings.earlier_folders),
+        "earlier": fingerprint_previous(settings.earlier_folders),
         "judge": {"draws": settings.judge_draws, **judge.identity} if judge else None,
         "max_budget": asdict(settings.budget) if settings.max_budget else None,
         "review": None,

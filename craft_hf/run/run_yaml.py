@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from craft_hf.base import InputError, StorageError
+from craft_hf.base import InputError
 from craft_hf.generation import holds_api_key
 from craft_hf.run.presets import preset_of
 from craft_hf.run.settings import ALTERNATIVES, SETTINGS, RunSettings
@@ -97,18 +97,6 @@ def run_yaml(settings: RunSettings) -> str:
         line = yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True, width=1_000_000)
         lines.append(f"# {name} holds a key, and is not written here\n" if holds_api_key(line) else line)
     return "".join(lines)
-
-
-def write_run_yaml(settings: RunSettings, path: Path) -> None:
-    """Write a run.yaml.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
-    try:
-        path.write_text(run_yaml(settings), encoding="utf-8")
-    except OSError as e:
-        raise StorageError(f"{path} cannot be written: {e}.") from e
 
 
 def _unknown(name: str) -> str:

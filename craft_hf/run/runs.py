@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-import os
 import platform
-import shutil
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
-from datasets import Features
 from filelock import FileLock
 
-from craft_hf.base import JSON, Embedder, StorageError
+from craft_hf.base import Embedder, StorageError, replaced_folder
 from craft_hf.dataset import (
-    REJECTED,
-    REJECTS,
-    ROWS,
-    RUN_YAML,
+    DatasetFolder,
+    ParquetRows,
     embed_rows,
     few_shot_rows,
-    findings,
     generated_texts,
     make_report,
-    measure,
+    measure_diversity,
     rejected_rows,
     sample_rows,
+    summarize_checks,
     task_features,
-    write_card,
-    write_report,
 )
 from craft_hf.run.pipeline import Outcome, execute
 from craft_hf.run.resolution import ResolvedRun, resolve
-from craft_hf.run.run_yaml import write_run_yaml
+from craft_hf.run.run_yaml import run_yaml
 from craft_hf.run.settings import RunSettings
 
 _PACKAGES = ("craft_hf", "datasets", "transformers", "torch", "sentence-transformers", "xgrammar", "h5py", "openai")
@@ -58,14 +48,14 @@ def ensure_run(run: ResolvedRun, fresh: bool = False) -> Path:
         CraftError: see `pipeline.execute`; nothing half-written is left.
         StorageError: the folder cannot be written; answers are safe in the journal.
     """
-    if not fresh and (run.folder / "report.json").is_file():
+    if not fresh and DatasetFolder(run.folder).is_complete:
         return run.folder
     try:
         run.folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise StorageError(f"the folder {run.folder.parent} cannot be made: {e}") from e
     with FileLock(f"{run.folder}.lock"):  # workers of a DataLoader may all come here: one pays, the others read
-        if fresh or not (run.folder / "report.json").is_file():
+        if fresh or not DatasetFolder(run.folder).is_complete:
             _do(run, fresh)
     return run.folder
 
@@ -92,12 +82,8 @@ def _do(run: ResolvedRun, fresh: bool) -> None:
     for note in outcome.notes:
         logger.warning(note)
     try:
-        temporary = Path(tempfile.mkdtemp(dir=run.folder.parent, prefix=".incomplete-"))
-        try:
-            _write(run, outcome, temporary, time.monotonic() - started)
-            _replace(temporary, run.folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with replaced_folder(run.folder) as folder:
+            _write(run, outcome, DatasetFolder(folder), time.monotonic() - started)
     except OSError as e:
         raise StorageError(
             f"the run cannot be written to {run.folder}: {e}. All answers are safe in the journal; "
@@ -106,26 +92,20 @@ def _do(run: ResolvedRun, fresh: bool) -> None:
     logger.info("%d rows, report and card are in %s", len(outcome.samples), run.folder)
 
 
-def _replace(source: Path, target: Path) -> None:
-    """Put a complete folder in the place of an older one."""
-    if target.exists():
-        old = Path(tempfile.mkdtemp(dir=target.parent, prefix=".replaced-"))
-        os.replace(target, old / target.name)
-        os.replace(source, target)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(source, target)
-
-
-def _write(run: ResolvedRun, outcome: Outcome, folder: Path, seconds: float) -> None:
+def _write(run: ResolvedRun, outcome: Outcome, folder: DatasetFolder, seconds: float) -> None:
     identity = run.generator.identity if outcome.samples or outcome.rejects else {}
     generator = f"{identity.get('model', '')}@{identity.get('revision', '')}".strip("@")
-    rows = [*few_shot_rows(run.task.few_shots), *sample_rows(outcome.samples, generator)]
-    rejects = rejected_rows(outcome.rejects)
+    folder.write_data(
+        itertools.chain(few_shot_rows(run.task.few_shots), sample_rows(outcome.samples, generator)),
+        task_features(run.task),
+        rejected_rows(outcome.rejects),
+        run_yaml(run.settings),
+    )
+    rows, rejects = folder.rows, folder.rejects  # as they are on the disk: they are in memory as samples already
     budget = run.settings.budget
     cost = budget.spent(outcome.usage) if budget.prices else None
     vectors = embed_rows(rows, run.task.fields, Embedder(outcome.embedding_name)) if outcome.samples else None
-    diversity = measure(generated_texts(rows, run.task.fields), vectors) if vectors else None
+    diversity = measure_diversity(generated_texts(rows, run.task.fields), vectors) if vectors else None
     report = make_report(
         run.task,
         config_id=run.run_id,
@@ -140,22 +120,13 @@ def _write(run: ResolvedRun, outcome: Outcome, folder: Path, seconds: float) -> 
         versions=versions(),
         diversity=asdict(diversity) if diversity else {},
         coverage=asdict(outcome.coverage) if outcome.coverage else {},
-        measured=findings(outcome.samples, outcome.overlaps, outcome.review),
+        measured=summarize_checks(outcome.samples, outcome.overlaps, outcome.review),
         balance=asdict(outcome.balance) if outcome.balance.before else {},
         contamination=[asdict(overlap) for overlap in outcome.overlaps],
         settings=run.settings.changed(decides_rows=True),
     )
-    _parquet(rows, task_features(run.task), folder / ROWS)
-    _parquet(rejects, REJECTED, folder / REJECTS)
-    write_report(report, rows, rejects, folder, vectors)
-    write_card(report, rows, folder)
-    write_run_yaml(run.settings, folder / RUN_YAML)
-
-
-def _parquet(rows: Sequence[Mapping[str, JSON]], features: Features, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    columns = {name: [row.get(name) for row in rows] for name in features}
-    pyarrow.parquet.write_table(pyarrow.Table.from_pydict(columns, schema=features.arrow_schema), path)
+    folder.write_report(report, rows, rejects, vectors)
+    folder.write_card(report, rows)
 
 
 def versions() -> dict[str, str]:
@@ -169,9 +140,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def read_rows(folder: Path, shard: int, shards: int) -> list[dict[str, JSON]]:
+def read_rows(folder: Path, shard: int, shards: int) -> ParquetRows:
     """Return part `shard` of `shards` consecutive parts of a run's rows."""
-    table = pyarrow.parquet.read_table(folder / ROWS)
-    start, end = (table.num_rows * i // shards for i in (shard, shard + 1))
-    rows: list[dict[str, JSON]] = table.slice(start, end - start).to_pylist()
-    return rows
+    rows = DatasetFolder(folder).rows
+    start, end = (len(rows) * i // shards for i in (shard, shard + 1))
+    return rows[start:end]

@@ -6,6 +6,7 @@ process, and evaluated together at the end. Existing adapters and results are re
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 import shutil
@@ -16,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from craft_hf.base import JSON, CraftError, InputError, fingerprint
-from craft_hf.dataset import DataArguments, load_rows
+from craft_hf.base import JSON, CraftError, InputError, fingerprint, write_file
+from craft_hf.dataset import FEW_SHOT_COLUMN, DataArguments, few_shot_rows, is_few_shot, load_rows
 from craft_hf.evaluation import EvaluatedModel, Item, Results, evaluate, read_results, to_json
 from craft_hf.run import SIZES
 from craft_hf.tasks import Task
@@ -137,8 +138,7 @@ def evaluate_points(
             print(f"evaluating {point.name}", flush=True)
             results = evaluate(model, study.task, items, measures=measures, data=data, batch_size=batch_size)
             folder.mkdir(parents=True, exist_ok=True)
-            path.with_suffix(".new").write_text(to_json([results]) + "\n", encoding="utf-8")
-            path.with_suffix(".new").rename(path)
+            write_file(path, to_json([results]).encode() + b"\n")
         found.append((point, read_results(path)[0]))
     return found
 
@@ -159,7 +159,7 @@ def _train(study: Study, point: Point, rows: Dataset) -> None:
     if (folder / "adapter").is_dir():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps(training), encoding="utf-8")
+    write_file(marker, json.dumps(training).encode())
     rows.save_to_disk(str(folder / "rows"))
     command = [
         *study.launch, str(study.recipe), *study.arguments, "--model_name_or_path", study.model,
@@ -190,13 +190,13 @@ def _rows(size: str, few_shots: int) -> int:
 
 
 def _generated(table: Dataset) -> Dataset:
-    return table.filter(lambda few_shot: not few_shot, input_columns="is_few_shot")
+    return table.filter(lambda row: not is_few_shot(row))
 
 
 def _first_rows(table: Dataset, task: Task, count: int) -> Dataset:
     """Return the few-shots and the first generated rows, which are those of a run for fewer samples."""
     from datasets import Dataset
 
-    shots = [{**shot.sample, "is_few_shot": True} for shot in task.few_shots]
-    rows = _generated(table).select(range(count - len(shots))).to_list()
-    return Dataset.from_list([*shots, *({**task.sample(row), "is_few_shot": False} for row in rows)])
+    names = [*task.fields, FEW_SHOT_COLUMN]
+    rows = itertools.chain(few_shot_rows(task.few_shots), _generated(table))
+    return Dataset.from_list([{name: row.get(name) for name in names} for row in itertools.islice(rows, count)])

@@ -138,4 +138,4 @@ def test_generate_keeps_what_others_put_into_the_folder(home: Path, tmp_path: Pa
     result = RUNNER.invoke(app, [*command[:-1], str(tmp_path / "link")])
     assert isinstance(result.exception, CraftError)
     assert isinstance(RUNNER.invoke(app, [*command[:-1], "/proc/nowhere/out"]).exception, StorageError)
-    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".craft-hf-")) == []
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []

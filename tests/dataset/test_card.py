@@ -16,8 +16,9 @@ from markdown_it import MarkdownIt
 
 from craft_hf.base.errors import StorageError
 from craft_hf.base.records import JSON
-from craft_hf.dataset.card import CardConfig, dataset_card, public, write_card
-from craft_hf.dataset.diversity import measure
+from craft_hf.dataset.card import CardConfig, dataset_card, redact_locations
+from craft_hf.dataset.diversity import measure_diversity
+from craft_hf.dataset.folder import DatasetFolder
 from craft_hf.dataset.rows import task_features
 from craft_hf.tasks.task import NAMES, load_task
 from tests import ROOT
@@ -71,7 +72,7 @@ def test_card_snippet_loads_the_dataset(tmp_path: Path, monkeypatch: pytest.Monk
     for name, rows in (("data", ROWS), ("rejected", REJECTS)):
         (folder / name).mkdir(parents=True)
         Dataset.from_list(rows).to_parquet(folder / name / "train-00000-of-00001.parquet")
-    write_card(report_of(ROWS, REJECTS), ROWS, folder)
+    DatasetFolder(folder).write_card(report_of(ROWS, REJECTS), ROWS)
     monkeypatch.chdir(tmp_path)
     snippet = re.findall(r"```python\n(.+?)```", (folder / "README.md").read_text(), flags=re.S)
     namespace: dict[str, object] = {}
@@ -112,7 +113,7 @@ def test_card_names_no_machine() -> None:
 @given(st.text(alphabet="ab /~.:\\-0") | st.text())
 def test_public_is_stable(text: str) -> None:
     """What was made public once stays as it is."""
-    assert public(public(text)) == public(text)
+    assert redact_locations(redact_locations(text)) == redact_locations(text)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_public_is_stable(text: str) -> None:
 )
 def test_public_leaves_ordinary_text(text: str) -> None:
     """Licences, addresses of public sites and versions are no local paths."""
-    assert public(text) == text
+    assert redact_locations(text) == text
 
 
 def test_card_survives_hostile_rows() -> None:
@@ -180,7 +181,7 @@ def test_card_shows_what_later_stages_measured() -> None:
 def test_card_shows_how_varied_the_rows_are() -> None:
     """The figures of the report stand among what was measured; without them the card says so."""
     assert "| how varied the rows are | not measured |" in dataset_card(report_of(ROWS), ROWS)
-    found = dataclasses.asdict(measure(["one two three", "one two four"], None))
+    found = dataclasses.asdict(measure_diversity(["one two three", "one two four"], None))
     card = dataset_card(report_of(ROWS, diversity=found), ROWS)
     assert "(distinct-1, -2, -3) | 0.667, 0.75, 1 |" in card
     assert "| self-BLEU of 2 rows, 0 to 1 | 0." in card
@@ -221,7 +222,7 @@ def test_card_with_a_gap_in_the_report_fails() -> None:
 def test_write_card_names_the_folder_that_fails(tmp_path: Path) -> None:
     """A folder that is not there is a StorageError."""
     with pytest.raises(StorageError, match="cannot be written"):
-        write_card(report_of(ROWS), ROWS, tmp_path / "none")
+        DatasetFolder(tmp_path / "none").write_card(report_of(ROWS), ROWS)
 
 
 def test_card_describes_every_column() -> None:
@@ -239,7 +240,7 @@ def test_card_says_how_to_do_it_again(tmp_path: Path) -> None:
     )
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "funnel.png").touch()
-    write_card(report, ROWS, tmp_path)
+    DatasetFolder(tmp_path).write_card(report, ROWS)
     card = (tmp_path / "README.md").read_text()
     assert "[INSTRUCTION] = Write a ``` question." in card
     assert (

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from craft_hf.base.embedder import Vectors
 from craft_hf.dataset.diversity import (
-    MOST_TRANSLATED,
+    MOST_COMPARED,
     RowVectors,
     distinct,
-    draw,
-    measure,
+    draw_numbers,
+    measure_diversity,
     nearest_few_shot,
     nearest_row,
     project,
@@ -66,9 +66,9 @@ def test_self_bleu_goes_from_strangers_to_twins() -> None:
 
 def test_draw_keeps_the_order() -> None:
     """Few are all taken; of many the same ones each time, in their order."""
-    assert draw(3, 5) == [0, 1, 2]
-    drawn = draw(1000, 5)
-    assert drawn == sorted(set(drawn)) == draw(1000, 5)
+    assert draw_numbers(3, 5) == [0, 1, 2]
+    drawn = draw_numbers(1000, 5)
+    assert drawn == sorted(set(drawn)) == draw_numbers(1000, 5)
     assert len(drawn) == 5
 
 
@@ -102,23 +102,23 @@ def test_project_needs_something_to_vary() -> None:
 
 def test_measure_rounds_and_draws() -> None:
     """Figures have four decimals; self-BLEU says of how many rows it is."""
-    texts = [f"sample {i} says what number {i * i} is" for i in range(MOST_TRANSLATED + 10)]
-    found = measure(texts, VECTORS)
-    assert (found.rows, found.translated, found.embedded) == (60, 50, 3)
+    texts = [f"sample {i} says what number {i * i} is" for i in range(MOST_COMPARED + 10)]
+    found = measure_diversity(texts, VECTORS)
+    assert (found.rows, found.self_bleu_rows, found.embedded) == (60, 50, 3)
     assert found.nearest_row == {"min": 0.5, "median": 0.866, "p95": 0.866, "max": 0.866}
     assert found.nearest_few_shot == {"min": 0.0, "median": 0.5, "p95": 1.0, "max": 1.0}
     assert found.map_variance
-    assert measure(texts, VECTORS) == found
+    assert measure_diversity(texts, VECTORS) == found
 
 
 def test_measure_of_one_row_and_of_no_vectors() -> None:
     """What cannot be measured is None or empty, not 0."""
-    one = measure(["What is a cell?"], RowVectors(directions(0), directions(10), directions(0, 90)))
+    one = measure_diversity(["What is a cell?"], RowVectors(directions(0), directions(10), directions(0, 90)))
     assert one.distinct == {"1": 1.0, "2": 1.0, "3": 1.0}
     assert (one.self_bleu, one.nearest_row) == (None, {})
     assert one.nearest_few_shot["max"] == 1
-    nothing = measure([], None)
+    nothing = measure_diversity([], None)
     assert dataclasses.asdict(nothing) == {
-        "rows": 0, "distinct": {"1": None, "2": None, "3": None}, "self_bleu": None, "translated": 0, "embedded": 0,
+        "rows": 0, "distinct": {"1": None, "2": None, "3": None}, "self_bleu": None, "self_bleu_rows": 0, "embedded": 0,
         "nearest_row": {}, "nearest_few_shot": {}, "map_variance": None,
     }  # fmt: skip

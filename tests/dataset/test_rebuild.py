@@ -16,9 +16,8 @@ from typer.testing import CliRunner
 from craft_hf.base.errors import CraftError, InputError
 from craft_hf.base.models import cache_folder
 from craft_hf.cli.main import app
-from craft_hf.dataset.folder import REJECTS, ROWS
-from craft_hf.dataset.rebuild import renew_report
-from craft_hf.dataset.report import read_report
+from craft_hf.dataset.folder import PARQUET, DatasetFolder
+from craft_hf.dataset.rebuild import rebuild_report
 from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import ensure_run
 from craft_hf.run.settings import RunSettings
@@ -54,8 +53,8 @@ def change(path: Path, keep: Callable[[pyarrow.Table], pyarrow.Table]) -> None:
 
 def test_run_measures_its_diversity(made: Path) -> None:
     """A run's report has the figures, both plots and the page; its card has the figures."""
-    diversity = read_report(made).diversity
-    assert diversity["rows"] == diversity["embedded"] == diversity["translated"] == 6
+    diversity = DatasetFolder(made).report.diversity
+    assert diversity["rows"] == diversity["embedded"] == diversity["self_bleu_rows"] == 6
     assert 0 < float(str(diversity["self_bleu"])) < 1
     assert "## How varied the rows are\n\n| of 6 rows | |" in (made / "report.md").read_text()
     assert "| self-BLEU of 6 rows, 0 to 1 | 0." in (made / "README.md").read_text()
@@ -65,7 +64,7 @@ def test_run_measures_its_diversity(made: Path) -> None:
 
 def test_nothing_changed_gives_the_same_report(made: Path, tmp_path: Path) -> None:
     """Of the same rows every file is the same byte for byte, and the dataset's folder is left alone."""
-    renew_report(made, tmp_path / "out")
+    rebuild_report(made, tmp_path / "out")
     names = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*"))
     assert {"report.html", "report.json", "report.md", "assets/map.svg"} < set(names)
     for name in names:
@@ -74,15 +73,15 @@ def test_nothing_changed_gives_the_same_report(made: Path, tmp_path: Path) -> No
 
 def test_command_reports_the_rows_that_are_there_now(dataset: Path) -> None:
     """Rows taken out are counted no more and the gap is said once; what the run knew stays; paths are printed."""
-    before = read_report(dataset)
-    change(dataset / ROWS, lambda table: table.slice(0, table.num_rows - 2))
-    change(dataset / REJECTS, lambda table: table.slice(0, 1))
+    before = DatasetFolder(dataset).report
+    change(dataset / "data" / PARQUET, lambda table: table.slice(0, table.num_rows - 2))
+    change(dataset / "rejected" / PARQUET, lambda table: table.slice(0, 1))
     for _ in range(2):
         result = RUNNER.invoke(app, ["report", str(dataset)])
         assert result.exit_code == 0, result.output
     assert "4 rows made by the model, 32 few-shots" in result.output
     assert f"{dataset}/report.html" in result.output
-    after = read_report(dataset)
+    after = DatasetFolder(dataset).report
     assert after.rows == {"rows": 36, "few_shots": 32, "generated": 4, "rejected": 1}
     assert after.notes == [*before.notes, "The last stage, kept, counts 6, but the dataset has 4 generated rows."]
     assert (after.usage, after.coverage, after.created) == (before.usage, before.coverage, before.created)
@@ -92,14 +91,14 @@ def test_command_reports_the_rows_that_are_there_now(dataset: Path) -> None:
 
 def test_few_shots_alone_and_one_row_are_reported(dataset: Path) -> None:
     """Without a generated row there is no such section; of one row, what takes two is said not to be measured."""
-    whole = pyarrow.parquet.read_table(dataset / ROWS)
-    pyarrow.parquet.write_table(whole.slice(0, 33), dataset / ROWS)
-    assert renew_report(dataset, dataset).diversity["nearest_row"] == {}
+    whole = pyarrow.parquet.read_table(dataset / "data" / PARQUET)
+    pyarrow.parquet.write_table(whole.slice(0, 33), dataset / "data" / PARQUET)
+    assert rebuild_report(dataset, dataset).diversity["nearest_row"] == {}
     page = (dataset / "report.md").read_text()
     assert "| self-BLEU | not measured |" in page
     assert "| the nearest other row | not measured | not measured | not measured | not measured |" in page
-    pyarrow.parquet.write_table(whole.slice(0, 32), dataset / ROWS)
-    assert renew_report(dataset, dataset).diversity == {}
+    pyarrow.parquet.write_table(whole.slice(0, 32), dataset / "data" / PARQUET)
+    assert rebuild_report(dataset, dataset).diversity == {}
     assert "How varied" not in (dataset / "report.md").read_text()
 
 
@@ -109,7 +108,7 @@ def test_index_model_that_is_not_there_is_said(dataset: Path, caplog: pytest.Log
     report["index"]["embedding_model"] = "nobody/nothing"
     (dataset / "report.json").write_text(json.dumps(report))
     with caplog.at_level(logging.WARNING, logger="craft_hf"):
-        diversity = renew_report(dataset, dataset / "out").diversity
+        diversity = rebuild_report(dataset, dataset / "out").diversity
     assert "'nobody/nothing' is neither a model folder nor a Hub model" in caplog.text
     assert (diversity["embedded"], diversity["nearest_row"], diversity["map_variance"]) == (0, {}, None)
     assert diversity["self_bleu"] is not None
@@ -121,12 +120,12 @@ def test_own_task_is_given_by_its_folder(dataset: Path, tmp_path: Path) -> None:
     report = json.loads((dataset / "report.json").read_text())
     (dataset / "report.json").write_text(json.dumps({**report, "task": "mine"}))
     with pytest.raises(InputError, match=r"there is no task 'mine'.*give its folder with --task"):
-        renew_report(dataset, dataset)
+        rebuild_report(dataset, dataset)
     with pytest.raises(InputError, match="is of the task 'mine', but --task bioqa is 'bioqa'"):
-        renew_report(dataset, dataset, "bioqa")
+        rebuild_report(dataset, dataset, "bioqa")
     own = Path(shutil.copytree(FOLDER / "bioqa", tmp_path / "mine"))
     (own / "task.yaml").write_text((own / "task.yaml").read_text().replace("name: bioqa", "name: mine"))
-    assert renew_report(dataset, dataset, str(own)).task == "mine"
+    assert rebuild_report(dataset, dataset, str(own)).task == "mine"
 
 
 def test_what_is_no_dataset_is_refused(dataset: Path, tmp_path: Path) -> None:
@@ -134,13 +133,13 @@ def test_what_is_no_dataset_is_refused(dataset: Path, tmp_path: Path) -> None:
     for folder in (tmp_path / "nowhere", tmp_path):
         result = RUNNER.invoke(app, ["report", str(folder)])
         assert isinstance(result.exception, CraftError)
-        assert "report.json cannot be read as a report" in str(result.exception)
-    change(dataset / ROWS, lambda table: table.drop_columns(["options"]))
+        assert "report.json cannot be read" in str(result.exception)
+    change(dataset / "data" / PARQUET, lambda table: table.drop_columns(["options"]))
     with pytest.raises(InputError, match="has no column 'options', which the task bioqa asks for"):
-        renew_report(dataset, dataset)
-    (dataset / ROWS).write_bytes(b"PAR1 cut")
+        rebuild_report(dataset, dataset)
+    (dataset / "data" / PARQUET).write_bytes(b"PAR1 cut")
     with pytest.raises(InputError, match=r"train-00000-of-00001\.parquet cannot be read as Parquet"):
-        renew_report(dataset, dataset)
+        rebuild_report(dataset, dataset)
     shutil.rmtree(dataset / "data")
-    with pytest.raises(InputError, match="holds no Parquet file with rows"):
-        renew_report(dataset, dataset)
+    with pytest.raises(InputError, match="holds no data/"):
+        rebuild_report(dataset, dataset)

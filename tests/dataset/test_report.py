@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,9 @@ from craft_hf.base.errors import InputError, StorageError
 from craft_hf.base.markdown import NOT_MEASURED, fenced, inline, number
 from craft_hf.base.records import JSON, FewShot
 from craft_hf.dataset import plots
-from craft_hf.dataset.diversity import measure
-from craft_hf.dataset.report import RunReport, funnel_shares, make_report, read_report, write_report
+from craft_hf.dataset.diversity import measure_diversity
+from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.dataset.report import RunReport, funnel_shares, make_report
 from craft_hf.tasks.task import Task
 
 HOSTILE = (
@@ -195,7 +195,7 @@ def test_report_without_generated_rows_or_answers(tmp_path: Path) -> None:
     """The few-shots alone, of a task without answers, make a report with a funnel plot only."""
     rows = [few_shot_row(i) for i in range(3)]
     report = report_of(rows, task=choice_task(answer_field=""))
-    write_report(report, rows, [], tmp_path)
+    DatasetFolder(tmp_path).write_report(report, rows, [])
     assert (report.answers, report.similarity, report.lengths, report.drops) == ({}, {}, {}, [])
     assert sorted(p.name for p in (tmp_path / "assets").iterdir()) == ["funnel.png", "funnel.svg"]
     page = (tmp_path / "report.md").read_text()
@@ -209,15 +209,19 @@ def test_report_reads_back_equal(text: str, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("run")
     rows = [row(0, source=text, license=text)]
     report = report_of(rows, [reject(0, reason=text, answer=text)], funnel=[], answers={})
-    write_report(dataclasses.replace(report, notes=[text]), [], [reject(0, reason=text, answer=text)], folder)
-    assert read_report(folder) == dataclasses.replace(report, notes=[text])
+    DatasetFolder(folder).write_report(
+        dataclasses.replace(report, notes=[text]), [], [reject(0, reason=text, answer=text)]
+    )
+    assert DatasetFolder(folder).report == dataclasses.replace(report, notes=[text])
 
 
 def test_write_report_same_input_same_bytes(rows: list[dict[str, JSON]], tmp_path: Path) -> None:
     """Writing twice gives the same files, plots included, and no file holds the present date."""
     report = report_of(rows, [reject(i, similarity=0.3 + i / 50) for i in range(9)])
     for name in ("a", "b"):
-        write_report(report, rows, [reject(i, similarity=0.3 + i / 50) for i in range(9)], tmp_path / name)
+        DatasetFolder(tmp_path / name).write_report(
+            report, rows, [reject(i, similarity=0.3 + i / 50) for i in range(9)]
+        )
     written = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.*"))
     assert len(written) == 9
     for path in written:
@@ -228,7 +232,7 @@ def test_write_report_same_input_same_bytes(rows: list[dict[str, JSON]], tmp_pat
 def test_report_markdown_embeds_what_exists(rows: list[dict[str, JSON]], tmp_path: Path) -> None:
     """Every image that the Markdown shows is there, by relative path, and every reason has an example."""
     rejects = [reject(i) for i in range(6)]
-    write_report(report_of(rows, rejects), rows, rejects, tmp_path)
+    DatasetFolder(tmp_path).write_report(report_of(rows, rejects), rows, rejects)
     page = (tmp_path / "report.md").read_text()
     images = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
     assert images == ["assets/funnel.png", "assets/similarity.png", "assets/answers.png"]
@@ -246,7 +250,7 @@ def test_report_markdown_survives_hostile_rows(tmp_path: Path) -> None:
         rows = [row(0, answer=text, retrieved_by=[text], **changes)]
         rejects = [reject(0, check=text, reason=text, partner=text, answer=text, score=float("nan"))]
         report = report_of(rows, rejects, notes=[text], funnel=[(text, 3), ("kept", 1)], measured={text: text})
-        write_report(report, rows, rejects, tmp_path / name)
+        DatasetFolder(tmp_path / name).write_report(report, rows, rejects)
         tokens = MarkdownIt("commonmark").enable("table").parse((tmp_path / name / "report.md").read_text())
         kinds = [t.type for token in tokens for t in (token, *(token.children or ()))]
         counts[name] = {kind: kinds.count(kind) for kind in set(kinds) - {"text", "text_special", "softbreak"}}
@@ -323,7 +327,7 @@ def test_report_shows_coverage_with_its_plot(rows: list[dict[str, JSON]], tmp_pa
     """Warnings, tables and the plot of similarity over rank are in the page; writing twice gives the same bytes."""
     report = report_of(rows, coverage=COVERAGE)
     for name in ("a", "b"):
-        write_report(report, rows, [], tmp_path / name)
+        DatasetFolder(tmp_path / name).write_report(report, rows, [])
     page = (tmp_path / "a" / "report.md").read_text()
     assert "## How few-shots and index fit\n\n30 documents were retrieved" in page
     assert "2 were left out as nearly the text of a few-shot. Both halves found 25.0%." in page
@@ -335,16 +339,16 @@ def test_report_shows_coverage_with_its_plot(rows: list[dict[str, JSON]], tmp_pa
     assert "![Lines: similarity over the rank, for the individual and the averaged half](assets/decay.png)" in page
     for name in ("decay.png", "decay.svg"):
         assert (tmp_path / "a" / "assets" / name).read_bytes() == (tmp_path / "b" / "assets" / name).read_bytes()
-    assert read_report(tmp_path / "a") == report
+    assert DatasetFolder(tmp_path / "a").report == report
 
 
 def test_report_says_of_how_many_rows_its_diversity_is(rows: list[dict[str, JSON]], tmp_path: Path) -> None:
     """Figures of drawn rows are told from those of all rows, and what was not measured is said."""
-    drawn = measure([f"sample {i}" for i in range(60)], None)
+    drawn = measure_diversity([f"sample {i}" for i in range(60)], None)
     report = report_of(
         rows, diversity={**dataclasses.asdict(drawn), "embedded": 20, "nearest_few_shot": {"median": 0.5}}
     )
-    write_report(report, rows, [], tmp_path)
+    DatasetFolder(tmp_path).write_report(report, rows, [])
     page = (tmp_path / "report.md").read_text()
     assert (
         "## How varied the rows are\n\n| of 60 rows | |\n|---|--:|\n| different words, of all words (distinct-1) | "
@@ -387,27 +391,18 @@ def test_draw_all_leaves_the_users_style_alone() -> None:
     assert plots.draw_all([], [], [], {"A": 0}) == {}
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"task": "x", "later": 1}'])
-def test_read_report_refuses_what_is_none(content: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", "7", '{"format": 1, "task": "x", "later": 1}'])
+def test_report_refuses_what_is_none(content: str | None, tmp_path: Path) -> None:
     """A missing, broken or foreign report.json is an error that names the file."""
     if content is not None:
         (tmp_path / "report.json").write_text(content)
     with pytest.raises(InputError, match=r"report\.json"):
-        read_report(tmp_path)
-
-
-def test_read_report_takes_one_without_later_measurements(rows: list[dict[str, JSON]], tmp_path: Path) -> None:
-    """A report from before a field with a default came in can still be read."""
-    write_report(report_of(rows), rows, [], tmp_path)
-    data = json.loads((tmp_path / "report.json").read_text())
-    del data["measured"], data["coverage"], data["diversity"]
-    (tmp_path / "report.json").write_text(json.dumps(data))
-    assert read_report(tmp_path) == dataclasses.replace(report_of(rows), measured={})
+        str(DatasetFolder(tmp_path).report)
 
 
 def test_write_report_names_the_folder_that_fails(rows: list[dict[str, JSON]], tmp_path: Path) -> None:
     """A folder that cannot be written is a StorageError, and no report.json says that all is there."""
     (tmp_path / "assets").write_text("a file in the way")
     with pytest.raises(StorageError, match="cannot be written"):
-        write_report(report_of(rows), rows, [], tmp_path)
+        DatasetFolder(tmp_path).write_report(report_of(rows), rows, [])
     assert not (tmp_path / "report.json").exists()

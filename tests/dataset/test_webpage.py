@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from craft_hf.base.records import JSON
-from craft_hf.dataset.diversity import RowVectors, measure
-from craft_hf.dataset.report import write_report
+from craft_hf.dataset.diversity import RowVectors, measure_diversity
+from craft_hf.dataset.folder import DatasetFolder
 from craft_hf.dataset.webpage import webpage
 from tests.dataset.test_report import COVERAGE, HOSTILE, few_shot_row, reject, report_of, row
 
@@ -63,8 +63,8 @@ def test_page_of_hostile_rows_runs_and_fetches_nothing(tmp_path: Path) -> None:
         rejects = [reject(0, check=text, reason=text, partner=text, answer=text)]
         report = report_of(rows, rejects, notes=[text], funnel=[(text, 3), ("kept", 1)], measured={text: text})
         report = dataclasses.replace(report, coverage={**COVERAGE, "warnings": [text]})
-        report = dataclasses.replace(report, diversity=dataclasses.asdict(measure([text, text], vectors())))
-        write_report(report, rows, rejects, tmp_path / name, vectors())
+        report = dataclasses.replace(report, diversity=dataclasses.asdict(measure_diversity([text, text], vectors())))
+        DatasetFolder(tmp_path / name).write_report(report, rows, rejects, vectors())
         reader = Reader((tmp_path / name / "report.html").read_text())
         tags = [tag for tag, _ in reader.elements]
         counts[name] = {tag: tags.count(tag) for tag in set(tags)}

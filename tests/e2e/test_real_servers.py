@@ -17,14 +17,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow.parquet
 import pytest
 
 from craft_hf.base.embedder import Embedder
 from craft_hf.base.models import generator_weights
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.sample import sample_corpus
-from craft_hf.dataset.folder import REJECTS, ROWS
+from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.dataset.rows import is_few_shot
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import ensure_run
@@ -160,8 +160,8 @@ def test_every_prompt_is_answered_once_whatever_happens(
         folder = ensure_run(resolve(replace(settings, concurrency=8, timeout_s=60)))
         assert servers[1][2].poll() is not None
 
-    rows = [row for row in pyarrow.parquet.read_table(folder / ROWS).to_pylist() if not row["is_few_shot"]]
-    rejects = pyarrow.parquet.read_table(folder / REJECTS).to_pylist()
+    rows = [row for row in DatasetFolder(folder).rows if not is_few_shot(row)]
+    rejects = list(DatasetFolder(folder).rejects)
     assert Counter(row["document_id"] for row in [*rows, *rejects]) == Counter(
         {f"d{number}": 1 for number in range(PROMPTS)}
     )

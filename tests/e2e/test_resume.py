@@ -112,7 +112,7 @@ def test_kills_change_no_row(
 
     Locally a random model answers in bfloat16, where a batch of another shape would give other answers.
     """
-    from craft_hf.dataset.folder import REJECTS, ROWS
+    from craft_hf.dataset.folder import DatasetFolder
     from tests.tiny_model import save_tiny_model
 
     if kind == "server":
@@ -149,9 +149,9 @@ def test_kills_change_no_row(
     monkeypatch.setenv("CRAFT_HF_HOME", str(undisturbed))
     ensure(str(undisturbed), settings)
     folders = [next((place / "runs").glob("*/report.json")).parent for place in (home, undisturbed)]
-    tables = [[pyarrow.parquet.read_table(folder / name) for name in (ROWS, REJECTS)] for folder in folders]
+    tables = [[list(part) for part in (made.rows, made.rejects)] for made in map(DatasetFolder, folders)]
     assert tables[0] == tables[1]
-    assert tables[0][1].num_rows > 5
+    assert len(tables[0][1]) > 5
 
 
 @pytest.mark.slow

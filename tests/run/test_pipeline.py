@@ -14,7 +14,7 @@ import pytest
 from craft_hf.base.embedder import Embedder
 from craft_hf.base.errors import InputError, StorageError
 from craft_hf.corpus.corpus import Corpus
-from craft_hf.dataset.report import read_report
+from craft_hf.dataset.folder import DatasetFolder
 from craft_hf.generation.usage import Usage
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.run.pipeline import execute
@@ -139,7 +139,7 @@ def test_a_budget_in_money(home: Path, server: WriterServer) -> None:
     asked = RunSettings("bioqa", generator=server.url, num_samples=60, max_budget=20 * 13e-6, price_in=1, price_out=2)
     folder = ensure_run(resolve(replace(asked, concurrency=1)))
     assert 20 <= len(server.requests) <= 21
-    assert read_report(folder).usage["cost"] == pytest.approx(13e-6 * len(server.requests))
+    assert DatasetFolder(folder).report.usage["cost"] == pytest.approx(13e-6 * len(server.requests))
 
 
 def test_a_floor_of_similarity_ends_the_run(home: Path, server: WriterServer, small_index: str) -> None:
@@ -186,10 +186,10 @@ def test_a_run_is_done_once(home: Path, server: WriterServer, small_index: str) 
     assert len(rows) == 35
     ensure_run(run)
     assert len(server.requests) == 3
-    coverage = read_report(run.folder).coverage
+    coverage = DatasetFolder(run.folder).report.coverage
     ensure_run(run, fresh=True)
     assert len(server.requests) == 6
-    assert read_report(run.folder).coverage == coverage
+    assert DatasetFolder(run.folder).report.coverage == coverage
     assert coverage["hits"] == 3
     assert [p.name for p in run.folder.parent.iterdir() if p.is_dir()] == [run.folder.name]
 
@@ -218,7 +218,7 @@ def test_a_full_disk_at_the_end_keeps_the_answers(
         raise OSError(28, "No space left on device")
 
     run = resolve(settings(server, small_index, 3))
-    monkeypatch.setattr("craft_hf.run.runs.write_card", full)
+    monkeypatch.setattr("craft_hf.dataset.folder.DatasetFolder.write_card", full)
     with pytest.raises(StorageError, match=r"No space left on device.*safe in the journal"):
         ensure_run(run)
     assert not [p for p in (home / "runs").iterdir() if p.is_dir()]
@@ -295,7 +295,7 @@ def test_random_documents_are_a_run_of_their_own(home: Path, server: WriterServe
     rows = [row for row in read_rows(folder, 0, 1) if not row["is_few_shot"]]
     assert [row["retrieved_by"] for row in rows] == [["random"]] * 3
     assert len({row["similarity"] for row in rows}) == 3
-    report = read_report(folder)
+    report = DatasetFolder(folder).report
     assert (report.coverage["drawn"], report.coverage["decay"], report.coverage["both"]) == (True, {}, None)
     assert report.coverage["warnings"] == []
     page, card = (folder / "report.md").read_text(), (folder / "README.md").read_text()

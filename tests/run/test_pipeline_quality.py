@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from craft_hf.base.errors import InputError
-from craft_hf.dataset.copy_out import export
-from craft_hf.dataset.report import read_report
+from craft_hf.dataset.folder import DatasetFolder
 from craft_hf.run.pipeline import execute
 from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import ensure_run, read_rows
@@ -55,7 +54,7 @@ def test_a_run_with_a_judge_keeps_what_the_judge_answers(home: Path) -> None:
         assert len(server.requests) == asked
         assert [s.fields for s in again.samples] == [s.fields for s in outcome.samples]
         folder = ensure_run(run)
-        assert "The judge accepted all 3 generated rows; 3 of them" in read_report(folder).measured["judge"]
+        assert "The judge accepted all 3 generated rows; 3 of them" in DatasetFolder(folder).report.measured["judge"]
         rows = [row for row in read_rows(folder, 0, 1) if not row["is_few_shot"]]
         names = [check["check"] for check in rows[0]["checks"]]  # type: ignore[union-attr, index, call-overload]
         assert "judge" in names
@@ -81,7 +80,7 @@ def test_an_item_of_a_test_set_becomes_no_row(home: Path, server: WriterServer, 
     (tmp_path / "exam.jsonl").write_text(json.dumps({"question": question}))
     run = resolve(RunSettings("bioqa", generator=server.url, num_samples=4, test_sets=str(tmp_path / "exam.jsonl")))
     folder = ensure_run(run)
-    report = read_report(folder)
+    report = DatasetFolder(folder).report
     assert [(o["name"], o["items"], o["dropped"], o["kept"]) for o in report.contamination] == [
         ("exam.jsonl", 1, 1, report.contamination[0]["kept"])
     ]
@@ -103,7 +102,7 @@ def test_test_sets_out_of_reach_are_said_to_be_not_checked(home: Path, server: W
 def test_an_earlier_dataset_is_not_repeated(home: Path, server: WriterServer, tmp_path: Path) -> None:
     """The same documents give the same samples, which all are in the earlier dataset: other ones are taken."""
     first = resolve(RunSettings("bioqa", generator=server.url, num_samples=3))
-    export(ensure_run(first), tmp_path / "first")
+    DatasetFolder(ensure_run(first)).copy_to(tmp_path / "first")
     second = resolve(replace(first.settings, earlier=str(tmp_path / "first")))
     assert second.run_id != first.run_id
     folder = ensure_run(second)
@@ -111,7 +110,7 @@ def test_an_earlier_dataset_is_not_repeated(home: Path, server: WriterServer, tm
     assert len(rows[1]) == 3
     assert not set(rows[0]) & set(rows[1])
     dropped = {"check": "duplicate", "reason": "nearly a sample of an earlier dataset", "count": 3}
-    assert dropped in read_report(folder).drops
+    assert dropped in DatasetFolder(folder).report.drops
     with pytest.raises(InputError, match=r"holds no data/\*\.parquet"):
         resolve(replace(first.settings, earlier=str(tmp_path)))
     with pytest.raises(InputError, match="has no column 'ingredients'"):
@@ -122,7 +121,7 @@ def test_letters_are_balanced_and_the_funnel_tells_each_check(home: Path, server
     """Eight rows, each letter right twice; the funnel's stages only ever get smaller, and end in the rows."""
     server.bad_every = 3
     folder = ensure_run(resolve(RunSettings("bioqa", generator=server.url, num_samples=8)))
-    report = read_report(folder)
+    report = DatasetFolder(folder).report
     assert report.answers == {"A": 2, "B": 2, "C": 2, "D": 2}
     assert sum(report.balance["before"].values()) == 8  # type: ignore[union-attr]
     counts = [count for stage, count in report.funnel if "left out" not in stage]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import craft_hf  # noqa: F401  (makes load_dataset("craft") work)
 from craft_hf.base.errors import InputError
 from craft_hf.cli.main import app
-from craft_hf.dataset.copy_out import export
+from craft_hf.dataset.folder import DatasetFolder
 from craft_hf.review.decisions import ACCEPT, EDIT, PROMOTE, REJECT, THRESHOLD
 from craft_hf.review.live import CHECK
 from craft_hf.review.queue import counts, queue
@@ -240,7 +240,8 @@ def test_a_dataset_is_opened_for_review(home: Path, server: WriterServer, tmp_pa
     server.bad_every = 4
     wanted = {"generator": server.url, "num_samples": 4}
     folder = tmp_path / "my-dataset"
-    export(ensure_run(resolve(replace(RunSettings("bioqa", **wanted), concurrency=1))), folder)  # type: ignore[arg-type]
+    made = ensure_run(resolve(replace(RunSettings("bioqa", **wanted), concurrency=1)))  # type: ignore[arg-type]
+    DatasetFolder(made).copy_to(folder)
     reviews, task = open_reviews(str(folder))
     with reviews:
         assert reviews.path == tmp_path / "my-dataset.reviews.sqlite"

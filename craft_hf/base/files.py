@@ -1,0 +1,88 @@
+"""Files and folders that are written whole or not at all: beside their place first, then moved into it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_NEW, _OLD, _LOCK = "new", "old", "lock"
+
+
+def write_file(path: Path, *parts: bytes) -> None:
+    """Write a file, or replace it in one step; it is on the disk when this returns.
+
+    A process that is killed leaves the old file, and a hidden `.NAME.incomplete` that the next write takes over.
+
+    Args:
+        path: in a folder that exists.
+        parts: the content, one part after the other.
+
+    Raises:
+        OSError: it cannot be written; the old file stays, and nothing half-written is left.
+    """
+    beside = incomplete(path)
+    try:
+        with beside.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:  # after Ctrl-C too; a complete file has its own name by now
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def incomplete(path: Path) -> Path:
+    """Return where `write_file` writes a file before it has its name."""
+    return path.with_name(f".{path.name}.incomplete")
+
+
+@contextlib.contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill, which takes the place of `target` when the block ends.
+
+    The old folder stays until the new one is complete: whoever reads `target` finds the one or the other. If the block
+    raises, `target` is what it was and nothing is left beside it. What a killed process leaves beside it, hidden, goes
+    with the next call; an old folder that was already moved aside is put back by it.
+
+    Args:
+        target: a folder, or nothing; its parents are made.
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _clean_up(target)
+    work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        with FileLock(work / _LOCK):  # a kill frees it, which tells `_clean_up` that nobody is at work here any more
+            new, old = work / _NEW, work / _OLD
+            new.mkdir()  # not the folder of mkdtemp, which nobody else may read
+            yield new
+            if target.exists():
+                os.replace(target, old)
+            try:
+                os.replace(new, target)
+            except OSError:
+                if old.exists():
+                    os.replace(old, target)
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _clean_up(target: Path) -> None:
+    """Remove what a killed process left beside a folder."""
+    for lock in target.parent.glob(f".{target.name}.*/{_LOCK}"):
+        with contextlib.suppress(Timeout), FileLock(lock, timeout=0):
+            old = lock.parent / _OLD
+            if old.exists() and not target.exists():
+                os.replace(old, target)
+            shutil.rmtree(lock.parent, ignore_errors=True)

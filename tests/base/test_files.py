@@ -1,0 +1,138 @@
+"""Files and folders are written whole or not at all, whatever stops the writing."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from craft_hf.base.files import incomplete, replaced_folder, write_file
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from craft_hf.base.files import replaced_folder
+with replaced_folder(Path(sys.argv[1])) as new:
+    (new / "half").write_text("half")
+    print("here", flush=True)
+    time.sleep(60)
+"""
+
+
+def names(folder: Path) -> list[str]:
+    """What is in a folder, hidden names too."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def kill_midway(target: Path) -> None:
+    """Let a process begin to replace a folder, and kill it."""
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(target)], stdout=subprocess.PIPE)
+    assert child.stdout
+    with child.stdout:
+        child.stdout.readline()
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+
+
+def stop_midway(target: Path, error: type[BaseException]) -> None:
+    """Begin to replace a folder, and raise an error."""
+    with replaced_folder(target) as new:
+        (new / "half").touch()
+        raise error
+
+
+def test_write_file_replaces_or_leaves(tmp_path: Path) -> None:
+    """A file gets all parts of its content; when writing fails, the old file stays, and nothing beside it."""
+    path = tmp_path / "file.json"
+    write_file(path, b"one ", b"two")
+    assert path.read_bytes() == b"one two"
+    with pytest.raises(TypeError):
+        write_file(path, b"three", "no bytes")  # type: ignore[arg-type]
+    assert path.read_bytes() == b"one two"
+    incomplete(path).write_bytes(b"of a process that was killed")
+    write_file(path, b"four")
+    assert (path.read_bytes(), names(tmp_path)) == (b"four", ["file.json"])
+
+
+def test_replaced_folder_keeps_the_old_one_until_the_end(tmp_path: Path) -> None:
+    """The old folder is there while the new one is filled, and gone when it is complete; others may read it."""
+    target = tmp_path / "far" / "target"
+    with replaced_folder(target) as new:
+        (new / "a").write_text("1")
+        assert not target.exists()
+    with replaced_folder(target) as new:
+        assert names(new) == []
+        (new / "b").write_text("2")
+        assert names(target) == ["a"]
+    assert (names(target), names(tmp_path / "far")) == (["b"], ["target"])
+    (tmp_path / "plain").mkdir()
+    assert target.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_replaced_folder_leaves_all_as_it_was_when_the_block_fails(tmp_path: Path) -> None:
+    """An error, or Ctrl-C, while the new folder is filled leaves the old one and nothing beside it."""
+    target = tmp_path / "target"
+    (target / "old").mkdir(parents=True)
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error):
+            stop_midway(target, error)
+        assert (names(target), names(tmp_path)) == (["old"], ["target"])
+
+
+def test_replaced_folder_puts_the_old_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the new folder cannot be moved into its place, the old one returns to it."""
+    target = tmp_path / "target"
+    (target / "old").mkdir(parents=True)
+    move = os.replace
+
+    def fail(source: Path, to: Path) -> None:
+        if Path(source).name == "new":
+            raise OSError(5, "Input/output error")
+        move(source, to)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="Input/output"), replaced_folder(target):
+        pass
+    assert (names(target), names(tmp_path)) == (["old"], ["target"])
+
+
+def test_replaced_folder_cleans_up_after_a_kill(tmp_path: Path) -> None:
+    """What a killed process left goes with the next call; an old folder that it had moved aside is back before."""
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "a").write_text("1")
+    kill_midway(target)
+    (left,) = (path for path in tmp_path.iterdir() if path != target)
+    assert names(left / "new") == ["half"]
+    target.rename(left / "old")  # as if it had been killed between the two moves
+    with replaced_folder(target) as new:
+        assert names(target) == ["a"]
+        (new / "b").touch()
+    assert (names(target), names(tmp_path)) == (["b"], ["target"])
+
+
+def _replace(target: Path) -> None:
+    for _ in range(20):
+        with replaced_folder(target) as new:
+            (new / "whole").write_text(f"{os.getpid()}")
+            time.sleep(0.002)
+
+
+def test_replaced_folder_leaves_others_at_work_alone(tmp_path: Path) -> None:
+    """While one process fills a folder, what another one does for the same place touches nothing of it."""
+    target = tmp_path / "target"
+    with replaced_folder(target) as new:
+        (new / "a").touch()
+        child = multiprocessing.get_context("spawn").Process(target=_replace, args=(target,))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        assert names(target) == ["whole"]
+        assert names(new) == ["a"]
+    assert (names(target), names(tmp_path)) == (["a"], ["target"])
