@@ -197,7 +197,7 @@ def test_a_run_is_done_once(home: Path, server: WriterServer, small_index: str) 
 def test_parts_of_the_rows_are_consecutive_and_complete(home: Path, server: WriterServer, small_index: str) -> None:
     """Cut into any number of parts, the rows come back in order."""
     folder = ensure_run(resolve(settings(server, small_index, 3)))
-    whole = read_rows(folder, 0, 1)
+    whole = list(read_rows(folder, 0, 1))
     for shards in (2, 8, 50):
         assert [row for shard in range(shards) for row in read_rows(folder, shard, shards)] == whole
 
