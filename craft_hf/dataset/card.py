@@ -83,9 +83,7 @@ def dataset_card(
         plots=[(name, about) for name, about in _PLOTS.items() if name in plots],
         prompt=_prompt(report),
         repeat=_repeat(report),
-        identity_yaml=yaml.safe_dump(
-            redact_locations(report.identity), sort_keys=False, allow_unicode=True, width=100
-        ).strip(),
+        identity_yaml=_yaml(redact_locations(report.identity)),
     )
     return f"---\n{_front_matter(report, license.id, every).to_yaml()}\n---\n\n{body}"
 

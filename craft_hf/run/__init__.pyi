@@ -10,7 +10,6 @@ from .resolution import resolve as resolve
 from .run_yaml import PRESET as PRESET
 from .run_yaml import run_yaml as run_yaml
 from .run_yaml import settings_from as settings_from
-from .run_yaml import write_run_yaml as write_run_yaml
 from .runs import ensure_reviewed_run as ensure_reviewed_run
 from .settings import SETTINGS as SETTINGS
 from .settings import SIZES as SIZES

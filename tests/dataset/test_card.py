@@ -235,9 +235,8 @@ def test_card_describes_every_column() -> None:
 def test_card_says_how_to_do_it_again(tmp_path: Path) -> None:
     """The prompt with the task's instructions, the call with what was asked for, and the plots that are there."""
     task = dataclasses.replace(choice_task(), instructions=("Write a ``` question.",))
-    report = report_of(
-        ROWS, task=task, identity={"num_samples": 40, "seed": 3, "sampling": {"temperature": 0.5}, "skip_checks": ["x"]}
-    )
+    settings = {"num_samples": 40, "seed": 3, "temperature": 0.5, "skip_checks": ["x"]}
+    report = report_of(ROWS, task=task, settings=settings)
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "funnel.png").touch()
     DatasetFolder(tmp_path).write_card(report, ROWS)
