@@ -268,7 +268,7 @@ def names(hub: HubServer, kind: str, repo_id: str) -> set[str]:
     ("token", "repo_id", "private", "message"),
     [
         ("", "ann/new", True, "you are not logged in to the Hub; log in with `hf auth login`, or set HF_TOKEN"),
-        ("hf_canaryWrong", "ann/new", True, "the Hub does not know your token"),
+        ("hf_canaryWrong", "ann/new", True, "the Hub does not accept your token"),
         (READER, "ann/new", True, "the token of ann may only read; log in"),
         (ANN, "bob/new", True, r"your token may not do that \(.*rights to write to bob/new"),
         (ANN, "ann/open", True, "that repository is public, but a private one was asked for. Nothing was uploaded"),

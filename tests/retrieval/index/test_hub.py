@@ -232,7 +232,7 @@ def test_an_interrupted_pull_goes_on(
     ("token", "repo_id", "private", "message"),
     [
         ("", "ann/new", True, "you are not logged in to the Hub; log in with `hf auth login`, or set HF_TOKEN"),
-        ("hf_canaryWrong", "ann/new", True, "the Hub does not know your token"),
+        ("hf_canaryWrong", "ann/new", True, "the Hub does not accept your token"),
         (READER, "ann/new", True, "the token of ann may only read; log in"),
         (
             ANN,
@@ -363,7 +363,7 @@ def command(*arguments: str) -> str:
 
 def search(name: str) -> str:
     """What `craft-hf index search` prints, with the embedding model of the test's indexes."""
-    with mock.patch("craft_hf.base.embedder.Embedder", return_value=HashEmbedder(8)):
+    with mock.patch("craft_hf.base.Embedder", return_value=HashEmbedder(8)):
         return command("index", "search", name, "a text", "-k", "2")
 
 
