@@ -10,7 +10,7 @@ from pathlib import Path
 from craft_hf.base.records import JSON
 from craft_hf.review.decisions import Decision
 from craft_hf.review.samples import ReviewSample, sample_id
-from craft_hf.review.store import Reviews
+from craft_hf.review.store import ReviewStore
 from craft_hf.tasks.task import Task, load_task
 
 TASK = load_task("bioqa")
@@ -27,15 +27,15 @@ def made_sample(number: int, task: Task = TASK, **more: object) -> ReviewSample:
     return replace(sample, **more)  # type: ignore[arg-type]
 
 
-def made_reviews(path: Path, count: int) -> tuple[Reviews, list[ReviewSample]]:
+def made_reviews(path: Path, count: int) -> tuple[ReviewStore, list[ReviewSample]]:
     """A store with samples 0 to count - 1."""
     samples = [made_sample(number) for number in range(count)]
-    reviews = Reviews(path, TASK.name)
+    reviews = ReviewStore(path, TASK.name)
     reviews.add(samples)
     return reviews, samples
 
 
-def decide(reviews: Reviews, sample: ReviewSample, verdict: str, reviewer: str = "ann", **more: object) -> Decision:
+def decide(reviews: ReviewStore, sample: ReviewSample, verdict: str, reviewer: str = "ann", **more: object) -> Decision:
     """Decide, with a key of its own; returns the decision."""
     decision = Decision(sample.id, reviewer, verdict, key=f"key-{next(_keys)}")
     reviews.decide(decision := replace(decision, **more))  # type: ignore[arg-type]

@@ -50,16 +50,16 @@ def review(
 
     for package in ("starlette", "uvicorn"):
         require(package, "review")
-    from craft_hf.review import LOCAL, open_reviews, serve
+    from craft_hf.review import LOOPBACK_HOSTS, open_review_store, serve
 
     password = os.environ.get(PASSWORD) or None
-    if host not in LOCAL and password is None:
+    if host not in LOOPBACK_HOSTS and password is None:
         if not sys.stdin.isatty():
             raise InputError(f"--host {host} lets others in: set a password in the environment variable {PASSWORD}.")
         password = getpass.getpass("Password for the page: ") or None
         if password is None:
             raise InputError(f"--host {host} lets others in, which takes a password; none was given.")
-    store, loaded = open_reviews(source, reviews, task)
+    store, loaded = open_review_store(source, reviews, task)
     with store:
         serve(store, loaded, host, port, reviewer, password)
 
@@ -72,9 +72,9 @@ def export_decisions(reviews: File) -> None:
     """
     from dataclasses import asdict
 
-    from craft_hf.review import Reviews
+    from craft_hf.review import ReviewStore
 
-    with Reviews(reviews) as store:
+    with ReviewStore(reviews) as store:
         for decision in store.history():
             typer.echo(json.dumps(asdict(decision), ensure_ascii=False))
 
@@ -87,11 +87,11 @@ def import_decisions(
 
     Example: craft-hf reviews import my-dataset.reviews.sqlite decisions.jsonl
     """
-    from craft_hf.review import Reviews
+    from craft_hf.review import ReviewStore
     from craft_hf.review import import_decisions as take_in
     from craft_hf.tasks import load_task
 
-    with Reviews(reviews) as store:
+    with ReviewStore(reviews) as store:
         typer.echo(f"{take_in(store, decisions, load_task(task or store.task))} new decisions")
 
 
@@ -101,10 +101,10 @@ def agreement(reviews: File) -> None:
 
     Example: craft-hf reviews agreement my-dataset.reviews.sqlite
     """
-    from craft_hf.review import Reviews, agreements
+    from craft_hf.review import ReviewStore, agreements
 
-    with Reviews(reviews) as store:
-        found = agreements(store, store.standing())
+    with ReviewStore(reviews) as store:
+        found = agreements(store, store.current_decisions())
     if not found:
         typer.echo("No two have decided about the same samples yet.")
     for pair in found:
@@ -124,10 +124,10 @@ def pairs(
     """
     from collections import Counter
 
-    from craft_hf.review import Reviews, preference_pairs
+    from craft_hf.review import ReviewStore, preference_pairs
     from craft_hf.tasks import load_task
 
-    with Reviews(reviews) as store:
+    with ReviewStore(reviews) as store:
         found = list(preference_pairs(store, load_task(task or store.task)))
     if not found:
         raise InputError(f"{reviews} has no edits, and no rejections beside accepted samples; review some first.")

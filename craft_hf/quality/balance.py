@@ -1,4 +1,4 @@
-"""No letter favoured: multiple-choice samples come in, the same with their options in another order go out."""
+"""Shuffles the options of multiple-choice samples so that every label is right equally often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which earlier texts can reach a token-set ratio with a new one? Few candidates go out, and never one too few.
+"""Candidates for near-duplicates: few texts, among them all whose token-set ratio with a new one reaches a threshold.
 
 The token-set ratio of texts A and B is the greatest of three ratios, of which it takes one to reach the threshold t (a
 share). Let a word weigh its letters and one for the blank behind it, and let A and B weigh a and b in different words.

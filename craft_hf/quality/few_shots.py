@@ -1,4 +1,4 @@
-"""Would the few-shots pass for samples? A task comes in, a verdict on each of its few-shots goes out."""
+"""Checks a task's few-shots as if a model had written them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nearest of many texts: texts with names come in, and for a new one the name and score of its nearest goes out."""
+"""Nearest-neighbour search over texts by a rapidfuzz score, without comparing with all of them."""
 
 from __future__ import annotations
 

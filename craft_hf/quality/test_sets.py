@@ -1,4 +1,4 @@
-"""Benchmarks' test sets: files and names of Hub datasets come in, the texts of their items go out."""
+"""The test sets of benchmarks, from files or the Hub, as texts of their items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text as the checks see it: any text comes in; stems of content words, numbers, sentences and n-grams go out."""
+"""Text functions that several checks use: stems of content words, numbers, sentences, n-grams."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
+from .access import LOOPBACK_HOSTS as LOOPBACK_HOSTS
 from .agreement import agreements as agreements
 from .decisions import Decision as Decision
-from .guard import LOCAL as LOCAL
 from .live import CHECK as CHECK
 from .live import People as People
 from .live import read_review as read_review
 from .pairs import preference_pairs as preference_pairs
 from .server import serve as serve
 from .source import import_decisions as import_decisions
-from .source import open_reviews as open_reviews
-from .store import Reviews as Reviews
+from .source import open_review_store as open_review_store
+from .store import ReviewStore as ReviewStore

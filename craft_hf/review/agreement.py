@@ -1,4 +1,4 @@
-"""How far people agree, and the judge with them: decisions come in, shares and Cohen's kappa go out."""
+"""Agreement between reviewers, and of the judge with them, as shares and Cohen's kappa."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from craft_hf.review.consensus import consensus_by_sample
 from craft_hf.review.decisions import REJECT, Decision
-from craft_hf.review.outcome import outcomes
-from craft_hf.review.store import Reviews
+from craft_hf.review.store import ReviewStore
 
 JUDGE = "the judge"
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two that decided about the same samples: on how many, on what share alike, and Cohen's kappa.
+    """How two reviewers agree: on how many samples both decided, on which share alike, and Cohen's kappa.
 
     Kappa is (p - e) / (1 - e), with p the share on which they agree and e the share that chance would give with as
     many rejections of each (Cohen 1960); None where both always said the same, which leaves nothing to compare.
@@ -28,19 +28,19 @@ class Agreement:
     kappa: float | None
 
 
-def agreements(reviews: Reviews, decisions: Sequence[Decision]) -> list[Agreement]:
+def agreements(reviews: ReviewStore, decisions: Sequence[Decision]) -> list[Agreement]:
     """Return the agreement of every two reviewers, and of the judge with people, on keeping a sample or not.
 
-    An edit keeps a sample. The judge is compared with what people want together, on samples that it judged.
+    An edit counts as keeping the sample. The judge is compared with the consensus of people, on samples that it judged.
 
     Args:
-        reviews: the store, which knows what the judge said.
-        decisions: those to compare, as `Reviews.standing` gives them.
+        reviews: the store, which also holds what the judge said.
+        decisions: those to compare, as `ReviewStore.current_decisions` gives them.
     """
     kept: dict[str, dict[str, bool]] = {}
     for decision in decisions:
         kept.setdefault(decision.reviewer, {})[decision.sample_id] = decision.verdict != REJECT
-    together = {sample_id: outcome.keep for sample_id, outcome in outcomes(decisions).items()}
+    together = {sample_id: outcome.keep for sample_id, outcome in consensus_by_sample(decisions).items()}
     judged = {name: by != "judge" for name, by, scores in reviews.scores() if by == "judge" or "judge" in scores}
     pairs = [(a, b, kept[a], kept[b]) for a, b in itertools.combinations(kept, 2)]
     return [
@@ -62,12 +62,12 @@ def _agreement(first: str, second: str, mine: Mapping[str, bool], yours: Mapping
     return Agreement(first, second, len(both), round(share, 4), None if kappa is None else round(kappa, 4))
 
 
-def sentence(reviews: Reviews, decisions: Sequence[Decision], ids: Sequence[str]) -> str:
-    """Return what report and card say of the review, without names; "" where nobody decided anything.
+def review_summary(reviews: ReviewStore, decisions: Sequence[Decision], ids: Sequence[str]) -> str:
+    """Return what report and card say about the review, without names; "" if nobody decided anything.
 
     Args:
         reviews: the store.
-        decisions: what people decided, as `Reviews.standing` gives it.
+        decisions: what people decided, as `ReviewStore.current_decisions` gives it.
         ids: of all samples that the run had, kept or not.
     """
     wanted = set(ids)
@@ -75,7 +75,7 @@ def sentence(reviews: Reviews, decisions: Sequence[Decision], ids: Sequence[str]
     if not decisions:
         return ""
     names = {name: f"reviewer {n}" for n, name in enumerate(dict.fromkeys(d.reviewer for d in decisions), 1)}
-    found = outcomes(decisions).values()
+    found = consensus_by_sample(decisions).values()
     edited = sum(outcome.fields is not None for outcome in found)
     dropped = sum(not outcome.keep for outcome in found)
     people = "1 person" if len(names) == 1 else f"{len(names)} people"

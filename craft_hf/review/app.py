@@ -1,4 +1,4 @@
-"""The review page: a store comes in, a small web application goes out.
+"""The web application of the review page.
 
 It serves a few files of its own and what the store holds, nothing else from the disk. All data goes to the page as
 JSON, and is shown as text there, never as HTML.
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from craft_hf.base import JSON, CraftError, InputError
 from craft_hf.quality import checks_for
+from craft_hf.review.access import AccessControl
 from craft_hf.review.decisions import ACCEPT, EDIT, PROMOTE, REJECT, THRESHOLD, Decision
-from craft_hf.review.guard import Guard
-from craft_hf.review.passage import supporting
 from craft_hf.review.queue import counts, queue
 from craft_hf.review.samples import ReviewSample, problem
-from craft_hf.review.store import Reviews
-from craft_hf.review.suggest import proposals, reasons
+from craft_hf.review.store import ReviewStore
+from craft_hf.review.supporting_sentences import supporting_sentences
+from craft_hf.review.threshold_proposals import propose_thresholds, reject_reasons
 from craft_hf.tasks import Task, normalized, parse_json
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ _FOLDER = Path(__file__).parent / "page"
 _FILES = {"review.css": "text/css", "login.css": "text/css", "review.js": "text/javascript"}
 
 
-def make_app(reviews: Reviews, task: Task, reviewer: str = "", password: str | None = None) -> ASGIApp:
+def make_app(reviews: ReviewStore, task: Task, reviewer: str = "", password: str | None = None) -> ASGIApp:
     """Return the application (ASGI).
 
     Args:
         reviews: the store; it stays open as long as the application lives.
         task: of the samples.
         reviewer: name that the page suggests.
-        password: what everybody must know; None for none, and then only this machine's names are answered.
+        password: of all reviewers; None for none, and then only requests to this machine's loopback names are answered.
     """
     page = _Page(reviews, task, reviewer)
     routes = [
@@ -57,7 +57,7 @@ def make_app(reviews: Reviews, task: Task, reviewer: str = "", password: str | N
         Route("/api/promote", page.promote, methods=["POST"]),
         Route("/api/threshold", page.threshold, methods=["POST"]),
     ]
-    return Guard(
+    return AccessControl(
         Starlette(routes=routes, exception_handlers={CraftError: _refused}), password, ("/", "/static/login.css")
     )
 
@@ -69,12 +69,12 @@ async def _refused(request: Request, error: Exception) -> Response:
 class _Page:
     """What the routes do; the synchronous ones run in threads."""
 
-    def __init__(self, reviews: Reviews, task: Task, reviewer: str) -> None:
+    def __init__(self, reviews: ReviewStore, task: Task, reviewer: str) -> None:
         self._reviews, self._task, self._reviewer = reviews, task, reviewer
 
     def index(self, request: Request) -> Response:
         """The page, or the one that asks for the password."""
-        name = "index.html" if request.state.known else "login.html"
+        name = "index.html" if request.state.logged_in else "login.html"
         text = (_FOLDER / name).read_text(encoding="utf-8")
         if "wrong" in request.query_params:
             text = text.replace("<!-- answer -->", "That is not the password.")
@@ -88,23 +88,23 @@ class _Page:
         return Response((_FOLDER / name).read_bytes(), media_type=f"{_FILES[name]}; charset=utf-8")
 
     def about(self, request: Request) -> Response:
-        """What does not change: the task, its fields, the reasons, and what each check wants."""
+        """What does not change while the page is open: the task, its fields, the reasons, and what each check wants."""
         task = self._task
         names = {"task": task.name, "answer_field": task.answer_field, "options_field": task.options_field}
-        about = {"store": self._reviews.id, "reviewer": self._reviewer, "reasons": list(reasons(task)), **names}
+        about = {"store": self._reviews.id, "reviewer": self._reviewer, "reasons": list(reject_reasons(task)), **names}
         checks = {check.name: check.about for check in checks_for(task)}
         schema = task.schema["properties"]
         return JSONResponse({**about, "description": task.description, "schema": schema, "checks": checks})
 
     def state(self, request: Request) -> Response:
-        """How far a reviewer is, what was promoted, and which thresholds are held or proposed."""
+        """A reviewer's progress, the promoted samples, and the thresholds in force and proposed."""
         changes = self._reviews.changes()
         return JSONResponse(
             {
                 **counts(self._reviews, _text(request.query_params, "reviewer").strip()),
                 "promoted": [c.value["sample_id"] for c in changes if c.kind == PROMOTE],
                 "thresholds": [{**c.value, "position": c.position} for c in changes if c.kind == THRESHOLD],
-                "proposals": [asdict(proposal) for proposal in proposals(self._reviews, self._task)],
+                "proposals": [asdict(proposal) for proposal in propose_thresholds(self._reviews, self._task)],
             }
         )
 
@@ -119,19 +119,19 @@ class _Page:
     def sample(self, request: Request) -> Response:
         """A sample, its document with what supports it, and what was decided.
 
-        What others decided is shown once this reviewer has: nobody should be led.
+        Decisions of others are shown once this reviewer has decided, so that nobody is influenced.
         """
         sample = self._sample(request.path_params["sample_id"])
         reviewer = _text(request.query_params, "reviewer").strip()
-        decided = self._reviews.standing(sample.id)
+        decided = self._reviews.current_decisions(sample.id)
         mine = next((asdict(d) for d in decided if d.reviewer == reviewer), None)
         others = [asdict(d) for d in decided if d.reviewer != reviewer]
         found = {"mine": mine, "others": others if mine else [], "hidden": 0 if mine else len(others)}
-        passages = supporting(self._task, sample.document["text"], sample.fields)
+        passages = supporting_sentences(self._task, sample.document["text"], sample.fields)
         return JSONResponse({**asdict(sample), **found, "supporting": passages})
 
     async def decide(self, request: Request) -> Response:
-        """Keep a decision; the answer is sent when it is on the disk."""
+        """Save a decision; the response is sent when it is on the disk."""
         given = await _body(request)
         sample = self._sample(_text(given, "sample_id"))
         verdict, fields = _text(given, "verdict"), given.get("fields")
@@ -157,10 +157,10 @@ class _Page:
         return JSONResponse({"sample_id": undone})
 
     async def promote(self, request: Request) -> Response:
-        """Make a sample that the reviewer keeps a few-shot for the prompts to come."""
+        """Make a sample that the reviewer accepted or edited a few-shot of later prompts."""
         given = await _body(request)
         sample, reviewer = self._sample(_text(given, "sample_id")), _text(given, "reviewer").strip()
-        mine = next((d for d in self._reviews.standing(sample.id) if d.reviewer == reviewer), None)
+        mine = next((d for d in self._reviews.current_decisions(sample.id) if d.reviewer == reviewer), None)
         if mine is None or mine.verdict == REJECT:
             raise InputError("only a sample that you accepted or edited can become a few-shot; accept it first.")
         shot: dict[str, JSON] = {name: sample.document[name] for name in ("text", "source", "license")}
@@ -170,10 +170,10 @@ class _Page:
         return JSONResponse({"kept": True})
 
     async def threshold(self, request: Request) -> Response:
-        """Hold a threshold for the prompts to come: somebody said yes to it."""
+        """Accept a proposed threshold for later prompts."""
         given = await _body(request)
         check, score = _text(given, "check"), given.get("score")
-        if check not in set(reasons(self._task).values()) - {""} or not isinstance(score, int | float):
+        if check not in set(reject_reasons(self._task).values()) - {""} or not isinstance(score, int | float):
             raise InputError(f"check is {check!r} and score {score!r}; expected a check and a number.")
         value: dict[str, JSON] = {"check": check, "score": float(score)}
         asked = THRESHOLD, value, _text(given, "reviewer"), _text(given, "key")

@@ -1,4 +1,4 @@
-"""What a reviewer says: `Decision` about a sample, `Change` for the prompts to come."""
+"""Records of a review: `Decision` about a sample, `Change` of later prompts and thresholds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ PROMOTE, THRESHOLD = "promote", "threshold"
 
 @dataclass(frozen=True)
 class Decision:
-    """What a reviewer said of a sample; `fields` are those of the edited sample, `at` is UTC in ISO 8601."""
+    """A reviewer's decision about a sample; `fields` are those of the edited sample, `at` is UTC in ISO 8601.
+
+    `key` is unique, so that a decision that is sent twice counts once; `undoes` is the key of the decision that an undo
+    takes back.
+    """
 
     sample_id: str
     reviewer: str
@@ -25,14 +29,13 @@ class Decision:
     at: str = ""
     key: str = ""
     undoes: str = ""
-    """Token of the decision that an undo takes back."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a reviewer changed for the prompts to come; `position` says from which prompt on, None for not yet.
+    """A promoted few-shot or a threshold, in force from prompt number `position` on; None before a run took it up.
 
-    A promotion's `value` is the few-shot: id, text, sample, source, license. A threshold's is the check and the score.
+    A promotion's `value` is the few-shot (id, text, sample, source, license), a threshold's the check and the score.
     """
 
     number: int

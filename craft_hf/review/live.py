@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from craft_hf.base import JSON, Document, FewShot, Reject, Sample, Verdict, fingerprint
-from craft_hf.review.agreement import sentence
+from craft_hf.review.agreement import review_summary
+from craft_hf.review.consensus import consensus_by_sample
 from craft_hf.review.decisions import PROMOTE, THRESHOLD, Change, Decision
-from craft_hf.review.outcome import outcomes
-from craft_hf.review.samples import of_reject, of_sample, sample_id, schema_problem
-from craft_hf.review.store import Reviews
-from craft_hf.review.suggest import drop_above
+from craft_hf.review.samples import from_reject, from_sample, sample_id, schema_problem
+from craft_hf.review.store import ReviewStore
+from craft_hf.review.threshold_proposals import checks_that_drop_above
 from craft_hf.tasks import Task
 
 CHECK = "review"
@@ -34,10 +34,10 @@ class People:
     """
 
     def __init__(self, path: Path, task: Task, decisions: Sequence[Decision]) -> None:
-        self._reviews, self._task, self._decisions = Reviews(path, task.name), task, decisions
-        self._outcomes = outcomes(decisions)
+        self._reviews, self._task, self._decisions = ReviewStore(path, task.name), task, decisions
+        self._outcomes = consensus_by_sample(decisions)
         self._limits: dict[str, float] = {}
-        self._drop_above = drop_above(task)
+        self._drop_above = checks_that_drop_above(task)
         self._ids: list[str] = []
         self._held = list[Change]()
 
@@ -52,7 +52,7 @@ class People:
 
     def listen(self, seen: int) -> list[FewShot]:
         """Take in what people changed until now, before prompt number `seen`; returns what they promoted."""
-        self._reviews.settle([c.number for c in self._reviews.changes() if c.position is None], seen)
+        self._reviews.set_positions([c.number for c in self._reviews.changes() if c.position is None], seen)
         self._held = [c for c in self._reviews.changes() if c.position is not None and c.position <= seen]
         for change in self._held:
             if change.kind == THRESHOLD:
@@ -91,14 +91,14 @@ class People:
 
     def show(self, samples: Sequence[Sample], rejects: Sequence[tuple[Document, Reject]]) -> None:
         """Put what a round gave before people; what they decided about is there already."""
-        kept = [of_sample(self._task, s) for s in samples if not any(v.check == CHECK for v in s.verdicts)]
-        dropped = [of_reject(self._task, document, reject) for document, reject in rejects if reject.fields]
+        kept = [from_sample(self._task, s) for s in samples if not any(v.check == CHECK for v in s.verdicts)]
+        dropped = [from_reject(self._task, document, reject) for document, reject in rejects if reject.fields]
         self._reviews.add([*kept, *(sample for sample in dropped if sample.id not in self._outcomes)])
 
     def said(self) -> str:
         """Return what report and card say of the review."""
         changes = [f"From prompt {c.position:,} on, {_what(c)}." for c in self._held if c.position is not None]
-        return " ".join(part for part in (sentence(self._reviews, self._decisions, self._ids), *changes) if part)
+        return " ".join(part for part in (review_summary(self._reviews, self._decisions, self._ids), *changes) if part)
 
 
 def few_shot(value: Mapping[str, JSON]) -> FewShot:
@@ -121,8 +121,8 @@ def read_review(path: str, task: Task) -> tuple[tuple[Decision, ...], JSON]:
     Raises:
         InputError: the file is of another task, or none of ours.
     """
-    with Reviews(Path(path), task.name) as reviews:
-        decisions = tuple(reviews.standing())
+    with ReviewStore(Path(path), task.name) as reviews:
+        decisions = tuple(reviews.current_decisions())
         said: list[JSON] = [[d.sample_id, d.verdict, dict(d.fields)] for d in decisions]
         changed: list[JSON] = [[c.kind, dict(c.value), c.position] for c in reviews.changes()]
         return decisions, {"id": reviews.id, "decisions": fingerprint(said), "changes": fingerprint(changed)}

@@ -1,4 +1,4 @@
-"""Preferences for training: decisions come in, pairs of a better and a worse sample go out, as TRL's DPO wants them."""
+"""Preference pairs from review decisions, in the format of TRL's DPOTrainer."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 
 from craft_hf.base import JSON
 from craft_hf.generation import user_message
-from craft_hf.review.outcome import Outcome, outcomes
+from craft_hf.review.consensus import Consensus, consensus_by_sample
 from craft_hf.review.samples import ReviewSample
-from craft_hf.review.store import Reviews
+from craft_hf.review.store import ReviewStore
 from craft_hf.tasks import Task, sample_json
 
 
-def preference_pairs(reviews: Reviews, task: Task) -> Iterator[dict[str, JSON]]:
+def preference_pairs(reviews: ReviewStore, task: Task) -> Iterator[dict[str, JSON]]:
     """Yield pairs for a generator: columns prompt, chosen, rejected (chat messages), kind and sample_id.
 
     An edited sample is chosen over the one that it was made of ("edit"), and an accepted one over a rejected one of the
@@ -21,7 +21,7 @@ def preference_pairs(reviews: Reviews, task: Task) -> Iterator[dict[str, JSON]]:
     rejected one's document was accepted, accepted samples of others are chosen in turn, and the prompt is the
     instruction alone ("instruction"): that teaches which samples are wanted, not which one suits a document.
     """
-    decided = outcomes(reviews.standing())
+    decided = consensus_by_sample(reviews.current_decisions())
     samples = [(s, decided[s.id]) for s in reviews.samples() if s.id in decided]
     kept = [(s, _kept(s, outcome)) for s, outcome in samples if outcome.keep and (not s.dropped_by or outcome.fields)]
     by_document = {s.document["id"]: fields for s, fields in kept}
@@ -37,7 +37,7 @@ def preference_pairs(reviews: Reviews, task: Task) -> Iterator[dict[str, JSON]]:
             yield _pair(task, "", next(turns), sample, "instruction")
 
 
-def _kept(sample: ReviewSample, outcome: Outcome) -> Mapping[str, JSON]:
+def _kept(sample: ReviewSample, outcome: Consensus) -> Mapping[str, JSON]:
     return sample.fields if outcome.fields is None else outcome.fields
 
 

@@ -1,4 +1,4 @@
-"""What comes next: a store and a reviewer's wishes come in, ids of samples in order, and counts, go out."""
+"""Which samples a reviewer sees next, and how many are left."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from craft_hf.base import InputError
 from craft_hf.review.decisions import ACCEPT, EDIT, REJECT
-from craft_hf.review.store import Reviews
+from craft_hf.review.store import ReviewStore
 
 
 def queue(
-    reviews: Reviews,
+    reviews: ReviewStore,
     reviewer: str = "",
     show: str = "open",
     order: str = "uncertain",
@@ -52,7 +52,7 @@ def queue(
     return [row["id"] for row in rows]
 
 
-def counts(reviews: Reviews, reviewer: str = "") -> dict[str, Any]:
+def counts(reviews: ReviewStore, reviewer: str = "") -> dict[str, Any]:
     """Return how many samples there are, kept and dropped by each check, and how many the reviewer has decided."""
     dropped = {r["dropped_by"]: r["n"] for r in reviews.query("SELECT dropped_by, count(*) n FROM sample GROUP BY 1")}
     mine = reviews.query("SELECT verdict, count(*) n FROM standing WHERE reviewer = ? GROUP BY 1", reviewer)

@@ -1,4 +1,4 @@
-"""What a person looks at: rows, rejects or samples of a run come in, `ReviewSample` with a stable id goes out."""
+"""Samples as a reviewer sees them, with an id that is the same wherever the sample comes from."""
 
 from __future__ import annotations
 
@@ -59,20 +59,20 @@ def problem(task: Task, fields: Mapping[str, JSON]) -> str:
     return schema_problem(task, fields) or broken_rule(task, fields)
 
 
-def of_sample(task: Task, sample: Sample) -> ReviewSample:
+def from_sample(task: Task, sample: Sample) -> ReviewSample:
     """Return a kept sample of a run that is going on."""
     checks = [{"check": v.check, "score": v.score, "partner": v.partner, "remark": v.reason} for v in sample.verdicts]
     document = _document(sample.hit.document)
     return _made(task, document, sample.fields, checks, "", sample.hit.similarity)
 
 
-def of_reject(task: Task, document: Document, reject: Reject) -> ReviewSample:
+def from_reject(task: Task, document: Document, reject: Reject) -> ReviewSample:
     """Return a dropped sample of a run that is going on; it has fields."""
     check = {"check": reject.check, "score": reject.score, "partner": reject.partner, "remark": reject.reason}
     return _made(task, _document(document), reject.fields, [check], reject.check, reject.similarity)
 
 
-def of_rows(
+def from_rows(
     task: Task, rows: Sequence[Mapping[str, JSON]], rejects: Sequence[Mapping[str, JSON]]
 ) -> Iterator[ReviewSample]:
     """Yield the generated rows of a dataset, then those rejects that hold a sample; few-shots are no news."""

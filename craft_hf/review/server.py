@@ -1,4 +1,4 @@
-"""The server of the review page: a store comes in, a page at an address goes out until it is stopped."""
+"""Serves the review page until it is stopped."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import uvicorn
 
 from craft_hf.base import InputError
 from craft_hf.review.app import make_app
-from craft_hf.review.store import Reviews
+from craft_hf.review.store import ReviewStore
 from craft_hf.tasks import Task
 
 
-def serve(reviews: Reviews, task: Task, host: str, port: int, reviewer: str = "", password: str | None = None) -> None:
+def serve(
+    reviews: ReviewStore, task: Task, host: str, port: int, reviewer: str = "", password: str | None = None
+) -> None:
     """Serve the page until Ctrl-C.
 
     Args:
@@ -22,7 +24,7 @@ def serve(reviews: Reviews, task: Task, host: str, port: int, reviewer: str = ""
         host: address to listen at.
         port: 0 for one that is free.
         reviewer: name that the page suggests.
-        password: what everybody must know; None only where nobody else reaches `host`.
+        password: of all reviewers; None only if nobody else can reach `host`.
 
     Raises:
         InputError: the address is not to be had.
@@ -34,7 +36,7 @@ def serve(reviews: Reviews, task: Task, host: str, port: int, reviewer: str = ""
             listener.bind((host, port))
             listener.listen()
         except OSError as e:
-            raise InputError(f"{host}, port {port}, is not to be had: {e}; give another --port, or 0.") from e
+            raise InputError(f"{host}, port {port}, cannot be used: {e}; give another --port, or 0.") from e
         shown = f"[{host}]" if ":" in host else host
         print(f"{reviews.count():,} samples of {task.name}: http://{shown}:{listener.getsockname()[1]}", flush=True)
         print(f"decisions are kept in {reviews.path}; stop with Ctrl-C", flush=True)

@@ -1,4 +1,4 @@
-"""What is to be reviewed: a dataset or a file of reviews is named, a store with its samples and its task goes out."""
+"""Opens the samples of a dataset, or of a running run, for review."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from craft_hf.base import InputError
 from craft_hf.corpus import json_rows
 from craft_hf.dataset import DataArguments, DatasetFolder, load_rows
 from craft_hf.review.decisions import Decision
-from craft_hf.review.samples import of_rows, problem
-from craft_hf.review.store import Reviews
+from craft_hf.review.samples import from_rows, problem
+from craft_hf.review.store import ReviewStore
 from craft_hf.tasks import Task, load_task, normalized
 
 SUFFIX = ".reviews.sqlite"
 
 
-def open_reviews(source: str, reviews: Path | None = None, task: str | None = None) -> tuple[Reviews, Task]:
+def open_review_store(source: str, reviews: Path | None = None, task: str | None = None) -> tuple[ReviewStore, Task]:
     """Open what is to be reviewed; a dataset's samples are put into the store, if they are not there yet.
 
     Args:
@@ -32,7 +32,7 @@ def open_reviews(source: str, reviews: Path | None = None, task: str | None = No
     if path.is_file():
         if reviews is not None:
             raise InputError(f"{source} is a file of reviews itself; leave --reviews {reviews} out.")
-        opened = Reviews(path)
+        opened = ReviewStore(path)
         loaded = _task(task or opened.task)
         if loaded.name != opened.task:
             raise InputError(
@@ -51,8 +51,8 @@ def open_reviews(source: str, reviews: Path | None = None, task: str | None = No
     if missing := [name for name in ("document", "document_id") if name not in rows.column_names]:
         raise InputError(f"{source} lacks the column {missing[0]}; a review needs what craft_hf writes of each row.")
     beside = path.parent / (path.name + SUFFIX) if path.is_dir() else Path(source.replace("/", "--") + SUFFIX)
-    store = Reviews(reviews or beside, loaded.name)
-    store.add(of_rows(loaded, rows, folder.rejects if folder.has_report else ()))
+    store = ReviewStore(reviews or beside, loaded.name)
+    store.add(from_rows(loaded, rows, folder.rejects if folder.has_report else ()))
     return store, loaded
 
 
@@ -63,7 +63,7 @@ def _task(name: str) -> Task:
         raise InputError(f"{e} If the task is your own, give its folder with --task.") from e
 
 
-def import_decisions(reviews: Reviews, path: Path, task: Task) -> int:
+def import_decisions(reviews: ReviewStore, path: Path, task: Task) -> int:
     """Take in decisions that were exported as JSONL; those that are there already count once. Returns how many are new.
 
     Raises:

@@ -1,8 +1,8 @@
-"""What people said, kept: decisions and changes come in and are on the disk at once, current ones go out.
+"""The store of a review: samples, decisions and changes, each on the disk as soon as it is made.
 
 One SQLite file in WAL mode, which several processes may use at a time: a page for people, and a run that is going on.
-Decisions are only ever added; an undo is a decision too. Each comes with a key, so that one that is sent twice,
-because nobody knows whether it arrived, counts once.
+Decisions are only ever added; an undo is a decision too. Each has a unique key, so that one that is sent twice after a
+lost connection counts once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from craft_hf.review.samples import ReviewSample
 from craft_hf.tasks import texts_of
 
 VERSION = 1
-"""Of the tables; raised when they change."""
+"""Format of the tables; raised when they change."""
 
 _TABLES = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -53,8 +53,8 @@ CREATE VIEW standing AS
 _UNDONE = "(SELECT u.key FROM decision u WHERE u.number = d.undoes) AS undone"
 
 
-class Reviews:
-    """The store of one task's samples, and of what people say of them.
+class ReviewStore:
+    """The samples of a task and all decisions about them, in one SQLite file.
 
     Args:
         path: the file; made if it is not there.
@@ -97,15 +97,18 @@ class Reviews:
                 self._db.executemany("INSERT INTO about VALUES (?, ?)", about.items())
         found = self._db.execute("PRAGMA user_version").fetchone()[0]
         if found != VERSION:
-            raise InputError(f"{self.path} was written by another version of craft_hf (tables {found}, not {VERSION}).")
+            raise InputError(
+                f"{self.path} has format {found}, this craft_hf reads {VERSION}; export its decisions with the version "
+                "that wrote it, and import them into a new file."
+            )
         if task is not None and task != self.task:
             raise InputError(f"{self.path} holds reviews of the task {self.task}, not of {task}; give another file.")
 
     def close(self) -> None:
-        """Close the file; what was said is in it already."""
+        """Close the file; every decision is in it already."""
         self._db.close()
 
-    def __enter__(self) -> Reviews:
+    def __enter__(self) -> ReviewStore:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -118,7 +121,7 @@ class Reviews:
 
     @property
     def id(self) -> str:
-        """What stands for this file, wherever it is moved to."""
+        """A unique id of this store, which stays when the file is moved."""
         return self._about("id")
 
     def _about(self, name: str) -> str:
@@ -127,7 +130,7 @@ class Reviews:
     # samples
 
     def add(self, samples: Iterable[ReviewSample]) -> int:
-        """Take in samples; those that are there already keep their place. Returns how many are new."""
+        """Add samples, or update those that are there already; returns how many are new."""
         with self._write():
             before = self.count()
             for sample in samples:
@@ -164,7 +167,7 @@ class Reviews:
     # decisions
 
     def decide(self, decision: Decision) -> None:
-        """Keep a decision; when this returns it is on the disk. One whose key is there already changes nothing.
+        """Save a decision; when this returns it is on the disk. One whose key is there already changes nothing.
 
         Raises:
             InputError: no reviewer, an unknown verdict, or an undo of nothing.
@@ -196,13 +199,13 @@ class Reviews:
             )  # fmt: skip
 
     def decide_all(self, decisions: Iterable[Decision]) -> None:
-        """Keep decisions, all or none; see `decide`."""
+        """Save decisions, all or none; see `decide`."""
         with self._write():
             for decision in decisions:
                 self.decide(decision)
 
     def undo_last(self, reviewer: str, key: str) -> str:
-        """Take back what a reviewer decided last, of what still stands; returns the sample's id, "" for nothing."""
+        """Undo the last decision of a reviewer that is not undone yet; returns the sample's id, "" if there is none."""
         with self._write():
             again = self._db.execute("SELECT sample_id FROM decision WHERE key = ?", (key,)).fetchone()
             if again:
@@ -217,8 +220,8 @@ class Reviews:
             self.decide(Decision(last["sample_id"], reviewer, UNDO, key=key, undoes=last["key"]))
             return str(last["sample_id"])
 
-    def standing(self, sample_id: str | None = None) -> list[Decision]:
-        """Return the decisions that stand, one for each sample and reviewer, oldest first."""
+    def current_decisions(self, sample_id: str | None = None) -> list[Decision]:
+        """Return the latest decision of each reviewer on each sample, without undone ones, oldest first."""
         where = "" if sample_id is None else "WHERE sample_id = ?"
         rows = self.query(
             f"SELECT * FROM standing {where} ORDER BY number", *([] if sample_id is None else [sample_id])
@@ -229,10 +232,10 @@ class Reviews:
         """Return everything that was ever decided, undone decisions and undos included, oldest first."""
         return [_decision(row) for row in self.query(f"SELECT d.*, {_UNDONE} FROM decision d ORDER BY number")]
 
-    # changes for the prompts to come
+    # changes of later prompts
 
     def change(self, kind: str, value: Mapping[str, JSON], reviewer: str, key: str) -> None:
-        """Keep a change for the prompts to come; a run that goes on takes it up at its next round."""
+        """Save a change of later prompts; a running run takes it up at its next round."""
         with self._write():
             self._db.execute(
                 "INSERT INTO change (kind, value, reviewer, at, key) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -245,8 +248,8 @@ class Reviews:
         names = ("number", "kind", "value", "reviewer", "at", "position")
         return [Change(**{n: json.loads(row[n]) if n == "value" else row[n] for n in names}) for row in rows]
 
-    def settle(self, numbers: Sequence[int], position: int) -> None:
-        """Write down from which prompt on changes hold; those that hold already stay as they are."""
+    def set_positions(self, numbers: Sequence[int], position: int) -> None:
+        """Record from which prompt on changes are in force; those that have a position keep it."""
         with self._write():
             for number in numbers:
                 self._db.execute(
@@ -257,7 +260,7 @@ class Reviews:
 
     @contextmanager
     def _write(self) -> Iterator[None]:
-        """All or nothing; inside another one it is part of that."""
+        """A transaction; inside another one it is part of that."""
         with self._lock:
             if self._db.in_transaction:
                 yield
@@ -274,7 +277,7 @@ class Reviews:
                 raise StorageError(f"{self.path} cannot be written: {e}; make room, then decide again.") from e
 
     def query(self, statement: str, *values: Any) -> list[sqlite3.Row]:
-        """Return what a SELECT finds, with values for its question marks, or one mapping for its names."""
+        """Return the rows of a SELECT with positional values, or with one mapping of named ones."""
         bound = values[0] if values and isinstance(values[0], dict) else values
         with self._lock:
             return self._db.execute(statement, bound).fetchall()

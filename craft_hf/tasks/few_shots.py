@@ -1,4 +1,4 @@
-"""Few-shot files: JSONL in the project's format or the CRAFT authors' comes in, checked `FewShot`s go out."""
+"""Reads few-shot files, in the project's format or that of the CRAFT authors."""
 
 from __future__ import annotations
 

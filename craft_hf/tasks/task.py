@@ -1,4 +1,4 @@
-"""Tasks as data: a folder with `task.yaml` and `few_shots.jsonl` comes in, a checked `Task` goes out."""
+"""Tasks as data: reads and checks a folder with `task.yaml` and `few_shots.jsonl`."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from craft_hf.review.store import Reviews
+from craft_hf.review.store import ReviewStore
 from tests.browser import ReviewServer, chromium, open_page
 from tests.reviewing import TASK, made_sample
 
@@ -64,7 +64,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         path = Path(folder) / "r.sqlite"
-        with Reviews(path, TASK.name) as reviews:
+        with ReviewStore(path, TASK.name) as reviews:
             samples = [made_sample(n) for n in range(options.samples)]
             for sample in samples:
                 sample.document["text"] = "\n\n".join([sample.document["text"]] * 3)  # type: ignore[index]

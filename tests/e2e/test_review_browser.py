@@ -13,7 +13,7 @@ import pytest
 
 from craft_hf.review.decisions import ACCEPT, EDIT, PROMOTE, REJECT, UNDO
 from craft_hf.review.samples import ReviewSample
-from craft_hf.review.store import Reviews
+from craft_hf.review.store import ReviewStore
 from tests.browser import CHROMIUM, ReviewServer, chromium, open_page
 from tests.reviewing import made_reviews, made_sample
 
@@ -68,8 +68,8 @@ def _question(sample: ReviewSample) -> str:
 
 def standing(folder: Path) -> list[tuple[str, str, str, str]]:
     """Sample, reviewer, verdict and reason of every decision that stands."""
-    with Reviews(folder / "r.sqlite") as reviews:
-        return [(d.sample_id, d.reviewer, d.verdict, d.reason) for d in reviews.standing()]
+    with ReviewStore(folder / "r.sqlite") as reviews:
+        return [(d.sample_id, d.reviewer, d.verdict, d.reason) for d in reviews.current_decisions()]
 
 
 def test_by_keyboard(browser: Browser, server: ReviewServer, samples: list[ReviewSample], tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_by_keyboard(browser: Browser, server: ReviewServer, samples: list[Revie
         (samples[2].id, EDIT, ""),
         (samples[3].id, ACCEPT, ""),
     ]
-    with Reviews(tmp_path / "r.sqlite") as reviews:
+    with ReviewStore(tmp_path / "r.sqlite") as reviews:
         assert [d.verdict for d in reviews.history()][-1] == UNDO
-        assert reviews.standing(samples[2].id)[0].fields["question"] == "What does a better question ask for?"
+        assert reviews.current_decisions(samples[2].id)[0].fields["question"] == "What does a better question ask for?"
         assert [(c.kind, c.value["sample_id"]) for c in reviews.changes()] == [(PROMOTE, samples[3].id)]
     page.wait_for_selector("#progress:has-text('4 of 6 decided by me')")
     keys.press("/")
@@ -185,8 +185,8 @@ def test_two_at_once(browser: Browser, server: ReviewServer, samples: list[Revie
     ann.select_option("#show", "disagreed")
     shows(ann, samples[0])
     assert "rejected by bob" in ann.inner_text("#sample")
-    with Reviews(tmp_path / "r.sqlite") as reviews:
-        assert {d.reviewer for d in reviews.standing()} == {"ann", "bob"}
+    with ReviewStore(tmp_path / "r.sqlite") as reviews:
+        assert {d.reviewer for d in reviews.current_decisions()} == {"ann", "bob"}
     bob.select_option("#show", "open")
     shows(bob, samples[5])
     ann.keyboard.press("k")
@@ -256,7 +256,7 @@ def test_kill_9_loses_no_decision(browser: Browser, samples: list[ReviewSample],
         (samples[1].id, "ann", REJECT, "wrong answer"),
         (samples[2].id, "ann", ACCEPT, ""),
     ]
-    with Reviews(tmp_path / "r.sqlite") as reviews:
+    with ReviewStore(tmp_path / "r.sqlite") as reviews:
         assert len(reviews.history()) == 3
     shows(page, samples[3])
     assert server.stop() == 0

@@ -20,7 +20,7 @@ from craft_hf.review.app import make_app
 from craft_hf.review.decisions import ACCEPT, EDIT, REJECT
 from craft_hf.review.samples import ReviewSample
 from craft_hf.review.server import serve
-from craft_hf.review.store import Reviews
+from craft_hf.review.store import ReviewStore
 from craft_hf.tasks.task import Task, load_task
 from tests.own_task import write_task
 from tests.reviewing import TASK, decide, made_reviews, made_sample
@@ -56,7 +56,7 @@ class Client:
         return self.ask("/api/decisions", body)[:2]
 
 
-def serving(reviews: Reviews, password: str | None = None, task: Task = TASK) -> Iterator[Client]:
+def serving(reviews: ReviewStore, password: str | None = None, task: Task = TASK) -> Iterator[Client]:
     """Serve a page on loopback."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -73,24 +73,24 @@ def serving(reviews: Reviews, password: str | None = None, task: Task = TASK) ->
 
 
 @pytest.fixture
-def reviews(tmp_path: Path) -> tuple[Reviews, list[ReviewSample]]:
+def reviews(tmp_path: Path) -> tuple[ReviewStore, list[ReviewSample]]:
     """A store with three samples."""
     return made_reviews(tmp_path / "r.sqlite", 3)
 
 
 @pytest.fixture
-def page(reviews: tuple[Reviews, list[ReviewSample]]) -> Iterator[Client]:
+def page(reviews: tuple[ReviewStore, list[ReviewSample]]) -> Iterator[Client]:
     """A page without a password."""
     yield from serving(reviews[0])
 
 
 @pytest.fixture
-def locked(reviews: tuple[Reviews, list[ReviewSample]]) -> Iterator[Client]:
+def locked(reviews: tuple[ReviewStore, list[ReviewSample]]) -> Iterator[Client]:
     """A page with a password."""
     yield from serving(reviews[0], KEY)
 
 
-def test_a_decision_goes_the_whole_way(page: Client, reviews: tuple[Reviews, list[ReviewSample]]) -> None:
+def test_a_decision_goes_the_whole_way(page: Client, reviews: tuple[ReviewStore, list[ReviewSample]]) -> None:
     """Queue, sample, decision, state; others' decisions are seen once one's own is there."""
     store, samples = reviews
     assert page.ask("/api/about")[1]["task"] == "bioqa"
@@ -105,10 +105,10 @@ def test_a_decision_goes_the_whole_way(page: Client, reviews: tuple[Reviews, lis
     state = page.ask("/api/state?reviewer=ann")[1]
     assert (state["kept"], state["mine"], state["reviewed"], state["reviewers"]) == (3, {ACCEPT: 1}, 1, 2)
     assert page.ask("/api/undo", {"reviewer": "ann", "key": "u"})[1] == {"sample_id": samples[0].id}
-    assert [d.reviewer for d in store.standing()] == ["bob"]
+    assert [d.reviewer for d in store.current_decisions()] == ["bob"]
 
 
-def test_an_edit_must_be_a_sample_of_the_task(page: Client, reviews: tuple[Reviews, list[ReviewSample]]) -> None:
+def test_an_edit_must_be_a_sample_of_the_task(page: Client, reviews: tuple[ReviewStore, list[ReviewSample]]) -> None:
     """The schema's and the task's rules are said; what is right is kept."""
     store, (sample, *_) = reviews
     fields = dict(sample.fields)
@@ -122,7 +122,7 @@ def test_an_edit_must_be_a_sample_of_the_task(page: Client, reviews: tuple[Revie
         assert status == 400
         assert said in answer["error"]
     assert page.decide(sample, EDIT, fields={**fields, "question": "A question that is better?"})[0] == 200
-    assert store.standing()[0].fields["question"] == "A question that is better?"
+    assert store.current_decisions()[0].fields["question"] == "A question that is better?"
 
 
 def test_an_edit_is_kept_in_its_one_form(tmp_path: Path) -> None:
@@ -131,19 +131,19 @@ def test_an_edit_is_kept_in_its_one_form(tmp_path: Path) -> None:
     fields = {"headline": {"type": "string"}, "note": {"type": "string"}, "price": {"type": "number"}}
     task = load_task(write_task(tmp_path / "task", fields, shots, required=["headline"]))
     sample = made_sample(0, TASK, fields={"headline": "Headline"})
-    with Reviews(tmp_path / "r.sqlite", "task") as store:
+    with ReviewStore(tmp_path / "r.sqlite", "task") as store:
         store.add([sample])
         client = next(pages := serving(store, task=task))
         edit = {"headline": "Cafe\u0301", "note": None}
         assert client.decide(sample, EDIT, fields=edit) == (200, {"kept": True})
-        assert [d.fields for d in store.standing()] == [{"headline": "Caf\u00e9"}]
+        assert [d.fields for d in store.current_decisions()] == [{"headline": "Caf\u00e9"}]
         status, answer = client.decide(sample, EDIT, fields={"headline": "Pier", "price": float("nan")})
         assert status == 400
         assert "NaN is no number in JSON" in answer["error"]
         pages.close()
 
 
-def test_only_what_was_accepted_is_promoted(page: Client, reviews: tuple[Reviews, list[ReviewSample]]) -> None:
+def test_only_what_was_accepted_is_promoted(page: Client, reviews: tuple[ReviewStore, list[ReviewSample]]) -> None:
     """As it was edited, with its document and licence."""
     store, (sample, *_) = reviews
     body = {"sample_id": sample.id, "reviewer": "ann", "key": "p"}
@@ -158,7 +158,7 @@ def test_only_what_was_accepted_is_promoted(page: Client, reviews: tuple[Reviews
     assert page.ask("/api/state")[1]["promoted"] == [sample.id]
 
 
-def test_a_threshold_moves_with_a_yes_only(page: Client, reviews: tuple[Reviews, list[ReviewSample]]) -> None:
+def test_a_threshold_moves_with_a_yes_only(page: Client, reviews: tuple[ReviewStore, list[ReviewSample]]) -> None:
     """What is no check, or no number, is refused."""
     body = {"check": "grounded", "score": 0.5, "reviewer": "ann", "key": "t"}
     for wrong in ({"check": "schema"}, {"score": "0.5"}, {"score": None}):
@@ -260,7 +260,7 @@ def test_the_commands_move_decisions(tmp_path: Path, monkeypatch: pytest.MonkeyP
     decide(store, samples[2], ACCEPT)
     assert said("reviews", "agreement", store.path) == "ann and bob: 0% of 1 samples, kappa 0.00\n"
     (tmp_path / "d.jsonl").write_text(said("reviews", "export", store.path))
-    Reviews(tmp_path / "other.sqlite", "bioqa").close()
+    ReviewStore(tmp_path / "other.sqlite", "bioqa").close()
     assert said("reviews", "import", tmp_path / "other.sqlite", tmp_path / "d.jsonl") == "4 new decisions\n"
     assert said("reviews", "pairs", store.path, "--out", tmp_path / "p.jsonl").startswith("2 pairs (2 instruction)")
     assert len((tmp_path / "p.jsonl").read_text().splitlines()) == 2

@@ -20,7 +20,7 @@ from craft_hf.review.decisions import ACCEPT, EDIT, PROMOTE, REJECT, UNDO, Decis
 from craft_hf.review.queue import counts, queue
 from craft_hf.review.samples import sample_id
 from craft_hf.review.source import import_decisions
-from craft_hf.review.store import Reviews
+from craft_hf.review.store import ReviewStore
 from tests.reviewing import TASK, decide, made_reviews, made_sample
 
 
@@ -29,12 +29,12 @@ def test_a_decision_stands_until_it_is_changed_or_undone(tmp_path: Path) -> None
     reviews, (sample, *_) = made_reviews(tmp_path / "r.sqlite", 2)
     decide(reviews, sample, ACCEPT)
     decide(reviews, sample, REJECT, reason="other")
-    assert [d.verdict for d in reviews.standing(sample.id)] == [REJECT]
+    assert [d.verdict for d in reviews.current_decisions(sample.id)] == [REJECT]
     assert reviews.undo_last("ann", "u1") == sample.id
-    assert [d.verdict for d in reviews.standing()] == [ACCEPT]
+    assert [d.verdict for d in reviews.current_decisions()] == [ACCEPT]
     assert reviews.undo_last("ann", "u2") == sample.id
     assert reviews.undo_last("ann", "u3") == ""
-    assert not reviews.standing()
+    assert not reviews.current_decisions()
     assert [d.verdict for d in reviews.history()] == [ACCEPT, REJECT, UNDO, UNDO]
 
 
@@ -45,7 +45,7 @@ def test_what_is_sent_twice_counts_once(tmp_path: Path) -> None:
     decide(reviews, sample, REJECT, key="a")
     decide(reviews, other, ACCEPT, key="b")
     assert reviews.undo_last("ann", "u") == reviews.undo_last("ann", "u") == other.id
-    assert [(d.sample_id, d.verdict) for d in reviews.standing()] == [(sample.id, ACCEPT)]
+    assert [(d.sample_id, d.verdict) for d in reviews.current_decisions()] == [(sample.id, ACCEPT)]
     for _ in range(2):
         reviews.change(PROMOTE, {"id": "x"}, "ann", "c")
     assert len(reviews.changes()) == 1
@@ -106,11 +106,11 @@ def test_export_and_import_give_the_same_decisions(tmp_path: Path) -> None:
     reviews.undo_last("ann", "u")
     lines = tmp_path / "d.jsonl"
     lines.write_text("".join(json.dumps(asdict(d)) + "\n" for d in reviews.history()))
-    other = Reviews(tmp_path / "other.sqlite", TASK.name)
+    other = ReviewStore(tmp_path / "other.sqlite", TASK.name)
     assert import_decisions(other, lines, TASK) == 4
     assert import_decisions(other, lines, TASK) == 0
     assert other.history() == reviews.history()
-    assert other.standing() == reviews.standing()
+    assert other.current_decisions() == reviews.current_decisions()
 
 
 def test_an_import_with_a_wrong_line_takes_nothing_in(tmp_path: Path) -> None:
@@ -137,26 +137,26 @@ def test_an_import_with_a_wrong_line_takes_nothing_in(tmp_path: Path) -> None:
 def test_files_that_are_no_reviews_are_refused(tmp_path: Path) -> None:
     """A missing file, a text, another program's database, another task's, another version's: each says what it is."""
     with pytest.raises(InputError, match="there is no"):
-        Reviews(tmp_path / "none.sqlite")
+        ReviewStore(tmp_path / "none.sqlite")
     (tmp_path / "text").write_text("some text that is long enough to be no database at all" * 9)
     with pytest.raises(InputError, match="is no file of reviews"):
-        Reviews(tmp_path / "text", "bioqa")
+        ReviewStore(tmp_path / "text", "bioqa")
     with sqlite3.connect(tmp_path / "foreign") as foreign:
         foreign.execute("CREATE TABLE mine (a)")
     with pytest.raises(InputError, match="another program"):
-        Reviews(tmp_path / "foreign", "bioqa")
-    Reviews(tmp_path / "r", "bioqa").close()
+        ReviewStore(tmp_path / "foreign", "bioqa")
+    ReviewStore(tmp_path / "r", "bioqa").close()
     with pytest.raises(InputError, match="holds reviews of the task bioqa, not of csqa"):
-        Reviews(tmp_path / "r", "csqa")
+        ReviewStore(tmp_path / "r", "csqa")
     with sqlite3.connect(tmp_path / "r") as newer:
         newer.execute("PRAGMA user_version=99")
     with pytest.raises(InputError, match="another version"):
-        Reviews(tmp_path / "r")
+        ReviewStore(tmp_path / "r")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is empty"):
-        Reviews(tmp_path / "file")
+        ReviewStore(tmp_path / "file")
     with pytest.raises(StorageError, match="cannot be written"):
-        Reviews(tmp_path / "file" / "r", "bioqa")
+        ReviewStore(tmp_path / "file" / "r", "bioqa")
 
 
 def test_a_decision_that_cannot_be_written_is_refused_and_not_half_there(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_two_reviewers_in_two_processes_lose_nothing(tmp_path: Path) -> None:
     _, samples = made_reviews(tmp_path / "r.sqlite", 40)
 
     def review(name: str) -> None:
-        with Reviews(tmp_path / "r.sqlite") as reviews:
+        with ReviewStore(tmp_path / "r.sqlite") as reviews:
             for sample in samples:
                 decide(reviews, sample, ACCEPT, name, key=f"{name}-{sample.id}")
 
@@ -186,16 +186,16 @@ def test_two_reviewers_in_two_processes_lose_nothing(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(Reviews(tmp_path / "r.sqlite").standing()) == 120
+    assert len(ReviewStore(tmp_path / "r.sqlite").current_decisions()) == 120
 
 
 def test_kill_9_loses_no_decision_that_was_confirmed(tmp_path: Path) -> None:
     """A process decides and says so line by line; whatever it said before it was killed is in the file."""
     made_reviews(tmp_path / "r.sqlite", 30)[0].close()
     code = (
-        "import sys, itertools; from pathlib import Path; from craft_hf.review.store import Reviews; "
+        "import sys, itertools; from pathlib import Path; from craft_hf.review.store import ReviewStore; "
         "from craft_hf.review.decisions import Decision\n"
-        "with Reviews(Path(sys.argv[1])) as reviews:\n"
+        "with ReviewStore(Path(sys.argv[1])) as reviews:\n"
         "    for n in itertools.count():\n"
         "        reviews.decide(Decision('s', 'ann', 'accept', key=str(n))); print(n, flush=True)\n"
     )
@@ -205,7 +205,7 @@ def test_kill_9_loses_no_decision_that_was_confirmed(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     said += process.stdout.read().split()
     process.wait()
-    with Reviews(tmp_path / "r.sqlite") as reviews:
+    with ReviewStore(tmp_path / "r.sqlite") as reviews:
         kept = [d.key for d in reviews.history()]
     assert said[0] == "0"
     assert kept[: len(said)] == said

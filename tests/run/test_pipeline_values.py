@@ -20,8 +20,8 @@ from craft_hf.base.templates import chat_template
 from craft_hf.dataset.training_rows import DataArguments, conversations, load_rows
 from craft_hf.review.decisions import EDIT, REJECT
 from craft_hf.review.samples import ReviewSample
-from craft_hf.review.source import import_decisions, open_reviews
-from craft_hf.review.store import Reviews
+from craft_hf.review.source import import_decisions, open_review_store
+from craft_hf.review.store import ReviewStore
 from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import ensure_run, read_rows
 from craft_hf.run.settings import RunSettings
@@ -87,7 +87,7 @@ def run(task: str, server: AnswerServer, samples: int, **more: Any) -> tuple[Pat
     return folder, [row for row in read_rows(folder, 0, 1) if not row["is_few_shot"]]
 
 
-def reviewed(reviews: Reviews) -> Sequence[ReviewSample]:
+def reviewed(reviews: ReviewStore) -> Sequence[ReviewSample]:
     """The samples of a review."""
     return list(reviews.samples())
 
@@ -100,7 +100,7 @@ def test_decisions_about_rows_without_an_optional_field_are_found_again(
     answering.write = lambda _, words: json.dumps({"price": 2, "headline": " ".join(words[:7])})
     _, rows = run(task, answering, 3)
     datasets.Dataset.from_list([dict(row) for row in rows]).save_to_disk(tmp_path / "saved")
-    reviews, loaded = open_reviews(str(tmp_path / "saved"), tmp_path / "r.sqlite", task)
+    reviews, loaded = open_review_store(str(tmp_path / "saved"), tmp_path / "r.sqlite", task)
     found = reviewed(reviews)
     assert [list(sample.fields) for sample in found] == [["headline", "price"]] * 3
     edit = {**found[0].fields, "headline": "Another Headline", "note": None}
@@ -168,15 +168,17 @@ def test_line_separators_in_texts_end_no_line(home: Path, answering: AnswerServe
     _, rows = run(task, answering, 2)
     assert all("\u2028" in str(row["headline"]) for row in rows)
     datasets.Dataset.from_list([dict(row) for row in rows]).save_to_disk(tmp_path / "saved")
-    reviews, loaded = open_reviews(str(tmp_path / "saved"), tmp_path / "r.sqlite", task)
+    reviews, loaded = open_review_store(str(tmp_path / "saved"), tmp_path / "r.sqlite", task)
     first, second = reviewed(reviews)
     decide(reviews, first, EDIT, "ann", fields={**first.fields, "note": "a\u2028b"})
     decide(reviews, second, REJECT, "ann", note="seen\u0085twice")
     exported = CliRunner().invoke(app, ["reviews", "export", str(reviews.path)])
     (tmp_path / "d.jsonl").write_text(exported.stdout, encoding="utf-8", newline="\n")
-    other, _ = open_reviews(str(tmp_path / "saved"), tmp_path / "other.sqlite", task)
+    other, _ = open_review_store(str(tmp_path / "saved"), tmp_path / "other.sqlite", task)
     assert import_decisions(other, tmp_path / "d.jsonl", loaded) == 2
-    assert [replace(d, at="") for d in other.standing()] == [replace(d, at="") for d in reviews.standing()]
+    assert [replace(d, at="") for d in other.current_decisions()] == [
+        replace(d, at="") for d in reviews.current_decisions()
+    ]
 
 
 @pytest.mark.parametrize(

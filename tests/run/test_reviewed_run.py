@@ -18,8 +18,8 @@ from craft_hf.review.decisions import ACCEPT, EDIT, PROMOTE, REJECT, THRESHOLD
 from craft_hf.review.live import CHECK
 from craft_hf.review.queue import counts, queue
 from craft_hf.review.samples import ReviewSample
-from craft_hf.review.source import open_reviews
-from craft_hf.review.store import Reviews
+from craft_hf.review.source import open_review_store
+from craft_hf.review.store import ReviewStore
 from craft_hf.run.pipeline import Outcome, execute
 from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import ensure_reviewed_run, ensure_run, read_rows
@@ -38,7 +38,7 @@ def run(server: WriterServer, reviews: Path, samples: int = 6, **more: object) -
     return execute(resolve(replace(settings(server, reviews, samples, **more), concurrency=1)))
 
 
-def reviewed(reviews: Reviews) -> list[ReviewSample]:
+def reviewed(reviews: ReviewStore) -> list[ReviewSample]:
     """The samples that people see, in order."""
     return [s for s in map(reviews.sample, queue(reviews, show="all", order="arrived")) if s is not None]
 
@@ -61,7 +61,7 @@ def test_a_review_of_nothing_changes_no_row(home: Path, server: WriterServer, tm
     outcome = run(server, tmp_path / "r.sqlite")
     assert questions(outcome) == questions(alone)
     assert outcome.review == ""
-    with Reviews(tmp_path / "r.sqlite") as reviews:
+    with ReviewStore(tmp_path / "r.sqlite") as reviews:
         assert [s.fields for s in reviewed(reviews)] == [dict(s.fields) for s in outcome.samples]
         assert all(s.document["text"] and s.checks for s in reviewed(reviews))
 
@@ -70,7 +70,7 @@ def test_decisions_drop_change_and_mark_rows(home: Path, server: WriterServer, t
     """Rejected rows are replaced by later ones, edited ones are as edited, and the report says so without names."""
     first = run(server, tmp_path / "r.sqlite")
     asked = len(server.requests)
-    with Reviews(tmp_path / "r.sqlite") as reviews:
+    with ReviewStore(tmp_path / "r.sqlite") as reviews:
         samples = reviewed(reviews)
         decide(reviews, samples[0], REJECT, "Ann Smith", reason="wrong answer")
         decide(reviews, samples[1], EDIT, "Ann Smith", fields={**samples[1].fields, "question": "Is this better?"})
@@ -99,7 +99,7 @@ def test_load_dataset_takes_a_review(home: Path, server: WriterServer, tmp_path:
     """The same arguments give other rows once people decided, and the same again if they did not."""
     wanted = {"task": "bioqa", "generator": server.url, "num_samples": 4, "review": str(tmp_path / "r.sqlite")}
     first = datasets.load_dataset("craft", split="train", **wanted)
-    with Reviews(tmp_path / "r.sqlite") as reviews:
+    with ReviewStore(tmp_path / "r.sqlite") as reviews:
         decide(reviews, reviewed(reviews)[0], REJECT)
     second = datasets.load_dataset("craft", split="train", **wanted)
     asked = len(server.requests)
@@ -114,14 +114,14 @@ def test_a_promoted_sample_is_in_the_prompts_to_come(home: Path, server: WriterS
     """From the next round on; done again, the run sends no prompt and gives the same rows."""
     path = tmp_path / "r.sqlite"
     run(server, path, 6)
-    with Reviews(path) as reviews:
+    with ReviewStore(path) as reviews:
         sample = reviewed(reviews)[1]
         decide(reviews, sample, ACCEPT)
         reviews.change(PROMOTE, promotion(sample), "ann", "k")  # type: ignore[arg-type]
     before = len(server.requests)
     # a run that goes on: its first prompts were answered before the promotion, and are not asked again
-    with Reviews(path) as reviews:
-        reviews.settle([1], before)
+    with ReviewStore(path) as reviews:
+        reviews.set_positions([1], before)
     outcome = run(server, path, 40, prefix_groups=11)
     later = [r for r in server.requests[before:] if len(r["messages"]) > 2]
     shown = [r for r in later if any(str(sample.fields["question"]) in m["content"] for m in r["messages"][:-1])]
@@ -133,7 +133,7 @@ def test_a_promoted_sample_is_in_the_prompts_to_come(home: Path, server: WriterS
     again = run(server, path, 40, prefix_groups=11)
     assert questions(again) == questions(outcome)
     assert len(server.requests) == asked
-    with Reviews(path) as reviews:
+    with ReviewStore(path) as reviews:
         assert [change.position for change in reviews.changes()] == [before]
 
 
@@ -145,14 +145,14 @@ def test_a_promotion_takes_hold_at_the_next_round_of_a_run_that_goes_on(
 
     def promote_meanwhile(body: dict[str, object]) -> object:
         if len(server.requests) == 20:
-            with Reviews(path) as reviews:
+            with ReviewStore(path) as reviews:
                 sample = reviewed(reviews)[0]
                 reviews.change(PROMOTE, promotion(sample), "ann", "k")  # type: ignore[arg-type]
         return answered(body)  # type: ignore[arg-type]
 
     server.reply_to = promote_meanwhile  # type: ignore[method-assign, assignment]
     outcome = run(server, path, 120)
-    with Reviews(path) as reviews:
+    with ReviewStore(path) as reviews:
         (change,) = reviews.changes()
     assert change.position == 32
     ids = [list(sample.prompt.few_shot_ids) for sample in outcome.samples]
@@ -167,7 +167,7 @@ def test_what_is_decided_while_the_run_goes_on_is_in_its_rows(home: Path, server
 
     def decide_meanwhile(body: dict[str, object]) -> object:
         if len(server.requests) == 20:
-            with Reviews(path) as reviews:
+            with ReviewStore(path) as reviews:
                 first, second = reviewed(reviews)[:2]
                 decide(reviews, first, REJECT)
                 decide(reviews, second, ACCEPT)
@@ -175,7 +175,7 @@ def test_what_is_decided_while_the_run_goes_on_is_in_its_rows(home: Path, server
 
     server.reply_to = decide_meanwhile  # type: ignore[method-assign, assignment]
     folder = ensure_reviewed_run(replace(settings(server, path, 30), concurrency=1))
-    with Reviews(path) as reviews:
+    with ReviewStore(path) as reviews:
         first, second = reviewed(reviews)[:2]
     rows = [row for row in read_rows(folder, 0, 1) if not row["is_few_shot"]]
     assert len(rows) == 30
@@ -184,7 +184,7 @@ def test_what_is_decided_while_the_run_goes_on_is_in_its_rows(home: Path, server
     assert rows[0]["checks"][-1]["remark"] == "accepted by 1"  # type: ignore[index, call-overload]
     asked = len(server.documents)
     assert asked == len(set(server.documents))
-    with Reviews(path) as reviews:  # undone, all is as at the beginning: no run of then stands for it
+    with ReviewStore(path) as reviews:  # undone, all is as at the beginning: no run of then stands for it
         while reviews.undo_last("ann", f"undo-{len(reviews.history())}"):
             pass
     folder = ensure_reviewed_run(replace(settings(server, path, 30), concurrency=1))
@@ -197,14 +197,14 @@ def test_a_threshold_that_somebody_set_is_held(home: Path, server: WriterServer,
     path = tmp_path / "r.sqlite"
     first = run(server, path, 6)
     scores = sorted(s.hit.similarity for s in first.samples)
-    with Reviews(path) as reviews:
+    with ReviewStore(path) as reviews:
         worst = min(reviewed(reviews), key=lambda s: s.similarity or 0)
         reviews.change(THRESHOLD, {"check": "similarity", "score": scores[2]}, "ann", "k")
     outcome = run(server, path, 6)
     assert {r.check for r in outcome.rejects if r.similarity and r.similarity < scores[2]} == {CHECK}
     reasons = {r.reason for r in outcome.rejects if r.check == CHECK}
     assert reasons == {f"similarity is below the threshold that a reviewer set ({scores[2]:g})"}
-    with Reviews(path) as reviews:
+    with ReviewStore(path) as reviews:
         decide(reviews, worst, ACCEPT)
     assert str(worst.fields["question"]) in questions(run(server, path, 6))
     assert f"samples with similarity beyond {scores[2]} are dropped" in outcome.review
@@ -216,7 +216,7 @@ def test_people_may_put_back_what_a_check_dropped(home: Path, server: WriterServ
     strict = {"duplicate_threshold": 0.0}  # everything counts as a duplicate
     outcome = run(server, path, 2, **strict)
     assert not outcome.samples
-    with Reviews(path) as reviews:
+    with ReviewStore(path) as reviews:
         dropped = [s for s in reviews.samples() if s.dropped_by == "duplicate"]
         decide(reviews, dropped[0], ACCEPT)
         decide(reviews, dropped[1], EDIT, fields={"question": "only this"})
@@ -229,7 +229,7 @@ def test_people_may_put_back_what_a_check_dropped(home: Path, server: WriterServ
 
 def test_a_review_of_another_task_is_refused(home: Path, server: WriterServer, tmp_path: Path) -> None:
     """Before anything is asked."""
-    Reviews(tmp_path / "r.sqlite", "csqa").close()
+    ReviewStore(tmp_path / "r.sqlite", "csqa").close()
     with pytest.raises(InputError, match="holds reviews of the task csqa, not of bioqa"):
         run(server, tmp_path / "r.sqlite")
     assert not server.requests
@@ -242,7 +242,7 @@ def test_a_dataset_is_opened_for_review(home: Path, server: WriterServer, tmp_pa
     folder = tmp_path / "my-dataset"
     made = ensure_run(resolve(replace(RunSettings("bioqa", **wanted), concurrency=1)))  # type: ignore[arg-type]
     DatasetFolder(made).copy_to(folder)
-    reviews, task = open_reviews(str(folder))
+    reviews, task = open_review_store(str(folder))
     with reviews:
         assert reviews.path == tmp_path / "my-dataset.reviews.sqlite"
         found = counts(reviews)
@@ -250,10 +250,10 @@ def test_a_dataset_is_opened_for_review(home: Path, server: WriterServer, tmp_pa
         assert "schema" not in found["dropped"]  # those answers hold no sample
         first = reviewed(reviews)[0]
         decide(reviews, first, REJECT)
-    with open_reviews(str(folder))[0] as again:
+    with open_review_store(str(folder))[0] as again:
         assert counts(again)["kept"] == 4
-        assert len(again.standing()) == 1
-    with open_reviews(str(reviews.path))[0] as same:
+        assert len(again.current_decisions()) == 1
+    with open_review_store(str(reviews.path))[0] as same:
         assert reviewed(same)[0] == first
     outcome = execute(resolve(RunSettings(task.name, review=str(reviews.path), **wanted)))  # type: ignore[arg-type]
     assert first.fields["question"] not in questions(outcome)
@@ -265,16 +265,16 @@ def test_what_cannot_be_reviewed_is_told(home: Path, tmp_path: Path) -> None:
     rows = [{"question": "What?", "options": ["A. a", "B. b"], "answer": "A"}]
     datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "rows"))
     with pytest.raises(InputError, match="give it with --task"):
-        open_reviews(str(tmp_path / "rows"))
+        open_review_store(str(tmp_path / "rows"))
     with pytest.raises(InputError, match="lacks the column document"):
-        open_reviews(str(tmp_path / "rows"), task="bioqa")
+        open_review_store(str(tmp_path / "rows"), task="bioqa")
     with pytest.raises(InputError, match="give its folder with --task"):
-        open_reviews(str(tmp_path / "rows"), task="mine")
+        open_review_store(str(tmp_path / "rows"), task="mine")
     with pytest.raises(InputError, match="there is no"):
-        open_reviews(str(tmp_path / "none"), task="bioqa")
-    Reviews(tmp_path / "r.sqlite", "bioqa").close()
+        open_review_store(str(tmp_path / "none"), task="bioqa")
+    ReviewStore(tmp_path / "r.sqlite", "bioqa").close()
     with pytest.raises(InputError, match="of the task bioqa, not of csqa; leave --task out"):
-        open_reviews(str(tmp_path / "r.sqlite"), task="csqa")
+        open_review_store(str(tmp_path / "r.sqlite"), task="csqa")
 
 
 def test_the_command_takes_a_review(home: Path, server: WriterServer, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_the_command_takes_a_review(home: Path, server: WriterServer, tmp_path: 
     command += ["--review", str(path), "--out", str(tmp_path / "out")]
     first = CliRunner().invoke(app, command)
     assert first.exit_code == 0, first.output
-    with Reviews(path) as reviews:
+    with ReviewStore(path) as reviews:
         assert counts(reviews)["kept"] == 3
         decide(reviews, reviewed(reviews)[0], REJECT, reason="wrong answer")
     second = CliRunner().invoke(app, command)

@@ -1,4 +1,4 @@
-"""Who may use the page: requests come in, those that may pass go on to the application, with safe headers on answers.
+"""Access control of the review page: password, allowed hosts, and security headers.
 
 Without a password the page answers to names of this machine only, so that no page of another site can reach it through
 a name that points here (DNS rebinding). A password comes with a cookie that other sites' requests do not carry. The
@@ -23,13 +23,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOCAL = ("localhost", "127.0.0.1", "::1")
-"""Names of this machine."""
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+"""Host names of this machine."""
 
 _COOKIE = "craft_hf_review"
-_MOST_BYTES = 2**20
-_PAUSE_S = 1.0
-"""Seconds that a wrong password costs, so that guessing takes long."""
+_MAX_BYTES = 2**20
+_WRONG_PASSWORD_DELAY_S = 1.0
+"""Delay of the response to a wrong password, so that guessing takes long."""
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -42,13 +42,13 @@ _HEADERS = (
 )
 
 
-class Guard:
-    """ASGI middleware.
+class AccessControl:
+    """ASGI middleware that lets requests through or refuses them.
 
     Args:
-        app: what is guarded; it gets `scope["state"]["known"]`, False for who has not logged in yet.
-        password: what everybody must know; None for none.
-        open_paths: what is answered before somebody has logged in.
+        app: the application behind it; it finds in `scope["state"]["logged_in"]` whether the user has logged in.
+        password: the password of all reviewers; None for none.
+        open_paths: paths that are answered before a user has logged in.
     """
 
     def __init__(self, app: ASGIApp, password: str | None, open_paths: tuple[str, ...]) -> None:
@@ -70,35 +70,35 @@ class Guard:
         answer = self._refusal(request)
         if answer is None and (request.method, request.url.path) == ("POST", "/login"):
             answer = await self._login(request)
-        scope.setdefault("state", {})["known"] = self._known(request)
+        scope.setdefault("state", {})["logged_in"] = self._logged_in(request)
         await (answer or self._app)(scope, receive, with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
-        """Say why a request is not answered; None if it is."""
+        """Return the response that refuses a request, or None if it may pass."""
         host = request.headers.get("host", "")
-        if self._password is None and urlsplit(f"//{host}").hostname not in LOCAL:
-            return PlainTextResponse("This page is to be had at localhost only.", 403)
+        if self._password is None and urlsplit(f"//{host}").hostname not in LOOPBACK_HOSTS:
+            return PlainTextResponse("This page is available at localhost only.", 403)
         if request.method == "POST":
             origin = request.headers.get("origin")
             if origin is not None and urlsplit(origin).netloc != host:
-                return PlainTextResponse("A request from another site's page is not answered.", 403)
+                return PlainTextResponse("Requests from pages of other sites are refused.", 403)
             size = request.headers.get("content-length", "")
-            if not size.isdecimal() or int(size) > _MOST_BYTES:
-                return PlainTextResponse(f"A request has at most {_MOST_BYTES:,} bytes, and says how many.", 413)
-        if not self._known(request) and request.url.path not in self._open:
-            return JSONResponse({"error": "log in again: the password is missing."}, 401)
+            if not size.isdecimal() or int(size) > _MAX_BYTES:
+                return PlainTextResponse(f"A request needs a Content-Length of at most {_MAX_BYTES:,} bytes.", 413)
+        if not self._logged_in(request) and request.url.path not in self._open:
+            return JSONResponse({"error": "not logged in: log in again."}, 401)
         return None
 
-    def _known(self, request: Request) -> bool:
+    def _logged_in(self, request: Request) -> bool:
         if self._password is None:
             return True
         return hmac.compare_digest(request.cookies.get(_COOKIE, "").encode(), self._session.encode())
 
     async def _login(self, request: Request) -> Response:
-        """Take the password; the cookie holds until the server stops."""
+        """Check the password and set the session cookie, which is valid until the server stops."""
         given = parse_qs((await request.body()).decode("utf-8", "replace")).get("password", [""])[0]
         if self._password is None or not hmac.compare_digest(given.encode(), self._password.encode()):
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(_WRONG_PASSWORD_DELAY_S)
             return RedirectResponse("/?wrong", 303)
         answer, secure = RedirectResponse("/", 303), request.url.scheme == "https"
         answer.set_cookie(_COOKIE, self._session, httponly=True, samesite="strict", secure=secure)

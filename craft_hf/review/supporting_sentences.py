@@ -1,4 +1,4 @@
-"""Where a document supports a sample: both come in, the places of the sentences to highlight go out."""
+"""The sentences of a document that support a sample, to be highlighted on the page."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from craft_hf.base import JSON
 from craft_hf.quality import sentences, stems
 from craft_hf.tasks import Task, texts_of
 
-LEAST_SHARE = 0.3
+MIN_SHARE = 0.3
 """Share of a claim's content words that a sentence must have to be highlighted for it."""
 
 
-def supporting(task: Task, document: str, fields: Mapping[str, JSON]) -> list[tuple[int, int]]:
+def supporting_sentences(task: Task, document: str, fields: Mapping[str, JSON]) -> list[tuple[int, int]]:
     """Return start and end of the sentences that share most words with what the sample says, in order of place.
 
     For each claim (a sentence of a field that the task wants grounded, or of any field where it names none; the text of
     the right option for the letter of an answer) the sentence with the greatest share of its stems, if that is
-    `LEAST_SHARE` at least.
+    `MIN_SHARE` at least.
     """
     places = list(_places(document))
     words = [set(stems(document[start:end], task.language)) for start, end in places]
@@ -25,7 +25,7 @@ def supporting(task: Task, document: str, fields: Mapping[str, JSON]) -> list[tu
     for claim in _claims(task, fields):
         wanted = set(stems(claim, task.language))
         shares = [len(wanted & there) / len(wanted) for there in words] if wanted else []
-        if shares and max(shares) >= LEAST_SHARE:
+        if shares and max(shares) >= MIN_SHARE:
             found.add(places[shares.index(max(shares))])
     return sorted(found)
 

@@ -1,4 +1,4 @@
-"""What decisions mean for a sample: those of several reviewers come in, one `Outcome` a sample goes out."""
+"""The consensus of several reviewers on a sample."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from craft_hf.review.decisions import EDIT, REJECT, Decision
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Keep the sample or not; `fields` are those of the edited one, None where nobody edited; `reason` is why not."""
+class Consensus:
+    """Whether a sample is kept, with the edited fields (None if nobody edited it) and the reason if it is not."""
 
     keep: bool
     fields: Mapping[str, JSON] | None
@@ -21,29 +21,29 @@ class Outcome:
 
     @property
     def remark(self) -> str:
-        """What a row says of it: "accepted" or "edited", and by how many."""
+        """What the row's `checks` say: "accepted" or "edited", and by how many reviewers."""
         return f"{'accepted' if self.fields is None else 'edited'} by {self.reviewers}"
 
 
-def outcomes(standing: Iterable[Decision]) -> dict[str, Outcome]:
-    """Return what people want with each sample that they decided: the majority counts, on a tie the last word.
+def consensus_by_sample(standing: Iterable[Decision]) -> dict[str, Consensus]:
+    """Return the consensus on each sample that was decided: the majority, and on a tie the last decision.
 
-    An edit keeps the sample, with the fields of the last edit.
+    An edit counts as keeping the sample; the fields of the last edit are used.
 
     Args:
-        standing: decisions as `Reviews.standing` gives them, oldest first.
+        standing: decisions as `ReviewStore.current_decisions` gives them, oldest first.
     """
     by_sample: dict[str, list[Decision]] = {}
     for decision in standing:
         by_sample.setdefault(decision.sample_id, []).append(decision)
-    return {sample_id: _outcome(decisions) for sample_id, decisions in by_sample.items()}
+    return {sample_id: _consensus(decisions) for sample_id, decisions in by_sample.items()}
 
 
-def _outcome(decisions: list[Decision]) -> Outcome:
+def _consensus(decisions: list[Decision]) -> Consensus:
     rejects = [d for d in decisions if d.verdict == REJECT]
     edits = [d for d in decisions if d.verdict == EDIT]
     tie, more = 2 * len(rejects) == len(decisions), 2 * len(rejects) > len(decisions)
     drop = decisions[-1].verdict == REJECT if tie else more
     reasons = Counter(d.reason for d in rejects if d.reason).most_common(1)
     reason = reasons[0][0] if drop and reasons else ""
-    return Outcome(not drop, edits[-1].fields if edits and not drop else None, reason, len(decisions))
+    return Consensus(not drop, edits[-1].fields if edits and not drop else None, reason, len(decisions))

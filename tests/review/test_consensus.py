@@ -1,4 +1,4 @@
-"""What decisions are turned into: outcomes, agreement, proposals, passages, uncertainty and preference pairs."""
+"""Tests of consensus, agreement, proposed thresholds, supporting sentences, uncertainty and preference pairs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from craft_hf.review.agreement import JUDGE, agreements, sentence
+from craft_hf.review.agreement import JUDGE, agreements, review_summary
+from craft_hf.review.consensus import consensus_by_sample
 from craft_hf.review.decisions import ACCEPT, EDIT, REJECT, THRESHOLD
-from craft_hf.review.outcome import outcomes
 from craft_hf.review.pairs import preference_pairs
-from craft_hf.review.passage import supporting
-from craft_hf.review.samples import of_rows, uncertainty
-from craft_hf.review.suggest import proposals
+from craft_hf.review.samples import from_rows, uncertainty
+from craft_hf.review.supporting_sentences import supporting_sentences
+from craft_hf.review.threshold_proposals import propose_thresholds
 from craft_hf.tasks.sample import sample_json
 from craft_hf.tasks.task import load_task
 from tests.reviewing import TASK, decide, made_reviews, made_sample
@@ -31,7 +31,7 @@ def test_the_majority_counts_and_on_a_tie_the_last_word(tmp_path: Path) -> None:
     decide(reviews, second, EDIT, "bob", fields=better)
     for name, verdict, reason in (("ann", REJECT, "x"), ("bob", REJECT, "y"), ("cy", REJECT, "y"), ("di", ACCEPT, "")):
         decide(reviews, third, verdict, name, reason=reason)
-    found = outcomes(reviews.standing())
+    found = consensus_by_sample(reviews.current_decisions())
     assert (found[first.id].keep, found[first.id].reason) == (False, "other")
     assert (found[second.id].keep, found[second.id].fields, found[second.id].remark) == (True, better, "edited by 2")
     assert (found[third.id].keep, found[third.id].reason, found[third.id].reviewers) == (False, "y", 4)
@@ -48,7 +48,7 @@ def test_kappa_is_that_of_scikit_learn(votes: list[tuple[bool, bool]]) -> None:
         for sample, vote in zip(samples, votes, strict=True):
             for name, keep in zip(("ann", "bob"), vote, strict=True):
                 decide(reviews, sample, ACCEPT if keep else REJECT, name)
-        (found,) = agreements(reviews, reviews.standing())
+        (found,) = agreements(reviews, reviews.current_decisions())
         reviews.close()
     assert found.share == pytest.approx(sum(a == b for a, b in votes) / len(votes), abs=1e-4)
     if len({v for pair in votes for v in pair}) == 1:
@@ -63,13 +63,13 @@ def test_the_judge_is_compared_with_what_people_want_together(tmp_path: Path) ->
     kept = [made_sample(n, checks=[{"check": "judge", "score": 1.0, "partner": "", "remark": ""}]) for n in range(3)]
     dropped = made_sample(3, dropped_by="judge")
     reviews.add([*kept, dropped, made_sample(4)])
-    assert not agreements(reviews, reviews.standing())
-    assert sentence(reviews, reviews.standing(), [kept[0].id]) == ""
+    assert not agreements(reviews, reviews.current_decisions())
+    assert review_summary(reviews, reviews.current_decisions(), [kept[0].id]) == ""
     for sample, verdict in ((kept[0], ACCEPT), (kept[1], REJECT), (dropped, REJECT), (made_sample(4), ACCEPT)):
         decide(reviews, sample, verdict, "Ann Smith")
-    (found,) = agreements(reviews, reviews.standing())
+    (found,) = agreements(reviews, reviews.current_decisions())
     assert (found.first, found.samples, found.share, found.kappa) == (JUDGE, 3, 0.6667, 0.4)
-    said = sentence(reviews, reviews.standing(), [s.id for s in (*kept, dropped)])
+    said = review_summary(reviews, reviews.current_decisions(), [s.id for s in (*kept, dropped)])
     assert said == (
         "1 person decided about 3 of 4 samples: 1 accepted, 0 edited, 2 rejected. The judge and people agree on 67% of "
         "3 samples (Cohen's kappa 0.40)."
@@ -89,12 +89,12 @@ def test_a_threshold_is_proposed_that_tells_rejected_from_accepted(tmp_path: Pat
         decide(reviews, sample, REJECT, reason="not supported by the document")
     for sample in samples[3:6]:
         decide(reviews, sample, ACCEPT)
-    assert not proposals(reviews, TASK)
+    assert not propose_thresholds(reviews, TASK)
     decide(reviews, samples[2], REJECT, reason="not supported by the document")
-    (found,) = proposals(reviews, TASK)
+    (found,) = propose_thresholds(reviews, TASK)
     assert (found.check, found.score, found.rejected, found.accepted, found.open) == ("grounded", 0.5001, 3, 0, 1)
     reviews.change(THRESHOLD, {"check": "grounded", "score": found.score}, "ann", "t")
-    assert not proposals(reviews, TASK)
+    assert not propose_thresholds(reviews, TASK)
 
 
 def test_a_ceiling_is_proposed_for_samples_that_say_the_same(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_ceiling_is_proposed_for_samples_that_say_the_same(tmp_path: Path) -> 
         decide(reviews, sample, REJECT, "bob", reason="badly written")
     for sample in samples[3:]:
         decide(reviews, sample, ACCEPT)
-    (found,) = proposals(reviews, TASK)
+    (found,) = propose_thresholds(reviews, TASK)
     assert found.check == "semantic"
     assert 0.6 < found.score < 0.92
 
@@ -124,14 +124,14 @@ def test_the_sentence_that_supports_a_sample_is_found() -> None:
         "options": ["A. dogs that bark", "B. the mitochondrion", "C. x", "D. y"],
         "answer": "B",
     }
-    assert [text[start:end] for start, end in supporting(TASK, text, fields)] == [
+    assert [text[start:end] for start, end in supporting_sentences(TASK, text, fields)] == [
         "The mitochondria release chemical energy."
     ]
-    assert supporting(TASK, "Nothing to see.", fields) == []
-    assert supporting(TASK, "", fields) == []
+    assert supporting_sentences(TASK, "Nothing to see.", fields) == []
+    assert supporting_sentences(TASK, "", fields) == []
     summary = load_task("summarization")
     shot = summary.few_shots[0]
-    assert supporting(summary, shot.text, shot.sample)
+    assert supporting_sentences(summary, shot.text, shot.sample)
 
 
 def test_samples_near_a_threshold_are_uncertain() -> None:
@@ -155,7 +155,7 @@ def test_rows_and_rejects_of_a_dataset_are_samples() -> None:
     row["checks"] = [{"check": "semantic", "score": 0.9, "partner": "e", "remark": ""}]
     reject = {"document_id": "d", "check": "grounded", "reason": "no", "score": 0.2, "partner": ""}
     rejects = [{**reject, "sample": sample_json(shot.sample)}, {**reject, "sample": ""}]
-    kept, dropped = of_rows(TASK, [{**row, "is_few_shot": True}, row], rejects)
+    kept, dropped = from_rows(TASK, [{**row, "is_few_shot": True}, row], rejects)
     assert (kept.fields, kept.dropped_by, kept.similarity) == (dict(shot.sample), "", 0.5)
     assert kept.scores == {"semantic": 0.9, "similarity": 0.5}
     assert (dropped.dropped_by, dropped.document["text"]) == ("grounded", "text")

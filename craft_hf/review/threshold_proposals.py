@@ -1,4 +1,4 @@
-"""What rejections say about thresholds: reasons and scores come in, proposals that a person may say yes to go out."""
+"""Thresholds that are proposed to reviewers, from the reasons and scores of what they rejected."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import math
 from dataclasses import dataclass
 
 from craft_hf.quality import checks_for
+from craft_hf.review.consensus import consensus_by_sample
 from craft_hf.review.decisions import REJECT, THRESHOLD
-from craft_hf.review.outcome import outcomes
-from craft_hf.review.store import Reviews
+from craft_hf.review.store import ReviewStore
 from craft_hf.tasks import Task
 
 _OTHER_REASONS = {"not what the task asks for": "similarity", "badly written": "", "other": ""}
-"""Why people reject for what no check measures: for the similarity of the document, or for nothing that has a score."""
+"""Reasons to reject that no check measures, with "similarity" (of the document) or "" where nothing has a score."""
 
-LEAST_REJECTS = 3
+MIN_REJECTS = 3
 """Rejections for one reason before a threshold is proposed."""
 
 
 @dataclass(frozen=True)
-class Proposal:
-    """A threshold that would have dropped `rejected` of the samples rejected for a reason, and `accepted` good ones.
+class ThresholdProposal:
+    """A threshold of a check, and what it would have dropped: `rejected` of `of_rejected` that were rejected for it,
+    and `accepted` of `of_accepted` that were accepted. `reason` is why samples were rejected.
 
-    With `drops_above` it drops the scores above it, else those below. `open` are samples that nobody has decided about
-    which it would drop.
+    With `drops_above` it drops scores above it, else those below. `open` counts undecided samples that it would drop.
     """
 
     check: str
@@ -37,32 +37,32 @@ class Proposal:
     open: int
 
 
-def reasons(task: Task) -> dict[str, str]:
-    """Return why people reject, each with the check whose score tells such samples from others; "" for none."""
+def reject_reasons(task: Task) -> dict[str, str]:
+    """Return the reasons to reject, each with the check whose score measures it, or ""."""
     return {check.reject_reason: check.name for check in checks_for(task) if check.reject_reason} | _OTHER_REASONS
 
 
-def drop_above(task: Task) -> set[str]:
+def checks_that_drop_above(task: Task) -> set[str]:
     """Return the names of the checks that drop a sample for a high score; others do for a low one."""
     return {check.name for check in checks_for(task) if (limit := check.limit(task)) and limit.drops_above}
 
 
-def proposals(reviews: Reviews, task: Task) -> list[Proposal]:
+def propose_thresholds(reviews: ReviewStore, task: Task) -> list[ThresholdProposal]:
     """Return for each reason the threshold that tells most rejected samples from accepted ones, if any does.
 
     It drops at least half of those rejected for the reason and at most a tenth of those accepted; of such thresholds
-    the one with the most rejected minus accepted. None where people have said yes to one that is as strict.
+    the one with the most rejected minus accepted. None where a threshold that is as strict was accepted before.
     """
-    standing = reviews.standing()
-    decided = outcomes(standing)
+    standing = reviews.current_decisions()
+    decided = consensus_by_sample(standing)
     held = {str(c.value["check"]): float(str(c.value["score"])) for c in reviews.changes() if c.kind == THRESHOLD}
     why: dict[str, set[str]] = {}
     for decision in standing:
         if decision.verdict == REJECT and decision.reason:
             why.setdefault(decision.reason, set()).add(decision.sample_id)
-    found, above = [], drop_above(task)
-    for reason, check in reasons(task).items():
-        if not check or len(why.get(reason, ())) < LEAST_REJECTS:
+    found, above = [], checks_that_drop_above(task)
+    for reason, check in reject_reasons(task).items():
+        if not check or len(why.get(reason, ())) < MIN_REJECTS:
             continue
         side = -1.0 if check in above else 1.0
         kept = ((name, found.get(check)) for name, dropped_by, found in reviews.scores() if not dropped_by)
@@ -74,7 +74,7 @@ def proposals(reviews: Reviews, task: Task) -> list[Proposal]:
         if best is None or (check in held and side * held[check] >= best):
             continue
         dropped = [sum(score < best for score in group) for group in (bad, good, rest)]
-        proposal = Proposal(
+        proposal = ThresholdProposal(
             check, round(side * best, 4), check in above, reason, dropped[0], len(why[reason]), dropped[1], len(good),
             dropped[2],
         )  # fmt: skip
