@@ -119,8 +119,8 @@ def test_an_import_with_a_wrong_line_takes_nothing_in(tmp_path: Path) -> None:
     good = json.dumps(asdict(Decision(sample.id, "ann", ACCEPT, key="t")))
     wrong = {
         '{"sample_id": 3}': "line 2, is no decision: expected the texts",
-        "[]": "line 2, is no decision",
-        "no json": "line 2, is no decision",
+        "[]": "line 2: holds list",
+        "no json": "line 2: ",
         json.dumps(asdict(Decision(sample.id, "ann", EDIT, fields={"question": "?"}, key="u"))): "line 2: the edited",
         json.dumps(asdict(Decision(sample.id, "ann", "maybe", key="u"))): "verdict 'maybe'",
         json.dumps(asdict(Decision(sample.id, "ann", UNDO, key="u", undoes="nothing"))): "no decision 'nothing'",
@@ -150,7 +150,7 @@ def test_files_that_are_no_reviews_are_refused(tmp_path: Path) -> None:
         ReviewStore(tmp_path / "r", "csqa")
     with sqlite3.connect(tmp_path / "r") as newer:
         newer.execute("PRAGMA user_version=99")
-    with pytest.raises(InputError, match="another version"):
+    with pytest.raises(InputError, match="has format 99"):
         ReviewStore(tmp_path / "r")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is empty"):
