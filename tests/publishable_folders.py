@@ -8,6 +8,7 @@ from pathlib import Path
 
 from craft_hf.base.records import JSON
 from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.dataset.funnel import Stage
 from craft_hf.dataset.report import make_report
 from craft_hf.dataset.rows import few_shot_rows, task_features
 from craft_hf.tasks.task import Task, load_task
@@ -40,10 +41,11 @@ def write_run(folder: Path, generated: int, task: Task | None = None, **changes:
             "finish_reason": "stop", "sample": "", "similarity": 0.1,
         }
     ]  # fmt: skip
+    funnel = [Stage("prompted", "prompted", generated + 1), Stage("kept", "kept", generated)]
     report = make_report(
         task, config_id="bioqa-0123", created="2026-11-23T10:00:00+00:00", identity={"task": "f00", "seed": 0},
         index={"documents": 499, "embedding_model": "all-MiniLM-L6-v2", "corpora": []},
-        funnel=[("prompted", generated + 1), ("kept", generated)], usage={}, rows=rows, rejects=rejects, notes=[],
+        funnel=funnel, usage={}, rows=rows, rejects=rejects, notes=[],
         versions={"craft_hf": "0.1.0"},
     )  # fmt: skip
     made = DatasetFolder(folder)

@@ -98,7 +98,7 @@ def generate(
     for row in itertools.islice((row for row in made.rows if not is_few_shot(row)), show):
         _print_row(row)
     report = made.report
-    typer.echo("\n" + "; ".join(f"{stage}: {count}" for stage, count in report.funnel))
+    typer.echo("\n" + "; ".join(f"{stage.label}: {stage.count}" for stage in report.funnel))
     for note in report.notes:
         typer.echo(note)
     counts = f"{report.rows['rows']} rows, {report.rows['generated']} of them generated; the others are the few-shots"

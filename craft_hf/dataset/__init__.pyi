@@ -6,6 +6,7 @@ from .check_summary import summarize_checks as summarize_checks
 from .diversity import measure_diversity as measure_diversity
 from .folder import PARQUET as PARQUET
 from .folder import DatasetFolder as DatasetFolder
+from .funnel import Stage as Stage
 from .licenses import check_license as check_license
 from .parquet import ParquetRows as ParquetRows
 from .parquet import write_rows as write_rows

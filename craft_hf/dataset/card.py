@@ -14,8 +14,9 @@ import yaml
 from huggingface_hub import DatasetCardData
 
 from craft_hf.base import JSON, NOT_MEASURED, InputError, render
+from craft_hf.dataset.funnel import funnel_shares
 from craft_hf.dataset.licenses import combined_license
-from craft_hf.dataset.report import Row, RunReport, funnel_shares
+from craft_hf.dataset.report import Row, RunReport
 from craft_hf.dataset.rows import is_few_shot
 
 _SHOWN_CHARS = 600

@@ -10,7 +10,8 @@ from pathlib import Path
 from craft_hf.base import EMBEDDED, Embedder, FewShot, InputError, embedder_weights
 from craft_hf.dataset.diversity import RowVectors, measure_diversity
 from craft_hf.dataset.folder import DatasetFolder
-from craft_hf.dataset.report import Row, RunReport, funnel_mismatch, make_report
+from craft_hf.dataset.funnel import funnel_mismatch
+from craft_hf.dataset.report import Row, RunReport, make_report
 from craft_hf.dataset.row_vectors import embed_rows, generated_texts
 from craft_hf.dataset.rows import is_few_shot
 from craft_hf.tasks import Task, load_task

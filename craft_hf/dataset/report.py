@@ -12,8 +12,8 @@ from typing import cast
 from craft_hf.base import JSON, InputError, render
 from craft_hf.dataset import plots
 from craft_hf.dataset.diversity import RowVectors, summary_statistics
+from craft_hf.dataset.funnel import Stage, funnel_mismatch, funnel_shares
 from craft_hf.dataset.personal_data import count_personal
-from craft_hf.dataset.plots.counts import LEFT_OUT
 from craft_hf.dataset.rows import is_few_shot
 from craft_hf.dataset.webpage import webpage
 from craft_hf.tasks import Task, texts_of
@@ -30,14 +30,12 @@ class RunReport:
 
     `about` says what the task is (description, categories, language, instructions, fields with their types).
     `identity` is everything that decides the rows, `settings` are those that were set to something else than their
-    default. `funnel` holds stages in order; a stage whose name has "left
-    out" in it counts what went away. `rows` has the keys rows, few_shots, generated and rejected. `sources` counts
-    all rows, few-shots included; lengths (characters), similarity, answers and few_shot_use look at the generated
-    rows only. `measured` takes a sentence from each later stage, under a name such as "contamination" or
+    default. `funnel` holds stages in order. `rows` has the keys rows, few_shots, generated and rejected. `sources`
+    counts all rows, few-shots included; lengths (characters), similarity, answers and few_shot_use look at the
+    generated rows only. `measured` takes a sentence from each later stage, under a name such as "contamination" or
     "human_review". `diversity` holds what `diversity.Diversity` does; it is empty where nothing was generated.
     `coverage` holds what `coverage.Coverage` does; it is empty where nothing was retrieved. `balance` holds what
-    `quality.balance.Balance` does, and `contamination`, for each test set, what `quality.contaminated.Overlap`
-    does.
+    `quality.balance.Balance` does, and `contamination`, for each test set, what `quality.contaminated.Overlap` does.
     """
 
     task: str
@@ -46,7 +44,7 @@ class RunReport:
     about: Row
     identity: Row
     index: Row
-    funnel: Sequence[tuple[str, int]]
+    funnel: Sequence[Stage]
     drops: Sequence[Row]
     usage: Row
     rows: Mapping[str, int]
@@ -72,7 +70,7 @@ def make_report(
     created: str,
     identity: Row,
     index: Row,
-    funnel: Sequence[tuple[str, int]],
+    funnel: Sequence[Stage],
     usage: Row,
     rows: Sequence[Row],
     rejects: Sequence[Row],
@@ -116,7 +114,7 @@ def make_report(
         about=_plain(_about(task)),
         identity=_plain(identity),
         index=_plain(index),
-        funnel=[(str(stage), int(count)) for stage, count in funnel],
+        funnel=list(funnel),
         drops=[{"check": c, "reason": r, "count": n} for (c, r), n in _ranked(Counter(map(_reason, rejects)))],
         usage=_plain(usage),
         rows={
@@ -221,16 +219,7 @@ def parse_report(content: bytes) -> RunReport:
         raise InputError(f"has {said}, but this craft_hf reads format {FORMAT}")
     if wrong := sorted(set(data) ^ {f.name for f in fields(RunReport)}):
         raise InputError(f"is no report of this craft_hf (see {', '.join(wrong)})")
-    return RunReport(**{**data, "funnel": [(stage, count) for stage, count in data["funnel"]]})
-
-
-def funnel_shares(funnel: Sequence[tuple[str, int]]) -> list[tuple[str, int, str]]:
-    """Return (stage, count, share of the stage before in percent); what was left out is passed over."""
-    shares, before = [], 0
-    for stage, count in funnel:
-        shares.append((stage, count, f"{100 * count / before:.1f}%" if before else ""))
-        before = before if LEFT_OUT in stage else count
-    return shares
+    return RunReport(**{**data, "funnel": [Stage(**stage) for stage in data["funnel"]]})
 
 
 def similarity_of(rows: Iterable[Row]) -> list[float]:
@@ -293,13 +282,6 @@ def _few_shot_use(task: Task, prompted: Counter[str], retrieved: Counter[str]) -
 
 def _names(value: JSON) -> list[str]:
     return [str(v) for v in value] if isinstance(value, Sequence) and not isinstance(value, str) else []
-
-
-def funnel_mismatch(funnel: Sequence[tuple[str, int]], generated: int) -> list[str]:
-    """Return a sentence if the funnel does not end in the rows that there are: better said than hidden."""
-    if not funnel or funnel[-1][1] == generated:
-        return []
-    return [f"The last stage, {funnel[-1][0]}, counts {funnel[-1][1]}, but the dataset has {generated} generated rows."]
 
 
 def _reason(reject: Row) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from craft_hf.base import JSON, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict
-from craft_hf.dataset import read_previous_samples
+from craft_hf.dataset import Stage, read_previous_samples
 from craft_hf.generation import Journal, PromptBuilder, Sampling, Usage, ask, open_journal
 from craft_hf.quality import Balance, CheckContext, Overlap, Quality, Shuffle, checks_for, load_test_sets
 from craft_hf.retrieval import Coverage, Documents, index_summary, open_index
@@ -38,7 +38,7 @@ class Outcome:
     samples: list[Sample] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
-    funnel: dict[str, int] = field(default_factory=dict)
+    funnel: list[Stage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     index: Mapping[str, JSON] = field(default_factory=dict)
     embedding_name: str = ""
@@ -64,27 +64,31 @@ def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
     outcome.embedding_name = index.info.embedding_name
     wanted = run.settings.rows_wanted(run.task)
     documents = run.documents(index)
-    outcome.funnel = {"documents in the index": len(index)}
     if wanted:
         sampling = run.settings.sampling(run.task)
         with open_journal(run.generator, sampling, replay=not fresh) as journal, _people(run) as people:
             _rounds(run, documents, journal, wanted, outcome, people)
         outcome.coverage = documents.coverage()
-    _funnel(run.task, outcome, len(documents.left_out))
+    outcome.funnel = _funnel(run.task, outcome, len(index), len(documents.left_out))
     return outcome
 
 
-def _funnel(task: Task, outcome: Outcome, left_out: int) -> None:
+def _funnel(task: Task, outcome: Outcome, indexed: int, few_shot_texts: int) -> list[Stage]:
     """Count what was left after each stage; a check that dropped nothing is no stage."""
     dropped = Counter(reject.check for reject in outcome.rejects)
     left = len(outcome.samples) + dropped.total() - dropped["leakage"]
-    outcome.funnel |= {"retrieved": left + left_out, "few-shot texts left out": left_out, "prompted": left}
+    stages = [
+        Stage("index", "documents in the index", indexed),
+        Stage("retrieved", "retrieved", left + few_shot_texts),
+        Stage("few_shot_texts", "few-shot texts left out", few_shot_texts, removed=True),
+        Stage("prompted", "prompted", left),
+    ]
     labels = {check.name: check.label for check in checks_for(task)} | {PEOPLE: "not rejected by people"}
     for name, label in labels.items():
         left -= dropped[name]
         if dropped[name]:
-            outcome.funnel[label] = left
-    outcome.funnel["kept"] = len(outcome.samples)
+            stages.append(Stage(name, label, left))
+    return [*stages, Stage("kept", "kept", len(outcome.samples))]
 
 
 @contextmanager

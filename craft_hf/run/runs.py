@@ -112,7 +112,7 @@ def _write(run: ResolvedRun, outcome: Outcome, folder: DatasetFolder, seconds: f
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         identity=run.identity,
         index=outcome.index,
-        funnel=list(outcome.funnel.items()),
+        funnel=outcome.funnel,
         usage={**asdict(outcome.usage), "cost": cost, "seconds_total": seconds},
         rows=rows,
         rejects=rejects,

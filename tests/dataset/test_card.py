@@ -19,6 +19,7 @@ from craft_hf.base.records import JSON
 from craft_hf.dataset.card import CardConfig, dataset_card, redact_locations
 from craft_hf.dataset.diversity import measure_diversity
 from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.dataset.funnel import Stage
 from craft_hf.dataset.rows import task_features
 from craft_hf.tasks.task import NAMES, load_task
 from tests import ROOT
@@ -132,9 +133,8 @@ def test_card_survives_hostile_rows() -> None:
         changes: dict[str, JSON] = dict.fromkeys(("document_id", "document", "source", "license", "generator"), text)
         rows = [row(0, question=text, options=[text], answer=text, **changes)]
         rejects = [reject(0, check=text, reason=text)]
-        report = report_of(
-            rows, rejects, notes=[text], funnel=[(text, 3)], measured={text: text}, versions={text: text}
-        )
+        funnel = [Stage("prompted", text, 3)]
+        report = report_of(rows, rejects, notes=[text], funnel=funnel, measured={text: text}, versions={text: text})
         about = {**report.about, "description": text, "language": text, "fields": [[text, text]]}
         page = dataset_card(dataclasses.replace(report, about=about, identity={text: text}), rows)
         card = DatasetCard(page.encode().decode())

@@ -15,6 +15,7 @@ from huggingface_hub import DatasetCard, ModelCard
 
 from craft_hf.base.models import Weights
 from craft_hf.dataset.card import CardConfig, dataset_card
+from craft_hf.dataset.funnel import Stage
 from craft_hf.dataset.report import RunReport, make_report
 from craft_hf.dataset.rows import few_shot_rows
 from craft_hf.dataset.training_rows import DataArguments, RowCounts
@@ -43,7 +44,8 @@ def test_dataset_card(name: str) -> None:
     """Every task has an example; its front matter is YAML that the Hub's client reads."""
     if name == "bioqa":
         recorded = json.loads(RUN.read_text(encoding="utf-8"))
-        report, rows = RunReport(**recorded["report"]), recorded["rows"]
+        funnel = [Stage(**stage) for stage in recorded["report"].pop("funnel")]
+        report, rows = RunReport(**recorded["report"], funnel=funnel), recorded["rows"]
         configs = [CardConfig("few-shots", "few-shots/train-*", 32), CardConfig("S", "data/train-*", 100)]
         plots = ["funnel", "similarity", "answers", "nearest", "map"]
         card = dataset_card(report, rows, configs, "user/craft-bioqa", plots)

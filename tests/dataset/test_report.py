@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -18,7 +18,8 @@ from craft_hf.base.records import JSON, FewShot
 from craft_hf.dataset import plots
 from craft_hf.dataset.diversity import measure_diversity
 from craft_hf.dataset.folder import DatasetFolder
-from craft_hf.dataset.report import RunReport, funnel_shares, make_report
+from craft_hf.dataset.funnel import Stage, funnel_shares
+from craft_hf.dataset.report import RunReport, make_report
 from craft_hf.tasks.task import Task
 
 HOSTILE = (
@@ -116,11 +117,11 @@ def report_of(
             "corpora": [{"name": "openstax", "license": "CC BY 4.0", "documents": 400}],
         },
         funnel=[
-            ("documents in the index", 499),
-            ("retrieved", prompted + 2),
-            ("few-shot texts left out", 2),
-            ("prompted", prompted),
-            ("kept", generated),
+            Stage("index", "documents in the index", 499),
+            Stage("retrieved", "retrieved", prompted + 2),
+            Stage("few_shot_texts", "few-shot texts left out", 2, removed=True),
+            Stage("prompted", "prompted", prompted),
+            Stage("kept", "kept", generated),
         ],
         usage={"answers_generated": prompted, "prompt_tokens": 4567, "seconds_generating": 12.5},
         rows=rows,
@@ -152,8 +153,8 @@ def test_make_report_counts_add_up(drops: list[tuple[str, str]], kept: list[tupl
     assert sum(int(str(d["count"])) for d in report.drops) == report.rows["rejected"] == len(rejects)
     assert sum(int(str(s["rows"])) for s in report.sources) == report.rows["rows"] == len(rows)
     assert report.rows["rows"] == report.rows["few_shots"] + report.rows["generated"]
-    assert sum(report.answers.values()) == report.rows["generated"] == report.funnel[-1][1]
-    assert report.funnel[3][1] == report.rows["generated"] + report.rows["rejected"]
+    assert sum(report.answers.values()) == report.rows["generated"] == report.funnel[-1].count
+    assert report.funnel[3].count == report.rows["generated"] + report.rows["rejected"]
     assert len(report.notes) == 1
 
 
@@ -185,8 +186,8 @@ def test_make_report_derives_figures_from_generated_rows(rows: list[dict[str, JS
 def test_make_report_says_where_the_funnel_does_not_fit(rows: list[dict[str, JSON]]) -> None:
     """A funnel that ends in another number than that of the rows is named, not hidden."""
     report = make_report(
-        choice_task(), config_id="x", created="2026", identity={}, index={}, funnel=[("kept", 41)], usage={},
-        rows=rows, rejects=[], notes=[], versions={},
+        choice_task(), config_id="x", created="2026", identity={}, index={}, usage={},
+        funnel=[Stage("kept", "kept", 41)], rows=rows, rejects=[], notes=[], versions={},
     )  # fmt: skip
     assert report.notes == ["The last stage, kept, counts 41, but the dataset has 40 generated rows."]
 
@@ -203,6 +204,7 @@ def test_report_without_generated_rows_or_answers(tmp_path: Path) -> None:
     assert "No row was made by the model." in page
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=30) | st.just(HOSTILE))
 def test_report_reads_back_equal(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is read equals what was written, whatever the texts are."""
@@ -249,7 +251,8 @@ def test_report_markdown_survives_hostile_rows(tmp_path: Path) -> None:
         changes: dict[str, JSON] = dict.fromkeys(("document_id", "source", "license", "title", "url"), text)
         rows = [row(0, answer=text, retrieved_by=[text], **changes)]
         rejects = [reject(0, check=text, reason=text, partner=text, answer=text, score=float("nan"))]
-        report = report_of(rows, rejects, notes=[text], funnel=[(text, 3), ("kept", 1)], measured={text: text})
+        funnel = [Stage("prompted", text, 3), Stage("kept", "kept", 1)]
+        report = report_of(rows, rejects, notes=[text], funnel=funnel, measured={text: text})
         DatasetFolder(tmp_path / name).write_report(report, rows, rejects)
         tokens = MarkdownIt("commonmark").enable("table").parse((tmp_path / name / "report.md").read_text())
         kinds = [t.type for token in tokens for t in (token, *(token.children or ()))]
@@ -375,8 +378,9 @@ def test_decay_is_drawn_of_the_halves_that_there_are() -> None:
 
 def test_funnel_shares_pass_over_what_was_left_out() -> None:
     """A stage's share is that of the stage before; what was left out is none."""
-    funnel = [("retrieved", 200), ("few-shot texts left out", 10), ("prompted", 100), ("kept", 0), ("x", 1)]
-    assert [share for _, _, share in funnel_shares(funnel)] == ["", "5.0%", "50.0%", "0.0%", ""]
+    counts = {"retrieved": 200, "gone": 10, "prompted": 100, "left out": 0, "x": 1}
+    funnel = [Stage(name, name, count, removed=name == "gone") for name, count in counts.items()]
+    assert [share for _, share in funnel_shares(funnel)] == ["", "5.0%", "50.0%", "0.0%", ""]
 
 
 def test_draw_all_leaves_the_users_style_alone() -> None:
@@ -384,7 +388,8 @@ def test_draw_all_leaves_the_users_style_alone() -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    files = plots.draw_all([(HOSTILE, 10**9), ("a", 3), ("b", 0)], [0.5], [], {"$x_{$": 1, "y": 0})
+    funnel = [Stage("index", HOSTILE, 10**9), Stage("a", "$x_{$", 3, removed=True), Stage("b", "b", 0)]
+    files = plots.draw_all(funnel, [0.5], [], {"$x_{$": 1, "y": 0})
     assert dict(matplotlib.rcParams) == before
     assert len(files) == 6
     assert all(files.values())

@@ -12,6 +12,7 @@ import numpy as np
 from craft_hf.base.records import JSON
 from craft_hf.dataset.diversity import RowVectors, measure_diversity
 from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.dataset.funnel import Stage
 from craft_hf.dataset.webpage import webpage
 from tests.dataset.test_report import COVERAGE, HOSTILE, few_shot_row, reject, report_of, row
 
@@ -61,7 +62,8 @@ def test_page_of_hostile_rows_runs_and_fetches_nothing(tmp_path: Path) -> None:
         changes: dict[str, JSON] = dict.fromkeys(("document_id", "source", "license", "title", "url"), text)
         rows = [row(0, answer=text, retrieved_by=[text], **changes), few_shot_row(0)]
         rejects = [reject(0, check=text, reason=text, partner=text, answer=text)]
-        report = report_of(rows, rejects, notes=[text], funnel=[(text, 3), ("kept", 1)], measured={text: text})
+        funnel = [Stage("prompted", text, 3), Stage("kept", "kept", 1)]
+        report = report_of(rows, rejects, notes=[text], funnel=funnel, measured={text: text})
         report = dataclasses.replace(report, coverage={**COVERAGE, "warnings": [text]})
         report = dataclasses.replace(report, diversity=dataclasses.asdict(measure_diversity([text, text], vectors())))
         DatasetFolder(tmp_path / name).write_report(report, rows, rejects, vectors())

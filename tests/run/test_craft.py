@@ -175,7 +175,8 @@ def test_rejects_and_kept_rows_account_for_every_document(home: Path, server: Wr
     assert len(asked) == len(kept) + len(prompted)
     assert {r["reason"] for r in prompted} >= {"no valid JSON"}
     assert all(r["check"] and r["reason"] for r in rejected)
-    funnel = dict(json.loads((folder / "report.json").read_text())["funnel"])
+    report = json.loads((folder / "report.json").read_text())
+    funnel = {stage["stage"]: stage["count"] for stage in report["funnel"]}
     assert funnel["prompted"] == len(asked)
     assert funnel["kept"] == len(kept) == 6
     assert (folder / "README.md").read_text().startswith("---\n")

@@ -54,11 +54,11 @@ def test_more_than_the_index_has_gives_what_there_is(
     assert len(server.requests) == len(TOPICS)
     report = json.loads((folder / "report.json").read_text())
     assert report["funnel"] == [
-        ["documents in the index", 8],
-        ["retrieved", 8],
-        ["few-shot texts left out", 1],
-        ["prompted", 7],
-        ["kept", 7],
+        {"stage": "index", "label": "documents in the index", "count": 8, "removed": False},
+        {"stage": "retrieved", "label": "retrieved", "count": 8, "removed": False},
+        {"stage": "few_shot_texts", "label": "few-shot texts left out", "count": 1, "removed": True},
+        {"stage": "prompted", "label": "prompted", "count": 7, "removed": False},
+        {"stage": "kept", "label": "kept", "count": 7, "removed": False},
     ]
     assert report["notes"] == ["Asked for 50 samples, gave 7: all 7 documents that the index has for this were used."]
     assert "Asked for 50 samples, gave 7" in caplog.text
@@ -113,7 +113,7 @@ def test_prompts_too_long_for_the_server_are_counted(home: Path, server: WriterS
         error(400, "maximum context length is 10 tokens", code="context_length_exceeded"),
     )
     outcome = execute(resolve(replace(settings(server, small_index, 7), concurrency=1)))
-    assert outcome.funnel["answered"] == 5
+    assert {stage.stage: stage.count for stage in outcome.funnel}["context"] == 5
     assert sum(r.check == "context" for r in outcome.rejects) == 2
 
 

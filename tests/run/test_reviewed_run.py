@@ -86,7 +86,8 @@ def test_decisions_drop_change_and_mark_rows(home: Path, server: WriterServer, t
     assert 0 < len(server.requests) - asked < 4  # what it takes to replace the rejected one, and no answer twice
     assert len(server.documents) == len(set(server.documents))
     report = json.loads((folder / "report.json").read_text())
-    assert ["not rejected by people", len(server.documents) - 1] in report["funnel"]
+    left = {"stage": "review", "label": "not rejected by people", "count": len(server.documents) - 1, "removed": False}
+    assert left in report["funnel"]
     assert {"check": CHECK, "reason": "wrong answer", "count": 1} in report["drops"]
     said = report["measured"]["human_review"]
     asked = len(server.documents)

@@ -8,13 +8,14 @@ from typing import Any
 import matplotlib
 
 from craft_hf.dataset.diversity import RowVectors, nearest_few_shot, nearest_row, project
+from craft_hf.dataset.funnel import Stage
 from craft_hf.dataset.plots.canvas import FORMATS, STYLE, save
 from craft_hf.dataset.plots.counts import answers_plot, decay_plot, funnel_plot, similarity_plot
 from craft_hf.dataset.plots.variety import map_plot, nearest_plot
 
 
 def draw_all(
-    funnel: Sequence[tuple[str, int]],
+    funnel: Sequence[Stage],
     kept: Sequence[float],
     rejected: Sequence[float],
     answers: Mapping[str, int],
@@ -24,8 +25,7 @@ def draw_all(
     """Draw every plot that there is data for.
 
     Args:
-        funnel: stages in order with the number of documents at each; a stage whose name holds "left out" counts what
-            went away before the next one.
+        funnel: stages in order.
         kept: cosine similarities of the documents that became rows, each in [-1, 1].
         rejected: cosine similarities of the documents that did not, where they are known.
         answers: how often each answer is the right one.

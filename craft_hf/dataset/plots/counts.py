@@ -9,26 +9,26 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from craft_hf.dataset.funnel import Stage
 from craft_hf.dataset.plots.canvas import BLUE, ORANGE, plain_axes, short
 
-LEFT_OUT = "left out"
 WIDE = 20
 MAX_BARS = 12
 
 
-def funnel_plot(funnel: Sequence[tuple[str, int]]) -> Figure:
+def funnel_plot(funnel: Sequence[Stage]) -> Figure:
     """Draw bars, the first stage on top; huge first stages go into the caption, for they would flatten the rest."""
     stages = list(funnel)
     caption = []
-    while len(stages) > 2 and stages[0][1] > WIDE * max(count for _, count in stages[1:]):
-        name, count = stages.pop(0)
-        caption.append(f"{short(name)}: {count:,}")
-    labels = [short(name) for name, _ in stages]
-    counts = [count for _, count in stages]
+    while len(stages) > 2 and stages[0].count > WIDE * max(stage.count for stage in stages[1:]):
+        first = stages.pop(0)
+        caption.append(f"{short(first.label)}: {first.count:,}")
+    labels = [short(stage.label) for stage in stages]
+    counts = [stage.count for stage in stages]
     figure, axes = plain_axes(height=1.2 + 0.42 * len(stages))
     bars = axes.barh(range(len(stages)), counts, color=BLUE, edgecolor="black", linewidth=0.6)
-    for bar, label in zip(bars, labels, strict=True):
-        if LEFT_OUT in label:
+    for bar, stage in zip(bars, stages, strict=True):
+        if stage.removed:
             bar.set_facecolor("white")
             bar.set_hatch("////")
     axes.bar_label(bars, labels=[f"{count:,}" for count in counts], padding=4)
