@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from craft_hf.base import JSON, Document, FewShot, InputError, StorageError, Verdict
-from craft_hf.tasks import NAMES, Task, load_task
+from craft_hf.tasks import NAMES, TASK_KEYS, Task, load_task
 
 app = typer.Typer(no_args_is_help=True, help="List tasks, look at one, check its few-shots, or start one of your own.")
 
@@ -199,9 +199,9 @@ def _properties(task: Task) -> Mapping[str, JSON]:
 
 def _rules(task: Task) -> Iterator[tuple[str, JSON]]:
     """The rules that the task has, under their keys in task.yaml."""
-    for key in ("min_chars", "ends", "forbids", "options_field", "answer_field", "grounded", "own_words", "test_sets"):
-        if value := getattr(task, key):
-            yield key, value
+    for name, key in TASK_KEYS.items():
+        if key.is_rule and (value := getattr(task, name)):
+            yield name, value
 
 
 def _short(text: str, most: int = 80) -> str:

@@ -14,5 +14,6 @@ from .sample import texts_of as texts_of
 from .sample import unwritable as unwritable
 from .task import NAMES as NAMES
 from .task import QUERY_PARTS as QUERY_PARTS
+from .task import TASK_KEYS as TASK_KEYS
 from .task import Task as Task
 from .task import load_task as load_task

@@ -6,10 +6,11 @@ import difflib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import jinja2.sandbox
 import yaml
@@ -38,8 +39,108 @@ _JINJA = jinja2.sandbox.ImmutableSandboxedEnvironment(
 
 
 @dataclass(frozen=True)
+class Key:
+    """What is known of a key of task.yaml besides its name and default.
+
+    Args:
+        shape: "text", "texts" (one text stands for a list of one), "whole" (a whole number of at least 1), "mapping",
+            or for a mapping from fields of the sample "texts by field", "whole by field", "shares by field" (numbers
+            from 0 to 1) and "patterns by field" (names of regular expressions, and these).
+        choices: the texts that are allowed.
+        names_fields: whether its texts, or the keys of its mapping, are fields of the sample.
+        is_template: whether it is a Jinja template over a sample's fields.
+        is_rule: whether `craft-hf tasks show` lists it among the rules.
+    """
+
+    shape: str = "text"
+    choices: Sequence[str] = ()
+    names_fields: bool = False
+    is_template: bool = False
+    is_rule: bool = False
+
+    def checked(self, value: object) -> Any:
+        """Return the value as the task holds it.
+
+        Raises:
+            InputError: it has another shape; the message does not say which key's.
+        """
+        if self.shape == "texts":
+            if not isinstance(value, str | list):
+                raise InputError(f"is {value!r}, expected a text or a list of texts.")
+            value = (value,) if isinstance(value, str) else tuple(value)
+            _require(value, str, "a text")
+            self._check_choices(value, "one or more")
+            return value
+        if self.shape == "whole":
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"is {value!r}, expected a whole number above 0.")
+            return value
+        if self.shape == "text":
+            _require([value], str, "a text")
+            self._check_choices([str(value)], "one")
+            if self.is_template:
+                _check_template(str(value))
+            return value
+        _require([value], Mapping, "a mapping")
+        assert isinstance(value, Mapping)
+        parts = list(value.values())
+        if self.shape in _PARTS:
+            _require(parts, *_PARTS[self.shape])
+        if self.shape == "shares by field" and (outside := [share for share in parts if not 0 <= share <= 1]):
+            raise InputError(f"has {outside[0]!r}, expected shares from 0 to 1.")
+        if self.shape == "patterns by field":
+            for pattern in (pattern for named in parts for pattern in named.values()):
+                _check_pattern(pattern)
+        return value
+
+    def _check_choices(self, texts: Sequence[str], several: str) -> None:
+        if self.choices and (wrong := [text for text in texts if text not in self.choices]):
+            raise InputError(f"is {wrong[0]!r}, expected {several} of {', '.join(self.choices)}.")
+
+    def fields_of(self, value: Any) -> list[str]:
+        """Return the fields of the sample that a value names."""
+        return [name for name in ([value] if isinstance(value, str) else value) if name] if self.names_fields else []
+
+
+_PARTS: Mapping[str, tuple[Any, str]] = {
+    "texts by field": (str, "a text"),
+    "whole by field": (int, "a whole number"),
+    "shares by field": ((int, float), "a number"),
+    "patterns by field": (Mapping, "a mapping"),
+}
+
+
+def _check_template(text: str) -> None:
+    try:
+        _JINJA.parse(text)
+    except jinja2.TemplateSyntaxError as e:
+        raise InputError(f"is a broken template: {e} in {text!r}") from e
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except (re.error, TypeError) as e:
+        raise InputError(f"has {pattern!r}, which is no regular expression: {e}") from e
+
+
+def _require(values: Iterable[object], kind: type | tuple[type, ...], words: str) -> None:
+    if wrong := [value for value in values if not isinstance(value, kind)]:
+        raise InputError(f"{wrong[0]!r} stands where {words} is expected; compare with bioqa's.")
+
+
+def _key(shape: str = "text", default: Any = MISSING, **more: Any) -> Any:
+    metadata = {"key": Key(shape, **more)}
+    if default == {}:
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """What to make of a document: instruction, shape of a sample, rules, and the few-shots that show it.
+
+    The fields declared by `_key` are the keys of task.yaml; `craft-hf tasks new` writes one that explains each.
 
     `instructions` are alternatives of which each document gets one (csqa asks half for questions and half for
     statements). `instruction_of` is a Jinja template over a sample's fields that says which of them, counted from 1,
@@ -57,28 +158,28 @@ class Task:
     it is.
     """
 
-    name: str
-    description: str
-    instructions: tuple[str, ...]
-    schema: Mapping[str, JSON]
-    prompt_template: str
-    completion_template: str
-    max_new_tokens: int
+    name: str = _key()
+    instructions: tuple[str, ...] = _key("texts")
+    schema: Mapping[str, JSON] = _key("mapping")
+    prompt_template: str = _key(is_template=True)
+    completion_template: str = _key(is_template=True)
+    max_new_tokens: int = _key("whole")
     few_shots: tuple[FewShot, ...]
-    instruction_of: str = ""
-    query: tuple[str, ...] = QUERY_PARTS
-    metric: str = "accuracy"
-    min_chars: Mapping[str, int] = field(default_factory=dict)
-    ends: Mapping[str, str] = field(default_factory=dict)
-    forbids: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    options_field: str = ""
-    answer_field: str = ""
-    grounded: Mapping[str, float] = field(default_factory=dict)
-    own_words: tuple[str, ...] = ()
-    test_sets: tuple[str, ...] = ()
-    rubric: str = ""
-    categories: tuple[str, ...] = ()
-    language: str = "en"
+    description: str = _key(default="")
+    instruction_of: str = _key(default="", is_template=True)
+    query: tuple[str, ...] = _key("texts", QUERY_PARTS, choices=QUERY_PARTS)
+    metric: str = _key(default=METRICS[0], choices=METRICS)
+    min_chars: Mapping[str, int] = _key("whole by field", {}, names_fields=True, is_rule=True)
+    ends: Mapping[str, str] = _key("texts by field", {}, names_fields=True, is_rule=True)
+    forbids: Mapping[str, Mapping[str, str]] = _key("patterns by field", {}, names_fields=True, is_rule=True)
+    options_field: str = _key(default="", names_fields=True, is_rule=True)
+    answer_field: str = _key(default="", names_fields=True, is_rule=True)
+    grounded: Mapping[str, float] = _key("shares by field", {}, names_fields=True, is_rule=True)
+    own_words: tuple[str, ...] = _key("texts", (), names_fields=True, is_rule=True)
+    test_sets: tuple[str, ...] = _key("texts", (), is_rule=True)
+    rubric: str = _key(default="")
+    categories: tuple[str, ...] = _key("texts", ())
+    language: str = _key(default="en")
     checks_source: str = ""
     checks_file: str = ""
 
@@ -158,6 +259,10 @@ class Task:
         )
 
 
+TASK_KEYS: Mapping[str, Key] = {f.name: f.metadata["key"] for f in fields(Task) if "key" in f.metadata}
+"""The keys of task.yaml."""
+
+
 @cache
 def _template(text: str) -> jinja2.Template:
     """A compiled template; compiling takes longer than using it."""
@@ -216,47 +321,26 @@ def _parse(path: Path) -> Task:
         raise InputError(f"{path} is not valid YAML: {e}") from e
     if not isinstance(data, dict):
         raise InputError(f"{path} holds {type(data).__name__}, expected a mapping with name, instructions, schema, ...")
-    known = set(Task.__dataclass_fields__) - {"few_shots", "checks_source", "checks_file"}
-    required = {f.name for f in fields(Task) if f.default is MISSING and f.default_factory is MISSING}
-    if unknown := sorted(set(data) - known):
-        raise InputError(f"{path}: unknown key {unknown[0]!r}; known keys: {', '.join(sorted(known))}.")
-    if missing := sorted((required & known) - {"description"} - set(data)):
+    if unknown := sorted(set(data) - set(TASK_KEYS)):
+        raise InputError(f"{path}: unknown key {unknown[0]!r}; known keys: {', '.join(sorted(TASK_KEYS))}.")
+    required = [f.name for f in fields(Task) if f.name in TASK_KEYS and f.default is f.default_factory is MISSING]
+    if missing := sorted(set(required) - set(data)):
         raise InputError(
             f"{path}: missing {', '.join(missing)}; see craft_hf/tasks/shipped/bioqa/task.yaml for an example."
         )
-    for key in ("instructions", "query", "categories", "own_words", "test_sets"):
-        if key in data:
-            if not isinstance(data[key], str | list):
-                raise InputError(f"{path}: {key} is {data[key]!r}, expected a text or a list of texts.")
-            data[key] = tuple([data[key]] if isinstance(data[key], str) else data[key])
-    task = Task(**{"description": "", **data}, few_shots=())
+    for name, value in data.items():
+        try:
+            data[name] = TASK_KEYS[name].checked(value)
+        except InputError as e:
+            raise InputError(f"{path}: {name} {e}" if str(e).startswith(("is ", "has ")) else f"{path}: {e}") from e
+    task = Task(**data, few_shots=())
     _check(task, path)
     return task
 
 
-def _check_types(task: Task, path: Path) -> None:
-    """Raise InputError for a value of another type than expected."""
-    texts = (task.prompt_template, task.completion_template, task.options_field, task.answer_field, task.rubric,
-             task.instruction_of)  # fmt: skip
-    counts = task.min_chars.values() if isinstance(task.min_chars, Mapping) else ()
-    ends = task.ends.values() if isinstance(task.ends, Mapping) else ()
-    forbids = task.forbids.values() if isinstance(task.forbids, Mapping) else ()
-    shares = task.grounded.values() if isinstance(task.grounded, Mapping) else ()
-    checks: list[tuple[str, type | tuple[type, ...], list[object]]] = [
-        ("a mapping", Mapping, [task.schema, task.min_chars, task.ends, task.grounded, task.forbids, *forbids]),
-        ("a text", str, [*texts, *task.own_words, *task.test_sets, *ends]),
-        ("a whole number", int, [*counts]),
-        ("a number", (int, float), [*shares]),
-    ]
-    for words, kind, values in checks:
-        if wrong := [value for value in values if not isinstance(value, kind)]:
-            raise InputError(f"{path}: {wrong[0]!r} stands where {words} is expected; compare with bioqa's.")
-
-
 def _check(task: Task, path: Path) -> None:
-    """Raise InputError for whatever in the task cannot work later."""
-    _check_types(task, path)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", str(task.name)):
+    """Raise InputError for what no key alone can tell."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", task.name):
         raise InputError(
             f"{path}: name {task.name!r} must be letters, digits, '_' and '-' (it becomes a folder's name)."
         )
@@ -274,33 +358,13 @@ def _check(task: Task, path: Path) -> None:
             f"{path}: field {taken[0]!r} has the name of a column that every row has beside the task's fields; rename "
             f"it in schema, templates, rules and few-shots (taken are {', '.join(COLUMNS)})."
         )
-    if not task.instructions or not all(isinstance(i, str) and i.strip() for i in task.instructions):
+    if not task.instructions or not all(instruction.strip() for instruction in task.instructions):
         raise InputError(f"{path}: instructions must be a text, or a list of texts of which each document gets one.")
-    if not task.query or (bad := sorted(set(task.query) - set(QUERY_PARTS))):
-        raise InputError(
-            f"{path}: query is {list(task.query)}; expected one or more of {', '.join(QUERY_PARTS)}.{bad!s:.0}"
-        )
-    if task.metric not in METRICS:
-        raise InputError(f"{path}: metric is {task.metric!r}, expected one of {', '.join(METRICS)}.")
-    if not isinstance(task.max_new_tokens, int) or task.max_new_tokens < 1:
-        raise InputError(f"{path}: max_new_tokens is {task.max_new_tokens!r}, expected a whole number above 0.")
-    if outside := [share for share in task.grounded.values() if not 0 <= share <= 1]:
-        raise InputError(f"{path}: grounded has {outside[0]!r}, expected shares from 0 to 1.")
-    named = [*task.min_chars, *task.ends, *task.forbids, *task.grounded, *task.own_words]
-    for name in [*named, *filter(None, (task.options_field, task.answer_field))]:
+    if not task.query:
+        raise InputError(f"{path}: query is empty, expected one or more of {', '.join(QUERY_PARTS)}.")
+    for name in (name for key, known in TASK_KEYS.items() for name in known.fields_of(getattr(task, key))):
         if name not in properties:
             raise InputError(f"{path}: field {name!r} is not in the schema; its fields: {', '.join(properties)}.")
-    required = task.schema.get("required")
     for name in filter(None, (task.options_field, task.answer_field)):
-        if not isinstance(required, list) or name not in required:
+        if name not in task.required:
             raise InputError(f"{path}: field {name!r} must be listed under required in the schema.")
-    for pattern in (pattern for forbidden in task.forbids.values() for pattern in forbidden.values()):
-        try:
-            re.compile(pattern)
-        except (re.error, TypeError) as e:
-            raise InputError(f"{path}: forbids has {pattern!r}, which is no regular expression: {e}") from e
-    for template in (task.prompt_template, task.completion_template, task.instruction_of):
-        try:
-            _JINJA.parse(template)
-        except jinja2.TemplateSyntaxError as e:
-            raise InputError(f"{path}: a template is broken: {e} in {template!r}") from e
