@@ -33,7 +33,8 @@ from .models import embedder_weights as embedder_weights
 from .models import file_fingerprint as file_fingerprint
 from .models import generator_identity as generator_identity
 from .models import generator_weights as generator_weights
-from .progress import progress_bar as progress_bar
+from .progress import Activity as Activity
+from .progress import Bar as Bar
 from .quiet import quiet_imports as quiet_imports
 from .quiet import quiet_loading as quiet_loading
 from .records import JSON as JSON

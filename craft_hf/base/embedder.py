@@ -13,6 +13,7 @@ import numpy as np
 
 from craft_hf.base.errors import InputError
 from craft_hf.base.models import EMBEDDED, embedder_weights
+from craft_hf.base.progress import Activity
 from craft_hf.base.quiet import quiet_loading
 
 if TYPE_CHECKING:
@@ -158,6 +159,11 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 @functools.lru_cache(maxsize=2)
 def _load(name: str, device: str | None) -> tuple[SentenceTransformer, str]:
     """Load a model onto a device, by default CUDA where there is one; return it with its revision."""
+    with Activity("Loading the embedding model"):
+        return _load_now(name, device)
+
+
+def _load_now(name: str, device: str | None) -> tuple[SentenceTransformer, str]:
     import torch
     from safetensors import SafetensorError
 

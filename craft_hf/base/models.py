@@ -15,6 +15,7 @@ from filelock import FileLock
 from craft_hf.base.errors import InputError
 from craft_hf.base.extras import MissingExtra, require
 from craft_hf.base.files import replaced_folder
+from craft_hf.base.progress import Activity
 from craft_hf.base.quiet import quiet_loading
 from craft_hf.base.records import fingerprint
 
@@ -95,7 +96,11 @@ def generator_weights(name: str = EMBEDDED) -> Weights:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):  # of several processes one converts, the others take what it made
             if not target.is_dir():
-                with replaced_folder(target) as new, quiet_loading():
+                with (
+                    Activity("Converting the weights of the embedded model, which is done once"),
+                    replaced_folder(target) as new,
+                    quiet_loading(),
+                ):
                     _convert_gguf(folder, new)
     return weights
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.base import JSON
+from craft_hf.base import JSON, Activity
 from craft_hf.cli.settings_options import CONFIG, takes_settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Say it as JSON.")]
@@ -83,8 +83,9 @@ def generate(
 
     The same rows again: craft-hf generate --config my-dataset/run.yaml --out again
     """
-    from craft_hf.dataset import DatasetFolder, is_few_shot
-    from craft_hf.run import ensure_reviewed_run, settings_from
+    with Activity("Starting"):  # torch and its like take seconds to import
+        from craft_hf.dataset import DatasetFolder, is_few_shot
+        from craft_hf.run import ensure_reviewed_run, settings_from
 
     settings = settings_from(given, config)
     DatasetFolder(out).check_replaceable()

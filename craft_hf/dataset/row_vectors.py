@@ -6,9 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from datasets.utils import tqdm
-
-from craft_hf.base import JSON, Embedder, Vectors
+from craft_hf.base import JSON, Bar, Embedder, Vectors
 from craft_hf.dataset.diversity import RowVectors, draw_numbers
 from craft_hf.dataset.rows import is_few_shot
 from craft_hf.tasks import texts_of
@@ -50,7 +48,7 @@ def embed_rows(rows: Sequence[Mapping[str, JSON]], fields: Sequence[str], embedd
             samples.append(row_text(row, fields))
             documents.append(str(row.get("document") or ""))
     texts = [*samples, *documents, *few_shots]
-    with tqdm(desc="Measuring diversity", total=len(texts), unit=" texts", delay=3) as bar:
+    with Bar("Measuring diversity", total=len(texts), unit="texts") as bar:
         vectors = embedder.encode(texts, bar.update)
     count = len(samples)
     parts = vectors[:count], vectors[count : 2 * count], vectors[2 * count :]

@@ -34,6 +34,10 @@ def send_all(prompt: Prompt) -> bool:
     return True
 
 
+def ignore_answer(prompt: Prompt, answer: Answer) -> None:
+    """Do nothing; the default of `on_answer`."""
+
+
 class Generator(Protocol):
     """A model that answers prompts with JSON, such as `LocalGenerator` and `ServerGenerator`."""
 
@@ -48,6 +52,7 @@ class Generator(Protocol):
         schema: Mapping[str, JSON],
         sampling: Sampling,
         should_send: Callable[[Prompt], bool] = send_all,
+        on_answer: Callable[[Prompt, Answer], None] = ignore_answer,
     ) -> Iterator[tuple[Prompt, Answer]]:
         """Answer every prompt that `should_send` accepts once, in any order, each as soon as its answer is finished.
 
@@ -55,11 +60,14 @@ class Generator(Protocol):
 
         Args:
             prompts: all prompts of the call, those whose answer is known included: the last bits of a model's numbers
-                depend on what is computed in the same batch, so a resumed run must form the same batches.
+                depend on what is computed in the same batch, so a resumed run must form the same batches. Needed first
+                come first.
             schema: JSON Schema of an answer.
             sampling: sampling parameters.
             should_send: called right before a prompt is sent; False for a prompt whose answer is known, or once the
                 budget is spent.
+            on_answer: called with each answer as soon as it exists, before it is yielded; maybe in another thread, and
+                also for an answer that nobody takes because the iterator is closed.
 
         Raises:
             GeneratorError: the model cannot be reached, or its responses are unusable.

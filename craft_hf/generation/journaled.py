@@ -1,4 +1,4 @@
-"""Answers to prompts: from the journal if they are there, else from the model, and then into the journal."""
+"""Answers of a model, from the journal where they were paid for before."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from dataclasses import asdict
 from craft_hf.base import JSON, Answer, Prompt, cache_folder, fingerprint
 from craft_hf.generation.generator import Generator, Sampling, answer_key
 from craft_hf.generation.journal import Journal
+from craft_hf.generation.prefix_order import prefix_order
 from craft_hf.generation.usage import Usage
+
+WINDOW = 128
+"""Prompts within which those with the same few-shots are sent one after the other.
+
+In the whole of a large round, the first prompts would wait for nearly all others. With the eleven groups of 32
+few-shots, some twelve in a row share what a server with room for one prefix has in its cache; a server with room for
+all of them reads each once in any order.
+"""
 
 
 def open_journal(generator: Generator, sampling: Sampling, replay: bool = True) -> Journal:
-    """Open the journal of a model's answers; runs with the same generator and sampling share one."""
+    """Open the journal of a model's answers; runs of the same generator and sampling have the same one."""
     folder = cache_folder() / "journal" / fingerprint([dict(generator.identity), asdict(sampling)])
     return Journal(folder, replay=replay)
 
@@ -25,39 +34,46 @@ def ask(
     prompts: Sequence[Prompt],
     journal: Journal,
     usage: Usage,
-    go_on: Callable[[], bool],
+    may_send: Callable[[], bool],
 ) -> Iterator[tuple[Prompt, Answer]]:
-    """Yield each prompt with its answer: first those in the journal, then those that the model gives.
+    """Yield every prompt's answer: from the journal, or from the model, whose answers the journal then has.
+
+    Closing the iterator ends the requests: an answer that has arrived by then is in the journal, whether it was taken
+    or not.
 
     Args:
         generator: the model.
         schema: JSON Schema of an answer.
         sampling: sampling parameters.
-        prompts: in any order; prompts with the same key get one answer.
-        journal: read, and written to as answers arrive.
-        usage: counts every answer.
-        go_on: asked before each prompt is sent; from the first False on, what is not in flight gets no answer.
+        prompts: those whose answers are needed first come first; two with the same key get one answer.
+        journal: is read and written.
+        usage: is counted up.
+        may_send: called before each prompt is sent; once it returns False, prompts that are not in flight get no
+            answer.
     """
-    # Prompts with the same few-shots are adjacent, so that a server has their prefix in its cache.
-    prompts = sorted({prompt.key: prompt for prompt in prompts}.values(), key=lambda prompt: prompt.few_shot_ids)
+    unique = list({prompt.key: prompt for prompt in prompts}.values())
+    windows = (unique[start : start + WINDOW] for start in range(0, len(unique), WINDOW))
+    prompts = [prompt for window in windows for prompt in prefix_order(window, lambda prompt: prompt.few_shot_ids)]
     keys = {prompt.key: answer_key(generator, schema, sampling, prompt) for prompt in prompts}
     known = set()
-    for prompt in prompts:
+    for prompt in unique:
         if (answer := journal.get(keys[prompt.key])) is not None:
             known.add(prompt.key)
             usage.add(answer, from_journal=True)
             yield prompt, answer
-
-    def wanted(prompt: Prompt) -> bool:
-        return prompt.key not in known and go_on()
-
     if len(known) == len(prompts):
         return
-    started = time.monotonic()
-    for prompt, answer in generator.generate(prompts, schema, sampling, wanted):
-        if answer.finish_reason != "prompt_too_long":  # nothing was paid, and a larger context may be set later
+
+    def should_send(prompt: Prompt) -> bool:
+        return prompt.key not in known and may_send()
+
+    def write_down(prompt: Prompt, answer: Answer) -> None:
+        if answer.finish_reason != "prompt_too_long":  # nothing was paid, and the context may grow
             journal.put(keys[prompt.key], answer)
+
+    started = time.monotonic()
+    for prompt, answer in generator.generate(prompts, schema, sampling, should_send, write_down):
         usage.add(answer, from_journal=False)
-        usage.seconds_generating += time.monotonic() - started
+        now = time.monotonic()
+        usage.seconds_generating, started = usage.seconds_generating + now - started, now
         yield prompt, answer
-        started = time.monotonic()

@@ -36,7 +36,7 @@ class Usage:
         cached_tokens: prompt tokens that the model had in its prefix cache.
         completion_tokens: of all answers.
         completion_tokens_generated: of the answers that the model gave in this process.
-        seconds_generating: time spent waiting for these.
+        seconds_generating: time from the first prompt of each round that was sent to the last answer to these.
     """
 
     answers_generated: int = 0

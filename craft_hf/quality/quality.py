@@ -54,12 +54,6 @@ class Quality:
         """What was found of each test set so far."""
         return next((c.check.overlaps for c in self._checks if isinstance(c.check, ContaminatedCheck)), ())
 
-    def would_keep(self, answer: Answer) -> bool:
-        """Whether an answer passes the checks that are made first, and look at nothing but itself."""
-        sample = self._read(Document("", ""), answer)
-        single = itertools.takewhile(lambda check: not check.check.optional, self._checks)
-        return all(check.look(sample).keep for check in single)
-
     def check_all(
         self, documents: Sequence[Document], answers: Sequence[Answer]
     ) -> list[tuple[Mapping[str, JSON], list[Verdict]]]:

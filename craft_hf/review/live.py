@@ -1,4 +1,4 @@
-"""People beside a run that is going on: its samples go out to them, what they decide comes in for the prompts to come.
+"""Reviewers of a run that is going on: they see its samples, and their promotions and thresholds count from then on.
 
 A promoted sample is a few-shot from the next round on, and a threshold that somebody said yes to is held from
 then on. From which prompt on is written down at that moment, so that the same run done again has the same prompts, and
@@ -39,32 +39,32 @@ class People:
         self._limits: dict[str, float] = {}
         self._drop_above = checks_that_drop_above(task)
         self._ids: list[str] = []
-        self._held = list[Change]()
+        self._applied = list[Change]()
 
     def close(self) -> None:
         """Close the store."""
         self._reviews.close()
 
-    def next_stop(self, seen: int) -> int | None:
-        """Return the number of prompts after which a change that is written down takes hold; None for no more."""
+    def next_change(self, seen: int) -> int | None:
+        """Return the number of the next prompt, after `seen`, before which a recorded change applies; None if none."""
         later = [c.position for c in self._reviews.changes() if c.position is not None and c.position > seen]
         return min(later, default=None)
 
-    def listen(self, seen: int) -> list[FewShot]:
-        """Take in what people changed until now, before prompt number `seen`; returns what they promoted."""
+    def apply_changes(self, seen: int) -> list[FewShot]:
+        """Apply what people changed until now from prompt number `seen` on; return all promoted few-shots."""
         self._reviews.set_positions([c.number for c in self._reviews.changes() if c.position is None], seen)
-        self._held = [c for c in self._reviews.changes() if c.position is not None and c.position <= seen]
-        for change in self._held:
+        self._applied = [c for c in self._reviews.changes() if c.position is not None and c.position <= seen]
+        for change in self._applied:
             if change.kind == THRESHOLD:
                 score, check = change.value["score"], str(change.value["check"])
                 assert isinstance(score, int | float)
                 self._limits[check] = float(score)
-        return list({c.value["id"]: few_shot(c.value) for c in self._held if c.kind == PROMOTE}.values())
+        return list({c.value["id"]: few_shot(c.value) for c in self._applied if c.kind == PROMOTE}.values())
 
-    def judge(
+    def decide(
         self, document: Document, similarity: float, fields: Mapping[str, JSON], verdicts: Sequence[Verdict]
     ) -> tuple[Mapping[str, JSON], list[Verdict]]:
-        """Return a sample as people want it, with their verdict behind those of the checks.
+        """Return a sample as people want it, with their verdict after those of the checks.
 
         Whoever accepts or edits what a check dropped puts it back; thresholds say nothing about what people decided.
         """
@@ -89,15 +89,15 @@ class People:
                     return fields, [*verdicts, Verdict(CHECK, False, reason, score)]
         return fields, list(verdicts)
 
-    def show(self, samples: Sequence[Sample], rejects: Sequence[tuple[Document, Reject]]) -> None:
-        """Put what a round gave before people; what they decided about is there already."""
+    def add_samples(self, samples: Sequence[Sample], rejects: Sequence[tuple[Document, Reject]]) -> None:
+        """Show people the samples of a round, kept and dropped ones, unless they have decided about them."""
         kept = [from_sample(self._task, s) for s in samples if not any(v.check == CHECK for v in s.verdicts)]
         dropped = [from_reject(self._task, document, reject) for document, reject in rejects if reject.fields]
         self._reviews.add([*kept, *(sample for sample in dropped if sample.id not in self._outcomes)])
 
-    def said(self) -> str:
+    def summary(self) -> str:
         """Return what report and card say of the review."""
-        changes = [f"From prompt {c.position:,} on, {_what(c)}." for c in self._held if c.position is not None]
+        changes = [f"From prompt {c.position:,} on, {_what(c)}." for c in self._applied if c.position is not None]
         return " ".join(part for part in (review_summary(self._reviews, self._decisions, self._ids), *changes) if part)
 
 

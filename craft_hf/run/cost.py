@@ -1,4 +1,4 @@
-"""What a run will cost, before it: a `ResolvedRun` comes in, prompts, tokens, time and money go out.
+"""Estimates what a run will cost: prompts, tokens, time and money.
 
 A few of the run's own prompts are sent as a pilot. Their answers are in the journal afterwards, so the run does not pay
 for them again.
@@ -19,8 +19,8 @@ from craft_hf.run.pipeline import open_quality
 from craft_hf.run.resolution import ResolvedRun
 from craft_hf.tasks import sample_json
 
-LOOKED_AT = 1_000
-"""Prompts that are looked at, at most; the run's others are taken to be like them."""
+MAX_PROMPTS_BUILT = 1_000
+"""Prompts of a run whose length is counted, at most; the others are taken to be as long."""
 
 CHARACTERS_PER_TOKEN = 4.0
 """English text and the usual tokenizers, where no model was asked; a rule of thumb of OpenAI's documentation."""
@@ -28,12 +28,21 @@ CHARACTERS_PER_TOKEN = 4.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is expected of a run.
+    """What a run is expected to take.
 
-    `prompts` are needed for the wanted samples at the share `kept` of the pilot (None without a pilot: then each
-    prompt is taken to give a sample). Of the `prompt_tokens`, `shared_tokens` are few-shots that a prompt of the same
-    group has brought before, which a model with a prefix cache does not read again. `seconds` and `cost` are None where
-    there was no pilot and no price.
+    Attributes:
+        samples: generated rows wanted.
+        prompts: how many it takes for these, at the share `kept`.
+        prompt_tokens: of all prompts.
+        shared_tokens: those of the prompt tokens that an earlier prompt with the same few-shots begins with too; a
+            model with a prefix cache does not read them again.
+        completion_tokens: of all answers.
+        kept: share of the pilot's answers that the checks keep; None without a pilot, where every prompt is taken to
+            give a sample.
+        seconds: of generating; None without a pilot.
+        cost: in the currency of the prices; None without prices.
+        pilot_prompts: prompts that were answered for the estimate.
+        notes: sentences for the reader.
     """
 
     samples: int
@@ -49,7 +58,7 @@ class Estimate:
 
 
 def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
-    """Look at the run's prompts, send some of them, and reckon.
+    """Build the run's prompts, send some of them, and extrapolate.
 
     Args:
         run: what to do.
@@ -57,7 +66,7 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
 
     Raises:
         InputError: pilot is below 0.
-        CraftError: see `pipeline.execute`.
+        CraftError: see `pipeline.steps`.
     """
     if pilot < 0:
         raise InputError(f"pilot is {pilot}, expected 0 or more.")
@@ -77,14 +86,15 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
     wanted = math.ceil(samples / max(kept if kept is not None else 1.0, 1 / run.settings.prompts_per_sample))
     prompts = [prompt for _, prompt in _prompts(documents, builder, wanted)]
     needed, notes = wanted, []
-    if len(prompts) < min(wanted, LOOKED_AT):
+    if len(prompts) < min(wanted, MAX_PROMPTS_BUILT):
         needed = len(prompts)
         notes.append(f"The index has only {needed} documents for this, {wanted} would be needed.")
     if kept == 0:
         notes.append("No answer of the pilot was kept: try a stronger generator before you pay for a run.")
     per_token = sum(map(_characters, sent)) / usage.prompt_tokens if usage.prompt_tokens else CHARACTERS_PER_TOKEN
     read = needed * _mean(map(_characters, prompts)) / per_token
-    written = needed * (usage.completion_tokens / usage.answers if usage.answers else _shots(run) / per_token)
+    per_answer = usage.completion_tokens / usage.answers if usage.answers else _few_shot_characters(run) / per_token
+    written = needed * per_answer
     budget = run.settings.budget
     cost = budget.prices.cost(read, written) if budget.prices else None
     if budget.limit is not None and (read + written if cost is None else cost) > budget.limit:
@@ -100,7 +110,7 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
 
 def _prompts(documents: Documents, builder: PromptBuilder, count: int) -> list[tuple[Document, Prompt]]:
     """Return the first prompts in the run's order with their documents; neighbours share few-shots."""
-    prompts = [(hit.document, builder.build(hit.document)) for hit in documents.take(0, min(count, LOOKED_AT))]
+    prompts = [(hit.document, builder.build(hit.document)) for hit in documents.take(0, min(count, MAX_PROMPTS_BUILT))]
     return sorted(prompts, key=lambda pair: pair[1].few_shot_ids)
 
 
@@ -115,7 +125,7 @@ def _characters(prompt: Prompt) -> int:
     return sum(len(turn["content"]) for turn in prompt.messages)
 
 
-def _shots(run: ResolvedRun) -> float:
+def _few_shot_characters(run: ResolvedRun) -> float:
     """Return the mean characters of the few-shots' samples: what an answer will be like."""
     return _mean(len(sample_json(shot.sample)) for shot in run.task.few_shots)
 

@@ -18,7 +18,7 @@ from craft_hf.dataset import task_features
 from craft_hf.run.plugin import unused_argument
 from craft_hf.run.resolution import ResolvedRun, resolve
 from craft_hf.run.run_yaml import PRESET, settings_from
-from craft_hf.run.runs import ensure_run, read_rows
+from craft_hf.run.runs import ensure_run, read_rows, stream_rows
 from craft_hf.run.settings import SETTINGS
 from craft_hf.tasks import NAMES
 
@@ -88,9 +88,13 @@ class Craft(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datasets h
         return datasets.DatasetInfo(features=task_features(self.config.run.task))
 
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
-        """Name the split; cheap, because it also runs for streaming and for listing the splits."""
+        """Name the split; cheap, because it also runs for streaming and for listing the splits.
+
+        A stream has one shard: the first worker of a DataLoader does the run, and `datasets` stops the others.
+        """
         self._fresh = bool(getattr(getattr(dl_manager, "download_config", None), "force_download", False))
-        return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"shards": list(range(SHARDS))})]
+        shards = 1 if dl_manager.is_streaming else SHARDS
+        return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"shards": list(range(shards))})]
 
     def _prepare_split(self, split_generator: datasets.SplitGenerator, **kwargs: object) -> None:
         """Do the run here, in the parent, before `datasets` starts any worker process."""
@@ -103,7 +107,8 @@ class Craft(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datasets h
         super()._prepare_split(split_generator, **kwargs)
 
     def _generate_examples(self, shards: Sequence[int]) -> Iterator[tuple[tuple[int, int], dict[str, JSON]]]:
-        folder = self._folder or ensure_run(self.config.run)  # streaming comes here without _prepare_split
         for shard in shards:
-            for number, row in enumerate(read_rows(folder, shard, SHARDS)):
+            # without _prepare_split, it is a stream
+            rows = read_rows(self._folder, shard, SHARDS) if self._folder else stream_rows(self.config.run)
+            for number, row in enumerate(rows):
                 yield (shard, number), row

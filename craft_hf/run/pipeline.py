@@ -1,39 +1,43 @@
-"""One run: a `ResolvedRun` comes in; retrieval, generation and quality fill its folder with rows and rejects.
+"""One run: retrieval, generation and checks, whose samples come out one by one.
 
 Documents are taken in the order of retrieval, in rounds, until enough samples are kept. The order does not depend on
 how many are wanted, so a run for more samples begins with the same prompts and pays for the new ones only.
+
+A round's prompts are answered in any order, but checked in the order of their documents: a check may compare with what
+was kept before. So a sample comes out as soon as the answers to all prompts before it are there.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from craft_hf.base import JSON, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict
+from craft_hf.base import JSON, Activity, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict
 from craft_hf.dataset import Stage, read_previous_samples
 from craft_hf.generation import Journal, PromptBuilder, Sampling, Usage, ask, open_journal
 from craft_hf.quality import Balance, CheckContext, Overlap, Quality, Shuffle, checks_for, load_test_sets
 from craft_hf.retrieval import Coverage, Documents, index_summary, open_index
 from craft_hf.review import CHECK as PEOPLE
 from craft_hf.review import People
-from craft_hf.run.progress import Progress
 from craft_hf.run.resolution import ResolvedRun
 from craft_hf.tasks import Task
 
-SMALLEST_YIELD = 0.2
-"""Share of kept samples that a round reckons with at least, so that a bad start does not empty the purse at once."""
+LEAST_YIELD = 0.2
+"""Least share of kept samples that the size of a round is computed with: after a bad start, the next round has five
+times the prompts that are missing, not hundreds of times."""
 
 PILOT = 16
 """Prompts from which a run with a budget learns what a prompt costs."""
 
 
 @dataclass
-class Outcome:
-    """What came of the documents of a run."""
+class RunResult:
+    """What a run has given so far; complete once the run has ended."""
 
     samples: list[Sample] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
@@ -48,35 +52,48 @@ class Outcome:
     review: str = ""
 
 
-def execute(run: ResolvedRun, fresh: bool = False) -> Outcome:
+def execute(run: ResolvedRun, fresh: bool = False) -> RunResult:
+    """Do a run to its end; see `steps`."""
+    result = RunResult()
+    for _ in steps(run, result, fresh):
+        pass
+    return result
+
+
+def steps(run: ResolvedRun, result: RunResult, fresh: bool = False) -> Iterator[Sample | Reject]:
     """Retrieve, generate and check until the wanted number of samples is kept or the documents run out.
+
+    Closing the iterator ends the run; every answer that has arrived is in the journal, and nothing more is asked.
 
     Args:
         run: what to do.
+        result: empty; what is yielded has just been added to it.
         fresh: ask the model again also where the journal has an answer.
+
+    Yields:
+        What became of each document, in the order of retrieval.
 
     Raises:
         CraftError: see the stages; every answer given before is in the journal.
     """
-    outcome = Outcome()
-    index = open_index(run.settings.index)
-    outcome.index = index_summary(index)
-    outcome.embedding_name = index.info.embedding_name
+    with Activity("Loading the index"):
+        index = open_index(run.settings.index)
+    result.index = index_summary(index)
+    result.embedding_name = index.info.embedding_name
     wanted = run.settings.rows_wanted(run.task)
     documents = run.documents(index)
     if wanted:
         sampling = run.settings.sampling(run.task)
         with open_journal(run.generator, sampling, replay=not fresh) as journal, _people(run) as people:
-            _rounds(run, documents, journal, wanted, outcome, people)
-        outcome.coverage = documents.coverage()
-    outcome.funnel = _funnel(run.task, outcome, len(index), len(documents.left_out))
-    return outcome
+            yield from _rounds(run, documents, journal, wanted, result, people)
+        result.coverage = documents.coverage()
+    result.funnel = _funnel(run.task, result, len(index), len(documents.left_out))
 
 
-def _funnel(task: Task, outcome: Outcome, indexed: int, few_shot_texts: int) -> list[Stage]:
+def _funnel(task: Task, result: RunResult, indexed: int, few_shot_texts: int) -> list[Stage]:
     """Count what was left after each stage; a check that dropped nothing is no stage."""
-    dropped = Counter(reject.check for reject in outcome.rejects)
-    left = len(outcome.samples) + dropped.total() - dropped["leakage"]
+    dropped = Counter(reject.check for reject in result.rejects)
+    left = len(result.samples) + dropped.total() - dropped["leakage"]
     stages = [
         Stage("index", "documents in the index", indexed),
         Stage("retrieved", "retrieved", left + few_shot_texts),
@@ -88,7 +105,7 @@ def _funnel(task: Task, outcome: Outcome, indexed: int, few_shot_texts: int) -> 
         left -= dropped[name]
         if dropped[name]:
             stages.append(Stage(name, label, left))
-    return [*stages, Stage("kept", "kept", len(outcome.samples))]
+    return [*stages, Stage("kept", "kept", len(result.samples))]
 
 
 @contextmanager
@@ -102,62 +119,94 @@ def _people(run: ResolvedRun) -> Iterator[People | None]:
 
 
 def _rounds(
-    run: ResolvedRun, documents: Documents, journal: Journal, wanted: int, outcome: Outcome, people: People | None
-) -> None:
-    """Fill the outcome round by round; a round asks for what is missing, by the yield seen so far."""
-    settings, usage = run.settings, outcome.usage
-    builder = PromptBuilder(run.task, settings.seed, settings.prefix_groups)
-    quality = open_quality(run, documents.embedder, usage)
+    run: ResolvedRun, documents: Documents, journal: Journal, wanted: int, result: RunResult, people: People | None
+) -> Iterator[Sample | Reject]:
+    """Work in rounds, each of as many prompts as are needed for what is missing, by the yield so far."""
+    settings, usage, budget = run.settings, result.usage, run.settings.budget
+    sampling = settings.sampling(run.task)
+    with Activity("Loading the embedding model and the checks"):
+        quality = open_quality(run, documents.embedder, usage)
     shuffle = Shuffle(run.task, settings.seed)
-    outcome.balance, outcome.overlaps = shuffle.balance, quality.overlaps
-    budget, seen = settings.budget, 0
-    with Progress(run.task.name, wanted, usage) as progress:
-        while (missing := wanted - len(outcome.samples)) > 0 and not budget.is_spent(usage):
-            share = max(len(outcome.samples) / seen, SMALLEST_YIELD) if seen else 1.0
-            size = min(math.ceil(missing / share), settings.prompts_per_sample * wanted - seen)
-            if people:  # short rounds: samples are seen soon, and promotions are in prompts soon
-                builder = PromptBuilder(run.task, settings.seed, settings.prefix_groups, people.listen(seen))
-                size = min(size, run.at_once, (people.next_stop(seen) or size + seen) - seen)
+    result.balance, result.overlaps = shuffle.balance, quality.overlaps
+    builder = PromptBuilder(run.task, settings.seed, settings.prefix_groups)
+    seen = 0
+    while (missing := wanted - len(result.samples)) > 0 and not budget.is_spent(usage):
+        share = max(len(result.samples) / seen, LEAST_YIELD) if seen else 1.0
+        size = min(math.ceil(missing / share), settings.prompts_per_sample * wanted - seen)
+        if people:  # short rounds: samples are seen soon, and promotions are in prompts soon
+            builder = PromptBuilder(run.task, settings.seed, settings.prefix_groups, people.apply_changes(seen))
+            size = min(size, run.at_once, (people.next_change(seen) or size + seen) - seen)
+        with Activity("Retrieving documents"):
             hits = documents.take(seen, int(min(size, budget.prompts_left(usage, PILOT))))
-            if not hits:
-                outcome.notes.append(_shortfall(len(outcome.samples), wanted, seen, size, settings.prompts_per_sample))
-                break
-            prompts = [builder.build(hit.document) for hit in hits]
-            answers: dict[str, Answer] = {}
-            sampling = settings.sampling(run.task)
-            asked = ask(
-                run.generator, run.task.schema, sampling, prompts, journal, usage, lambda: not budget.is_spent(usage)
-            )
-            for prompt, answer in asked:
-                answers[prompt.key] = answer
-                progress.arrived(quality.would_keep(answer))
-            answered = [(h, p, answers[p.key]) for h, p in zip(hits, prompts, strict=True) if p.key in answers]
-            seen += len(answered)
-            checked = quality.check_all([hit.document for hit, _, _ in answered], [answer for _, _, answer in answered])
-            start = len(outcome.samples), len(outcome.rejects)
-            for (hit, prompt, answer), (fields, verdicts) in zip(answered, checked, strict=True):
+        if not hits:
+            result.notes.append(_shortfall(len(result.samples), wanted, seen, size, settings.prompts_per_sample))
+            break
+        start = len(result.samples), len(result.rejects)
+        prompts = [builder.build(hit.document) for hit in hits]
+        answers = ask(
+            run.generator, run.task.schema, sampling, prompts, journal, usage, lambda: not budget.is_spent(usage)
+        )
+        for batch in _in_order(list(zip(hits, prompts, strict=True)), answers, run.at_once if run.judge else 1):
+            seen += len(batch)
+            checked = quality.check_all([a.hit.document for a in batch], [a.answer for a in batch])
+            for (hit, prompt, answer), (fields, verdicts) in zip(batch, checked, strict=True):
                 if people:
-                    fields, verdicts = people.judge(hit.document, hit.similarity, fields, verdicts)
-                if verdicts[-1].keep and len(outcome.samples) < wanted:
+                    fields, verdicts = people.decide(hit.document, hit.similarity, fields, verdicts)
+                if verdicts[-1].keep and len(result.samples) < wanted:
                     fields = shuffle.shuffled(hit.document.id, fields)
-                    outcome.samples.append(Sample(fields, hit, prompt, answer, tuple(verdicts)))
+                    sample = Sample(fields, hit, prompt, answer, tuple(verdicts))
+                    result.samples.append(sample)
+                    yield sample
                 else:
-                    outcome.rejects.append(_reject(hit, answer, fields, verdicts[-1]))
-            if people:
-                texts = {hit.document.id: hit.document for hit in hits}
-                rejects = [(texts[reject.document_id], reject) for reject in outcome.rejects[start[1] :]]
-                people.show(outcome.samples[start[0] :], rejects)
-            progress.judged(len(outcome.samples), Counter(reject.check for reject in outcome.rejects))
+                    reject = _reject(hit, answer, fields, verdicts[-1])
+                    result.rejects.append(reject)
+                    yield reject
+        if people:
+            texts = {hit.document.id: hit.document for hit in hits}
+            rejects = [(texts[reject.document_id], reject) for reject in result.rejects[start[1] :]]
+            people.add_samples(result.samples[start[0] :], rejects)
     quality.finish()
-    outcome.review = people.said() if people else ""
-    if len(outcome.samples) < wanted and budget.is_spent(usage):
-        outcome.notes.append(
-            f"Asked for {wanted} samples, gave {len(outcome.samples)}: max_budget of {budget} was spent on {seen} "
+    result.review = people.summary() if people else ""
+    if len(result.samples) < wanted and budget.is_spent(usage):
+        result.notes.append(
+            f"Asked for {wanted} samples, gave {len(result.samples)}: max_budget of {budget} was spent on {seen} "
             "prompts. With a higher one the run goes on from here."
         )
     for document_id, few_shot_id, overlap in documents.left_out:
         reason = "the document is nearly a few-shot's text"
-        outcome.rejects.append(Reject(document_id, "leakage", reason, overlap, few_shot_id))
+        result.rejects.append(Reject(document_id, "leakage", reason, overlap, few_shot_id))
+        yield result.rejects[-1]
+
+
+class _Answered(NamedTuple):
+    """The answer to the prompt of a retrieved document."""
+
+    hit: Hit
+    prompt: Prompt
+    answer: Answer
+
+
+def _in_order(
+    prompts: Sequence[tuple[Hit, Prompt]], answers: Iterable[tuple[Prompt, Answer]], least: int
+) -> Iterator[list[_Answered]]:
+    """Put answers, which arrive in any order, into that of their prompts; those that got no answer are left out.
+
+    Args:
+        prompts: with their documents.
+        answers: to these prompts.
+        least: answers that are yielded together at least; the last ones may be fewer.
+    """
+    waiting, arrived, ready = deque(prompts), dict[str, Answer](), list[_Answered]()
+    for prompt, answer in answers:
+        arrived[prompt.key] = answer
+        while waiting and (found := arrived.get(waiting[0][1].key)) is not None:
+            ready.append(_Answered(*waiting.popleft(), found))
+        if len(ready) >= least:
+            yield ready
+            ready = []
+    ready += [_Answered(hit, prompt, arrived[prompt.key]) for hit, prompt in waiting if prompt.key in arrived]
+    if ready:
+        yield ready
 
 
 def _shortfall(kept: int, wanted: int, seen: int, size: int, most: int) -> str:

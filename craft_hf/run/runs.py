@@ -1,19 +1,26 @@
-"""Do a run, and write what came of it into its folder."""
+"""Do a run, whose rows may be read meanwhile, and write its folder."""
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import logging
+import os
 import platform
-import time
+import threading
+import weakref
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from filelock import FileLock
+import pyarrow
+from datasets import Features
+from filelock import FileLock, Timeout
 
-from craft_hf.base import Embedder, StorageError, replaced_folder
+from craft_hf.base import JSON, Activity, Embedder, InputError, Sample, StorageError, replaced_folder
 from craft_hf.dataset import (
     DatasetFolder,
     ParquetRows,
@@ -27,7 +34,8 @@ from craft_hf.dataset import (
     summarize_checks,
     task_features,
 )
-from craft_hf.run.pipeline import Outcome, execute
+from craft_hf.run.pipeline import RunResult, steps
+from craft_hf.run.progress import progress_line
 from craft_hf.run.resolution import ResolvedRun, resolve
 from craft_hf.run.run_yaml import run_yaml
 from craft_hf.run.settings import RunSettings
@@ -45,19 +53,56 @@ def ensure_run(run: ResolvedRun, fresh: bool = False) -> Path:
         fresh: do it again, and ask the model again for every answer.
 
     Raises:
-        CraftError: see `pipeline.execute`; nothing half-written is left.
+        CraftError: see `pipeline.steps`; nothing half-written is left.
         StorageError: the folder cannot be written; answers are safe in the journal.
     """
-    if not fresh and DatasetFolder(run.folder).is_complete:
-        return run.folder
-    try:
-        run.folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise StorageError(f"the folder {run.folder.parent} cannot be made: {e}") from e
-    with FileLock(f"{run.folder}.lock"):  # workers of a DataLoader may all come here: one pays, the others read
-        if fresh or not DatasetFolder(run.folder).is_complete:
-            _do(run, fresh)
+    if fresh or not DatasetFolder(run.folder).is_complete:
+        with _joined(run, fresh) as live:
+            live.finish()
     return run.folder
+
+
+def stream_rows(run: ResolvedRun) -> Iterator[dict[str, JSON]]:
+    """Yield the rows of a run while it goes on, in the order and with the content of its folder.
+
+    The few-shots come before the run begins. Whoever takes the last row, and asks for more, has the finished folder;
+    whoever stops before has ended the run, unless somebody else in this process reads it too. The rows of a finished
+    run, also one that another process finishes meanwhile, come from its folder.
+
+    Raises:
+        CraftError: see `ensure_run`.
+    """
+    rows = _stream(run)
+    _streams.add(rows)
+    return rows
+
+
+_streams: weakref.WeakSet[Generator[dict[str, JSON], None, None]] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_streams.clear)  # they are the parent's
+
+
+@atexit.register
+def _close_streams() -> None:
+    """End the streams that are half read while their threads and modules are still there."""
+    for rows in list(_streams):
+        with suppress(ValueError):  # another thread is in it
+            rows.close()
+
+
+def _stream(run: ResolvedRun) -> Generator[dict[str, JSON], None, None]:
+    start = 0
+    if not DatasetFolder(run.folder).is_complete:
+        few_shots, features = list(few_shot_rows(run.task.few_shots)), task_features(run.task)
+        yield from _as_stored(few_shots, features)
+        number = 0
+        with _joined(run) as live:
+            while (sample := live.sample(number)) is not None:
+                yield from _as_stored(sample_rows([sample], _generator_name(run)), features)
+                number += 1
+        if number:
+            return
+        start = len(few_shots)
+    yield from DatasetFolder(run.folder).rows[start:]
 
 
 def ensure_reviewed_run(settings: RunSettings) -> Path:
@@ -68,7 +113,8 @@ def ensure_reviewed_run(settings: RunSettings) -> Path:
     Raises:
         CraftError: see `resolve` and `ensure_run`.
     """
-    run = resolve(settings)
+    with Activity("Looking up task, index and generator"):
+        run = resolve(settings)
     folder = ensure_run(run)
     if settings.review is None:
         return folder
@@ -76,57 +122,168 @@ def ensure_reviewed_run(settings: RunSettings) -> Path:
     return folder if again.run_id == run.run_id else ensure_run(again)
 
 
-def _do(run: ResolvedRun, fresh: bool) -> None:
-    started = time.monotonic()
-    outcome = execute(run, fresh)
-    for note in outcome.notes:
-        logger.warning(note)
+class _LiveRun:
+    """A run that goes on in this process for all who read it there; each of them drives it on when it needs more."""
+
+    def __init__(self, run: ResolvedRun, fresh: bool) -> None:
+        self._result = RunResult()
+        wanted = run.settings.rows_wanted(run.task)
+        self._activity = Activity(lambda: progress_line(run.task.name, wanted, self._result))
+        self._steps = _do(run, self._result, fresh, self._activity)
+        self._lock = threading.RLock()
+        self._error: BaseException | None = None
+        self.has_ended = False
+        self.readers = 0
+
+    def sample(self, number: int) -> Sample | None:
+        """Return the sample of a number, from 0, or None if the run ended with fewer; then its folder is written."""
+        with self._lock:
+            while number >= len(self._result.samples) and self._advance():
+                pass
+            return self._result.samples[number] if number < len(self._result.samples) else None
+
+    def finish(self) -> None:
+        """Do all that is left."""
+        with self._lock:
+            while self._advance():
+                pass
+
+    def close(self) -> None:
+        """End the run where it is."""
+        self._steps.close()
+
+    def _advance(self) -> bool:
+        """Take one more step; return False if there is none."""
+        if self._error:
+            raise self._error
+        try:
+            with self._activity:
+                next(self._steps)
+        except StopIteration:
+            self.has_ended = True
+            return False
+        except BaseException as e:  # the others who read this run get it too, and no end that looks like one
+            self._error, self.has_ended = e, True
+            raise
+        return True
+
+
+_live: dict[Path, _LiveRun] = {}
+_live_lock = threading.RLock()
+os.register_at_fork(after_in_child=_live.clear)  # they go on in the parent
+
+
+@contextmanager
+def _joined(run: ResolvedRun, fresh: bool = False) -> Iterator[_LiveRun]:
+    """Take part in a run: one that goes on in this process already, or a new one. The last who leaves ends it."""
+    with _live_lock:
+        live = _live.get(run.folder)
+        if live is None or live.has_ended:
+            live = _live[run.folder] = _LiveRun(run, fresh)
+        elif fresh:
+            raise InputError(
+                f"the run {run.run_id} is being streamed in this process, so it cannot be done afresh at the same "
+                "time; read that stream to its end, or delete it, first."
+            )
+        live.readers += 1
     try:
-        with replaced_folder(run.folder) as folder:
-            _write(run, outcome, DatasetFolder(folder), time.monotonic() - started)
+        yield live
+    finally:
+        with _live_lock:
+            live.readers -= 1
+            if not live.readers:
+                live.close()
+                if _live.get(run.folder) is live:
+                    del _live[run.folder]
+
+
+@contextmanager
+def _locked(run: ResolvedRun) -> Iterator[None]:
+    """Keep other processes from doing the same run at the same time: one pays, the others wait and read."""
+    try:
+        run.folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise StorageError(
-            f"the run cannot be written to {run.folder}: {e}. All answers are safe in the journal; "
-            "make room and run the same command again."
-        ) from e
-    logger.info("%d rows, report and card are in %s", len(outcome.samples), run.folder)
+        raise StorageError(f"the folder {run.folder.parent} cannot be made: {e}") from e
+    lock = FileLock(f"{run.folder}.lock", thread_local=False)  # a stream may be closed by another thread
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        with Activity(f"Waiting for another process that does the run {run.run_id}"):
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _write(run: ResolvedRun, outcome: Outcome, folder: DatasetFolder, seconds: float) -> None:
-    identity = run.generator.identity if outcome.samples or outcome.rejects else {}
-    generator = f"{identity.get('model', '')}@{identity.get('revision', '')}".strip("@")
+def _do(run: ResolvedRun, result: RunResult, fresh: bool, activity: Activity) -> Generator[None, None, None]:
+    """Do a run step by step, unless another process has done it, and write its folder at the end."""
+    with _locked(run):
+        if not fresh and DatasetFolder(run.folder).is_complete:
+            return
+        for _ in steps(run, result, fresh):
+            yield
+        if result.samples or result.rejects:
+            activity.print_line()
+        for note in result.notes:
+            logger.warning(note)
+        try:
+            with Activity("Writing rows, report and card"), replaced_folder(run.folder) as folder:
+                _write(run, result, DatasetFolder(folder), activity.seconds)
+        except OSError as e:
+            raise StorageError(
+                f"the run cannot be written to {run.folder}: {e}. All answers are safe in the journal; "
+                "make room and run the same command again."
+            ) from e
+        logger.info("%d rows, report and card are in %s", len(result.samples), run.folder)
+
+
+def _write(run: ResolvedRun, result: RunResult, folder: DatasetFolder, seconds: float) -> None:
+    generator = _generator_name(run) if result.samples else ""
     folder.write_data(
-        itertools.chain(few_shot_rows(run.task.few_shots), sample_rows(outcome.samples, generator)),
+        itertools.chain(few_shot_rows(run.task.few_shots), sample_rows(result.samples, generator)),
         task_features(run.task),
-        rejected_rows(outcome.rejects),
+        rejected_rows(result.rejects),
         run_yaml(run.settings),
     )
     rows, rejects = folder.rows, folder.rejects  # as they are on the disk: they are in memory as samples already
     budget = run.settings.budget
-    cost = budget.spent(outcome.usage) if budget.prices else None
-    vectors = embed_rows(rows, run.task.fields, Embedder(outcome.embedding_name)) if outcome.samples else None
+    cost = budget.spent(result.usage) if budget.prices else None
+    vectors = embed_rows(rows, run.task.fields, Embedder(result.embedding_name)) if result.samples else None
     diversity = measure_diversity(generated_texts(rows, run.task.fields), vectors) if vectors else None
     report = make_report(
         run.task,
         config_id=run.run_id,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         identity=run.identity,
-        index=outcome.index,
-        funnel=outcome.funnel,
-        usage={**asdict(outcome.usage), "cost": cost, "seconds_total": seconds},
+        index=result.index,
+        funnel=result.funnel,
+        usage={**asdict(result.usage), "cost": cost, "seconds_total": seconds},
         rows=rows,
         rejects=rejects,
-        notes=outcome.notes,
+        notes=result.notes,
         versions=versions(),
         diversity=asdict(diversity) if diversity else {},
-        coverage=asdict(outcome.coverage) if outcome.coverage else {},
-        measured=summarize_checks(outcome.samples, outcome.overlaps, outcome.review),
-        balance=asdict(outcome.balance) if outcome.balance.before else {},
-        contamination=[asdict(overlap) for overlap in outcome.overlaps],
+        coverage=asdict(result.coverage) if result.coverage else {},
+        measured=summarize_checks(result.samples, result.overlaps, result.review),
+        balance=asdict(result.balance) if result.balance.before else {},
+        contamination=[asdict(overlap) for overlap in result.overlaps],
         settings=run.settings.changed(decides_rows=True),
     )
     folder.write_report(report, rows, rejects, vectors)
     folder.write_card(report, rows)
+
+
+def _generator_name(run: ResolvedRun) -> str:
+    """Return what a row says of the model that wrote it."""
+    identity = run.generator.identity
+    return f"{identity.get('model', '')}@{identity.get('revision', '')}".strip("@")
+
+
+def _as_stored(rows: Iterable[Mapping[str, JSON]], features: Features) -> list[dict[str, JSON]]:
+    """Return rows as they are when they are read from Parquet: numbers rounded to their type, what is absent None."""
+    stored: list[dict[str, JSON]] = pyarrow.Table.from_pylist(list(rows), schema=features.arrow_schema).to_pylist()
+    return stored
 
 
 def versions() -> dict[str, str]:

@@ -15,10 +15,9 @@ from craft_hf.base.embedder import Embedder
 from craft_hf.base.errors import InputError, StorageError
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.dataset.folder import DatasetFolder
-from craft_hf.generation.usage import Usage
 from craft_hf.retrieval.index.build import build_index
-from craft_hf.run.pipeline import execute
-from craft_hf.run.progress import Progress
+from craft_hf.run.pipeline import RunResult, execute
+from craft_hf.run.progress import progress_line
 from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import ensure_run, read_rows
 from craft_hf.run.settings import RunSettings
@@ -166,17 +165,20 @@ def test_prompts_with_the_same_few_shots_are_sent_together(home: Path, server: W
         assert len(runs) == 4 if groups == 4 else len(runs) > 20
 
 
-def test_progress_says_what_is_kept_dropped_and_how_fast() -> None:
-    """While a round goes on, and at its end."""
-    usage = Usage(completion_tokens_generated=50, seconds_generating=2)
-    with Progress("bioqa", 10, usage) as progress:
-        assert str(progress) == "0 prompts, dropped: 0, 25 tokens/s"
-        for good in (True, False, True):
-            progress.arrived(good)
-        assert str(progress) == "3 prompts, dropped: bad=1, 25 tokens/s"
-        progress.judged(1, Counter({"schema": 1, "duplicate": 1}))
-        progress.arrived(True)
-        assert str(progress) == "4 prompts, dropped: duplicate=1 schema=1, 25 tokens/s"
+def test_progress_says_what_is_kept_dropped_by_which_check_and_how_fast(home: Path, server: WriterServer) -> None:
+    """The line of a run that has just ended has its own figures, and the checks by their names."""
+    server.bad_every = 2
+    result = execute(resolve(RunSettings("bioqa", generator=server.url, num_samples=8)))
+    result.usage.completion_tokens_generated, result.usage.seconds_generating = 50, 2
+    dropped = Counter(reject.check for reject in result.rejects)
+    assert dropped["schema"] > 0
+    assert progress_line("bioqa", 8, result) == (
+        f"Generating bioqa: 8 of 8 samples from {len(server.requests)} answers, "
+        f"dropped: {', '.join(f'{check} {count}' for check, count in sorted(dropped.items()))}, 25 tokens/s"
+    )
+    assert progress_line("bioqa", 8, RunResult()) == (
+        "Generating bioqa: 0 of 8 samples from 0 answers, dropped: none, 0 tokens/s"
+    )
 
 
 def test_a_run_is_done_once(home: Path, server: WriterServer, small_index: str) -> None:

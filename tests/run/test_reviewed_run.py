@@ -20,7 +20,7 @@ from craft_hf.review.queue import counts, queue
 from craft_hf.review.samples import ReviewSample
 from craft_hf.review.source import open_review_store
 from craft_hf.review.store import ReviewStore
-from craft_hf.run.pipeline import Outcome, execute
+from craft_hf.run.pipeline import RunResult, execute
 from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import ensure_reviewed_run, ensure_run, read_rows
 from craft_hf.run.settings import RunSettings
@@ -33,7 +33,7 @@ def settings(server: WriterServer, reviews: Path, samples: int = 6, **more: obje
     return RunSettings("bioqa", generator=server.url, num_samples=samples, review=str(reviews), **more)  # type: ignore[arg-type]
 
 
-def run(server: WriterServer, reviews: Path, samples: int = 6, **more: object) -> Outcome:
+def run(server: WriterServer, reviews: Path, samples: int = 6, **more: object) -> RunResult:
     """Do a run; 16 prompts a round."""
     return execute(resolve(replace(settings(server, reviews, samples, **more), concurrency=1)))
 
@@ -43,7 +43,7 @@ def reviewed(reviews: ReviewStore) -> list[ReviewSample]:
     return [s for s in map(reviews.sample, queue(reviews, show="all", order="arrived")) if s is not None]
 
 
-def questions(outcome: Outcome) -> list[str]:
+def questions(outcome: RunResult) -> list[str]:
     """The questions of the rows."""
     return [str(sample.fields["question"]) for sample in outcome.samples]
 

@@ -9,10 +9,11 @@ answers are the same to the last bit.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from craft_hf.base import Prompt
+from craft_hf.generation.prefix_order import prefix_order
 
 Tokens = tuple[int, ...]
 
@@ -69,6 +70,21 @@ def plan_batches(
         max_new_tokens: tokens that an answer may have.
     """
     yield from _branch(prompts, (), max_rows, max_tokens, max_new_tokens)
+
+
+def early_first(batches: Iterable[Batch], keys: Sequence[str]) -> list[Batch]:
+    """Return batches in the order to decode them: each shared prefix is read once, and early prompts are answered soon.
+
+    Args:
+        batches: of `plan_batches`.
+        keys: of their prompts, those that are needed first before the others.
+    """
+    places = {key: place for place, key in enumerate(keys)}
+
+    def earliest(batch: Batch) -> int:
+        return min(places[row.prompt.key] for row in batch.rows)
+
+    return prefix_order(sorted(batches, key=earliest), lambda batch: (*batch.shared, earliest(batch)))
 
 
 def _branch(

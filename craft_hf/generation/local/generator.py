@@ -20,6 +20,7 @@ import torch
 from craft_hf.base import (
     EMBEDDED,
     JSON,
+    Activity,
     Answer,
     GeneratorError,
     Prompt,
@@ -28,9 +29,9 @@ from craft_hf.base import (
     generator_weights,
     quiet_loading,
 )  # fmt: skip
-from craft_hf.generation.generator import Sampling, send_all
+from craft_hf.generation.generator import Sampling, ignore_answer, send_all
 from craft_hf.generation.local import shared_prefix_attention
-from craft_hf.generation.local.batches import EncodedPrompt, Tokens, plan_batches
+from craft_hf.generation.local.batches import EncodedPrompt, Tokens, early_first, plan_batches
 from craft_hf.generation.local.constrained_decoding import JsonConstraint
 from craft_hf.generation.local.decoding import decode
 from craft_hf.generation.local.kv_cache import PrefixCache, causal_mask, keeps_all_tokens, max_batch_tokens
@@ -115,11 +116,13 @@ class LocalGenerator:
         schema: Mapping[str, JSON],
         sampling: Sampling,
         should_send: Callable[[Prompt], bool] = send_all,
+        on_answer: Callable[[Prompt, Answer], None] = ignore_answer,
     ) -> Iterator[tuple[Prompt, Answer]]:
         """Answer every prompt, in the order of batches; see `Generator.generate`."""
         if not prompts:
             return
-        model, tokenizer = self._loaded
+        with Activity("Loading the generator"):
+            model, tokenizer = self._loaded
         context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
         constraint = JsonConstraint(tokenizer, model.get_output_embeddings().weight.shape[0], schema)
         fitting = []
@@ -128,17 +131,22 @@ class LocalGenerator:
             if len(encoded) + sampling.max_new_tokens <= context:
                 fitting.append(encoded)
             elif should_send(prompt):
-                yield prompt, Answer("", "prompt_too_long", len(encoded))
+                answer = Answer("", "prompt_too_long", len(encoded))
+                on_answer(prompt, answer)
+                yield prompt, answer
         prefix_cache = PrefixCache(model)
-        for batch in plan_batches(fitting, self._batch_size, max_batch_tokens(model), sampling.max_new_tokens):
+        batches = plan_batches(fitting, self._batch_size, max_batch_tokens(model), sampling.max_new_tokens)
+        for batch in early_first(batches, [row.prompt.key for row in fitting]):
             missing = [should_send(row.prompt) for row in batch.rows]
             if not any(missing):
                 continue
             shared, computed = prefix_cache.get(batch.shared) if self._can_share_prefixes else (None, 0)
             for row, answer in decode(model, tokenizer, batch, shared, constraint, sampling):
                 if missing[row]:  # known rows stay in the batch: another batch shape would round differently
-                    yield batch.rows[row].prompt, replace(answer, cached_tokens=answer.cached_tokens - computed)
+                    answer = replace(answer, cached_tokens=answer.cached_tokens - computed)
                     computed = 0
+                    on_answer(batch.rows[row].prompt, answer)
+                    yield batch.rows[row].prompt, answer
 
     def _encode(self, prompt: Prompt) -> EncodedPrompt:
         """Tokenize a prompt and split it behind each few-shot, where its tokens are those of the few-shots alone."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from craft_hf.base import JSON, Answer, GeneratorError, InputError, Prompt, fingerprint, require
-from craft_hf.generation.generator import Sampling, send_all
+from craft_hf.generation.generator import Sampling, ignore_answer, send_all
 from craft_hf.generation.server.api_keys import api_key_for, check_api_keys, redact
 from craft_hf.generation.server.background import iterate_in_background
 from craft_hf.generation.server.completion import CompletionSettings, complete
@@ -93,6 +93,7 @@ class ServerGenerator:
         schema: Mapping[str, JSON],
         sampling: Sampling,
         should_send: Callable[[Prompt], bool] = send_all,
+        on_answer: Callable[[Prompt, Answer], None] = ignore_answer,
     ) -> Iterator[tuple[Prompt, Answer]]:
         """Answer every prompt that `should_send` accepts once, each as soon as its answer arrives.
 
@@ -114,6 +115,7 @@ class ServerGenerator:
                 if answer is None:
                     slots.release()
                 else:
+                    on_answer(prompt, answer)
                     put((prompt, answer))
 
             try:

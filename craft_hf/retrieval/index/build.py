@@ -10,13 +10,13 @@ from pathlib import Path
 
 from craft_hf.base import (
     JSON,
+    Bar,
     Document,
     Embedder,
     InputError,
     StorageError,
     Workers,
     fingerprint,
-    progress_bar,
 )  # fmt: skip
 from craft_hf.corpus import Corpus
 from craft_hf.retrieval.index.deduplication import Deduplicator
@@ -72,7 +72,7 @@ def build_index(
         deduplicator.add(Shard(folder / str(entry["file"])).text_hashes)
     deduplicator.dropped = 0
     documents = deduplicator.filter(itertools.chain.from_iterable(corpora))
-    with progress_bar("Embedding", " documents") as bar:
+    with Bar("Embedding", unit="documents") as bar:
         made = _shards(documents, folder, embedder, len(shards), shard_documents, workers, bar.update)
         for content, batch in made:
             counts.update((d.source, d.license) for d in batch)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from craft_hf.base import Document, Embedder, InputError, Vectors, Workers, progress_bar
+from craft_hf.base import Bar, Document, Embedder, InputError, Vectors, Workers
 from craft_hf.retrieval.index.info import IndexInfo, read_info
 from craft_hf.retrieval.index.scan import Part, top_k
 from craft_hf.retrieval.index.shard import Shard
@@ -125,7 +125,7 @@ class Index:
         k = min(k, len(self))
         if not len(queries):
             return np.zeros((0, k), dtype=np.float32), np.zeros((0, k), dtype=np.int64)
-        with progress_bar("Searching", " documents", len(self), delay=3) as bar:
+        with Bar("Searching", len(self), "documents") as bar:
             if workers is None:
                 return top_k(self._parts(), queries, k, threads, device, bar.update)
             return _search_with_workers(self._parts(), queries, k, threads or 1, device, workers, bar.update)

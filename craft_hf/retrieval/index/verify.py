@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from craft_hf.base import InputError, progress_bar
+from craft_hf.base import Bar, InputError
 from craft_hf.retrieval.index.info import read_info
 from craft_hf.retrieval.index.shard import Shard, is_intact
 
@@ -20,7 +20,7 @@ def verify_index(folder: Path) -> list[str]:
     info = read_info(folder)
     problems = []
     size_in_all = sum(int(str(entry["bytes"])) for entry in info.shards)
-    with progress_bar("Verifying", "B", size_in_all, unit_scale=True) as bar:
+    with Bar("Verifying", size_in_all, "bytes") as bar:
         for entry in info.shards:
             path = folder / str(entry["file"])
             if not path.is_file():
