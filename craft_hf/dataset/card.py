@@ -1,4 +1,4 @@
-"""The dataset card: a `RunReport` and its rows come in, a README.md for the Hub goes out, naming no machine."""
+"""The dataset card, a README.md for the Hub that names no local path and no private address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Licences of sources: what they state comes in, the licence under which all of it can be given on comes out."""
+"""The licence under which texts of several licences can be published together."""
 
 from __future__ import annotations
 

@@ -116,4 +116,5 @@ def _batches(file: pyarrow.parquet.ParquetFile, group: int, path: Path) -> Itera
 
 
 def _broken(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} cannot be read as Parquet: {error}; copy it again from where it was made.")
+    said = " ".join(str(error).split())
+    return InputError(f"{path} cannot be read as Parquet: {said}; copy it again from where it was made.")

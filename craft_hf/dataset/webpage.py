@@ -1,4 +1,4 @@
-"""A Markdown page and its images come in, one HTML file that needs no network and runs no script goes out."""
+"""Renders Markdown with images as one HTML file that needs no network and runs no script."""
 
 from __future__ import annotations
 

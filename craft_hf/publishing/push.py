@@ -20,6 +20,7 @@ from craft_hf.base import (
     parse_repo_name,
     pending_changes,
     push_files,
+    replaced_folder,
 )
 from craft_hf.publishing.adapter import adapter_repository, find_adapter
 from craft_hf.publishing.dataset import dataset_repository
@@ -127,12 +128,13 @@ def write_repository(
     with tempfile.TemporaryDirectory(prefix="craft-hf-") as work:
         repository = _repository(Path(folder), repo_id, Path(work), failure, True, mask_personal)
         try:
-            for path, content in repository.files.items():
-                (target / path).parent.mkdir(parents=True, exist_ok=True)
-                if isinstance(content, Path):
-                    shutil.copyfile(content, target / path)
-                else:
-                    (target / path).write_bytes(content)
+            with replaced_folder(target) as new:
+                for path, content in repository.files.items():
+                    (new / path).parent.mkdir(parents=True, exist_ok=True)
+                    if isinstance(content, Path):
+                        shutil.copyfile(content, new / path)
+                    else:
+                        (new / path).write_bytes(content)
         except OSError as e:
             raise StorageError(f"{failure}: {e}; free disk space, or give another folder.") from e
 

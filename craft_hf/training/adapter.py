@@ -63,12 +63,11 @@ class TrainingSummary:
         return "" if Path(self.base.location).is_dir() else self.base.location
 
 
-def finish_adapter(saved: Path, target: Path, training: TrainingSummary) -> None:
-    """Turn what the trainer saved into a publishable folder, and move it into place in one step.
+def make_publishable(saved: Path, training: TrainingSummary) -> None:
+    """Turn what the trainer saved into a publishable folder: bf16 weights, training log, loss curve and card.
 
     Args:
-        saved: folder that `save_model` wrote, with fp32 weights and files that must not be published; it is moved.
-        target: the final folder; one of an earlier run is replaced.
+        saved: folder that `save_model` wrote, with fp32 weights and files that must not be published.
         training: what the card reports.
     """
     remove_private_data(saved, training.hub_id or training.base.name)
@@ -78,9 +77,6 @@ def finish_adapter(saved: Path, target: Path, training: TrainingSummary) -> None
         (saved / "assets").mkdir()
         plot_loss(training.loss, saved / "assets" / "loss.png")
     (saved / "README.md").write_text(model_card(training), encoding="utf-8")
-    if target.exists():
-        shutil.rmtree(target)
-    saved.rename(target)
 
 
 def remove_private_data(saved: Path, base: str) -> None:

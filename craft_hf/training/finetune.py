@@ -6,25 +6,35 @@ token. Its subfolder `adapter` is written when training is complete, and only th
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
-import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from craft_hf.base import JSON, CraftError, InputError, Weights, chat_template, generator_weights, require
+from craft_hf.base import (
+    JSON,
+    CraftError,
+    InputError,
+    Weights,
+    chat_template,
+    generator_weights,
+    replaced_folder,
+    require,
+)
 from craft_hf.dataset import DataArguments, conversations, load_rows
 from craft_hf.tasks import load_task
-from craft_hf.training.adapter import TrainingSummary, describe_hyperparameters, finish_adapter
+from craft_hf.training.adapter import TrainingSummary, describe_hyperparameters, make_publishable
 
 for _package in ("accelerate", "peft", "trl"):
     require(_package, "train")
 
 import torch  # noqa: E402
 import trl  # noqa: E402
+from accelerate.utils import broadcast_object_list  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
 from transformers.trainer_jit_checkpoint import JITCheckpointCallback  # noqa: E402
 from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
@@ -183,17 +193,15 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: trl.ModelC
             f"training stopped at step {state.global_step} of {state.max_steps}; no adapter was written. To continue, "
             "run the same command with --resume_from_checkpoint true."
         )
-    saved, target = save_to_staging_folder(trainer)
-    if trainer.is_world_process_zero():
-        settings = describe_hyperparameters(config, model, lora, state.max_steps, f"{trainable:,} of {total:,}")
-        completion_only = bool(trainer.completion_only_loss)
-        summary = TrainingSummary(
-            task, data, base, name, counts, settings, config.max_length, completion_only, state.log_history
-        )
-        finish_adapter(saved, target, summary)
-        print(f"adapter and card: {target}")
-    trainer.accelerator.wait_for_everyone()
-    return target
+    with saved_adapter(trainer) as folder:
+        if trainer.is_world_process_zero():
+            settings = describe_hyperparameters(config, model, lora, state.max_steps, f"{trainable:,} of {total:,}")
+            completion_only = bool(trainer.completion_only_loss)
+            summary = TrainingSummary(
+                task, data, base, name, counts, settings, config.max_length, completion_only, state.log_history
+            )
+            make_publishable(folder, summary)
+    return report_adapter(trainer)
 
 
 def resolve_base_model(
@@ -220,15 +228,29 @@ def resolve_base_model(
     return name, base, tokenizer
 
 
-def save_to_staging_folder(trainer: trl.SFTTrainer | trl.DPOTrainer) -> tuple[Path, Path]:
-    """Save the adapter into a temporary folder beside its final one; return both, in that order."""
-    target = Path(trainer.args.output_dir, ADAPTER_FOLDER)
-    saved = target.with_name(f"{ADAPTER_FOLDER}.new")
-    if trainer.is_world_process_zero() and saved.exists():
-        shutil.rmtree(saved)
+@contextlib.contextmanager
+def saved_adapter(trainer: trl.SFTTrainer | trl.DPOTrainer) -> Iterator[Path]:
+    """Save the adapter into a new folder, which takes its place in the run folder when the block ends.
+
+    All processes take part. The first one makes the folder publishable within the block.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = [""]
+        if trainer.is_world_process_zero():
+            target = Path(trainer.args.output_dir, ADAPTER_FOLDER)
+            folder = [str(stack.enter_context(replaced_folder(target)))]
+        broadcast_object_list(folder)
+        trainer.save_model(folder[0])
+        yield Path(folder[0])
     trainer.accelerator.wait_for_everyone()
-    trainer.save_model(str(saved))
-    return saved, target
+
+
+def report_adapter(trainer: trl.SFTTrainer | trl.DPOTrainer) -> Path:
+    """Print where the adapter is, and return it."""
+    target = Path(trainer.args.output_dir, ADAPTER_FOLDER)
+    if trainer.is_world_process_zero():
+        print(f"adapter and card: {target}")
+    return target
 
 
 def _checkpoint_between_steps(trainer: _Trainer) -> None:

@@ -6,7 +6,6 @@ the subfolder `adapter` of the output folder may be published.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -22,8 +21,9 @@ from craft_hf.training.finetune import (
     LORA_DEFAULTS,
     choose_device,
     parse_arguments,
+    report_adapter,
     resolve_base_model,
-    save_to_staging_folder,
+    saved_adapter,
 )
 
 # after finetune, whose import error says how to install trl
@@ -119,17 +119,13 @@ def train_on_preferences(arguments: PairArguments, config: PreferenceConfig, mod
         peft_config=trl.get_peft_config(model), quantization_config=trl.get_quantization_config(model),
     )  # fmt: skip
     trainer.train()
-    saved, target = save_to_staging_folder(trainer)
-    if trainer.is_world_process_zero():
-        hub_id = EMBEDDED_HUB_ID if name == EMBEDDED else "" if Path(base.location).is_dir() else base.location
-        remove_private_data(saved, hub_id or base.name)
-        (saved / "README.md").write_text(_card(hub_id, base.name, len(rows), kinds, config, trainer), encoding="utf-8")
-        if target.exists():
-            shutil.rmtree(target)
-        saved.rename(target)
-        print(f"adapter and card: {target}")
-    trainer.accelerator.wait_for_everyone()
-    return target
+    with saved_adapter(trainer) as folder:
+        if trainer.is_world_process_zero():
+            hub_id = EMBEDDED_HUB_ID if name == EMBEDDED else "" if Path(base.location).is_dir() else base.location
+            remove_private_data(folder, hub_id or base.name)
+            card = _card(hub_id, base.name, len(rows), kinds, config, trainer)
+            (folder / "README.md").write_text(card, encoding="utf-8")
+    return report_adapter(trainer)
 
 
 def _card(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,10 +48,32 @@ def test_missing_packages_come_with_their_install_command(monkeypatch: pytest.Mo
         generator_identity()
 
 
-def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """$CRAFT_HF_HOME comes first, then $HF_HOME, then the Hugging Face default."""
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.delenv("CRAFT_HF_HOME", raising=False)
-    assert cache_folder() == tmp_path / "hf" / "craft_hf"
-    monkeypatch.setenv("CRAFT_HF_HOME", str(tmp_path / "own"))
-    assert cache_folder() == tmp_path / "own"
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({}, "home/.cache/huggingface/craft_hf"),
+        ({"XDG_CACHE_HOME": "{}/xdg"}, "xdg/huggingface/craft_hf"),
+        ({"XDG_CACHE_HOME": "$HOME/xdg"}, "home/xdg/huggingface/craft_hf"),
+        ({"XDG_CACHE_HOME": "{}/xdg", "HF_HOME": "{}/hf"}, "hf/craft_hf"),
+        ({"HF_HOME": "~/hf"}, "home/hf/craft_hf"),
+        ({"HF_HOME": "$HOME/hf"}, "home/hf/craft_hf"),
+        ({"HF_HOME": "{}/hf", "CRAFT_HF_HOME": "${HOME}/own"}, "home/own"),
+        ({"CRAFT_HF_HOME": "~/own"}, "home/own"),
+        ({"CRAFT_HF_HOME": "", "HF_HOME": "{}/hf"}, "hf/craft_hf"),
+        ({"CRAFT_HF_HOME": "", "HF_HOME": "", "XDG_CACHE_HOME": ""}, "home/.cache/huggingface/craft_hf"),
+    ],
+)
+def test_the_cache_is_where_hugging_face_has_it(
+    variables: dict[str, str], place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The folder follows the variables as huggingface_hub reads them; an empty one counts as not set."""
+    variables = {name: value.replace("{}", str(tmp_path)) for name, value in variables.items()}
+    for name in ("CRAFT_HF_HOME", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": str(tmp_path / "home"), **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert cache_folder() == tmp_path / place
+    if "CRAFT_HF_HOME" not in variables:
+        script = "from huggingface_hub import constants; print(constants.HF_HOME)"
+        told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+        assert cache_folder() == Path(told.strip()) / "craft_hf"

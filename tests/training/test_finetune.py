@@ -281,7 +281,7 @@ def test_finetune_writes_no_local_paths(run: Path, tiny: str, dataset: str) -> N
     check_published(run / "adapter", [str(run), tiny, dataset, str(ROOT)])
     assert json.loads((run / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == "tiny-base"
     assert (run / "adapter" / "chat_template.jinja").read_text().strip() == chat_template().strip()
-    assert not (run / "adapter.new").exists()
+    assert not [path.name for path in run.iterdir() if path.name.startswith(".")]
 
 
 def test_finetune_adapter_reloads_with_equal_logits(run: Path, tiny: str) -> None:

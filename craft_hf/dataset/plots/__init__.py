@@ -1,4 +1,4 @@
-"""The report's plots: figures of a run come in, PNG and SVG bytes go out; the same numbers give the same bytes."""
+"""The report's plots, as PNG and SVG; the same numbers give the same bytes."""
 
 from __future__ import annotations
 

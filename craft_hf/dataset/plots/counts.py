@@ -1,4 +1,4 @@
-"""Plots of how many and how near: a run's counts and similarities come in, figures go out."""
+"""Plots of a run's counts and of the similarity of its documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots of how varied the rows are: cosine similarities and points of the plane come in, figures go out."""
+"""Plots of how varied the rows are: histograms of cosine similarity, and a map in two dimensions."""
 
 from __future__ import annotations
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
-from craft_hf.base import JSON, InputError, StorageError
+from craft_hf.base import JSON, InputError, StorageError, write_file
 from craft_hf.retrieval.index.shard import FORMAT
 
-SHARD_FILE = re.compile(r"shard-\d{5,}\.(h5|incomplete)")
+SHARD_FILE = re.compile(r"shard-\d{5,}\.h5|\.shard-\d{5,}\.h5\.incomplete")
 """Names of shards, complete or not; "shard-00000-of-00010.parquet" is of another program."""
 
 
@@ -71,16 +69,9 @@ def write_info(info: IndexInfo, folder: Path) -> None:
     Raises:
         StorageError: the disk is full or the folder not writable; the old one stays.
     """
-    temporary = folder / ".index.json.incomplete"
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(asdict(info), file, indent=1, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, folder / "index.json")
+        write_file(folder / "index.json", json.dumps(asdict(info), indent=1, ensure_ascii=False).encode())
     except OSError as e:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise StorageError(
             f"{folder / 'index.json'} cannot be written: {e}; free disk space and run the command again."
         ) from e

@@ -13,7 +13,6 @@ Embeddings and codes are contiguous and page-aligned, so that they can be memory
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 import os
@@ -25,7 +24,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from craft_hf.base import Document, InputError, StorageError, Vectors
+from craft_hf.base import Document, InputError, StorageError, Vectors, write_file
 from craft_hf.retrieval.index.deduplication import Hashes, text_hashes
 from craft_hf.retrieval.index.quantize import Codes, Floats, Halves, quantize
 
@@ -76,22 +75,13 @@ def write_shard(path: Path, documents: Sequence[Document], embeddings: Vectors, 
     source = input_hash(documents, embedder)
     fingerprint = hashlib.blake2b(source.encode() + halves.tobytes(), digest_size=16).hexdigest()
     content = _hdf5(documents, halves, {"format": FORMAT, "fingerprint": fingerprint, "input_hash": source})
-    temporary = path.with_suffix(".incomplete")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.write(_trailer(len(content), hashlib.sha256(content)))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_file(path, content, _trailer(len(content), hashlib.sha256(content)))
     except OSError as e:
         raise StorageError(
             f"the shard {path} cannot be written: {e}. The shards before it are complete; free disk space and run "
             "the same command again: it resumes with this shard."
         ) from e
-    finally:  # also after Ctrl-C; a complete file has been renamed by now
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return fingerprint
 
 

@@ -258,8 +258,8 @@ def test_equal_texts_are_taken_once(tmp_path: Path) -> None:
 
 def test_leftover_of_a_killed_write_is_replaced(tmp_path: Path) -> None:
     """A partial file of a process that was killed stands in nobody's way and is gone afterwards."""
-    (tmp_path / "shard-00000.incomplete").write_bytes(b"partial")
-    (tmp_path / "shard-00007.incomplete").write_bytes(b"partial")
+    (tmp_path / ".shard-00000.h5.incomplete").write_bytes(b"partial")
+    (tmp_path / ".shard-00007.h5.incomplete").write_bytes(b"partial")
     build_index(corpus(), tmp_path, HashEmbedder())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["index.json", "shard-00000.h5"]
 
