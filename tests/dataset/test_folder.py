@@ -16,7 +16,7 @@ from craft_hf.dataset.rebuild import rebuild_report
 from craft_hf.dataset.rows import is_few_shot
 from craft_hf.dataset.training_rows import DataArguments, load_rows
 from craft_hf.publishing.dataset import dataset_repository
-from craft_hf.review.source import open_reviews
+from craft_hf.review.source import open_review_store
 from craft_hf.tasks.task import Task, load_task
 from tests.publishable_folders import write_run
 
@@ -61,7 +61,7 @@ def test_rows_of_several_files_are_read_everywhere(
     assert load_rows(DataArguments(dataset=str(dataset.path)), task).to_list() == rows
     monkeypatch.setattr("craft_hf.dataset.rebuild._vectors", lambda *_: None)
     assert rebuild_report(dataset.path, tmp_path / "report").rows == report.rows
-    with open_reviews(str(dataset.path))[0] as reviews:
+    with open_review_store(str(dataset.path))[0] as reviews:
         assert reviews.count() == 9
     (tmp_path / "work").mkdir()
     files = dataset_repository(dataset.path, "ann/rows", tmp_path / "work", "no").files
@@ -104,7 +104,7 @@ def test_another_format_is_refused_in_one_line(dataset: DatasetFolder, task: Tas
         "earlier": lambda: read_previous_samples([str(other.path)], task),
         "rebuild": lambda: rebuild_report(other.path, other.path),
         "training": lambda: load_rows(DataArguments(dataset=str(other.path)), task),
-        "review": lambda: open_reviews(str(other.path)),
+        "review": lambda: open_review_store(str(other.path)),
         "publishing": lambda: dataset_repository(other.path, "ann/rows", other.path, "no"),
     }
     for name, read in readers.items():
