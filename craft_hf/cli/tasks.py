@@ -42,7 +42,7 @@ def list_tasks(
 
 @app.command()
 def show(name: _Name, as_json: _AsJson = False) -> None:
-    """Show a task: what the model is told, the fields of a sample, the rules, and the few-shots in short.
+    """Show a task: what the model is told, the fields of a sample, the rules, the checks, and the few-shots in short.
 
     Example: craft-hf tasks show bioqa
     """
@@ -50,6 +50,8 @@ def show(name: _Name, as_json: _AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(task), ensure_ascii=False, indent=2))
         return
+    from craft_hf.quality import checks_for
+
     typer.echo(f"{task.name}: {task.description}")
     typer.echo(f"metric {task.metric}, language {task.language}, at most {task.max_new_tokens} new tokens")
     for instruction in task.instructions:
@@ -60,6 +62,9 @@ def show(name: _Name, as_json: _AsJson = False) -> None:
     typer.echo("\nrules")
     for rule, value in _rules(task):
         typer.echo(f"  {rule}: {json.dumps(value, ensure_ascii=False)}")
+    typer.echo("\nchecks, in order (* can be left out with --skip-checks)")
+    for kind in checks_for(task):
+        typer.echo(f"  {'*' if kind.optional else ' '} {kind.name:<14} {kind.about or kind.label}")
     typer.echo(f"\n{len(task.few_shots)} few-shots")
     for shot in task.few_shots:
         typer.echo(f"  {shot.id} ({shot.source or 'source not stated'}; {shot.license or 'licence not stated'})")

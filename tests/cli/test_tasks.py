@@ -50,11 +50,14 @@ def test_list_has_the_shipped_tasks_and_own_folders(own: Path) -> None:
 
 
 def test_show_tells_what_a_task_is() -> None:
-    """Instruction, fields, rules and few-shots stand there; --json has everything that was loaded."""
+    """Instruction, fields, rules, checks and few-shots stand there; --json has everything that was loaded."""
     output = tasks("show", "csqa").output
     task = load_task("csqa")
     for text in (*task.instructions, 'answer: {"type": "string", "enum": ["A", "B"]}', 'ends: {"question": "?."}'):
         assert text.strip() in output
+    skippable = re.findall(r"^  ([* ]) (\S+) ", output[output.index("checks, in order") :], re.MULTILINE)
+    assert ("*", "grounded") in skippable
+    assert (" ", "schema") in skippable
     assert re.findall(r"^  (csqa-\d\d) \(written for craft_hf; CC0 1.0\)$", output, re.MULTILINE) == [
         shot.id for shot in task.few_shots
     ]
