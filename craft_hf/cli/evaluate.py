@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from craft_hf.base import InputError
-
-if TYPE_CHECKING:
-    from craft_hf.evaluation import EvaluatedModel, Results
 
 _MODEL = '"embedded", a Hub id, or a model folder.'
 _DATA = "JSONL, plain or compressed: rows with the task's fields, or its short forms (see the README)."
@@ -55,47 +52,16 @@ def evaluate(
     Example: craft-hf evaluate embedded --task bioqa --adapter finetuned/bioqa/adapter --against embedded
     --data questions.jsonl --limit 200 --out results.json
     """
-    from craft_hf import evaluation
-    from craft_hf.run import open_generator
-    from craft_hf.tasks import load_task
+    import craft_hf
 
-    loaded = load_task(task)
-    names = measures.split(",") if measures is not None else None
-    chosen = evaluation.measures_for(loaded, names, judge is not None)
     if out is not None and not out.resolve().parent.is_dir():
         raise InputError(f"there is no folder {out.resolve().parent} to write {out.name} into; make it first.")
-    items = evaluation.read_items(data, loaded, limit, seed)
-    judge_generator = open_generator(judge, judge_model) if judge is not None else None
-
-    def score(evaluated: EvaluatedModel) -> Results:
-        return evaluation.evaluate(
-            evaluated, loaded, items, measures=chosen, judge=judge_generator, max_new_tokens=max_new_tokens,
-            batch_size=batch_size, seed=seed, data=str(data),
-        )  # fmt: skip
-
-    other = _read_first_result(against) if against is not None else None
-    evaluated = evaluation.EvaluatedModel(model, device=device)
-    found = []
-    for name in [*adapter] if adapter else [None]:
-        evaluated.set_adapter(name)
-        found.append(score(evaluated))
-    if against is not None and other is None:
-        if against == model:
-            evaluated.set_adapter(None)
-        elif (Path(against) / "adapter_config.json").is_file():
-            evaluated.set_adapter(against)
-        else:
-            evaluated = evaluation.EvaluatedModel(against, device=device)
-        other = score(evaluated)
-    other = other or (found[0] if len(found) > 1 else None)
-    everything = evaluation.to_json(found, other, seed)
+    found = craft_hf.evaluate(
+        model, task, data, adapters=adapter or (), against=against,
+        measures=measures.split(",") if measures is not None else None, judge=judge, judge_model=judge_model,
+        limit=limit, max_new_tokens=max_new_tokens, seed=seed, batch_size=batch_size, device=device,
+    )  # fmt: skip
+    everything = found.to_json()
     if out is not None:
         out.write_text(everything + "\n", encoding="utf-8")
-    typer.echo(everything if as_json else evaluation.to_markdown(found, other, seed))
-
-
-def _read_first_result(name: str) -> Results | None:
-    """Return the first result in a file that --out wrote; None where the name is not that of a file."""
-    from craft_hf.evaluation import read_results
-
-    return read_results(Path(name))[0] if Path(name).is_file() or name.endswith(".json") else None
+    typer.echo(everything if as_json else found.to_markdown())

@@ -7,13 +7,13 @@ import json
 import os
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from craft_hf.base import JSON, Activity
+from craft_hf.base import JSON
 from craft_hf.cli.settings_options import CONFIG, takes_settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Say it as JSON.")]
@@ -30,17 +30,13 @@ def retrieve_only(
 
     Example: craft-hf retrieve bioqa --index my-index -k 200
     """
+    import craft_hf
     from craft_hf.base import render
-    from craft_hf.retrieval import index_summary, open_index, retrieval_coverage
     from craft_hf.run import settings_from
-    from craft_hf.tasks import load_task
 
-    settings = settings_from(given, config)
-    task = load_task(settings.task, settings.few_shots)
-    task = task if settings.query is None else replace(task, query=tuple(settings.query))
-    opened = open_index(settings.index)
-    coverage = retrieval_coverage(task, opened, k, settings.min_similarity, settings.retrieval_seed)
-    found = {"task": task.name, "asked": k, "index": index_summary(opened), "coverage": asdict(coverage)}
+    retrieved = craft_hf.retrieve(settings_from(given, config), k=k)
+    coverage = asdict(retrieved.coverage)
+    found = {"task": retrieved.task.name, "asked": k, "index": retrieved.index, "coverage": coverage}
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, indent=2, allow_nan=False))
     else:
@@ -60,9 +56,10 @@ def estimate_only(
 
     Example: craft-hf estimate bioqa --size M --generator http://localhost:8000/v1 --price-in 0.15 --price-out 0.6
     """
+    import craft_hf
     from craft_hf import run as runs
 
-    found = runs.estimate(runs.resolve(runs.settings_from(given, config)), pilot)
+    found = craft_hf.estimate(runs.settings_from(given, config), pilot=pilot)
     typer.echo(runs.estimate_as_json(found) if as_json else runs.estimate_as_text(found))
 
 
@@ -83,19 +80,15 @@ def generate(
 
     The same rows again: craft-hf generate --config my-dataset/run.yaml --out again
     """
-    with Activity("Starting"):  # torch and its like take seconds to import
-        from craft_hf.dataset import DatasetFolder, is_few_shot
-        from craft_hf.run import ensure_reviewed_run, settings_from
+    import craft_hf
+    from craft_hf.dataset import is_few_shot
+    from craft_hf.run import settings_from
 
-    settings = settings_from(given, config)
-    DatasetFolder(out).check_replaceable()
     try:
-        folder = ensure_reviewed_run(settings)
+        made = craft_hf.generate(settings_from(given, config), out)
     except KeyboardInterrupt:
         typer.echo("\nStopped; every answer is in the journal. Run the same command again to go on.", err=True)
         os._exit(130)  # all is written; with torch loaded, Python takes two more seconds to leave in order
-    DatasetFolder(folder).copy_to(out)
-    made = DatasetFolder(out)
     for row in itertools.islice((row for row in made.rows if not is_few_shot(row)), show):
         _print_row(row)
     report = made.report

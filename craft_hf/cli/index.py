@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -61,17 +62,13 @@ def build(
 
     A corpus of the paper: craft-hf index build dumps/ --preset stackexchange --out my-index --add
     """
-    from craft_hf.base import Embedder, open_workers
-    from craft_hf.corpus import open_corpora
-    from craft_hf.retrieval import build_index
+    import craft_hf
 
-    corpora = open_corpora(
-        source or [], preset, name=name, licenses=license or [], text_column=text_column, split=split,
-        config=hub_config, min_chars=min_chars, max_chars=max_chars,
+    craft_hf.build_index(
+        source or [], out, preset=preset, text_column=text_column, license=license or "", name=name, split=split,
+        hub_config=hub_config, min_chars=min_chars, max_chars=max_chars, embedding_model=embedding_model,
+        shard_documents=shard_documents, device=device, add=add, workers=workers,
     )  # fmt: skip
-    embedder = Embedder(embedding_model, device)
-    with open_workers(workers) as running:
-        build_index(corpora, out, embedder, shard_documents=shard_documents, add=add, workers=running)
     info(out)
 
 
@@ -115,24 +112,29 @@ def verify(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
 
 @app.command()
 def search(
-    folder: Annotated[Path, typer.Argument(help=_FOLDER)],
-    text: Annotated[str, typer.Argument(help="What to look for.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="[FOLDER] TEXT", help=f"{_FOLDER} Without one, the sample index. And what to look for."),
+    ],
     k: Annotated[int, typer.Option("-k", help="How many documents.", min=1)] = 5,
 ) -> None:
     """Show the documents that are most similar to a text.
 
     Example: craft-hf index search my-index "How do plants make sugar?" -k 3
-    """
-    from craft_hf.base import Embedder
-    from craft_hf.retrieval import Index, index_folder
 
-    index = Index.open(index_folder(folder))
-    embedder = Embedder(index.info.embedding_name)
-    index.check_embedder(embedder)
-    scores, rows = index.search(embedder.encode([text]), k)
-    for score, document in zip(scores[0], index.documents([int(r) for r in rows[0]]), strict=True):
+    In the sample corpus: craft-hf index search "How do plants make sugar?"
+    """
+    import craft_hf
+
+    *folder, text = words
+    if len(folder) > 1:
+        raise typer.BadParameter(f"{len(words)} words were given, expected FOLDER and TEXT; put the text in quotes.")
+    if not folder and os.path.isfile(os.path.join(text, "index.json")):
+        raise typer.BadParameter(f"{text} is an index; say behind it what to look for.")
+    for hit in craft_hf.search(text, folder[0] if folder else None, k):
+        document = hit.document
         start = " ".join(document.text.split())[:200]
-        typer.echo(f"{score:.3f}  {document.id}  {document.title} ({document.license})\n       {start}")
+        typer.echo(f"{hit.similarity:.3f}  {document.id}  {document.title} ({document.license})\n       {start}")
 
 
 @app.command()

@@ -42,8 +42,8 @@ class DatasetFolder:
         path: where it is, or is to be.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
 
     @property
     def rows(self) -> ParquetRows:

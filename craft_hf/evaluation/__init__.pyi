@@ -3,6 +3,7 @@ from .items import read_items as read_items
 from .measures import evaluate as evaluate
 from .measures import measures_for as measures_for
 from .model import EvaluatedModel as EvaluatedModel
+from .results import Evaluation as Evaluation
 from .results import Results as Results
 from .results import format_p_value as format_p_value
 from .results import read_results as read_results

@@ -43,6 +43,29 @@ class Results:
         )
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """Results of one or several models on the same items.
+
+    Attributes:
+        results: one for each model or adapter.
+        against: the result that the others are compared with, or None; it may be one of them.
+        seed: of the bootstrap.
+    """
+
+    results: Sequence[Results]
+    against: Results | None = None
+    seed: int = 0
+
+    def to_markdown(self) -> str:
+        """Return a table of all scores, followed by a table of each model's differences to `against`."""
+        return to_markdown(self.results, self.against, self.seed)
+
+    def to_json(self) -> str:
+        """Return all results, per-item values and written answers included, with the differences to `against`."""
+        return to_json(self.results, self.against, self.seed)
+
+
 def differences(ours: Results, theirs: Results, seed: int = 0) -> list[Difference]:
     """Return `ours` minus `theirs` for each measure with per-item values in both; see `compare`.
 

@@ -2,9 +2,8 @@ from .coverage.figures import Coverage as Coverage
 from .documents import Documents as Documents
 from .documents import index_summary as index_summary
 from .documents import open_index as open_index
-from .documents import retrieval_coverage as retrieval_coverage
 from .documents import sample_index_identity as sample_index_identity
-from .index.build import SHARD_DOCUMENTS as SHARD_DOCUMENTS
+from .index import SHARD_DOCUMENTS as SHARD_DOCUMENTS
 from .index.build import build_index as build_index
 from .index.hub import find_index as find_index
 from .index.hub import index_files as index_files

@@ -49,21 +49,6 @@ def sample_index_identity() -> str:
     return f"sample-{fingerprint([file_fingerprint(sample_corpus()), embedder_weights().revision])}"
 
 
-def retrieval_coverage(
-    task: Task, index: Index, k: int, min_similarity: float = -1.0, seed: int | None = None
-) -> Coverage:
-    """Retrieve k documents for a task and return how well they fit it; no generator is called.
-
-    `min_similarity` and `seed` are those of `Documents`.
-
-    Raises:
-        InputError: k is below 1, or the index was built with another embedding model or is broken.
-    """
-    documents = Documents(task, index, min_similarity, seed)
-    documents.take(0, k)
-    return documents.coverage()
-
-
 class Documents:
     """The documents of a task in the order of retrieval; more are retrieved when `take` needs them.
 

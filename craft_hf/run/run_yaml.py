@@ -6,8 +6,6 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from craft_hf.base import InputError
 from craft_hf.generation import holds_api_key
 from craft_hf.run.presets import preset_of
@@ -54,6 +52,8 @@ def read_run_yaml(path: Path) -> tuple[dict[str, object], dict[str, int]]:
     Raises:
         InputError: the file cannot be read, is no mapping, or a line has an unknown key or a wrong value.
     """
+    import yaml
+
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
@@ -92,6 +92,8 @@ def run_yaml(settings: RunSettings) -> str:
 
     A value with an API key in it is left out; the generator refuses addresses with a password before that.
     """
+    import yaml
+
     lines = [_HEAD]
     for name, value in settings.changed().items():
         line = yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True, width=1_000_000)

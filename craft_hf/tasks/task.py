@@ -10,15 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
-
-import jinja2.sandbox
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from craft_hf.base import JSON, FewShot, InputError, fingerprint
 from craft_hf.tasks.few_shots import read_few_shots, require_enough
 from craft_hf.tasks.multiple_choice import MultipleChoice, multiple_choice_of
 from craft_hf.tasks.sample import normalized
+
+if TYPE_CHECKING:
+    import jinja2
 
 FOLDER = Path(__file__).parent / "shipped"
 NAMES = tuple(sorted(p.parent.name for p in FOLDER.glob("*/task.yaml")))
@@ -30,12 +30,6 @@ COLUMNS = (
     "retrieved_by", "prompt_few_shots", "prompt_hash", "generator", "finish_reason", "checks", "prompt", "completion",
 )  # fmt: skip
 """Columns that the rows of every dataset have beside the task's fields: no field may have such a name."""
-
-_JINJA = jinja2.sandbox.ImmutableSandboxedEnvironment(
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    finalize=lambda value: "" if value is None else value,
-)
 
 
 @dataclass(frozen=True)
@@ -111,8 +105,10 @@ _PARTS: Mapping[str, tuple[Any, str]] = {
 
 
 def _check_template(text: str) -> None:
+    import jinja2
+
     try:
-        _JINJA.parse(text)
+        _jinja().parse(text)
     except jinja2.TemplateSyntaxError as e:
         raise InputError(f"is a broken template: {e} in {text!r}") from e
 
@@ -264,9 +260,20 @@ TASK_KEYS: Mapping[str, Key] = {f.name: f.metadata["key"] for f in fields(Task) 
 
 
 @cache
+def _jinja() -> jinja2.Environment:
+    import jinja2.sandbox
+
+    return jinja2.sandbox.ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: "" if value is None else value,
+    )
+
+
+@cache
 def _template(text: str) -> jinja2.Template:
     """A compiled template; compiling takes longer than using it."""
-    return _JINJA.from_string(text)
+    return _jinja().from_string(text)
 
 
 def load_task(name_or_path: str, few_shots: str | None = None) -> Task:
@@ -280,6 +287,8 @@ def load_task(name_or_path: str, few_shots: str | None = None) -> Task:
     Raises:
         InputError: no such task, `task.yaml` is broken or incomplete, or a few-shot does not follow the schema.
     """
+    import jinja2
+
     folder = FOLDER / name_or_path if name_or_path in NAMES else Path(name_or_path)
     if not (folder / "task.yaml").is_file():
         raise InputError(_unknown(name_or_path, folder))
@@ -315,6 +324,8 @@ def _unknown(name: str, folder: Path) -> str:
 
 def _parse(path: Path) -> Task:
     """Read and check `task.yaml`; the few-shots come after it."""
+    import yaml
+
     try:
         data = yaml.safe_load(unicodedata.normalize("NFC", path.read_text(encoding="utf-8")))  # as samples are
     except (yaml.YAMLError, UnicodeDecodeError) as e:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,9 @@ NOTICE = "Failed to load CPU gemm_4bit_forward from kernels-community: %s."
 
 
 def stderr_of(code: str) -> str:
-    """Run a program and return what it writes to stderr."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    """Run a program and return what it writes to stderr, without our own words on what goes on."""
+    environment = os.environ | {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     return done.stderr
 

@@ -108,6 +108,20 @@ def test_search_gives_all_there_is(built: tuple[Path, str]) -> None:
     assert RUNNER.invoke(app, ["index", "search", str(built[0]), "anything", "-k", "0"]).exit_code == 2
 
 
+def test_search_without_a_folder_takes_the_sample_index(built: tuple[Path, str], home: Path) -> None:
+    """One word is what to look for; of an index alone it is asked for, and so are quotes around several words."""
+    lines = run("search", "Which organelle digests worn-out parts of a cell?", "-k", "2").splitlines()
+    assert len(lines) == 4
+    assert re.fullmatch(r"0\.\d{3}  openstax-\S+  .*\(CC BY 4.0\)", lines[0])
+    for arguments, message in (
+        ([str(built[0])], "is an index; say behind it what to look for"),
+        (["my-index", "green", "plants"], "3 words were given, expected FOLDER and TEXT"),
+    ):
+        result = RUNNER.invoke(app, ["index", "search", *arguments])
+        assert result.exit_code == 2
+        assert message in " ".join(result.output.split())
+
+
 def test_several_sources_of_several_kinds_are_one_index(corpus: Path, tmp_path: Path) -> None:
     """Sources follow each other; each document names the file it came from."""
     (tmp_path / "notes").mkdir()

@@ -19,11 +19,10 @@ from craft_hf.base import (
     fingerprint,
 )  # fmt: skip
 from craft_hf.corpus import Corpus
+from craft_hf.retrieval.index import SHARD_DOCUMENTS
 from craft_hf.retrieval.index.deduplication import Deduplicator
 from craft_hf.retrieval.index.info import SHARD_FILE, IndexInfo, read_info, shard_files, write_info
 from craft_hf.retrieval.index.shard import FORMAT, Shard, input_hash, write_shard
-
-SHARD_DOCUMENTS = 50_000
 
 Progress = Callable[[int], object]
 """Is told how many documents were embedded since it was last called."""
