@@ -90,14 +90,19 @@ POOL = [
     GOOD,
     changed(question="Which gas do plants take up in the photosynthesis?"),
     changed(question="In photosynthesis, plants take up which gas?", answer="B"),
-    changed(question="What do plants take up in photosynthesis, a gas or sugar?", answer="B"),
-    changed(question="Which gas comes back at night, when cells burn the sugar?", answer="C"),
-    changed(question="Which gas do plants give off with the energy of light?", answer="B"),
+    changed(question="What do the cells burn at night, when half of the gas comes back?",
+            options=["A. A part of the sugar", "B. Iron ore", "C. Starch grains", "D. Wood"]),
+    changed(question="When half of the gas comes back, what is it that cells burn at night?",
+            options=["A. Sugar, a part of it", "B. Old iron", "C. Grains of starch", "D. Some wood"]),
+    changed(question="Through which parts of their leaves do plants take up carbon dioxide?",
+            options=["A. Veins of rock", "B. Small pores", "C. Root hairs", "D. Petals of wax"], answer="B"),
+    changed(question="How much of it does a square metre of leaf fix in an hour?",
+            options=["A. A ton", "B. Nothing at all", "C. Thirty litres", "D. About 1,200 milligrams"], answer="D"),
     dict(BIOQA.few_shots[3].sample),
     changed(options=["A. Molten basalt", "B. Oxygen", "C. Nitrogen", "D. Helium"]),
     changed(question="Which gas?"),
     {"question": "no options"},
-]
+]  # fmt: skip
 
 
 def asking_for_carbon(

@@ -93,7 +93,10 @@ def locked(reviews: tuple[ReviewStore, list[ReviewSample]]) -> Iterator[Client]:
 def test_a_decision_goes_the_whole_way(page: Client, reviews: tuple[ReviewStore, list[ReviewSample]]) -> None:
     """Queue, sample, decision, state; others' decisions are seen once one's own is there."""
     store, samples = reviews
-    assert page.ask("/api/about")[1]["task"] == "bioqa"
+    about = page.ask("/api/about")[1]
+    assert about["task"] == "bioqa"
+    assert about["checks"]["language"] == "the task's language"
+    assert {"wrong answer", "copied", "other"} <= set(about["reasons"])
     assert page.ask("/api/queue?reviewer=ann&show=open")[1] == {"ids": [s.id for s in samples]}
     decide(store, samples[0], REJECT, "bob", reason="other")
     seen = page.ask(f"/api/sample/{samples[0].id}?reviewer=ann")[1]

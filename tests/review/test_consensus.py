@@ -93,6 +93,7 @@ def test_a_threshold_is_proposed_that_tells_rejected_from_accepted(tmp_path: Pat
     decide(reviews, samples[2], REJECT, reason="not supported by the document")
     (found,) = propose_thresholds(reviews, TASK)
     assert (found.check, found.score, found.rejected, found.accepted, found.open) == ("grounded", 0.5001, 3, 0, 1)
+    assert not found.drops_above
     reviews.change(THRESHOLD, {"check": "grounded", "score": found.score}, "ann", "t")
     assert not propose_thresholds(reviews, TASK)
 
@@ -112,7 +113,7 @@ def test_a_ceiling_is_proposed_for_samples_that_say_the_same(tmp_path: Path) -> 
     for sample in samples[3:]:
         decide(reviews, sample, ACCEPT)
     (found,) = propose_thresholds(reviews, TASK)
-    assert found.check == "semantic"
+    assert (found.check, found.drops_above) == ("semantic", True)
     assert 0.6 < found.score < 0.92
 
 
