@@ -76,7 +76,7 @@ def read_items(path: Path, task: Task, limit: int | None = None, seed: int = 0) 
 def _item(row: Mapping[str, JSON], task: Task, where: str) -> Item:
     given = row.get("id")
     name = given if isinstance(given, str) and given else where.rsplit("/", 1)[-1]
-    return _choice(row, task, where, name) if task.options_field else _written(row, task, where, name)
+    return _choice(row, task, where, name) if task.multiple_choice else _written(row, task, where, name)
 
 
 def _written(row: Mapping[str, JSON], task: Task, where: str, name: str) -> Item:

@@ -39,12 +39,12 @@ def measures_for(task: Task, names: Sequence[str] | None = None, judge: bool = F
     Raises:
         InputError: a name is unknown or does not suit the task, or a judge was given but no answers are written.
     """
-    defaults = ("letter", "option_text") if task.options_field else ("bits_per_byte", "written")
+    defaults = ("letter", "option_text") if task.multiple_choice else ("bits_per_byte", "written")
     known = tuple(dict.fromkeys([*defaults, "bits_per_byte", "written"]))
     chosen = tuple(dict.fromkeys(names)) if names is not None else defaults
     if unknown := [name for name in chosen if name not in known] or (not chosen and [""]):
         raise InputError(f"{task.name} has no measure {unknown[0]!r}; expected one or more of {', '.join(known)}.")
-    if judge and (task.options_field or "written" not in chosen):
+    if judge and (task.multiple_choice or "written" not in chosen):
         raise InputError(
             f"a judge needs written answers to compare, but {task.name} with the measures {', '.join(chosen)} has "
             "none; leave the judge out."
@@ -97,12 +97,12 @@ def evaluate(
             scores += score(model, items, batch_size=batch_size, seed=seed, progress=progress)
     outputs = {}
     if "written" in chosen:
-        limit = max_new_tokens or (8 if task.options_field else task.max_new_tokens)
+        limit = max_new_tokens or (8 if task.multiple_choice else task.max_new_tokens)
         with open_answer_journal(model) as journal:
             answers = write_answers(model, items, limit, batch_size=batch_size, journal=journal, progress=progress)
         outputs = {item.id: answer.text for item, answer in zip(items, answers, strict=True)}
         scores += score_written(task, items, answers, seed=seed)
-        if not task.options_field:
+        if not task.multiple_choice:
             scores += score_rouge(items, answers, seed=seed)
             scores += score_embedding_similarity(items, answers, Embedder(), seed=seed)
         if judge is not None:

@@ -100,7 +100,7 @@ def score_written(task: Task, items: Sequence[Item], answers: Sequence[Answer], 
             higher_is_better=None, seed=seed,
         ),
     ]  # fmt: skip
-    if not task.options_field:
+    if not task.multiple_choice:
         return scores
     named = [_leading_label(answer.text, item.labels) for answer, item in zip(answers, items, strict=True)]
     valid = [float(label != "") for label in named]

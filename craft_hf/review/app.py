@@ -90,7 +90,7 @@ class _Page:
     def about(self, request: Request) -> Response:
         """What does not change while the page is open: the task, its fields, the reasons, and what each check wants."""
         task = self._task
-        names = {"task": task.name, "answer_field": task.answer_field, "options_field": task.options_field}
+        names = {"task": task.name, "options_field": task.options_field, "required": sorted(task.required)}
         about = {"store": self._reviews.id, "reviewer": self._reviewer, "reasons": list(reject_reasons(task)), **names}
         checks = {check.name: check.about for check in checks_for(task)}
         schema = task.schema["properties"]
@@ -128,7 +128,9 @@ class _Page:
         others = [asdict(d) for d in decided if d.reviewer != reviewer]
         found = {"mine": mine, "others": others if mine else [], "hidden": 0 if mine else len(others)}
         passages = supporting_sentences(self._task, sample.document["text"], sample.fields)
-        return JSONResponse({**asdict(sample), **found, "supporting": passages})
+        choices, shown = self._task.multiple_choice, mine["fields"] if mine and mine["fields"] else sample.fields
+        right = choices.read(shown).right if choices else None
+        return JSONResponse({**asdict(sample), **found, "supporting": passages, "right_option": right})
 
     async def decide(self, request: Request) -> Response:
         """Save a decision; the response is sent when it is on the disk."""

@@ -128,6 +128,17 @@ def test_an_edit_must_be_a_sample_of_the_task(page: Client, reviews: tuple[Revie
     assert store.current_decisions()[0].fields["question"] == "A question that is better?"
 
 
+def test_the_page_learns_which_option_is_right(page: Client, reviews: tuple[ReviewStore, list[ReviewSample]]) -> None:
+    """The place of the right option, of the edited sample once there is an edit; and which fields must be there."""
+    _, (sample, *_) = reviews
+    place = "ABCD".index(str(sample.fields["answer"]))
+    assert page.ask(f"/api/sample/{sample.id}")[1]["right_option"] == place
+    other = (place + 1) % 4
+    assert page.decide(sample, EDIT, fields={**sample.fields, "answer": "ABCD"[other]})[0] == 200
+    assert page.ask(f"/api/sample/{sample.id}?reviewer=ann")[1]["right_option"] == other
+    assert page.ask("/api/about")[1]["required"] == ["answer", "options", "question"]
+
+
 def test_an_edit_is_kept_in_its_one_form(tmp_path: Path) -> None:
     """Null for an optional field is no value, texts are NFC, and NaN is no JSON."""
     shots = [(f"Text {n}.", {"headline": f"Headline {n}"}) for n in range(3)]

@@ -135,10 +135,9 @@ function* fields(sample) {
   for (const [name, value] of Object.entries(edited)) {
     yield make("div", { className: "name", textContent: name });
     if (Array.isArray(value)) {
-      const right = edited[about.answer_field];
-      yield make("ul", {}, ...value.map((item) => {
+      yield make("ul", {}, ...value.map((item, place) => {
         const text = typeof item === "string" ? item : JSON.stringify(item);
-        const isRight = name === about.options_field && right && text.startsWith(String(right)[0]);
+        const isRight = name === about.options_field && place === sample.right_option;
         return make("li", { textContent: text + (isRight ? " ✓" : ""), className: isRight ? "right" : "" });
       }));
     } else {
@@ -302,7 +301,7 @@ function edit() {
   const start = shown.mine?.verdict === "edit" ? shown.mine.fields : shown.fields;
   const inputs = [];
   for (const name of new Set([...Object.keys(about.schema), ...Object.keys(start)])) {
-    const value = start[name] ?? "";
+    const value = start[name];
     inputs.push(make("div", { className: "name", textContent: name }));
     if (Array.isArray(value)) inputs.push(...value.map((item) => input(name, item, "item")));
     else inputs.push(input(name, value, "one"));
@@ -314,20 +313,26 @@ function edit() {
 
 function input(name, value, kind) {
   const choices = about.schema[name]?.enum;
-  const plain = typeof value === "string";
-  const text = plain ? value : JSON.stringify(value);
+  const plain = value === undefined ? isText(about.schema[name]) : typeof value === "string";
+  const text = value === undefined ? "" : plain ? value : JSON.stringify(value);
   const made = choices && kind === "one"
-    ? make("select", {}, ...choices.map((c) => make("option", { value: c, textContent: c, selected: c === value })))
+    ? make("select", {}, ...(about.required.includes(name) ? choices : ["", ...choices])
+      .map((c) => make("option", { value: c, textContent: c, selected: c === (value ?? "") })))
     : make("textarea", { value: text, rows: Math.min(12, 1 + Math.ceil(text.length / 70)) });
   Object.assign(made.dataset, { name, kind, plain });
   made.setAttribute("aria-label", name);
   return made;
 }
 
+function isText(schema) {
+  return schema?.type === "string" || (schema?.enum ?? [schema?.const]).every((value) => typeof value === "string");
+}
+
 async function save() {
   const edited = {};
   try {
     for (const box of $("inputs").querySelectorAll("[data-name]")) {
+      if (!box.value.trim() && box.dataset.kind === "one" && !about.required.includes(box.dataset.name)) continue; // absent
       const value = box.dataset.plain === "true" ? box.value : JSON.parse(box.value);
       if (box.dataset.kind === "item") (edited[box.dataset.name] ||= []).push(value);
       else edited[box.dataset.name] = value;
