@@ -159,7 +159,7 @@ class RunSettings:
 
     task: str = _setting(
         None,
-        "A shipped task (bioqa, csqa, medqa, recipegen, summarization), or the folder of your own.",
+        f"A shipped task ({', '.join(NAMES)}), or the folder of your own.",
         commands=ALL_COMMANDS,
     )
     few_shots: str | None = _setting(

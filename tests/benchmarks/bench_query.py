@@ -67,10 +67,11 @@ FITTING: Mapping[str, tuple[str, ...]] = {
         "howto_or_web/plainlanguage.gov",
         "howto_or_web/opensource.guide",
     ),
+    "terms": ("textbooks/", "medical/"),
 }
 """Corpora that fit a task, as beginnings of "file/source": everyday advice for csqa, articles from the web for
-summarization. A corpus that is not named may hold fitting documents, too (nursing textbooks for medqa), so the shares
-serve to compare the forms, not the tasks."""
+summarization, texts that explain their words for terms. A corpus that is not named may hold fitting documents, too
+(nursing textbooks for medqa), so the shares serve to compare the forms, not the tasks."""
 
 K, FIRST = 100, 20
 

@@ -1,76 +1,73 @@
-"""One hundred prompts of a task, really asked: what the checks keep and drop, with and without those of this project.
+"""A task really asked until so many rows are kept, each printed beside its document for a person to judge.
 
-    .venv/bin/python tests/benchmarks/real_run.py bioqa [--prompts 100] [--show 20] [--of after]
+    .venv/bin/python tests/benchmarks/real_run.py terms --temperature 0.2 [--rows 40] [--prompts 400] [--dropped]
 
-"Before" are the schema, well-formed options and duplicates in words; "after" are all checks. The rows shown are drawn
-from those that passed, so that a person can read them beside their documents.
+Documents come in the order of the run. With `--dropped` the answers that checks dropped are printed, with the reasons.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from datasets.utils import tqdm
 
-from craft_hf.base.records import JSON, Answer, Document, Verdict
 from craft_hf.generation.journaled import ask, open_journal
 from craft_hf.generation.prompt import PromptBuilder
 from craft_hf.generation.usage import Usage
 from craft_hf.quality.check import CheckContext
 from craft_hf.quality.quality import Quality
-from craft_hf.quality.registry import optional_checks
 from craft_hf.retrieval.documents import Documents, open_index
 from craft_hf.run.resolution import resolve
 from craft_hf.run.settings import RunSettings
 
-Checked = Sequence[tuple[Document, Mapping[str, JSON], Verdict]]
+ROUND = 24
+"""Prompts that are asked before it is seen whether enough rows were kept."""
 
 
 def main() -> None:
-    """Ask, check twice, print."""
+    """Ask, check, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task")
-    parser.add_argument("--prompts", type=int, default=100)
-    parser.add_argument("--show", type=int, default=20)
-    parser.add_argument("--of", choices=("before", "after"), default="before", help="whose kept rows to show")
-    arguments = parser.parse_args()
-    run = resolve(RunSettings(arguments.task, num_samples=arguments.prompts))
+    parser.add_argument("--rows", type=int, default=40, help="to keep")
+    parser.add_argument("--prompts", type=int, default=400, help="after which it ends with fewer rows")
+    parser.add_argument("--temperature", type=float)
+    parser.add_argument("--max-new-tokens", type=int)
+    parser.add_argument("--dropped", action="store_true", help="print the answers that were dropped instead")
+    options = parser.parse_args()
+    given = {"temperature": options.temperature, "max_new_tokens": options.max_new_tokens}
+    decoding = {name: value for name, value in given.items() if value is not None}
+    run = resolve(RunSettings(options.task, num_samples=options.rows, **decoding))
     documents = Documents(run.task, open_index(None))
-    hits = documents.take(0, arguments.prompts)
     builder, sampling = PromptBuilder(run.task), run.settings.sampling(run.task)
-    prompts = [builder.build(hit.document) for hit in hits]
-    with open_journal(run.generator, sampling) as journal:
-        asked = ask(run.generator, run.task.schema, sampling, prompts, journal, Usage(), lambda: True)
-        answers = {prompt.key: answer for prompt, answer in tqdm(asked, run.task.name, len(prompts), unit="prompt")}
-    pairs = [(hit.document, answers[prompt.key]) for hit, prompt in zip(hits, prompts, strict=True)]
-    without = replace(run.task, ends={}, forbids={})
-    found = {
-        "before": _checked(Quality(CheckContext(without, documents.embedder), optional_checks(without)), pairs),
-        "after": _checked(Quality(CheckContext(run.task, documents.embedder)), pairs),
-    }
-    for name, checked in found.items():
-        dropped = Counter((v.check, v.reason) for _, _, v in checked if not v.keep)
-        print(f"\n{name}: {len(checked)} answers, {len(checked) - dropped.total()} kept")
-        for (check, reason), count in dropped.most_common():
-            print(f"  {count:4d}  {check}: {reason}")
-    kept_after = {id(document) for document, _, verdict in found["after"] if verdict.keep}
-    kept = [(document, fields) for document, fields, verdict in found[arguments.of] if verdict.keep]
-    for number, (document, fields) in enumerate(random.Random(0).sample(kept, min(arguments.show, len(kept))), 1):
-        fate = "KEPT BY BOTH" if id(document) in kept_after else "DROPPED BY THE NEW CHECKS"
-        print(f"\n--- {number}. {fate}: {document.id}")
-        print(textwrap.fill(document.text, 150, max_lines=16))
-        for name, value in fields.items():
-            print(f"  {name}: {value}")
-
-
-def _checked(quality: Quality, pairs: Sequence[tuple[Document, Answer]]) -> Checked:
-    found = quality.check_all([document for document, _ in pairs], [answer for _, answer in pairs])
-    return [(document, fields, verdicts[-1]) for (document, _), (fields, verdicts) in zip(pairs, found, strict=True)]
+    quality, dropped, asked_for, number = Quality(CheckContext(run.task, documents.embedder)), Counter[str](), 0, 0
+    with open_journal(run.generator, sampling) as journal, tqdm(total=options.rows, unit="row") as bar:
+        while bar.n < options.rows and asked_for < options.prompts:
+            hits = documents.take(asked_for, min(ROUND, options.prompts - asked_for))
+            if not hits:
+                break
+            prompts = [builder.build(hit.document) for hit in hits]
+            asked = ask(run.generator, run.task.schema, sampling, prompts, journal, Usage(), lambda: True)
+            by_key = {prompt.key: answer for prompt, answer in asked}
+            answers = [by_key[prompt.key] for prompt in prompts]
+            checked = quality.check_all([hit.document for hit in hits], answers)
+            asked_for += len(hits)
+            for hit, answer, (fields, [*_, last]) in zip(hits, answers, checked, strict=True):
+                if last.keep:
+                    bar.update()
+                else:
+                    dropped[f"{last.check}: {last.reason}"] += 1
+                if last.keep == options.dropped:
+                    continue
+                number += 1
+                print(f"\n--- {number}. {hit.document.id} ({hit.document.title}), {last.check} {last.reason}")
+                print("\n".join(textwrap.fill(line, 150) for line in hit.document.text.splitlines()))
+                for name, value in fields.items() if last.keep else [("answer", answer.text)]:
+                    print(f"  >> {name}: {value}", flush=True)
+        print(f"\n{asked_for} answers, {bar.n} kept")
+    for reason, count in dropped.most_common():
+        print(f"  {count:4d}  {reason}")
 
 
 if __name__ == "__main__":

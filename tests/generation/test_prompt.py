@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from craft_hf.base.records import Document
 from craft_hf.generation.prompt import PromptBuilder
-from craft_hf.tasks.task import load_task
+from craft_hf.tasks.task import NAMES, load_task
 
 BIOQA = load_task("bioqa")
 CSQA = load_task("csqa")
@@ -115,7 +115,7 @@ def test_three_few_shots_are_enough() -> None:
     assert PromptBuilder(task).build(Document("d", "t")).few_shot_ids
 
 
-@pytest.mark.parametrize("name", ["bioqa", "medqa", "csqa", "recipegen", "summarization"])
+@pytest.mark.parametrize("name", NAMES)
 def test_prompts_of_shipped_tasks_are_short_enough_for_the_embedded_model(name: str) -> None:
     """A prompt's few-shots leave room in 8,192 tokens (about 4 characters a token) for document and answer."""
     task = load_task(name)

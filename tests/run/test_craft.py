@@ -28,7 +28,7 @@ def load(server: WriterServer, **more: object) -> datasets.Dataset:
 
 def test_config_names_are_the_tasks(home: Path) -> None:
     """`get_dataset_config_names` and `get_dataset_split_names` know craft."""
-    assert get_dataset_config_names("craft") == ["bioqa", "csqa", "medqa", "recipegen", "summarization"]
+    assert get_dataset_config_names("craft") == ["bioqa", "csqa", "medqa", "recipegen", "summarization", "terms"]
     assert get_dataset_split_names("craft", "bioqa") == ["train"]
 
 

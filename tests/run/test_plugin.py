@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-NAMES = "['bioqa', 'csqa', 'medqa', 'recipegen', 'summarization']\n"
+NAMES = "['bioqa', 'csqa', 'medqa', 'recipegen', 'summarization', 'terms']\n"
 
 
 def python(code: str, *arguments: str) -> str:
