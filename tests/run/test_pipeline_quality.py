@@ -12,6 +12,7 @@ import pytest
 
 from craft_hf.base.errors import InputError
 from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.publishing import write_repository
 from craft_hf.run.pipeline import execute
 from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import ensure_run, read_rows
@@ -87,7 +88,13 @@ def test_an_item_of_a_test_set_becomes_no_row(home: Path, server: WriterServer, 
     assert {"check": "contaminated", "reason": "has 13 words in a row from a test item", "count": 1} in report.drops
     card = (folder / "README.md").read_text()
     assert "exam.jsonl, 1 items: 1 samples dropped" in card
-    assert str(tmp_path) not in card + (folder / "report.json").read_text()
+    assert str(tmp_path) not in card[: card.index("## To repeat it")]
+    write_repository(folder, tmp_path / "repository")  # what goes to the Hub names no place on this machine
+    pages = [
+        path.read_text() for path in (tmp_path / "repository").rglob("*") if path.suffix in (".md", ".json", ".html")
+    ]
+    assert len(pages) == 4
+    assert not [page for page in pages if str(tmp_path) in page]
     assert question not in [row["question"] for row in read_rows(folder, 0, 1)]
 
 
