@@ -76,7 +76,7 @@ def report(folder: Path, count: int, characters: int) -> float:
     made = DatasetFolder(folder)
     warm_up(folder)
     before = peak_mb()
-    write_report(made, count)
+    write_report(made)
     return peak_mb() - before
 
 
@@ -86,19 +86,19 @@ def in_memory(folder: Path, count: int, characters: int) -> float:
     kept = list(samples(count, characters))
     before = peak_mb()
     made = write_folder(folder / "again", sample_rows(kept, "m@1"))
-    write_report(made, count)
+    write_report(made)
     return peak_mb() - before
 
 
 def warm_up(folder: Path) -> None:
     """Import and draw once, so that the step itself is measured."""
-    write_report(write_folder(folder / "small", sample_rows(samples(10, 100), "m@1")), 10)
+    write_report(write_folder(folder / "small", sample_rows(samples(10, 100), "m@1")))
 
 
-def write_report(made: DatasetFolder, count: int) -> None:
+def write_report(made: DatasetFolder) -> None:
     """Write report and card of what is in a folder."""
     found = make_report(
-        TASK, config_id="c", created="", identity={}, index={}, funnel=[("kept", count)], usage={}, rows=made.rows,
+        TASK, config_id="c", created="", identity={}, index={}, funnel=[], usage={}, rows=made.rows,
         rejects=made.rejects, notes=[], versions={},
     )  # fmt: skip
     made.write_report(found, made.rows, made.rejects)
