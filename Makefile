@@ -1,15 +1,38 @@
 # Two commands do everything: `make demo` runs the main job, `make test` runs all checks. Both share .venv.
+# While you work, `make check` is the quick round of the checks; `make test-long` is what `make test` leaves out.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench-index bench-generate bench-quality lint clean
+PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+.PHONY: demo check quick test test-long test-wheel lint bench-index bench-generate bench-quality clean
 
 demo: .venv/demo
 	$(BIN)/craft-hf generate bioqa --num-samples 3 --max-new-tokens 200 --out demo/bioqa
 
+check: lint quick
+
+quick: .venv/test
+	$(PYTEST) -m "not weights and not slow"
+
 test: .venv/test lint
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
+
+# More prompts, faults, kills and recipes than `make test` has time for.
+test-long: .venv/test
+	CRAFT_HF_TEST_PROMPTS=200 CRAFT_HF_TEST_FAULTS=503,429,reset,lost CRAFT_HF_TEST_KILLS=10 \
+	CRAFT_HF_TEST_RECIPES=bioqa,medqa,csqa,recipegen,summarization,terms $(PYTEST) -m slow \
+	tests/e2e/test_real_servers.py tests/e2e/test_resume.py tests/publishing tests/training/test_finetune.py
+
+test-wheel:
+	PYTHON=$(PYTHON) bash .ci/wheel
+
+lint: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 # Without DATA, a folder of corpora (see the benchmark's --help), the build is left out.
 bench-index: .venv/bench
@@ -21,12 +44,6 @@ bench-generate: .venv/demo
 # DATA is a folder of corpora and questions, see the benchmark's --help.
 bench-quality: .venv/demo
 	$(BIN)/python tests/benchmarks/bench_quality.py $(DATA)
-
-lint: .venv/test
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
-	$(BIN)/mypy
 
 .venv/pip: constraints.txt
 	$(PYTHON) -m venv .venv

@@ -1,4 +1,4 @@
-"""Shared by all tests: a cache of their own, no Hub, and a server that writes samples from documents."""
+"""Shared by all tests: a cache of their own, no Hub, no weights unless marked, and a server that writes samples."""
 # ruff: noqa: E402  # the environment has to be set before any Hugging Face library is imported
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ for name in ("CRAFT_HF_API_KEY", "OPENAI_API_KEY", "CRAFT_HF_HOME"):
     os.environ.pop(name, None)
 
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,29 @@ import pytest
 from craft_hf.base.models import cache_folder
 from tests.openai_server import serving
 from tests.writer_server import WriterServer
+
+NO_WEIGHTS = str(Path(__file__).with_name("no_weights"))
+"""A folder with modules that hide the packages of the embedded weights."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Hide the embedded weights, also from subprocesses, unless the test is marked `weights`."""
+    if item.get_closest_marker("weights"):
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [NO_WEIGHTS, *sys.path])
+        patch.setenv("PYTHONPATH", NO_WEIGHTS, prepend=os.pathsep)
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say how to mend a test that found no weights because it is not marked."""
+    report = yield
+    if report.failed and "embedded default weights are not installed" in report.longreprtext:
+        report.sections.append(("weights", "They are hidden from tests without the mark `weights`, see conftest.py."))
+    return report
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from craft_hf.quality.quality import Quality
 from craft_hf.quality.registry import checks_for, optional_checks
 from craft_hf.quality.test_sets import TestSet
 from craft_hf.tasks.task import Task, load_task
+from tests.vectors import HashEmbedder
 
 BIOQA = load_task("bioqa")
 
@@ -49,9 +50,11 @@ def last(quality: Quality, fields: Mapping[str, Any] | str, document: Document =
     return quality.check_all([document], [answer(fields)])[0][1][-1]
 
 
-def context(task: Task = BIOQA, test_sets: Sequence[TestSet] = (), **settings: Any) -> CheckContext:
-    """What checks of a task get, with the real embedder."""
-    return CheckContext(task, Embedder(), test_sets=lambda: test_sets, **settings)
+def context(
+    task: Task = BIOQA, test_sets: Sequence[TestSet] = (), embedder: Embedder | None = None, **settings: Any
+) -> CheckContext:
+    """What checks of a task get; vectors mean something only with an embedder."""
+    return CheckContext(task, embedder or HashEmbedder(), test_sets=lambda: test_sets, **settings)
 
 
 def sample(fields: Mapping[str, Any] = GOOD, document: Document = PLANTS) -> GeneratedSample:
@@ -59,9 +62,9 @@ def sample(fields: Mapping[str, Any] = GOOD, document: Document = PLANTS) -> Gen
     return GeneratedSample(document, fields)
 
 
-def quality(skip: Sequence[str] = (), **settings: Any) -> Quality:
-    """All checks of bioqa."""
-    return Quality(context(**settings), skip)
+def quality(skip: Sequence[str] = (), embedder: Embedder | None = None, **settings: Any) -> Quality:
+    """All checks of bioqa, with the real embedder unless another is given."""
+    return Quality(context(embedder=embedder or Embedder(), **settings), skip)
 
 
 def task(name: str = "bioqa", **changes: Any) -> Any:

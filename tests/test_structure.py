@@ -10,6 +10,7 @@ import tomllib
 
 import pytest
 
+from craft_hf.base import CraftError, embedder_weights, generator_weights
 from tests import ROOT
 
 PACKAGE = ROOT / "craft_hf"
@@ -42,3 +43,13 @@ def test_import_is_light() -> None:
     heavy = {"transformers", "torch", "datasets", "pandas", "numpy", "huggingface_hub", "openai", "trl", "peft", "h5py"}
     code = f"import sys, craft_hf; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_weights_are_hidden_from_unmarked_tests() -> None:
+    """A test that opens the embedded weights without the mark `weights` fails, also if a subprocess opens them."""
+    for weights in (embedder_weights, generator_weights):
+        with pytest.raises(CraftError, match="weights are not installed"):
+            weights()
+        code = f"from craft_hf.base import {weights.__name__}; {weights.__name__}()"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert "weights are not installed" in done.stderr

@@ -18,6 +18,8 @@ from craft_hf.base.models import embedder_weights
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.sample import sample_corpus
 
+pytestmark = pytest.mark.weights
+
 TEXTS = [
     "Mitochondria make most of the chemical energy of a cell by oxidative phosphorylation.",
     "ATP is produced in the inner membrane of mitochondria.",

@@ -64,6 +64,7 @@ def test_processes_build_the_same_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.weights
 def test_real_model_in_processes_gives_the_same_vectors(tmp_path: Path) -> None:
     """The embedder is sent to the processes by name, and loaded there."""
     rows = [{"id": str(i), "text": f"Sentence number {i} is about plants and light. " * 6} for i in range(6)]

@@ -24,6 +24,7 @@ def stderr_of(code: str) -> str:
     return done.stderr
 
 
+@pytest.mark.weights
 def test_embedding_says_nothing() -> None:
     """Importing sentence-transformers, and all that it imports, and loading weights leaves the screen as it was."""
     assert stderr_of("from craft_hf.base import Embedder; Embedder().encode(['a text'])") == ""
@@ -39,6 +40,7 @@ def test_optional_packages_are_imported_quietly() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.weights
 def test_conversion_of_the_embedded_generator_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the bar of GGUF tensors, nor those of weights read and written."""
     monkeypatch.setenv("CRAFT_HF_HOME", str(tmp_path))

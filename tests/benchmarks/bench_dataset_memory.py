@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from craft_hf.base.records import JSON, Answer, Document, Hit, Prompt, Sample
 from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.dataset.funnel import Stage
 from craft_hf.dataset.report import make_report
 from craft_hf.dataset.rows import few_shot_rows, sample_rows, task_features
 from craft_hf.tasks.task import load_task
@@ -76,7 +77,7 @@ def report(folder: Path, count: int, characters: int) -> float:
     made = DatasetFolder(folder)
     warm_up(folder)
     before = peak_mb()
-    write_report(made)
+    write_report(made, count)
     return peak_mb() - before
 
 
@@ -86,20 +87,20 @@ def in_memory(folder: Path, count: int, characters: int) -> float:
     kept = list(samples(count, characters))
     before = peak_mb()
     made = write_folder(folder / "again", sample_rows(kept, "m@1"))
-    write_report(made)
+    write_report(made, count)
     return peak_mb() - before
 
 
 def warm_up(folder: Path) -> None:
     """Import and draw once, so that the step itself is measured."""
-    write_report(write_folder(folder / "small", sample_rows(samples(10, 100), "m@1")))
+    write_report(write_folder(folder / "small", sample_rows(samples(10, 100), "m@1")), 10)
 
 
-def write_report(made: DatasetFolder) -> None:
+def write_report(made: DatasetFolder, count: int) -> None:
     """Write report and card of what is in a folder."""
     found = make_report(
-        TASK, config_id="c", created="", identity={}, index={}, funnel=[], usage={}, rows=made.rows,
-        rejects=made.rejects, notes=[], versions={},
+        TASK, config_id="c", created="", identity={}, index={}, funnel=[Stage("kept", "kept", count)], usage={},
+        rows=made.rows, rejects=made.rejects, notes=[], versions={},
     )  # fmt: skip
     made.write_report(found, made.rows, made.rejects)
     made.write_card(found, made.rows)

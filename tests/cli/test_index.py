@@ -16,6 +16,8 @@ from craft_hf.base.errors import InputError
 from craft_hf.cli.main import app
 from craft_hf.retrieval.index.info import read_info
 
+pytestmark = pytest.mark.weights
+
 RUNNER = CliRunner()
 TEXTS = {
     "valve": "The mitral valve lies between the left atrium and the left ventricle of the heart. " * 4,

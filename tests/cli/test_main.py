@@ -48,6 +48,7 @@ def test_help_has_an_example_for_every_command() -> None:
     assert RUNNER.invoke(app, ["--version"]).output == f"craft_hf {__version__}\n"
 
 
+@pytest.mark.weights
 def test_generate_writes_a_dataset_folder_and_says_where(home: Path, server: WriterServer, tmp_path: Path) -> None:
     """Rows are printed with their documents; dataset, report, card and rejects are named; doing it again is fine."""
     server.bad_every = 3
@@ -83,6 +84,7 @@ def test_generate_never_writes_over_something_else(tmp_path: Path, kind: str) ->
     assert "mine" in (out.read_text() if kind == "file" else (out / "mine.txt").read_text())
 
 
+@pytest.mark.weights
 def test_mistakes_are_one_line_without_a_traceback(tmp_path: Path) -> None:
     """Errors go to stderr as one line that starts with the command's name; exit code 1."""
     for arguments in (
@@ -98,6 +100,7 @@ def test_mistakes_are_one_line_without_a_traceback(tmp_path: Path) -> None:
         assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.weights
 def test_retrieve_tells_what_the_few_shots_find(home: Path) -> None:
     """The same figures come as Markdown and as JSON; k beyond the index gives all of it; no generator is asked."""
     page = RUNNER.invoke(app, ["retrieve", "bioqa", "-k", "20"])
@@ -114,6 +117,7 @@ def test_retrieve_tells_what_the_few_shots_find(home: Path) -> None:
     assert any("The end of the averaged half" in warning for warning in everything["coverage"]["warnings"])
 
 
+@pytest.mark.weights
 def test_retrieve_takes_other_few_shots_and_refuses_what_it_cannot_use(home: Path, tmp_path: Path) -> None:
     """--few-shots is used in place of the task's own; a missing index or task is one line."""
     lines = (FOLDER / "bioqa" / "few_shots.jsonl").read_text().splitlines()
@@ -125,6 +129,7 @@ def test_retrieve_takes_other_few_shots_and_refuses_what_it_cannot_use(home: Pat
         assert isinstance(RUNNER.invoke(app, ["retrieve", *arguments]).exception, CraftError)
 
 
+@pytest.mark.weights
 def test_generate_keeps_what_others_put_into_the_folder(home: Path, tmp_path: Path) -> None:
     """A folder with a dataset of ours and something else in it is left alone; a link is, too."""
     out = tmp_path / "out"

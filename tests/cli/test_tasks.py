@@ -74,6 +74,7 @@ def test_template_explains_every_key() -> None:
         assert any(re.match(r"# (?!\w+: )", line) for line in lines[at - 2 : at]), name
 
 
+@pytest.mark.weights
 def test_new_writes_a_task_that_passes_its_own_check(tmp_path: Path) -> None:
     """The folder loads under its own name, every few-shot passes, and only their number is worth a warning."""
     folder = tmp_path / "deep" / "my-own_task"
@@ -114,6 +115,7 @@ def test_new_never_writes_over_anything(own: Path, tmp_path: Path) -> None:
     assert tasks("new", tmp_path / "empty").exit_code == 0
 
 
+@pytest.mark.weights
 def test_check_names_what_would_be_dropped(own: Path) -> None:
     """A few-shot that repeats another and one that its text does not say: check, reason, score, partner; exit 1."""
     rows = [json.loads(row) for row in (own / "few_shots.jsonl").read_text().splitlines()]
@@ -135,11 +137,13 @@ def test_check_says_what_does_not_load(own: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.weights
 def test_shipped_tasks_have_nothing_to_warn_of(name: str) -> None:
     """Enough few-shots with source and licence, even answers, prompts that the embedded generator can read."""
     assert warnings(load_task(name)) == ()
 
 
+@pytest.mark.weights
 def test_uneven_answers_are_warned_of() -> None:
     """One letter too often, or one never; 3 of 8 are not too many."""
 
@@ -153,6 +157,7 @@ def test_uneven_answers_are_warned_of() -> None:
     assert with_answers("AAABBCCD") == ()
 
 
+@pytest.mark.weights
 def test_prompts_that_are_too_long_are_warned_of() -> None:
     """Few-shots that fill the context of the embedded generator are found before a run drops their prompts."""
     long = tuple(replace(shot, text=f"{shot.text} " * 6) for shot in BIOQA.few_shots)

@@ -118,6 +118,7 @@ def test_another_format_is_refused_in_one_line(dataset: DatasetFolder, task: Tas
     assert isinstance(result.exception, CraftError)
 
 
+@pytest.mark.weights
 def test_generate_takes_the_place_of_a_dataset_of_another_format(home: Path, tmp_path: Path) -> None:
     """What the refusal advises works: the run is done again, in the cache and in the folder that it is copied to."""
     out = tmp_path / "out"

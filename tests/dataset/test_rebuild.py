@@ -25,6 +25,8 @@ from craft_hf.tasks.task import FOLDER
 from tests.openai_server import serving
 from tests.writer_server import WriterServer
 
+pytestmark = pytest.mark.weights
+
 RUNNER = CliRunner()
 
 

@@ -10,6 +10,8 @@ from craft_hf.dataset import row_vectors
 from craft_hf.dataset.row_vectors import embed_rows, generated_texts, row_text
 from tests.dataset.test_report import few_shot_row, row
 
+pytestmark = pytest.mark.weights
+
 FIELDS = ("question", "options", "answer")
 
 

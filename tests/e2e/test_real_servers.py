@@ -32,6 +32,8 @@ from craft_hf.run.settings import RunSettings
 from tests.fault_proxy import FaultProxy
 from tests.openai_server import free_port, serving
 
+pytestmark = [pytest.mark.slow, pytest.mark.weights]
+
 PROMPTS = int(os.environ.get("CRAFT_HF_TEST_PROMPTS", "48"))
 KILLED_AFTER = 12
 """Answers of the second server, after which it is killed; if it has met all its faults by then, else a little later."""
@@ -122,7 +124,6 @@ def running(kind: str, log: Path) -> Iterator[tuple[str, str, subprocess.Popen[b
         process.wait()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [

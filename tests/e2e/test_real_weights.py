@@ -17,8 +17,9 @@ from huggingface_hub import DatasetCard
 
 from craft_hf.tasks.task import load_task
 
+pytestmark = [pytest.mark.slow, pytest.mark.weights]
 
-@pytest.mark.slow
+
 def test_load_dataset_on_the_embedded_default(home: Path) -> None:
     """One yes/no sample from the real corpus by the real model: valid, grounded in a named document, reported."""
     arguments = {"task": "csqa", "num_samples": 1, "max_new_tokens": 96}
@@ -43,7 +44,6 @@ def test_load_dataset_on_the_embedded_default(home: Path) -> None:
     assert os.uname().nodename not in text
 
 
-@pytest.mark.slow
 def test_kill_9_with_the_real_model_pays_for_no_answer_twice(home: Path, tmp_path: Path) -> None:
     """Killed while the real model generates: the second run reuses every answer in the journal."""
     command = [

@@ -20,6 +20,8 @@ from craft_hf.run.resolution import resolve
 from craft_hf.run.settings import RunSettings
 from tests.writer_server import WriterServer
 
+pytestmark = [pytest.mark.slow, pytest.mark.weights]
+
 CONCURRENCY = 4
 KILLS = int(os.environ.get("CRAFT_HF_TEST_KILLS", "3"))
 
@@ -46,7 +48,6 @@ def wait_for_requests(server: WriterServer, count: int, process: subprocess.Pope
     assert len(server.requests) >= count, process.communicate()[1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_run_goes_on_and_pays_for_nothing_twice(
     home: Path, server: WriterServer, tmp_path: Path, kill: signal.Signals
@@ -103,7 +104,6 @@ def journalled(home: Path) -> int:
     return sum(len(segment.read_bytes().splitlines()) for segment in (home / "journal").rglob("*.jsonl"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["server", "local"])
 def test_kills_change_no_row(
     home: Path, server: WriterServer, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -154,7 +154,6 @@ def test_kills_change_no_row(
     assert len(tables[0][1]) > 5
 
 
-@pytest.mark.slow
 def test_a_server_that_dies_midway_loses_nothing(home: Path, server: WriterServer, tmp_path: Path) -> None:
     """When the server goes away, the run ends with a clear error; with the server back it goes on."""
     from tests.openai_server import error

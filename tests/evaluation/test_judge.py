@@ -13,7 +13,7 @@ from craft_hf.base.records import JSON, Answer, Prompt
 from craft_hf.evaluation.items import Item
 from craft_hf.evaluation.judge import length_controlled_win_rate, score_win_rate
 from craft_hf.evaluation.statistics import Scores
-from craft_hf.generation.generator import Sampling, send_all
+from craft_hf.generation.generator import Sampling, ignore_answer, send_all
 from craft_hf.generation.server.generator import ServerGenerator
 from tests.openai_server import FakeServer, Reply, ok, serving
 
@@ -33,12 +33,15 @@ class Judge:
         schema: Mapping[str, JSON],
         sampling: Sampling,
         should_send: Callable[[Prompt], bool] = send_all,
+        on_answer: Callable[[Prompt, Answer], None] = ignore_answer,
     ) -> Iterator[tuple[Prompt, Answer]]:
         """Answer the prompts that should be sent."""
         assert sampling.temperature == 0
         for prompt in filter(should_send, prompts):
             self.asked += 1
-            yield prompt, Answer(self.choose(*shown(prompt.messages[0]["content"])), "stop")
+            answer = Answer(self.choose(*shown(prompt.messages[0]["content"])), "stop")
+            on_answer(prompt, answer)
+            yield prompt, answer
 
 
 def shown(text: str) -> tuple[str, str]:

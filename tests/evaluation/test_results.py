@@ -127,6 +127,7 @@ def test_measures_for_a_task_suit_it() -> None:
             measures_for(task, names, judge)
 
 
+@pytest.mark.weights
 def test_evaluate_scores_a_written_task(tiny: str, home: Path, tmp_path: Path) -> None:
     """Every measure of written answers has a value for each item, and the answers are in the results."""
     rows = [{"id": name, "instruction": f"Make {name}.", "output": "Boil water."} for name in ("tea", "rice", "eggs")]
@@ -148,6 +149,7 @@ def run(*arguments: str) -> str:
     return result.stdout
 
 
+@pytest.mark.weights
 def test_the_command_compares_an_adapter_with_its_model(
     tiny: str, adapter: str, questions: Path, tmp_path: Path
 ) -> None:
@@ -165,6 +167,7 @@ def test_the_command_compares_an_adapter_with_its_model(
     assert [d["value"] for d in found["differences"]] == [0.0, 0.0]
 
 
+@pytest.mark.weights
 def test_the_command_compares_several_adapters_with_the_first(tiny: str, adapter: str, questions: Path) -> None:
     """Without --against the others are compared with the first."""
     second = [*("--adapter", adapter), *("--adapter", adapter)]
@@ -173,6 +176,7 @@ def test_the_command_compares_several_adapters_with_the_first(tiny: str, adapter
     assert "+0.000 to +0.000" in table
 
 
+@pytest.mark.weights
 def test_the_command_refuses_bad_arguments_early(tiny: str, questions: Path, tmp_path: Path) -> None:
     """A missing folder, a wrong measure or task, or a file of another format is refused before any model is loaded."""
     for more in (

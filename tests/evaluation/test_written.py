@@ -33,6 +33,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> EvaluatedModel:
     return EvaluatedModel(str(save_tiny_model(tmp_path_factory.mktemp("tiny"))))
 
 
+@pytest.mark.weights
 def test_write_answers_equals_generation_one_by_one(model: EvaluatedModel) -> None:
     """Batching and padding do not affect answers; the finish reason is right, and the end token is removed."""
     items = [Item(str(n), "Say " + "more " * n, "x") for n in (0, 9, 2, 30)]
@@ -53,6 +54,7 @@ def test_write_answers_equals_generation_one_by_one(model: EvaluatedModel) -> No
     assert {answer.finish_reason for answer in answers} == {"stop", "length"}
 
 
+@pytest.mark.weights
 def test_write_answers_continues_where_it_stopped(
     model: EvaluatedModel, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,6 +78,7 @@ def test_write_answers_continues_where_it_stopped(
     assert asked == [1, 2]
 
 
+@pytest.mark.weights
 def test_write_answers_refuses_a_prompt_that_leaves_no_room(model: EvaluatedModel) -> None:
     """The error names the prompt and its number of tokens."""
     with pytest.raises(
@@ -199,6 +202,7 @@ def test_score_written_covers_leading_letters() -> None:
     assert found["format"].values == (1, 0, 0, 1, 0, 0, 0, 0, 0)
 
 
+@pytest.mark.weights
 def test_rouge_and_similarity_fall_from_1_for_the_human_answer() -> None:
     """The reference scores 1, five of its six words in another order as calculated by hand, and an empty answer 0."""
     human = "the cat sat on the mat"

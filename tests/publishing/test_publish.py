@@ -118,6 +118,7 @@ def use_xet(hub: HubServer, storage: Path | None, folder: Path | None = None, re
         hub.xet_files[hashlib.sha256(path.read_bytes()).hexdigest()] = (known.hash, path.read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("xet", [False, True])
 def test_a_dataset_is_loaded_back_in_four_configurations(
     hub: HubServer, folders: dict[str, Path], name: str, tmp_path: Path, xet: bool
@@ -152,6 +153,7 @@ def peft_logits(repo_id: str) -> list[float]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("xet", [False, True])
 def test_an_adapter_is_loaded_back_by_peft(
     hub: HubServer, folders: dict[str, Path], name: str, tmp_path: Path, xet: bool
@@ -429,7 +431,7 @@ def compare(folder: Path, repo_id: str, with_hashes: bool = True) -> None:
     with contextlib.ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if not with_hashes:
-            stack.enter_context(mock.patch.object(module, "changes", return_value={}))
+            stack.enter_context(mock.patch.object(module, "pending_changes", return_value={}))
         sent = publishing._repository(folder, repo_id, work, "it fails", True, False)
         module.verify_upload(sent, repo_id, "main", "it fails")
 

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from craft_hf.base.embedder import Embedder
 from craft_hf.base.records import Document, Verdict
 from craft_hf.quality.grounded import GroundedCheck
 from craft_hf.tasks.task import load_task
 from tests.quality_samples import BIOQA, PLANTS, changed, context, quality, sample, task
+
+pytestmark = pytest.mark.weights
 
 SOUP = Document(
     "soup-1",
@@ -20,7 +23,7 @@ SOUP = Document(
 
 def check(fields: dict[str, Any], document: Document = PLANTS, of: Any = BIOQA) -> Verdict:
     """The verdict on a sample."""
-    return GroundedCheck(context(of)).check(sample(fields, document))
+    return GroundedCheck(context(of, embedder=Embedder())).check(sample(fields, document))
 
 
 def test_a_supported_answer_is_kept_with_its_share() -> None:

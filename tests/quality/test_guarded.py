@@ -11,6 +11,7 @@ from craft_hf.base.records import Document
 from craft_hf.quality.guarded import ENOUGH
 from craft_hf.quality.quality import Quality
 from tests.quality_samples import GOOD, OPTIONAL, PLANTS, answer, changed, context, quality, task
+from tests.vectors import HashEmbedder
 
 CHECK = """
 from craft_hf.base import Verdict, CraftError
@@ -30,7 +31,9 @@ class Odd(Check):
 def own(body: str, more: str = "") -> Quality:
     """The checks that cannot be skipped, and one that does something odd."""
     source = CHECK.format(body=body) + more
-    return quality(OPTIONAL, duplicate_threshold=100, task=task(checks_source=source, checks_file="my/checks.py"))
+    return quality(
+        OPTIONAL, HashEmbedder(), duplicate_threshold=100, task=task(checks_source=source, checks_file="my/checks.py")
+    )
 
 
 def questions(count: int) -> list[dict[str, Any]]:

@@ -21,6 +21,8 @@ from craft_hf.tasks.sample import sample_json
 from craft_hf.tasks.task import NAMES, load_task
 from tests.quality_samples import BIOQA, CHECKS, GOOD, OPTIONAL, PLANTS, answer, changed, last, quality, task
 
+pytestmark = pytest.mark.weights
+
 MISSING = [
     ("repetitive", {"question": "Which of the gases " + "of the air of the air " * 6 + "do plants take up?"}),
     ("language", {"question": "Welches Gas nehmen die Pflanzen bei der Photosynthese aus der Luft auf?",

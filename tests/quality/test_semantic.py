@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
+
+from craft_hf.base.embedder import Embedder
 from craft_hf.base.records import Document
 from craft_hf.quality.semantic import SemanticCheck
 from tests.quality_samples import BIOQA, GOOD, context, sample, task
+
+pytestmark = pytest.mark.weights
 
 OTHER = {"question": "What do mitochondria make?", "options": ["A. ATP", "B. DNA"], "answer": "A"}
 
 
 def test_the_same_meaning_is_found_before_and_within_a_batch() -> None:
     """A few-shot, a sample of an earlier batch and one of the same batch are partners; others are not."""
-    semantic = SemanticCheck(context())
+    semantic = SemanticCheck(context(embedder=Embedder()))
     shot = BIOQA.few_shots[0]
     batches = [[shot.sample, GOOD, GOOD, OTHER], [GOOD, {**OTHER, "answer": "B"}]]
     found = []
@@ -35,7 +40,7 @@ def test_a_batch_does_not_change_a_similarity() -> None:
     """Alone or with others, a sample has the same score to the last digit: more samples later begin with the same."""
     scores = []
     for batch in ([GOOD], [{"t": "word " * 200}, GOOD, {"t": "x"}]):
-        semantic = SemanticCheck(context())
+        semantic = SemanticCheck(context(embedder=Embedder()))
         samples = [sample(fields) for fields in batch]
         semantic.prepare(samples)
         scores.append(semantic.check(samples[batch.index(GOOD)]).score)
@@ -48,5 +53,5 @@ def test_a_sample_of_an_earlier_dataset_is_named() -> None:
         ([("first: d1", GOOD)], (False, "means the same as a sample of an earlier dataset", "first: d1")),
         ([], (True, "", "")),
     ):
-        verdict = SemanticCheck(context(task(few_shots=()), earlier=earlier)).check(sample())
+        verdict = SemanticCheck(context(task(few_shots=()), embedder=Embedder(), earlier=earlier)).check(sample())
         assert (verdict.keep, verdict.reason, verdict.partner) == expected

@@ -39,6 +39,7 @@ def test_the_majority_counts_and_on_a_tie_the_last_word(tmp_path: Path) -> None:
 
 @settings(deadline=None)  # the first example imports scikit-learn
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=12))
+@pytest.mark.weights
 def test_kappa_is_that_of_scikit_learn(votes: list[tuple[bool, bool]]) -> None:
     """For any votes of two; where both always say the same there is none."""
     import tempfile

@@ -17,6 +17,8 @@ from craft_hf.run.resolution import resolve
 from craft_hf.run.settings import RunSettings
 from tests.writer_server import WriterServer
 
+pytestmark = pytest.mark.weights
+
 
 def test_an_estimate_comes_close_to_the_run(home: Path, server: WriterServer) -> None:
     """Half of the answers are bad: prompts, tokens and price lie within a third of what the run then takes."""

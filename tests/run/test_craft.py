@@ -19,6 +19,8 @@ from craft_hf.run.craft import CraftConfig
 from craft_hf.tasks.task import FOLDER
 from tests.writer_server import WriterServer
 
+pytestmark = pytest.mark.weights
+
 
 def load(server: WriterServer, **more: object) -> datasets.Dataset:
     """The bioqa dataset from the scripted server, six samples unless said otherwise."""

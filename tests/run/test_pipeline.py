@@ -24,6 +24,8 @@ from craft_hf.run.settings import RunSettings
 from craft_hf.tasks.task import load_task
 from tests.writer_server import WriterServer
 
+pytestmark = pytest.mark.weights
+
 TOPICS = ("lichen", "whales", "enzymes", "volcano", "bridges", "glacier", "printing")
 
 

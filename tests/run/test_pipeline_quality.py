@@ -36,6 +36,7 @@ class JudgingServer(WriterServer):
         return ok('{"answer": "A"}', tokens=(7, 3))
 
 
+@pytest.mark.weights
 def test_a_run_with_a_judge_keeps_what_the_judge_answers(home: Path) -> None:
     """Samples whose answer is not A are dropped by the judge, whose calls are counted and never paid for twice."""
     with serving(JudgingServer()) as server:
@@ -74,6 +75,7 @@ def test_a_judge_needs_something_to_judge_by(home: Path, server: WriterServer, t
         resolve(RunSettings(str(folder), generator=server.url, judge="generator"))
 
 
+@pytest.mark.weights
 def test_an_item_of_a_test_set_becomes_no_row(home: Path, server: WriterServer, tmp_path: Path) -> None:
     """The question of a row of a first run is given as a test set; the second run drops it, and says so on the card."""
     first = execute(resolve(RunSettings("bioqa", generator=server.url, num_samples=4)))
@@ -98,6 +100,7 @@ def test_an_item_of_a_test_set_becomes_no_row(home: Path, server: WriterServer, 
     assert question not in [row["question"] for row in read_rows(folder, 0, 1)]
 
 
+@pytest.mark.weights
 def test_test_sets_out_of_reach_are_said_to_be_not_checked(home: Path, server: WriterServer) -> None:
     """Offline the task's own test sets cannot be had: report and card say so, for each of them."""
     folder = ensure_run(resolve(RunSettings("bioqa", generator=server.url, num_samples=2)))
@@ -106,6 +109,7 @@ def test_test_sets_out_of_reach_are_said_to_be_not_checked(home: Path, server: W
         assert text.count("not checked") >= len(load_task("bioqa").test_sets)
 
 
+@pytest.mark.weights
 def test_an_earlier_dataset_is_not_repeated(home: Path, server: WriterServer, tmp_path: Path) -> None:
     """The same documents give the same samples, which all are in the earlier dataset: other ones are taken."""
     first = resolve(RunSettings("bioqa", generator=server.url, num_samples=3))
@@ -124,6 +128,7 @@ def test_an_earlier_dataset_is_not_repeated(home: Path, server: WriterServer, tm
         execute(resolve(replace(second.settings, task="recipegen")))
 
 
+@pytest.mark.weights
 def test_letters_are_balanced_and_the_funnel_tells_each_check(home: Path, server: WriterServer) -> None:
     """Eight rows, each letter right twice; the funnel's stages only ever get smaller, and end in the rows."""
     server.bad_every = 3

@@ -31,6 +31,8 @@ from tests.openai_server import FakeServer, Reply, ok, serving
 from tests.own_task import write_task
 from tests.reviewing import decide
 
+pytestmark = pytest.mark.weights
+
 Write = Callable[[int, list[str]], str]
 """The text of an answer, by the number of the request and the words of the document."""
 

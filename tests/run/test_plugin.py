@@ -29,6 +29,7 @@ def python(code: str, *arguments: str) -> str:
         "import craft_hf; import datasets.inspect; import datasets",
     ],
 )
+@pytest.mark.weights
 def test_order_of_imports_does_not_matter(imports: str) -> None:
     """Both the functions that load and those that inspect know the builder."""
     assert python(f"{imports}; print(datasets.get_dataset_config_names('craft'))") == NAMES

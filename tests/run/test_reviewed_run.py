@@ -27,6 +27,8 @@ from craft_hf.run.settings import RunSettings
 from tests.reviewing import decide
 from tests.writer_server import WriterServer
 
+pytestmark = pytest.mark.weights
+
 
 def settings(server: WriterServer, reviews: Path, samples: int = 6, **more: object) -> RunSettings:
     """Settings of a bioqa run that people look at."""

@@ -104,6 +104,7 @@ def small_index(home: Path) -> str:
     return str(copy)
 
 
+@pytest.mark.weights
 def test_every_setting_has_another_value_to_be_tried_with(others: dict[str, object]) -> None:
     """A new setting must be added to the fixture, so that the tests below cover it."""
     assert list(others) == list(SETTINGS)
@@ -127,6 +128,7 @@ def alone(name: str, others: dict[str, object]) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))
+@pytest.mark.weights
 def test_every_setting_decides_the_run_or_does_not_as_declared(name: str, others: dict[str, object]) -> None:
     """Another value is another run exactly if the declaration says that it decides rows."""
     changed = alone(name, others)
@@ -156,6 +158,7 @@ def call_on_the_card(folder: Path) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))
+@pytest.mark.weights
 def test_run_yaml_and_card_ask_for_the_same_run(
     name: str, others: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +321,7 @@ def test_lists_are_taken_where_texts_with_commas_are() -> None:
     assert urls.generator == "http://a:1,http://b:1"
 
 
+@pytest.mark.weights
 def test_lists_are_taken_by_load_dataset(home: Path, server: WriterServer) -> None:
     """skip_checks as a list is the same dataset as as a text."""
     asked = {"task": "bioqa", "generator": server.url, "num_samples": 2}
@@ -341,12 +345,14 @@ def test_unknown_checks_cannot_be_skipped(home: Path) -> None:
         resolve(RunSettings("bioqa", size="XS", skip_checks="gramar"))
 
 
+@pytest.mark.weights
 def test_few_shots_alone_are_the_same_whatever_would_have_been_generated(home: Path) -> None:
     """XS depends on nothing that only generation needs."""
     plain = RunSettings("bioqa", size="XS")
     assert resolve(plain).run_id == resolve(replace(plain, temperature=0.1, seed=9, skip_checks="semantic")).run_id
 
 
+@pytest.mark.weights
 def test_builder_config_is_pickled_without_the_run(home: Path) -> None:
     """Worker processes get the settings, and look the run up again."""
     import pickle

@@ -239,6 +239,7 @@ def test_load_rows_errors(task: Task, dataset: str, tmp_path: Path) -> None:
         load_rows(DataArguments(dataset=str(tmp_path / "generated")), task, few_shots_only=True)
 
 
+@pytest.mark.weights
 def test_conversations_count_rows_that_are_too_long(task: Task, tiny: str) -> None:
     """A row whose prompt alone reaches max_length is dropped, a truncated answer is kept, and both are counted."""
     tokenizer = AutoTokenizer.from_pretrained(tiny)
@@ -262,6 +263,7 @@ def test_conversations_count_rows_that_are_too_long(task: Task, tiny: str) -> No
         conversations(rows, task, tokenizer, 10)
 
 
+@pytest.mark.weights
 def test_conversations_refuse_empty_fields(task: Task, tiny: str) -> None:
     """The error names a row without an answer, which would otherwise be trained as the text None."""
     row = {"question": "Which?", "options": ["A. one", "B. two"], "answer": None}
@@ -269,6 +271,7 @@ def test_conversations_refuse_empty_fields(task: Task, tiny: str) -> None:
         conversations(datasets.Dataset.from_list([row]), task, AutoTokenizer.from_pretrained(tiny), 100)
 
 
+@pytest.mark.weights
 def test_finetune_loss_falls(run: Path) -> None:
     """The tiny model learns the answers."""
     curve = losses(run / "adapter")
@@ -276,6 +279,7 @@ def test_finetune_loss_falls(run: Path) -> None:
     assert curve[-1] < 0.5 * curve[0]
 
 
+@pytest.mark.weights
 def test_finetune_writes_no_local_paths(run: Path, tiny: str, dataset: str) -> None:
     """The adapter folder has bf16 weights, tokenizer, loss curve and card, and no local paths."""
     check_published(run / "adapter", [str(run), tiny, dataset, str(ROOT)])
@@ -284,6 +288,7 @@ def test_finetune_writes_no_local_paths(run: Path, tiny: str, dataset: str) -> N
     assert not [path.name for path in run.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.weights
 def test_finetune_adapter_reloads_with_equal_logits(run: Path, tiny: str) -> None:
     """The published weights are those of the last checkpoint, rounded to bf16, and differ from the base."""
     last = max(run.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
@@ -293,6 +298,7 @@ def test_finetune_adapter_reloads_with_equal_logits(run: Path, tiny: str) -> Non
     assert not torch.allclose(published, bare, atol=0.1)
 
 
+@pytest.mark.weights
 def test_finetune_card_reports_the_run(run: Path) -> None:
     """The front matter is valid for the Hub and omits a base model that is not there; the numbers are the run's own."""
     card = ModelCard.load(run / "adapter" / "README.md")
@@ -314,6 +320,7 @@ def test_finetune_card_reports_the_run(run: Path) -> None:
         assert line in card.text
 
 
+@pytest.mark.weights
 def test_finetune_writes_nothing_when_stopped_early(tiny: str, dataset: str, tmp_path: Path, run: Path) -> None:
     """A run that ends before its last step raises, and an adapter of an earlier run is left unchanged."""
     (tmp_path / "adapter").mkdir()
@@ -331,6 +338,7 @@ def test_finetune_writes_nothing_when_stopped_early(tiny: str, dataset: str, tmp
     assert (tmp_path / "adapter" / "README.md").read_text() == "from an earlier run"
 
 
+@pytest.mark.weights
 def test_run_recipe_ends_with_a_message(dataset: str, tmp_path: Path, tiny: str) -> None:
     """An error of the user ends the process with a message and a non-zero exit code."""
     cases = {
@@ -368,6 +376,7 @@ def test_accelerate_config_does_not_set_the_batch(file: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.weights
 def test_recipe_stops_on_sigterm_and_resumes(tiny: str, dataset: str, tmp_path: Path) -> None:
     """SIGTERM writes a checkpoint and no adapter; the same command with resume continues from that step."""
     command = [sys.executable, str(ROOT / "recipes" / "bioqa.py"), "--model_name_or_path", tiny, "--dataset", dataset]
@@ -402,6 +411,7 @@ def test_recipe_stops_on_sigterm_and_resumes(tiny: str, dataset: str, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", os.environ.get("CRAFT_HF_TEST_RECIPES", "csqa").split(","))
+@pytest.mark.weights
 def test_recipe_trains_the_embedded_model(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`accelerate launch recipes/NAME.py` on real weights: loss falls, the adapter reloads, the card's code runs.
 
@@ -436,6 +446,7 @@ def checkpoint_weights(out: Path, step: int) -> dict[str, torch.Tensor]:
     return weights
 
 
+@pytest.mark.weights
 def test_resume_after_sigterm_is_bit_exact(
     tiny: str, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -469,6 +480,7 @@ def test_resume_after_sigterm_is_bit_exact(
 
 
 @pytest.mark.slow
+@pytest.mark.weights
 def test_two_processes_train_as_one(tiny: str, dataset: str, tmp_path: Path) -> None:
     """One process and two that split each batch reach the same losses and weights."""
     more = ["--max_steps", "4", "--learning_rate", "1e-2", "--logging_steps", "1", "--max_length", "512"]
@@ -490,6 +502,7 @@ def test_two_processes_train_as_one(tiny: str, dataset: str, tmp_path: Path) -> 
         torch.testing.assert_close(two[name], weight, rtol=0, atol=1e-4)
 
 
+@pytest.mark.weights
 def test_tensorboard_gets_the_losses(tiny: str, dataset: str, tmp_path: Path) -> None:
     """`--report_to tensorboard` writes event files with the losses into the output folder, not the adapter's."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -502,6 +515,7 @@ def test_tensorboard_gets_the_losses(tiny: str, dataset: str, tmp_path: Path) ->
     assert [event.value for event in read.Scalars("train/loss")] == pytest.approx(losses(tmp_path / "adapter"))
 
 
+@pytest.mark.weights
 def test_a_run_that_logs_no_loss_completes(tiny: str, dataset: str, tmp_path: Path) -> None:
     """Without a logged loss the adapter is still written, and the card says that no loss is known."""
     more = ["--max_steps", "1", "--logging_strategy", "no", "--save_strategy", "no", "--global_batch_size", "2"]
@@ -510,6 +524,7 @@ def test_a_run_that_logs_no_loss_completes(tiny: str, dataset: str, tmp_path: Pa
     assert not (adapter / "assets").exists()
 
 
+@pytest.mark.weights
 def test_qlora_arguments_give_the_quantization(tiny: str, dataset: str, tmp_path: Path) -> None:
     """`--load_in_4bit` means NF4 with the requested precision; without bitsandbytes the error names the extra."""
     arguments = ["--load_in_4bit", "--bnb_4bit_quant_storage", "bfloat16", "--dtype", "bfloat16", "--use_cpu"]
@@ -524,6 +539,7 @@ def test_qlora_arguments_give_the_quantization(tiny: str, dataset: str, tmp_path
             train(tiny, dataset, tmp_path, "--load_in_4bit")
 
 
+@pytest.mark.weights
 def test_qlora_trains(tiny: str, dataset: str, tmp_path: Path) -> None:
     """Two steps on a base model in 4 bit, on a GPU if there is one: the adapter changes, and the card reports it."""
     given = ["--model_name_or_path", tiny, "--dataset", dataset, "--output_dir", str(tmp_path), "--max_steps", "2"]

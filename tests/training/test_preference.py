@@ -33,6 +33,7 @@ def write_pairs(folder: Path, count: int) -> Path:
     return path
 
 
+@pytest.mark.weights
 def test_a_review_trains_an_adapter(tmp_path: Path) -> None:
     """With a tiny random model the loss falls, the adapter loads, and the card has the numbers and no local path."""
     base = save_tiny_model(tmp_path / "tiny")

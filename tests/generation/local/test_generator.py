@@ -62,6 +62,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+@pytest.mark.weights
 def test_answers_follow_the_schema_whatever_the_model(tiny: str) -> None:
     """A random model under the grammar gives valid JSON with finish_reason "stop"."""
     answers = run(LocalGenerator(tiny, batch_size=4), prompts(6), Sampling(max_new_tokens=64))
@@ -73,12 +74,14 @@ def test_answers_follow_the_schema_whatever_the_model(tiny: str) -> None:
         assert answer.prompt_tokens > 500
 
 
+@pytest.mark.weights
 def test_the_token_limit_is_told_from_a_finished_answer(tiny: str) -> None:
     """An answer that the limit cuts says so, and has exactly as many tokens."""
     for answer in run(LocalGenerator(tiny), prompts(3), Sampling(max_new_tokens=4)).values():
         assert (answer.finish_reason, answer.completion_tokens) == ("length", 4)
 
 
+@pytest.mark.weights
 def test_an_answer_that_cannot_become_valid_is_given_up(tiny: str) -> None:
     """A string that runs past its maxLength ends its row early; without a maxLength it runs to the token limit."""
     bounded = {"type": "object", "required": ["t"], "properties": {"t": {"type": "string", "maxLength": 60}}}
@@ -99,6 +102,7 @@ def test_escapes_count_as_one_character() -> None:
     assert characters_of_last_string("") == 0
 
 
+@pytest.mark.weights
 def test_a_prompt_too_long_is_not_sent(tiny: str) -> None:
     """A prompt that does not fit into the context with its answer comes back by name, the others are answered."""
     asked = [*prompts(1), PromptBuilder(load_task("bioqa")).build(Document("long", "word " * 9000))]
@@ -113,6 +117,7 @@ def test_no_prompts_load_no_model() -> None:
     assert list(LocalGenerator("no/such/model/at/all").generate([], SCHEMA, Sampling())) == []
 
 
+@pytest.mark.weights
 def test_the_seed_draws_other_answers_and_the_same_ones_again(tiny: str) -> None:
     """Same seed, same answers; another seed, others."""
     generator = LocalGenerator(tiny)
@@ -154,6 +159,7 @@ def logits_with_and_without_prefix(
     return torch.cat(shared).cpu(), torch.stack(alone).cpu()
 
 
+@pytest.mark.weights
 def test_shared_prefixes_change_no_logit(tiny: str) -> None:
     """Rows of different prefixes and lengths in one batch get the logits that each gets alone (float32)."""
     shared, alone = logits_with_and_without_prefix(tiny)
@@ -161,6 +167,7 @@ def test_shared_prefixes_change_no_logit(tiny: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.weights
 def test_shared_prefixes_change_no_logit_of_the_real_model() -> None:
     """The same on the embedded default weights."""
     shared, alone = logits_with_and_without_prefix("embedded", count=8)
@@ -175,6 +182,7 @@ def test_shared_prefixes_change_no_logit_on_cuda(tiny: str) -> None:
     torch.testing.assert_close(shared, alone, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.weights
 def test_greedy_answers_do_not_depend_on_the_batch(tiny: str) -> None:
     """In float32, one row at a time, four, or all of them give the same tokens, rows leaving early included."""
     asked, sampling = prompts(9), Sampling(temperature=0, max_new_tokens=48)
@@ -187,6 +195,7 @@ def test_greedy_answers_do_not_depend_on_the_batch(tiny: str) -> None:
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.weights
 def test_a_run_that_was_stopped_gives_the_same_answers(tiny: str) -> None:
     """In bfloat16, where every rounding shows: what is missing after a stop is answered as if there had been none."""
     asked, sampling = prompts(11), Sampling(temperature=2.0, top_k=0, max_new_tokens=64)
@@ -199,6 +208,7 @@ def test_a_run_that_was_stopped_gives_the_same_answers(tiny: str) -> None:
         assert replace(answer, cached_tokens=0) == replace(first[prompt.document_id], cached_tokens=0)
 
 
+@pytest.mark.weights
 def test_nothing_is_computed_once_nothing_should_be_sent(tiny: str) -> None:
     """When a budget is spent in the first batch, its rows are answered and no other batch is begun."""
     generator, answers = LocalGenerator(tiny, batch_size=4), list[Prompt]()
@@ -207,6 +217,7 @@ def test_nothing_is_computed_once_nothing_should_be_sent(tiny: str) -> None:
     assert 0 < len(answers) <= 4
 
 
+@pytest.mark.weights
 def test_what_was_not_read_again_is_counted(tiny: str) -> None:
     """All prompt tokens but the cached ones were read: the own ones, and each shared part once."""
     asked = prompts(40)
@@ -222,6 +233,7 @@ def test_what_was_not_read_again_is_counted(tiny: str) -> None:
     assert sum(int((ids != 0).sum()) for ids in read) == total - cached, "0 is padding"
 
 
+@pytest.mark.weights
 def test_a_model_with_attention_of_its_own_keeps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """With a sliding window nothing is shared: the answers are those of the model's own attention, one by one."""
     from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
@@ -287,6 +299,7 @@ TEMPLATES = {
 
 
 @pytest.mark.parametrize("family", TEMPLATES)
+@pytest.mark.weights
 def test_templates_of_all_families_share_few_shots(tiny: str, tmp_path: Path, family: str) -> None:
     """Templates that refuse system turns, or write a last answer otherwise, render, and share what they can."""
     import shutil
@@ -332,6 +345,7 @@ def test_masked_tokens_are_never_drawn() -> None:
         assert sample_tokens(logits, Sampling(), np.array([uniform])) == [7]
 
 
+@pytest.mark.weights
 def test_a_grammar_that_cannot_be_compiled_is_an_input_error() -> None:
     """A schema that xgrammar refuses gives an error about the schema."""
     from transformers import AutoTokenizer
@@ -341,6 +355,7 @@ def test_a_grammar_that_cannot_be_compiled_is_an_input_error() -> None:
         JsonConstraint(tokenizer, 49152, {"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}})
 
 
+@pytest.mark.weights
 def test_strings_may_hold_escapes_although_the_schema_has_lengths() -> None:
     """Quotes and line breaks are allowed inside a string of limited length."""
     from transformers import AutoTokenizer
@@ -358,6 +373,7 @@ def test_strings_may_hold_escapes_although_the_schema_has_lengths() -> None:
     assert done == [True]
 
 
+@pytest.mark.weights
 def test_identity_names_model_and_revision(tiny: str) -> None:
     """A folder's revision follows its content; the embedded default's is its package's version."""
     identity = LocalGenerator(tiny).identity
@@ -392,6 +408,7 @@ def test_a_broken_model_folder_says_what_to_pass(tmp_path: Path) -> None:
         list(LocalGenerator(str(tmp_path)).generate(prompts(1), SCHEMA, Sampling()))
 
 
+@pytest.mark.weights
 def test_a_model_without_chat_template_is_refused(tiny: str, tmp_path: Path) -> None:
     """A base model has no way to be asked."""
     import shutil

@@ -106,6 +106,7 @@ def test_vendi_score_counts_what_differs() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.weights
 def test_the_threshold_tells_copies_from_other_texts() -> None:
     """With the embedded weights, texts that lost a word in ten mostly count as repeats; other texts never do."""
     documents = list(Corpus(sample_corpus()))[::8]

@@ -454,6 +454,7 @@ def test_index_json_that_does_not_fit_its_shards_is_refused(
         Index.open(tmp_path)
 
 
+@pytest.mark.weights
 def test_real_model_builds_the_same_index_again(tmp_path: Path) -> None:
     """With the embedded weights, a rebuilt index has the fingerprint of the first one."""
     embedder = Embedder()

@@ -280,6 +280,7 @@ def test_another_embedding_model_is_refused(tmp_path: Path) -> None:
         index.check_embedder(HashEmbedder(9))
 
 
+@pytest.mark.weights
 def test_real_texts_are_found_by_what_they_say(tmp_path: Path) -> None:
     """With the embedded weights, a question finds the document that answers it."""
     documents = [d for d in Corpus(sample_corpus()) if d.source.startswith(("openstax", "public-domain"))][::6]
