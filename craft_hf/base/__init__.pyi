@@ -35,7 +35,7 @@ from .models import generator_identity as generator_identity
 from .models import generator_weights as generator_weights
 from .progress import Activity as Activity
 from .progress import Bar as Bar
-from .quiet import quiet_imports as quiet_imports
+from .quiet import quiet_libraries as quiet_libraries
 from .quiet import quiet_loading as quiet_loading
 from .records import JSON as JSON
 from .records import Answer as Answer

@@ -6,7 +6,7 @@ import importlib
 from types import ModuleType
 
 from craft_hf.base.errors import CraftError
-from craft_hf.base.quiet import quiet_imports
+from craft_hf.base.quiet import quiet_libraries
 
 
 class MissingExtra(CraftError, ImportError):
@@ -24,7 +24,7 @@ def require(module: str, extra: str) -> ModuleType:
         MissingExtra: the module is not installed; the message holds the install command.
     """
     try:
-        with quiet_imports():
+        with quiet_libraries():
             return importlib.import_module(module)
     except ImportError as e:
         raise MissingExtra(f'{module} is not installed; run: pip install "craft_hf[{extra}]"') from e

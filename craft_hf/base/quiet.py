@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Iterator
 
 _NOTICES = {"bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward"}
 """Loggers, and how their messages begin that say nothing about what was asked for: here, that a package is missing
 that makes 4-bit models faster on CPUs. bitsandbytes is imported by peft, and peft by transformers, if it is there."""
+
+_WARNINGS = {r"`is_gradient_checkpointing` is deprecated": FutureWarning}
+"""How warnings begin that are between libraries, and their kinds: here, what peft 0.21 still asks transformers for."""
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:
@@ -16,13 +20,16 @@ def _is_of_use(record: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def quiet_imports() -> Iterator[None]:
-    """Keep to themselves what libraries say that are imported meanwhile; all other messages are shown."""
+def quiet_libraries() -> Iterator[None]:
+    """Keep back these notices and warnings while libraries are imported or put together; all others are shown."""
     loggers = [logging.getLogger(name) for name in _NOTICES]
     for logger in loggers:
         logger.addFilter(_is_of_use)
     try:
-        yield
+        with warnings.catch_warnings():
+            for beginning, kind in _WARNINGS.items():
+                warnings.filterwarnings("ignore", beginning, kind)
+            yield
     finally:
         for logger in loggers:
             logger.removeFilter(_is_of_use)
@@ -32,9 +39,9 @@ def quiet_imports() -> Iterator[None]:
 def quiet_loading() -> Iterator[None]:
     """Show no bars of transformers while it reads weights from the disk or writes them; downloads keep theirs.
 
-    What `quiet_imports` keeps from the screen is kept as well.
+    What `quiet_libraries` keeps from the screen is kept as well.
     """
-    with quiet_imports():
+    with quiet_libraries():
         from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but not marked so
             are_progress_bars_disabled,
             disable_progress_bars,

@@ -83,7 +83,8 @@ class EvaluatedModel:
             )
         peft = require("peft", "train")
         try:
-            self.model = peft.PeftModel.from_pretrained(self.model, str(adapter)).eval()
+            with quiet_loading():
+                self.model = peft.PeftModel.from_pretrained(self.model, str(adapter)).eval()
             if (folder / "tokenizer_config.json").is_file():
                 self.tokenizer = self._load_tokenizer(str(folder))
         except (OSError, ValueError, RuntimeError) as e:  # RuntimeError: weights of other shapes

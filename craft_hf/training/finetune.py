@@ -22,6 +22,7 @@ from craft_hf.base import (
     Weights,
     chat_template,
     generator_weights,
+    quiet_libraries,
     replaced_folder,
     require,
 )
@@ -170,14 +171,15 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: trl.ModelC
     lora = trl.get_peft_config(model)
     init = {"revision": model.model_revision, "dtype": model.dtype, "attn_implementation": model.attn_implementation}
     config.model_init_kwargs = {**(config.model_init_kwargs or {}), **init}
-    trainer = _Trainer(
-        base.location,
-        config,
-        train_dataset=examples,
-        processing_class=tokenizer,
-        peft_config=lora,
-        quantization_config=trl.get_quantization_config(model),
-    )
+    with quiet_libraries():
+        trainer = _Trainer(
+            base.location,
+            config,
+            train_dataset=examples,
+            processing_class=tokenizer,
+            peft_config=lora,
+            quantization_config=trl.get_quantization_config(model),
+        )
     _checkpoint_between_steps(trainer)
     trainable, total = trainer.model.get_nb_trainable_parameters()
     if trainer.is_world_process_zero():

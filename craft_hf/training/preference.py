@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from craft_hf.base import EMBEDDED, JSON, CraftError, InputError, __version__, render
+from craft_hf.base import EMBEDDED, JSON, CraftError, InputError, __version__, quiet_libraries, render
 from craft_hf.corpus import json_rows
 from craft_hf.training.adapter import EMBEDDED_HUB_ID, remove_private_data
 from craft_hf.training.finetune import (
@@ -114,10 +114,11 @@ def train_on_preferences(arguments: PairArguments, config: PreferenceConfig, mod
     rows, kinds = read_pairs(Path(arguments.pairs))
     name, base, tokenizer = resolve_base_model(config, model)
     config.model_init_kwargs = {"revision": model.model_revision, "dtype": model.dtype}
-    trainer = trl.DPOTrainer(
-        base.location, args=config, train_dataset=rows, processing_class=tokenizer,
-        peft_config=trl.get_peft_config(model), quantization_config=trl.get_quantization_config(model),
-    )  # fmt: skip
+    with quiet_libraries():
+        trainer = trl.DPOTrainer(
+            base.location, args=config, train_dataset=rows, processing_class=tokenizer,
+            peft_config=trl.get_peft_config(model), quantization_config=trl.get_quantization_config(model),
+        )  # fmt: skip
     trainer.train()
     with saved_adapter(trainer) as folder:
         if trainer.is_world_process_zero():

@@ -6,13 +6,15 @@ import logging
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
-from craft_hf.base.quiet import quiet_imports, quiet_loading
+from craft_hf.base.quiet import quiet_libraries, quiet_loading
 
 BITSANDBYTES = "bitsandbytes.backends.cpu.ops"
+DEPRECATED = "`is_gradient_checkpointing` is deprecated and will be removed in v6."
 NOTICE = "Failed to load CPU gemm_4bit_forward from kernels-community: %s."
 
 
@@ -48,13 +50,18 @@ def test_conversion_of_the_embedded_generator_says_nothing(tmp_path: Path, monke
     assert len(list(tmp_path.glob("models/*/config.json"))) == 1
 
 
-def test_only_known_notices_are_kept_back(caplog: pytest.LogCaptureFixture) -> None:
-    """Another message of the same logger is shown, and so is everything afterwards."""
+def test_only_known_notices_are_kept_back(caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder) -> None:
+    """Other messages of the same logger, and other warnings, are shown, and so is everything afterwards."""
     logger = logging.getLogger(BITSANDBYTES)
-    with quiet_imports():
+    with quiet_libraries():
         logger.warning(NOTICE, "No module named 'kernels'")
         logger.warning("The library does not work at all")
+        warnings.warn(DEPRECATED, FutureWarning, stacklevel=1)
+        warnings.warn("`is_gradient_checkpointing` has no effect", UserWarning, stacklevel=1)
     logger.warning(NOTICE, "afterwards")
+    warnings.warn(DEPRECATED, FutureWarning, stacklevel=1)
+    shown = ["`is_gradient_checkpointing` has no effect", DEPRECATED]
+    assert [str(warning.message) for warning in recwarn] == shown
     assert [record.getMessage() for record in caplog.records] == [
         "The library does not work at all",
         "Failed to load CPU gemm_4bit_forward from kernels-community: afterwards.",
