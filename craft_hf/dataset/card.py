@@ -122,7 +122,7 @@ def _public_address(match: re.Match[str]) -> str:
 
 
 def _front_matter(report: RunReport, license_id: str, configs: Sequence[CardConfig]) -> DatasetCardData:
-    """What the Hub reads of the card; keys without a value are left out."""
+    """Return the card's front matter, the metadata that the Hub reads; keys without a value are left out."""
     count = report.rows["rows"]
     corpora = report.index.get("corpora")
     described = [c for c in corpora if isinstance(c, Mapping)] if isinstance(corpora, Sequence) else []
@@ -150,13 +150,13 @@ def _front_matter(report: RunReport, license_id: str, configs: Sequence[CardConf
 
 
 def _examples(rows: Sequence[Row], fields: Sequence[str]) -> list[Row]:
-    """The rows for the reader, those after the first one without their lineage."""
+    """Return rows as examples for the card: the first with its lineage, the others without."""
     shown = [_example(row, fields) for row in rows]
     return [*shown[:1], *({name: row[name] for name in fields if name in row} for row in shown[1:])]
 
 
 def _example(row: Row, fields: Iterable[str]) -> Row:
-    """A row for the reader: long texts cut, and no local path in its lineage."""
+    """Return a row as an example: long texts are cut, local paths in the lineage removed."""
     texts = {*fields, "document"}
     return {name: _cut(value) if name in texts else redact_locations(value) for name, value in row.items()}
 
@@ -172,7 +172,7 @@ def _pairs(value: JSON) -> list[Sequence[JSON]]:
 
 
 def _prompt(report: RunReport) -> str:
-    """Return the turns of a prompt, with what differs from prompt to prompt in brackets."""
+    """Return the chat turns of a prompt, with placeholders in brackets for what differs between prompts."""
     asked = report.about.get("instructions")
     texts = [str(redact_locations(text)) for text in asked] if isinstance(asked, Sequence) else [NOT_MEASURED]
     texts = [textwrap.fill(" ".join(text.split()), 100, break_long_words=False) for text in texts]
@@ -189,7 +189,7 @@ def _repeat(report: RunReport) -> str:
 
 
 def limits_of(task: str) -> str:
-    """Return what the task's own template says of limits and risks; "" for a task that craft_hf does not ship."""
+    """Return the limits and risks of a shipped task from its template; "" for all other tasks."""
     try:
         return render(f"tasks/{task}.md").strip()
     except InputError:

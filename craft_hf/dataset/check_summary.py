@@ -1,4 +1,4 @@
-"""What the checks found, in sentences for report and card."""
+"""Sentences on the results of the checks, for report and card."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from craft_hf.quality import Overlap
 
 
 def summarize_checks(samples: Sequence[Sample], overlaps: Sequence[Overlap], review: str = "") -> dict[str, str]:
-    """Return what is known of contamination, grounding and the judge; what was not checked is not there.
+    """Return a sentence each on contamination, grounding, judge and human review; none for what was not checked.
 
     Args:
         samples: those that were kept.

@@ -14,7 +14,7 @@ import sacrebleu
 from craft_hf.base import Vectors
 
 MOST_COMPARED = 50
-"""Texts that self-BLEU compares each with each: of some 300 words each, that takes about two seconds."""
+"""Most texts that self-BLEU compares, each with all others; with 300 words each this takes about two seconds."""
 
 Cosines = np.ndarray[tuple[int], np.dtype[np.float32]]
 """float32, shape (rows,), each in [-1, 1]."""
@@ -34,7 +34,7 @@ class RowVectors:
 
 @dataclass(frozen=True)
 class Diversity:
-    """Figures of the generated rows; None, or nothing in a mapping, is what could not be measured.
+    """How varied the generated rows are. None, or an empty mapping, stands for what could not be measured.
 
     `distinct` has a share in [0, 1] for "1", "2" and "3". `self_bleu` in [0, 1], high where rows repeat each other, is
     that of `self_bleu_rows` rows. `nearest_row` and `nearest_few_shot` hold min, median, p95 and max of the cosine
@@ -53,7 +53,7 @@ class Diversity:
 
 
 def measure_diversity(texts: Sequence[str], vectors: RowVectors | None) -> Diversity:
-    """Compute how varied rows are.
+    """Measure how varied rows are.
 
     Args:
         texts: those of all generated rows.
@@ -74,7 +74,7 @@ def measure_diversity(texts: Sequence[str], vectors: RowVectors | None) -> Diver
 
 
 def draw_numbers(count: int, most: int) -> list[int]:
-    """Return the numbers below `count` in their order, or `most` of them by a seeded draw."""
+    """Return 0 to `count` - 1, or a seeded random sample of `most` of them, in ascending order."""
     if count <= most:
         return list(range(count))
     drawn: list[int] = np.sort(np.random.default_rng(0).choice(count, most, replace=False)).tolist()
@@ -82,7 +82,7 @@ def draw_numbers(count: int, most: int) -> list[int]:
 
 
 def distinct(texts: Sequence[str], n: int) -> float | None:
-    """Return distinct-n (Li et al. 2016, arXiv 1510.03055): different n-grams of words, by all n-grams; None of none.
+    """Return distinct-n (Li et al. 2016, arXiv 1510.03055): the share of distinct word n-grams; None without any.
 
     Args:
         texts: any number; an n-gram does not go from one to the next, and case is passed over.
@@ -99,7 +99,7 @@ def distinct(texts: Sequence[str], n: int) -> float | None:
 
 
 def self_bleu(texts: Sequence[str]) -> float | None:
-    """Return self-BLEU (Zhu et al. 2018, arXiv 1802.01886) in [0, 1]; None of fewer than two texts.
+    """Return self-BLEU (Zhu et al. 2018, arXiv 1802.01886) in [0, 1]; None for fewer than two texts.
 
     It is the mean BLEU-4 of each text against all others, and takes a time that grows with the square of their number;
     a text of fewer than four words is scored by the n-grams that it has.
@@ -112,7 +112,7 @@ def self_bleu(texts: Sequence[str]) -> float | None:
 
 
 def nearest_row(vectors: RowVectors) -> Cosines:
-    """Return each row's greatest cosine similarity to another row; nothing of fewer than two rows."""
+    """Return each row's greatest cosine similarity to another row; empty for fewer than two rows."""
     if len(vectors.samples) < 2:
         return np.zeros(0, dtype=np.float32)
     cosines = vectors.samples @ vectors.samples.T
@@ -122,7 +122,7 @@ def nearest_row(vectors: RowVectors) -> Cosines:
 
 
 def nearest_few_shot(vectors: RowVectors) -> Cosines:
-    """Return each row's greatest cosine similarity to a few-shot; nothing without few-shots."""
+    """Return each row's greatest cosine similarity to a few-shot; empty without few-shots."""
     if not len(vectors.few_shots):
         return np.zeros(0, dtype=np.float32)
     nearest: Cosines = np.clip((vectors.samples @ vectors.few_shots.T).max(axis=1), -1, 1)
@@ -130,7 +130,7 @@ def nearest_few_shot(vectors: RowVectors) -> Cosines:
 
 
 def project(vectors: RowVectors) -> tuple[RowVectors, tuple[float, float]] | None:
-    """Lay all vectors onto the plane in which they vary most (PCA), None of fewer than three.
+    """Project all vectors onto their first two principal components; None for fewer than three vectors.
 
     Returns:
         The vectors as points, float32 (rows or few-shots, 2), and the share of the variance that each axis shows.
@@ -153,7 +153,7 @@ def project(vectors: RowVectors) -> tuple[RowVectors, tuple[float, float]] | Non
 
 
 def summary_statistics(values: Sequence[float]) -> dict[str, float]:
-    """Return least, median, 95th percentile by nearest rank, and greatest as min, median, p95, max; nothing of none."""
+    """Return min, median, p95 (nearest rank) and max of some values; empty without values."""
     if not (ordered := sorted(values)):
         return {}
     p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]

@@ -60,7 +60,7 @@ class DatasetFolder:
 
     @property
     def rejects(self) -> ParquetRows:
-        """What became of the documents that are no rows; may be empty. Errors are those of `rows`."""
+        """The rejected documents, with reasons; may be empty. Errors are those of `rows`."""
         return ParquetRows(self._parquet(_REJECTS) or self.rows.files[:0])
 
     @cached_property
@@ -131,7 +131,7 @@ class DatasetFolder:
     def write_report(
         self, report: RunReport, rows: Sequence[Row], rejects: Sequence[Row], vectors: RowVectors | None = None
     ) -> None:
-        """Write plots and pages, and last report.json, whose presence says that all is there.
+        """Write plots, pages, and finally report.json, whose presence marks the folder as complete.
 
         Args:
             report: what `make_report` computed of the rows and rejects.
@@ -164,7 +164,7 @@ class DatasetFolder:
             raise StorageError(f"the dataset card cannot be written to {self.path}: {e}") from e
 
     def check_replaceable(self) -> None:
-        """Find out before a run whether its dataset can be written here, and takes the place of nothing but a dataset.
+        """Check before a run that its dataset can be written here, and would replace nothing but another dataset.
 
         Raises:
             CraftError: there is something else than a dataset of craft_hf, of whatever version.
@@ -182,7 +182,7 @@ class DatasetFolder:
             raise StorageError(f"--out {out} cannot be written: {e}; give another folder.") from e
 
     def copy_to(self, out: Path) -> None:
-        """Put a copy at `out`, whole or not at all; what was there is replaced.
+        """Copy the folder to `out`, completely or not at all; an older dataset there is replaced.
 
         Raises:
             StorageError: it cannot be written.

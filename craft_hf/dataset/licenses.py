@@ -23,7 +23,7 @@ _CC_WORDS = {
 
 @dataclass(frozen=True)
 class CombinedLicense:
-    """The Hub's licence id, a sentence that says why, and, where no dataset may hold all of it, what stands against it.
+    """The licence of a dataset: the Hub's id, the reason in a sentence, and the conflict that forbids such a dataset.
 
     `conflict` is "" for id "other" as well, where each row can be under its own licence. `unstated` says that there is
     a source of which nothing is known: nobody has allowed to give it on.
@@ -36,7 +36,7 @@ class CombinedLicense:
 
 
 def combined_license(licenses: Iterable[str]) -> CombinedLicense:
-    """Find the licence under which a dataset can be given on that holds texts under all of these; no legal advice.
+    """Return the licence for a dataset with texts under all of these licences; this is no legal advice.
 
     The strictest licence decides if all others allow to be joined with it: public domain, then CC BY, then CC BY-SA or
     CC BY-NC, then CC BY-NC-SA. Licences that contradict each other (share-alike with non-commercial) and licences that
@@ -79,7 +79,7 @@ def combined_license(licenses: Iterable[str]) -> CombinedLicense:
 
 
 def check_license(sources: Sequence[Mapping[str, JSON]], what: str, public: bool) -> CombinedLicense:
-    """Return under which licence a dataset goes up, or refuse it.
+    """Return the licence under which a dataset can be published, or raise an error.
 
     Args:
         sources: source, license and rows of each, as a report has them.
@@ -102,7 +102,7 @@ def check_license(sources: Sequence[Mapping[str, JSON]], what: str, public: bool
 
 
 def _class(text: str) -> str:
-    """A licence's words as one of: unstated, dedicated, public-domain, by..sa with a version, the text itself."""
+    """Classify a licence: unstated, dedicated, public-domain, by/by-sa/... with a version, or its own text."""
     plain = re.sub(r"[^a-z0-9.]+", " ", text.lower()).strip()
     if plain in ("", "unknown", "none", "n a", "not stated", "unspecified", "other", "various"):
         return "unstated"

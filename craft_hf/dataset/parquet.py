@@ -1,4 +1,4 @@
-"""Rows in Parquet files: written and read a batch at a time, so that memory holds a batch and never all of them."""
+"""Writes and reads rows in Parquet files in batches, so that they are never all in memory."""
 
 from __future__ import annotations
 

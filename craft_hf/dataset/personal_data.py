@@ -1,4 +1,4 @@
-"""Personal data in texts: e-mail addresses and phone numbers are counted, and masked where that is asked for."""
+"""Finds, counts and masks e-mail addresses and phone numbers in texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from craft_hf.tasks import map_texts, texts_of
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}\b")
 _MANY_DIGITS = re.compile(r"(?:\d[\W_]{0,3}){7}")
-"""No phone number is shorter; only texts with so many digits in a row are looked at closely, which is slow."""
+"""Phone numbers have at least seven digits; the slow search is made only in texts that have so many in a row."""
 
 _HOME = "US"
 """Whose national way of writing numbers is known beside the international one. In the first 3,000 documents of each of
@@ -23,12 +23,12 @@ KINDS = ("e-mail", "phone")
 
 
 def found_in(value: JSON) -> set[str]:
-    """Return which of `KINDS` a text has, or any text in a list or mapping."""
+    """Return which of `KINDS` occur in a text, or in any text of a list or mapping."""
     return {kind for text in texts_of(value) for _, _, kind in _places(text)}
 
 
 def masked(value: JSON) -> JSON:
-    """Return a value whose texts say [e-mail] and [phone] in place of each."""
+    """Return a value with every e-mail address and phone number replaced by [e-mail] or [phone]."""
     return map_texts(value, _masked)
 
 
@@ -49,7 +49,7 @@ def count_personal(rows: Sequence[Mapping[str, JSON]]) -> str:
 
 
 def _places(text: str) -> list[tuple[int, int, str]]:
-    """Return start, end and kind of what is found; nothing twice."""
+    """Return start, end and kind of each address or number; they do not overlap."""
     mails = [(match.start(), match.end(), "e-mail") for match in _EMAIL.finditer(text)] if "@" in text else []
     if not _MANY_DIGITS.search(text):
         return mails

@@ -1,4 +1,4 @@
-"""A report made again of the rows and rejects that are in a dataset's folder now."""
+"""Rebuilds the report of a dataset from the rows and rejects in its folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger("craft_hf")
 
 
 def rebuild_report(dataset: Path, out: Path, task: str | None = None) -> RunReport:
-    """Write the report of a dataset again, and keep what only the run knew: identity, usage, funnel, coverage, ...
+    """Write the report of a dataset anew; what only the run knew (identity, usage, funnel, coverage, ...) is kept.
 
     Args:
         dataset: folder that a run wrote, with data/*.parquet, rejected/*.parquet and report.json.
@@ -85,12 +85,12 @@ def _task(report: RunReport, name: str | None) -> Task:
 
 
 def _few_shot(row: Row, task: Task) -> FewShot:
-    """Return a few-shot as the dataset has it: the run may have taken others than the task's own."""
+    """Return the few-shot in a row; the run may have used others than the task's own."""
     return FewShot(str(row.get("document_id")), str(row.get("document")), task.sample(row))
 
 
 def _vectors(rows: Sequence[Row], task: Task, report: RunReport) -> RowVectors | None:
-    """Embed the rows by the index's model; None without generated rows, and where that model is not to be had."""
+    """Embed the rows with the index's model; None without generated rows, or if that model is not available."""
     if all(map(is_few_shot, rows)):
         return None
     name = str(report.index.get("embedding_model") or "")

@@ -1,4 +1,4 @@
-"""What happened in a run, in figures, and as the JSON, the pages and the plots that tell of it."""
+"""The report of a run: its figures, and their rendering as JSON, Markdown, HTML and plots."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from craft_hf.dataset.webpage import webpage
 from craft_hf.tasks import Task, texts_of
 
 FORMAT = 1
-"""Of report.json, and with it of the dataset's folder; raised when they change."""
+"""Version of the format of report.json and the dataset's folder; raised when either changes."""
 
 Row = Mapping[str, JSON]
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run in figures; plain JSON values, so that what is read back equals what was written.
+    """The figures of a run. All values are plain JSON, so that a report reads back equal.
 
     `about` says what the task is (description, categories, language, instructions, fields with their types).
     `identity` is everything that decides the rows, `settings` are those that were set to something else than their
@@ -140,7 +140,7 @@ def make_report(
 
 
 class _RowFigures:
-    """What is counted in rows, in one pass; all but `sources` is of the generated ones alone."""
+    """Counts and lengths of rows, collected in one pass; all but `sources` consider generated rows only."""
 
     def __init__(self, task: Task) -> None:
         self.generated = 0
@@ -245,7 +245,7 @@ def _properties(task: Task) -> Row:
 
 
 def _type(schema: JSON) -> str:
-    """A field's JSON Schema in words."""
+    """Describe the type in a field's JSON Schema."""
     if not isinstance(schema, Mapping):
         return "any value"
     if isinstance(values := schema.get("enum"), Sequence):
@@ -255,17 +255,17 @@ def _type(schema: JSON) -> str:
 
 
 def _plain(value: Row) -> Row:
-    """The value as JSON gives it back: lists for tuples, text for keys."""
+    """Return the value after a round trip through JSON: lists for tuples, strings for keys."""
     return cast(Row, json.loads(json.dumps(value)))
 
 
 def _ranked(counts: Counter[tuple[str, str]]) -> list[tuple[tuple[str, str], int]]:
-    """Most first; ties in alphabetical order."""
+    """Sort by count, highest first; ties in alphabetical order."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _answers(task: Task, counts: Counter[str]) -> dict[str, int]:
-    """How often each answer is right, in the schema's order; answers that never are right count 0."""
+    """Return how often each answer is the right one, in the schema's order, including zeros."""
     if not task.answer_field:
         return {}
     schema = _properties(task).get(task.answer_field)
@@ -275,7 +275,7 @@ def _answers(task: Task, counts: Counter[str]) -> dict[str, int]:
 
 
 def _few_shot_use(task: Task, prompted: Counter[str], retrieved: Counter[str]) -> dict[str, dict[str, int]]:
-    """In how many rows' prompts each few-shot stood, and how many rows' documents it found."""
+    """Return for each few-shot the number of rows whose prompt has it, and whose document it retrieved."""
     ids = dict.fromkeys([*(shot.id for shot in task.few_shots), *retrieved, *prompted])
     return {i: {"prompted": prompted[i], "retrieved": retrieved[i]} for i in ids}
 

@@ -12,13 +12,13 @@ from craft_hf.dataset.rows import is_few_shot
 from craft_hf.tasks import texts_of
 
 MOST_EMBEDDED = 500
-"""Generated rows up to which all are embedded, each with its document; of more, so many are drawn.
+"""Most generated rows that are embedded, each with its document; of more, a random sample is taken.
 
 That takes half a minute on two cores."""
 
 
 def row_text(row: Mapping[str, JSON], fields: Sequence[str]) -> str:
-    """Return all texts in a row's fields, one a line; an empty text where there are none."""
+    """Return all texts in a row's fields, one per line."""
     return "\n".join(text for name in fields for text in texts_of(row.get(name)))
 
 

@@ -1,4 +1,4 @@
-"""The rows of a fine-tuning run, and the prompts and completions, as chat turns, that they become."""
+"""Rows for fine-tuning, and their conversion to prompts and completions in chat format."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class DataArguments:
 
 @dataclass(frozen=True)
 class RowCounts:
-    """What became of the rows: given = dropped + used; truncated ones are used; few_shots is None if unmarked."""
+    """Numbers of rows: given = dropped + used; `used` includes truncated ones; few_shots is None if not marked."""
 
     given: int
     few_shots: int | None
@@ -94,7 +94,7 @@ def load_rows(data: DataArguments, task: Task, few_shots_only: bool = False) -> 
 def conversations(
     rows: Dataset, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int | None, completion_only: bool = True
 ) -> tuple[Dataset, RowCounts]:
-    """Turn rows into conversational prompt and completion, without those of which no answer would be left.
+    """Convert rows to prompt and completion in chat format; rows whose answer would be cut off entirely are dropped.
 
     Args:
         rows: columns of at least the task's required fields.

@@ -13,7 +13,7 @@ from craft_hf.base import template
 
 
 def webpage(markdown: str, images: Mapping[str, bytes]) -> str:
-    """Render a page of ours with its images inside.
+    """Render a Markdown page as HTML with its images embedded.
 
     Args:
         markdown: begins with its title as a heading; HTML in it is shown as text, never run.
@@ -37,5 +37,5 @@ def webpage(markdown: str, images: Mapping[str, bytes]) -> str:
 
 
 def _words(inline: Token) -> str:
-    """Return a heading's text as it reads, without what escapes it."""
+    """Return a heading's text without Markdown escapes."""
     return "".join(child.content for child in inline.children or ())
