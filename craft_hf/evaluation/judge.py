@@ -5,7 +5,6 @@ A judge that prefers a position instead of an answer contradicts itself when the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from craft_hf.base import JSON, Answer, Prompt, fingerprint
 from craft_hf.evaluation.items import Item
 from craft_hf.evaluation.statistics import Scores, percentile_interval, summarize
 from craft_hf.generation import Generator, Sampling, Usage, ask, open_journal
+from craft_hf.tasks import parse_json
 
 _SCHEMA: dict[str, JSON] = {
     "type": "object",
@@ -147,7 +147,7 @@ def _verdicts(judge: Generator, prompts: Sequence[Prompt], progress: bool) -> di
 
 def _parse_verdict(text: str) -> str:
     try:
-        found = json.loads(text)
+        found = parse_json(text)
     except ValueError:
         return ""
     verdict = found.get("better") if isinstance(found, dict) else None

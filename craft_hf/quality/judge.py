@@ -170,6 +170,6 @@ def _prompt(document: Document, text: str) -> Prompt:
 def _field(text: str, name: str) -> JSON:
     try:
         value = parse_json(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     return value.get(name) if isinstance(value, dict) else None

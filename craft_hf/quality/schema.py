@@ -42,7 +42,7 @@ class AnswerReader:
             return {}, "given up: a text longer than the schema allows"
         try:
             fields = parse_json(_unfenced(answer.text))
-        except (ValueError, RecursionError):
+        except ValueError:
             return {}, "no valid JSON"
         if not isinstance(fields, dict):
             return {}, "no JSON object"

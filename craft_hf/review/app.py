@@ -195,7 +195,7 @@ async def _body(request: Request) -> dict[str, JSON]:
         raise InputError("expected application/json.")
     try:
         given = parse_json(await request.body())
-    except (ValueError, RecursionError) as e:
+    except ValueError as e:
         raise InputError(f"the request is no JSON: {e}.") from e
     if not isinstance(given, dict):
         raise InputError("the request is no JSON object.")

@@ -53,7 +53,7 @@ def read_few_shots(
         where = f"{path}, line {number}"
         try:
             data = parse_json(line)
-        except (ValueError, RecursionError) as e:
+        except ValueError as e:
             raise InputError(f"{where}: not valid JSON ({e}).") from e
         if not isinstance(data, dict):
             raise InputError(f"{where}: holds {type(data).__name__}, expected an object with text and sample.")

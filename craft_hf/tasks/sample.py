@@ -6,7 +6,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 from craft_hf.base import JSON
@@ -15,6 +15,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _WHOLE = 2**53
 """Below this every whole number is one float."""
+
+MOST_NESTED = 100
+"""Brackets inside one another in a JSON text; what validates, compares and writes values calls itself for each."""
+
+_TOO_DEEP = f"brackets are nested more than {MOST_NESTED} deep"
 
 
 def _no_number(name: str) -> NoReturn:
@@ -26,16 +31,37 @@ def _finite(digits: str) -> float:
     return number if math.isfinite(number) else _no_number(digits[:20])
 
 
-DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number)
-"""Reads what RFC 8259 calls JSON: Python's own decoder takes NaN, Infinity and 1e999 as well."""
+class _Decoder(json.JSONDecoder):
+    """A decoder whose values every function that calls itself for the parts of a value can walk."""
+
+    def raw_decode(self, s: str, idx: int = 0) -> tuple[JSON, int]:
+        try:
+            value, end = super().raw_decode(s, idx)
+        except RecursionError:
+            raise ValueError(_TOO_DEEP) from None
+        nested: list[JSON] = [value]
+        for _ in range(MOST_NESTED):
+            nested = [part for outer in nested for part in _parts(outer) if isinstance(part, dict | list)]
+            if not nested:
+                return value, end
+        raise ValueError(_TOO_DEEP)
+
+
+def _parts(value: JSON) -> Iterable[JSON]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+DECODER = _Decoder(parse_float=_finite, parse_constant=_no_number)
+"""Reads what RFC 8259 calls JSON, nested no deeper than `MOST_NESTED`: Python's own decoder takes NaN, Infinity and
+1e999 as well."""
 
 
 def parse_json(text: str | bytes) -> JSON:
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is none: also NaN, Infinity, or a number too great for a float (1e999).
-        RecursionError: brackets are nested too deep.
+        ValueError: it is none: also NaN, Infinity, a number too great for a float (1e999), or brackets that are nested
+            deeper than `MOST_NESTED`.
     """
     value: JSON = DECODER.decode(text if isinstance(text, str) else text.decode("utf-8"))
     return value

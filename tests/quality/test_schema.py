@@ -38,6 +38,7 @@ def verdict(fields: dict[str, object] | str, finish_reason: str = "stop", of: An
         ("Sure! Here it is", "stop", "schema", "no valid JSON"),
         ("[1, 2]", "stop", "schema", "no JSON object"),
         ("[" * 100_000, "stop", "schema", "no valid JSON"),
+        ('{"question": ' + "[" * 800 + "]" * 800 + "}", "stop", "schema", "no valid JSON"),
         ('{"question": "\\ud83d"}', "stop", "schema", "half a character (a lone surrogate)"),
         ('{"options": [1' + "0" * 25 + "]}", "stop", "schema", "a whole number beyond 64 bits"),
         (changed(answer="E"), "stop", "schema", "answer: against the schema (enum)"),

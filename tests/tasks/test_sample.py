@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from craft_hf.base.records import JSON
 from craft_hf.tasks.sample import (
+    MOST_NESTED,
     map_texts,
     normalized,
     parse_json,
@@ -65,6 +66,16 @@ def test_what_python_alone_takes_for_json_is_refused(text: str) -> None:
     json.loads(text)  # Python does
     with pytest.raises(ValueError, match="no number in JSON"):
         parse_json(text)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a": [', "]}")])
+def test_what_is_nested_too_deep_to_be_walked_is_refused(opening: str, closing: str) -> None:
+    """Up to a fixed depth, wherever in the stack the reader stands; beyond it, always and as other texts are."""
+    most = MOST_NESTED // (len(closing))
+    assert parse_json(opening * most + closing * most)
+    for count in (most + 1, 600, 990, 100_000):
+        with pytest.raises(ValueError, match="nested more than 100 deep"):
+            parse_json(opening * count + closing * count)
 
 
 @given(VALUES)

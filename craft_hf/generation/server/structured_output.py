@@ -84,8 +84,8 @@ class AnswerParser:
         while start >= 0:
             try:
                 value, end = DECODER.raw_decode(text, start)
-            except (ValueError, RecursionError) as e:
-                broken = isinstance(e, json.JSONDecodeError | RecursionError)
+            except ValueError as e:
+                broken = isinstance(e, json.JSONDecodeError)
                 first_error = first_error or ("it holds no complete JSON object" if broken else str(e))
                 end = start + 1
             else:
