@@ -111,8 +111,8 @@ def _choice(row: Mapping[str, JSON], task: Task, where: str, name: str) -> Item:
         text = row[field]
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"{where}, field {field}: is {text!r}, expected a string that is not empty.")
-    options = _options(row[choices.options_field], f"{where}, field {choices.options_field}")
     like = task.few_shots[0].sample
+    options = _options(row, choices, like, f"{where}, field {choices.options_field}")
     answer = _answer(row, choices, like, where)
     fields = {**row, **{field: str(row[field]).strip() for field in others}}
     written = [choices.written(options, place, like) for place in range(len(options))]
@@ -130,12 +130,16 @@ def _names(template: str) -> list[str]:
     return sorted(jinja2.meta.find_undeclared_variables(jinja2.Environment().parse(template)))
 
 
-def _options(options: JSON, where: str) -> tuple[str, ...]:
+def _options(row: Mapping[str, JSON], choices: MultipleChoice, like: Mapping[str, JSON], where: str) -> tuple[str, ...]:
+    """Return the options without labels, which are labels for certain where the task's own samples have the same."""
+    options = row[choices.options_field]
     if not isinstance(options, list) or not all(isinstance(o, str) and o.strip() for o in options):
         raise InputError(f"{where}: is {options!r}, expected a list of strings that are not empty.")
     if not 2 <= len(options) <= MOST_OPTIONS:
         raise InputError(f"{where}: has {len(options)} options, expected 2 to {MOST_OPTIONS}.")
-    return tuple(text.strip() for text in options_of(options).texts)
+    labelled, own = options_of(options), choices.read(like).prefixes
+    same = all(mine == theirs for mine, theirs in zip(labelled.prefixes, own, strict=False))
+    return tuple(text.strip() for text in (labelled if same else choices.read(row)).texts)
 
 
 def _answer(row: Mapping[str, JSON], choices: MultipleChoice, like: Mapping[str, JSON], where: str) -> int:

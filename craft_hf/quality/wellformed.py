@@ -63,7 +63,7 @@ def _forbidden(task: Task, fields: Mapping[str, JSON]) -> str:
 
 def _texts(task: Task, fields: Mapping[str, JSON]) -> str:
     for name, value in fields.items():
-        texts = options_of(value).texts if name == task.options_field else texts_of(value)
+        texts = options_of(value, may_repeat=True).texts if name == task.options_field else texts_of(value)
         for text in texts:
             if not _SAYS_SOMETHING.search(text) or _RUN.search(text):
                 return f"{name}: empty, or only repeats punctuation"
@@ -77,7 +77,7 @@ def _options(task: Task, fields: Mapping[str, JSON]) -> str:
     options = fields[name]
     if not isinstance(options, list):
         return f"{name}: no list"
-    texts = [_said(text, task.language) for text in options_of(options).texts]
+    texts = [_said(text, task.language) for text in options_of(options, may_repeat=True).texts]
     if len(set(texts)) < len(texts):
         return f"{name}: two options say the same"
     choices = task.multiple_choice

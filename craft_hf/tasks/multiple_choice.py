@@ -52,10 +52,15 @@ class Choice:
 
     @property
     def depends_on_order(self) -> bool:
-        """Whether an option speaks of others by their place or their labels ("all of the above", "both A and B")."""
+        """Whether another order would make the options odd or wrong.
+
+        That is so where one speaks of others by their place or their labels ("all of the above", "both A and B"), and
+        where the texts themselves begin like labels in order.
+        """
         label = "|".join(filter(None, self.labels)) or "[A-H]"
         named = re.compile(rf"\b(?:{label})\)?\s*(?:,|and|or|nor|&)\s*\(?(?:{label})\b")
-        return any(_OF_OTHERS.search(text) or named.search(text) for text in self.texts)
+        counted = any(options_of(self.texts).labels)
+        return counted or any(_OF_OTHERS.search(text) or named.search(text) for text in self.texts)
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,18 @@ class MultipleChoice:
     first: int = 0
 
     def read(self, fields: Mapping[str, JSON]) -> Choice:
-        """Return the options of a sample, and which one is right."""
-        options = options_of(fields.get(self.options_field))
-        right, kind = self._find(options, fields.get(self.answer_field))
+        """Return the options of a sample, and which one is right.
+
+        An answer that repeats a whole option, with what looks like its label, says that this belongs to the text: the
+        options then have no labels ("2. Februar 1910").
+        """
+        options, answer = options_of(fields.get(self.options_field)), fields.get(self.answer_field)
+        whole = _unlabelled([f"{prefix}{text}" for prefix, text in zip(options.prefixes, options.texts, strict=True)])
+        for found in (whole, options):
+            right, kind = self._find(found, answer)
+            if right is not None and kind == TEXT:
+                options = found
+                break
         return Choice(options.labels, options.prefixes, options.texts, right, kind)
 
     def position(self, options: Choice, answer: JSON) -> int | None:
@@ -142,8 +156,7 @@ class MultipleChoice:
         if style.kind == NUMBER:
             named: JSON = right + self.first if isinstance(answer, int) else str(right + self.first)
         elif style.kind == TEXT:
-            bare = str(answer).strip().casefold() == style.right_text.strip().casefold()
-            named = texts[right] if bare else options[right]
+            named = texts[right]
         elif isinstance(answer, int):
             named = int(labels[right])
         else:
@@ -197,21 +210,33 @@ def first_number(schema: Mapping[str, JSON], answer_field: str) -> int | None:
     return min(numbers, default=None)
 
 
-def options_of(value: JSON) -> Choice:
+def options_of(value: JSON, *, may_repeat: bool = False) -> Choice:
     """Read options, without an answer.
 
-    They have labels if all of them begin with one, and these are the first letters of the alphabet or the first
-    numbers, from 0 or 1, in any order: "C. elegans" and "E. coli" have none.
+    They have labels if all of them begin with one, these are the first letters of the alphabet or the first numbers,
+    from 0 or 1, in order, and what is behind them differs: "C. elegans" and "A. baumannii" have none, nor have "1. Mai"
+    and "2. Mai". What no rule can tell from the options alone are different texts that begin like labels in order,
+    such as "1. Januar 1900" and "2. Februar 1910": they are read as labelled. See `MultipleChoice.read` for what the
+    answer tells.
+
+    Args:
+        value: a list of texts; anything else has no options.
+        may_repeat: read labels also where the texts behind them are the same, to find options that repeat.
     """
     listed = value if isinstance(value, Sequence) and not isinstance(value, str) else ()
     given = [option for option in listed if isinstance(option, str)]
-    matches = [_LABEL.match(option) for option in given]
-    labels = tuple(match[1] for match in matches if match)
-    if len(labels) == len(given) and _sequence(labels):
-        prefixes = tuple(match[0] for match in matches if match)
-        return Choice(labels, prefixes, tuple(o[len(p) :] for o, p in zip(given, prefixes, strict=True)))
-    none = ("",) * len(given)
-    return Choice(none, none, tuple(given))
+    matches = [match for option in given if (match := _LABEL.match(option))]
+    labels, prefixes = tuple(match[1] for match in matches), tuple(match[0] for match in matches)
+    if len(labels) < len(given) or not _sequence(labels):
+        return _unlabelled(given)
+    texts = tuple(option[len(prefix) :] for option, prefix in zip(given, prefixes, strict=True))
+    distinct = len({text.strip() for text in texts}) == len(texts)
+    return Choice(labels, prefixes, texts) if distinct or may_repeat else _unlabelled(given)
+
+
+def _unlabelled(options: Sequence[str]) -> Choice:
+    none = ("",) * len(options)
+    return Choice(none, none, tuple(options))
 
 
 def split_options(text: str) -> tuple[str, list[str]]:
@@ -254,9 +279,9 @@ def _digits(first: int) -> list[str]:
 
 
 def _sequence(labels: Sequence[str]) -> Sequence[str]:
-    """The sequence of which these are the first labels, in any order; an empty one if there is none."""
+    """The sequence of which these are the first labels, in order; an empty one if there is none."""
     known = (*_SEQUENCES, _digits(0), _digits(1))
-    return next((s for s in known if labels and sorted(labels) == sorted(s[: len(labels)])), "")
+    return next((s for s in known if labels and list(labels) == list(s[: len(labels)])), "")
 
 
 def _relabelled(answer: str, label: str) -> str:

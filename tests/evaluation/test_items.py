@@ -43,6 +43,22 @@ def test_read_items_keeps_options_that_only_look_lettered(tmp_path: Path) -> Non
     assert item.options == ("A. thaliana", "E. coli", "C. elegans")
 
 
+@pytest.mark.parametrize(
+    ("options", "read"),
+    [
+        (["1. Mai", "2. Mai", "3. Mai", "4. Mai"], ("1. Mai", "2. Mai", "3. Mai", "4. Mai")),
+        (["1. Januar 1900", "2. Mai 1910"], ("1. Januar 1900", "2. Mai 1910")),
+        (["C. elegans", "A. baumannii", "B. subtilis"], ("C. elegans", "A. baumannii", "B. subtilis")),
+        (["A. the heart", "B. the liver"], ("the heart", "the liver")),
+    ],
+)
+def test_read_items_takes_a_whole_option_as_text(tmp_path: Path, options: list[str], read: tuple[str, ...]) -> None:
+    """Where an answer repeats an option, only labels as the task itself has them are cut off."""
+    row = {"question": "Which?", "options": options, "answer": options[1]}
+    [item] = read_items(write(tmp_path / "a.jsonl", row), BIOQA)
+    assert (item.options, item.answer, item.reference) == (read, 1, "B")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_read_items_renders_dataset_rows_as_training_does(tmp_path: Path, name: str) -> None:
     """Prompt and reference of a dataset row are rendered by the task's templates."""
