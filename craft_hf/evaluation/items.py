@@ -88,7 +88,7 @@ def _written(row: Mapping[str, JSON], task: Task, where: str, name: str) -> Item
     required = [*(name for name in used if name in task.required), *(["output"] if "output" in row else [])]
     for field in required:
         value = fields.get(field)
-        if not value or (isinstance(value, str) and not value.strip()) or (field == "output" and value != str(value)):
+        if value in (None, [], {}) or not str(value).strip() or (field == "output" and not isinstance(value, str)):
             raise InputError(
                 f"{where}, field {field}: is {value!r}; a row of the task {task.name} needs "
                 f"{', '.join(dict.fromkeys(required))}."

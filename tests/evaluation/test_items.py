@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from craft_hf.base.errors import InputError
+from craft_hf.base.records import JSON
 from craft_hf.evaluation.items import SUMMARY_INSTRUCTION, Item, read_items
 from craft_hf.tasks.task import NAMES, load_task
 
@@ -140,6 +142,19 @@ def test_read_items_names_the_missing_fields_of_a_written_task(tmp_path: Path, r
     """The error names the field, its value, and all fields that such a row needs."""
     with pytest.raises(InputError, match=message):
         read_items(write(tmp_path / "a.jsonl", row), RECIPES)
+
+
+def test_read_items_takes_0_and_false_for_values(tmp_path: Path) -> None:
+    """A required number or truth value is there whatever it is; an empty list is not."""
+    properties = {"claim": {"type": "string"}, "year": {"type": "integer"}, "holds": {"type": "boolean"}}
+    schema: dict[str, JSON] = {"type": "object", "required": list(properties), "properties": properties}
+    task = replace(
+        RECIPES, schema=schema, prompt_template="{{ claim }} ({{ year }})", completion_template="{{ holds }}"
+    )
+    path = write(tmp_path / "a.jsonl", {"id": "a", "claim": "Rome stood.", "year": 0, "holds": False})
+    assert read_items(path, task) == [Item("a", "Rome stood. (0)", "False")]
+    with pytest.raises(InputError, match=r"field year: is \[\]"):
+        read_items(write(tmp_path / "b.jsonl", {"claim": "Rome stood.", "year": [], "holds": True}), task)
 
 
 def test_read_items_missing_empty_or_broken_file(tmp_path: Path) -> None:
