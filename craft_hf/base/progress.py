@@ -54,13 +54,15 @@ class Activity:
             self._seconds += time.monotonic() - self._entered_at
         _display.pop(self)
 
-    def __str__(self) -> str:
+    def line(self, width: int | None = None) -> str:
+        """Return what goes on and for how long, which stays in view where the text is cut to a width in characters."""
         text = self._text if isinstance(self._text, str) else self._text()
-        return f"{text}, {_duration(self.seconds)}" if self.seconds >= 1 else text
+        took = f", {_duration(self.seconds)}" if self.seconds >= 1 else ""
+        return (text if width is None else text[: max(0, width - len(took))]) + took
 
     def print_line(self) -> None:
         """Show the activity once more, as a line that stays."""
-        _display.print_line(str(self))
+        _display.print_line(self.line())
 
 
 class Bar(Activity):
@@ -125,14 +127,13 @@ class _Display:
                 while not self._stack:
                     self._changed.wait()
                 if _is_terminal():
-                    self._draw(str(self._stack[-1]))
+                    self._draw(self._stack[-1].line(shutil.get_terminal_size().columns - 1))
                 elif time.monotonic() - self._line_at >= LINE_EVERY_S:
-                    self.print_line(str(self._stack[-1]))
+                    self.print_line(self._stack[-1].line())
                 self._changed.wait(REFRESH_S)
 
     def _draw(self, text: str) -> None:
         """Put a text in the place of the terminal's last line."""
-        text = text[: shutil.get_terminal_size().columns - 1]
         if text != self._drawn:
             self._write(f"\r{text}\x1b[K")
             self._drawn = text

@@ -37,10 +37,10 @@ def test_a_bar_counts(capsys: pytest.CaptureFixture[str]) -> None:
     """Up to a total, if there is one."""
     with Bar("Embedding", total=2000, unit="texts") as bar:
         bar.update(1500)
-        assert str(bar) == "Embedding: 1,500 of 2,000 texts"
+        assert bar.line() == "Embedding: 1,500 of 2,000 texts"
     with Bar("Reading", unit="documents") as bar:
         bar.update()
-        assert str(bar) == "Reading: 1 documents"
+        assert bar.line() == "Reading: 1 documents"
 
 
 def test_a_terminal_has_one_line_that_changes(
@@ -62,6 +62,14 @@ def test_a_terminal_has_one_line_that_changes(
     assert text.startswith("\rone\x1b[K\rtwo\x1b[K\rthree, which is a l\x1b[K\r\x1b[K")
     assert "three, which is a long way to count\n" in text
     assert text.endswith("\rfour\x1b[K\r\x1b[K")
+
+
+def test_the_time_stays_in_view_on_a_narrow_terminal() -> None:
+    """A text that fills the line is cut before the seconds: else nothing would move."""
+    activity = Activity("A text that is longer than the line")
+    activity._seconds = 75
+    assert activity.line(20) == "A text that is, 1:15"
+    assert activity.line() == "A text that is longer than the line, 1:15"
 
 
 def test_an_activity_counts_only_the_time_in_which_it_is_entered() -> None:
