@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,5 +124,6 @@ def _similarities(embedder: Embedder, pairs: Sequence[tuple[str, Sequence[str]]]
 
 
 def _number(text: str) -> float | None:
-    """The number as the score, where it is a plain one."""
-    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
+    """The number as the score, where it is a plain one that a float can hold."""
+    number = float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else math.inf
+    return number if math.isfinite(number) else None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import SupportsFloat
 
 from craft_hf.base import CraftError, Verdict
 from craft_hf.quality.check import Check, GeneratedSample
 from craft_hf.quality.registry import place_of
+from craft_hf.tasks import unwritable
 
 ENOUGH = 5
 """Samples that a check must have seen, and failed for, before a run is ended for it."""
@@ -87,15 +90,19 @@ class GuardedCheck:
             if self._alone:
                 self.check.prepare([sample])
             found = self.check.check(sample)
-            if not isinstance(found, Verdict) or found.check != self.name:
-                place = place_of(type(self.check))
-                problem = f"returned {found!r}, expected self.keep(...) or self.drop(...)"
-                return self.check.drop(f"failed: {_line(problem)}"), f"{place}: {_line(problem)}"
-            return replace(found, score=None if found.score is None else float(found.score)), ""
+            if isinstance(found, Verdict) and isinstance(found.score, SupportsFloat):
+                found = replace(found, score=float(found.score))
+            if expected := _expected(found, self.name):
+                problem = _line(f"returned {found!r}, expected {expected}")
+                return self._dropped(problem), f"{place_of(type(self.check))}: {problem}"
+            return found, ""
         except CraftError:
             raise
         except Exception as e:  # noqa: BLE001 (whatever a user's check raises)
-            return self.check.drop(f"failed: {_error(e)}"), self._told(e)
+            return self._dropped(_error(e)), self._told(e)
+
+    def _dropped(self, problem: str) -> Verdict:
+        return Verdict(self.name, False, f"failed: {problem}")
 
     def _told(self, error: Exception) -> str:
         """Return the file of the check with the line that raised, and the error."""
@@ -104,11 +111,23 @@ class GuardedCheck:
         return f"{place}{f', line {lines[-1]}' if lines else ''}: {_error(error)}"
 
 
+def _expected(found: object, name: str) -> str:
+    """Say what a check was to return instead of what it did; "" for a verdict that rows and rejects can hold."""
+    if not (isinstance(found, Verdict) and found.check == name and isinstance(found.keep, bool)):
+        return "self.keep(...) or self.drop(...)"
+    if any(not isinstance(text, str) or unwritable(text) for text in (found.reason, found.partner)):
+        return "texts as reason, remark and partner"
+    if not found.keep and not found.reason.strip():
+        return "a reason to drop"
+    finite = found.score is None or (isinstance(found.score, float) and math.isfinite(found.score))
+    return "" if finite else "a finite number as the score, or None"
+
+
 def _error(error: Exception) -> str:
     return _line(f"{type(error).__name__}: {error}")
 
 
 def _line(text: str) -> str:
-    """Text on one line, cut where it is long."""
-    line = " ".join(text.split())
+    """Text on one line that a dataset can hold, cut where it is long."""
+    line = " ".join(text.encode("utf-8", "backslashreplace").decode("utf-8").split())
     return line if len(line) <= _MOST_CHARS else f"{line[: _MOST_CHARS - 4]} ..."

@@ -31,9 +31,8 @@ class ReviewSample:
     @property
     def scores(self) -> dict[str, float]:
         """What the checks measured, and the similarity of the document."""
-        found = {str(check["check"]): _number(check.get("score")) for check in self.checks}
-        found["similarity"] = self.similarity
-        return {name: score for name, score in found.items() if score is not None}
+        found = {str(check["check"]): check.get("score") for check in self.checks} | {"similarity": self.similarity}
+        return {name: float(score) for name, score in found.items() if isinstance(score, int | float)}
 
 
 def sample_id(task: Task, document_id: str, fields: Mapping[str, JSON]) -> str:
@@ -123,6 +122,7 @@ def _document(document: Document) -> dict[str, str]:
 
 
 def _number(value: JSON) -> float | None:
+    """Return the number in a column; NaN, as which some tools write a missing one, is none."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
@@ -135,8 +135,8 @@ def uncertainty(task: Task, checks: Sequence[Mapping[str, JSON]], kept: bool = T
     limits = {check.name: limit for check in checks_for(task) if (limit := check.limit(task)) and limit.near}
     nearest = 0.0
     for check in checks:
-        score, limit = _number(check.get("score")), limits.get(str(check["check"]))
-        if score is not None and limit is not None:
+        score, limit = check.get("score"), limits.get(str(check["check"]))
+        if isinstance(score, int | float) and limit is not None:
             nearest = max(nearest, 1 - abs(score - limit.threshold) / limit.near)
         if kept and check.get("remark"):
             nearest = max(nearest, 0.5)

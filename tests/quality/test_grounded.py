@@ -63,6 +63,13 @@ def test_numbers_must_stand_in_the_document(answer: str, keep: bool) -> None:
         assert verdict.score == float(answer.split()[0].replace(",", ""))
 
 
+def test_a_number_that_no_float_holds_is_no_score() -> None:
+    """The reason says it all; rows, rejects and the review page have no infinity."""
+    verdict = check(changed(options=[f"A. {'1' * 330}", "B. x", "C. y", "D. z"]))
+    assert verdict.reason == "answer: a number that the document does not have"
+    assert verdict.score is None
+
+
 def test_a_question_may_suppose_numbers() -> None:
     """Supposed numbers are no claim, but a statement's are one."""
     question = "A leaf of 7 square metres takes up a gas in photosynthesis. Which gas do plants take up?"

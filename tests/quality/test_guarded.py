@@ -56,7 +56,18 @@ def fates(checks: Quality, samples: list[dict[str, Any]]) -> list[tuple[bool, st
         ("if 'Helium' in question: raise ValueError('two\\nlines')", "failed: ValueError: two lines"),
         ("if 'Helium' in question: return None", "failed: returned None, expected self.keep(...) or self.drop(...)"),
         ("if 'Helium' in question: return Verdict('other', True)", "failed: returned Verdict(check='other'"),
-        ("if 'Helium' in question: return self.keep('high')", "failed: ValueError: could not convert string to float"),
+        ("if 'Helium' in question: return self.keep('high')", "failed: returned Verdict(check='odd', keep=True"),
+        ("if 'Helium' in question: return Verdict('odd', 'no')", "failed: returned Verdict(check='odd', keep='no'"),
+        (
+            "if 'Helium' in question: return self.keep(remark=123)",
+            "failed: returned Verdict(check='odd', keep=True",
+        ),
+        ("if 'Helium' in question: return self.keep(partner=None)", "failed: returned Verdict(check='odd', keep=True"),
+        (r"if 'Helium' in question: return self.drop('\ud800')", "failed: returned Verdict(check='odd', keep=False"),
+        (r"if 'Helium' in question: raise ValueError('\ud800')", r"failed: ValueError: \ud800"),
+        ("if 'Helium' in question: return self.drop(' ')", "failed: returned Verdict(check='odd', keep=False"),
+        ("if 'Helium' in question: return self.keep(float('nan'))", "failed: returned Verdict(check='odd', keep=True"),
+        ("if 'Helium' in question: return self.keep(float('-inf'))", "failed: returned Verdict(check='odd', keep=True"),
     ],
 )
 def test_a_check_that_fails_costs_the_sample(body: str, reason: str) -> None:
@@ -67,6 +78,7 @@ def test_a_check_that_fails_costs_the_sample(body: str, reason: str) -> None:
     assert second[:2] == (False, "odd")
     assert second[2].startswith(reason.replace(r"\n", "\\n"))
     assert "\n" not in second[2]
+    second[2].encode()  # a row can hold it
 
 
 def test_a_check_that_fails_each_time_ends_the_run() -> None:
