@@ -71,6 +71,7 @@ print([name for name in {FUNCTIONS} if not inspect.isfunction(getattr(craft_hf, 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+@pytest.mark.weights
 def test_an_index_of_files_and_of_rows_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file, a corpus in memory, or several; the index by its folder or as it is open; best hits first."""
     monkeypatch.chdir(tmp_path)
@@ -89,6 +90,7 @@ def test_an_index_of_files_and_of_rows_is_searched(tmp_path: Path, monkeypatch: 
         craft_hf.search("anything", index, 0)
 
 
+@pytest.mark.weights
 def test_documents_of_a_task_come_with_their_coverage(home: Path) -> None:
     """The sample index is taken where none is named; fewer documents are the first of more."""
     found = craft_hf.retrieve("bioqa", k=7)
@@ -141,6 +143,7 @@ def run_blocks(blocks: list[str], folder: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.weights
 def test_code_of_the_docs_runs(hub: HubServer, server: WriterServer, home: Path, tmp_path: Path) -> None:
     """Everything that docs/python.md shows, with real embeddings, a real model to measure, and servers on loopback."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.S)
