@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import SupportsFloat
+from weakref import WeakKeyDictionary
 
 from craft_hf.base import CraftError, Verdict
 from craft_hf.quality.check import Check, GeneratedSample
-from craft_hf.quality.registry import place_of
+from craft_hf.quality.registry import is_built_in, place_of
 from craft_hf.tasks import unwritable
 
 ENOUGH = 5
@@ -22,11 +24,15 @@ _MOST_CHARS = 200
 class GuardedCheck:
     """Wraps a check: a sample for which it raises, or gives no verdict of its own, is dropped with the error.
 
-    A `CraftError` is for the user of the run and goes through.
+    A `CraftError` is for the user of the run and goes through. A check that is not of craft_hf is shown copies of the
+    samples, so that nothing it does to their fields comes into the rows.
     """
 
     def __init__(self, check: Check) -> None:
         self.check, self.name, self.compares = check, check.name, check.compares
+        self._copies: WeakKeyDictionary[GeneratedSample, GeneratedSample] | None = None
+        if not is_built_in(type(check)):
+            self._copies = WeakKeyDictionary()
         self._seen = self._failed = 0
         self._problem = ""
         self._alone = False
@@ -35,7 +41,7 @@ class GuardedCheck:
         """Prepare a batch; where that fails, each of its samples is prepared alone when its turn comes."""
         self._alone = False
         try:
-            self.check.prepare(samples)
+            self.check.prepare([self._shown(sample) for sample in samples])
         except CraftError:
             raise
         except Exception:  # noqa: BLE001 (whatever a user's check raises; told for the sample that it is raised for)
@@ -66,7 +72,7 @@ class GuardedCheck:
             CraftError: it raises; what it remembers would no longer be what was kept.
         """
         try:
-            self.check.remember(sample)
+            self.check.remember(self._shown(sample))
         except CraftError:
             raise
         except Exception as e:  # (whatever a user's check raises)
@@ -88,8 +94,8 @@ class GuardedCheck:
         """Return the verdict, and the error with its place where there is one."""
         try:
             if self._alone:
-                self.check.prepare([sample])
-            found = self.check.check(sample)
+                self.check.prepare([self._shown(sample)])
+            found = self.check.check(self._shown(sample))
             if isinstance(found, Verdict) and isinstance(found.score, SupportsFloat):
                 found = replace(found, score=float(found.score))
             if expected := _expected(found, self.name):
@@ -100,6 +106,14 @@ class GuardedCheck:
             raise
         except Exception as e:  # noqa: BLE001 (whatever a user's check raises)
             return self._dropped(_error(e)), self._told(e)
+
+    def _shown(self, sample: GeneratedSample) -> GeneratedSample:
+        """Return what the check sees of a sample, each time the same object."""
+        if self._copies is None:
+            return sample
+        if (copy := self._copies.get(sample)) is None:
+            copy = self._copies[sample] = replace(sample, fields=deepcopy(dict(sample.fields)))
+        return copy
 
     def _dropped(self, problem: str) -> Verdict:
         return Verdict(self.name, False, f"failed: {problem}")

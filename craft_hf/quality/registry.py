@@ -75,6 +75,11 @@ def identity_of_packages(skip: Sequence[str] = ()) -> list[JSON]:
     return [[check.name, *_distribution(point)] for point, check in kept]
 
 
+def is_built_in(check: type[Check]) -> bool:
+    """Return whether a check is one of craft_hf."""
+    return f"{check.__module__}:{check.__qualname__}" in BUILT_IN
+
+
 def place_of(check: type[Check]) -> str:
     """Return the file that a check is in."""
     return getattr(sys.modules.get(check.__module__), "__file__", None) or check.__module__

@@ -134,6 +134,29 @@ def test_a_check_that_cannot_remember_ends_the_run() -> None:
         fates(own("", more), [dict(GOOD)])
 
 
+def test_a_check_cannot_rewrite_a_sample() -> None:
+    """Fields are kept as the model wrote them, in lists too, whichever method of a check changes what it is shown."""
+    more = """
+    def prepare(self, samples):
+        self.shown = list(samples)
+        for sample in samples:
+            sample.fields["question"] = "prepared"
+
+    def check(self, sample):
+        assert sample in self.shown
+        assert sample.fields["question"] == "prepared"
+        sample.fields["options"].clear()
+        return self.keep()
+
+    def remember(self, sample):
+        assert not sample.fields["options"]
+        del sample.fields["answer"]
+"""
+    ((fields, verdicts),) = own("", more).check_all([PLANTS], [answer(GOOD)])
+    assert verdicts[-1].keep
+    assert fields == GOOD
+
+
 def test_checks_get_what_a_run_has() -> None:
     """The task, and what else the context holds."""
     source = """
