@@ -8,6 +8,7 @@ from .check import GeneratedSample as GeneratedSample
 from .check import Limit as Limit
 from .contaminated import Overlap as Overlap
 from .few_shots import check_few_shots as check_few_shots
+from .guarded import limits_for as limits_for
 from .quality import Quality as Quality
 from .registry import checks_for as checks_for
 from .registry import identity_of_packages as identity_of_packages

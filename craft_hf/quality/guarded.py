@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from typing import SupportsFloat
 from weakref import WeakKeyDictionary
 
-from craft_hf.base import CraftError, Verdict
-from craft_hf.quality.check import Check, GeneratedSample
-from craft_hf.quality.registry import is_built_in, place_of
-from craft_hf.tasks import unwritable
+from craft_hf.base import CraftError, InputError, Verdict
+from craft_hf.quality.check import Check, CheckContext, GeneratedSample, Limit
+from craft_hf.quality.registry import checks_for, is_built_in, place_of
+from craft_hf.tasks import Task, unwritable
 
 ENOUGH = 5
 """Samples that a check must have seen, and failed for, before a run is ended for it."""
@@ -69,14 +70,10 @@ class GuardedCheck:
         """Tell the check of a kept sample.
 
         Raises:
-            CraftError: it raises; what it remembers would no longer be what was kept.
+            InputError: it raises; what it remembers would no longer be what was kept.
         """
-        try:
+        with _telling(type(self.check), "remember a sample"):
             self.check.remember(self._shown(sample))
-        except CraftError:
-            raise
-        except Exception as e:  # (whatever a user's check raises)
-            raise CraftError(f"the check {self.name} cannot remember a sample: {self._told(e)}.") from e
 
     def finish(self) -> None:
         """End the run if the check failed for every sample that it saw.
@@ -105,7 +102,7 @@ class GuardedCheck:
         except CraftError:
             raise
         except Exception as e:  # noqa: BLE001 (whatever a user's check raises)
-            return self._dropped(_error(e)), self._told(e)
+            return self._dropped(_error(e)), _told(type(self.check), e)
 
     def _shown(self, sample: GeneratedSample) -> GeneratedSample:
         """Return what the check sees of a sample, each time the same object."""
@@ -118,11 +115,54 @@ class GuardedCheck:
     def _dropped(self, problem: str) -> Verdict:
         return Verdict(self.name, False, f"failed: {problem}")
 
-    def _told(self, error: Exception) -> str:
-        """Return the file of the check with the line that raised, and the error."""
-        place = place_of(type(self.check))
-        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == place]
-        return f"{place}{f', line {lines[-1]}' if lines else ''}: {_error(error)}"
+
+def guarded_check(kind: type[Check], context: CheckContext) -> GuardedCheck | None:
+    """Make a check for a run; None if it does not apply.
+
+    Raises:
+        InputError: it raises.
+    """
+    with _telling(kind, "say whether it applies"):
+        if not kind.applies(context):
+            return None
+    with _telling(kind, "be made"):
+        return GuardedCheck(kind(context))
+
+
+def limits_for(task: Task) -> dict[str, Limit]:
+    """Return by name what of the score decides, for the checks of a task that have such a limit.
+
+    Raises:
+        InputError: a check raises, or gives something else.
+    """
+    found = {}
+    for kind in checks_for(task):
+        with _telling(kind, "say its limit"):
+            limit = kind.limit(task)
+            if limit is None:
+                continue
+            if not (isinstance(limit, Limit) and math.isfinite(limit.threshold) and math.isfinite(limit.near)):
+                raise TypeError(f"limit returned {limit!r}, expected a Limit of finite numbers, or None")
+            found[kind.name] = limit
+    return found
+
+
+@contextmanager
+def _telling(kind: type[Check], doing: str) -> Iterator[None]:
+    """Tell the user of whatever a check raises."""
+    try:
+        yield
+    except CraftError:
+        raise
+    except Exception as e:  # (whatever a user's check raises)
+        raise InputError(f"the check {kind.name} cannot {doing}: {_told(kind, e)}; mend it.") from e
+
+
+def _told(kind: type[Check], error: Exception) -> str:
+    """Return the file of a check with the line that raised, and the error."""
+    place = place_of(kind)
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == place]
+    return f"{place}{f', line {lines[-1]}' if lines else ''}: {_error(error)}"
 
 
 def _expected(found: object, name: str) -> str:

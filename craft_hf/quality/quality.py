@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from craft_hf.base import JSON, Answer, Document, Verdict
 from craft_hf.quality.check import CheckContext, GeneratedSample
 from craft_hf.quality.contaminated import ContaminatedCheck, Overlap
-from craft_hf.quality.guarded import GuardedCheck
+from craft_hf.quality.guarded import guarded_check
 from craft_hf.quality.registry import checks_for
 from craft_hf.quality.schema import AnswerReader
 
@@ -34,13 +34,13 @@ class Quality:
         skip: names of checks that are not made.
 
     Raises:
-        InputError: see `checks_for`.
+        InputError: see `checks_for`; or a check cannot be made.
     """
 
     def __init__(self, context: CheckContext, skip: Sequence[str] = ()) -> None:
         self._reader = AnswerReader(context.task.schema)
-        kinds = [kind for kind in checks_for(context.task) if kind.name not in skip and kind.applies(context)]
-        self._checks = [GuardedCheck(kind(context)) for kind in kinds]
+        kinds = [kind for kind in checks_for(context.task) if kind.name not in skip]
+        self._checks = [check for kind in kinds if (check := guarded_check(kind, context)) is not None]
         self._single = list(itertools.takewhile(lambda check: not check.compares, self._checks))
         self._comparing = self._checks[len(self._single) :]
 

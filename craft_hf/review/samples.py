@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from craft_hf.base import JSON, Answer, Document, Reject, Sample, fingerprint
 from craft_hf.dataset import is_few_shot
-from craft_hf.quality import AnswerReader, broken_rule, checks_for
+from craft_hf.quality import AnswerReader, broken_rule, limits_for
 from craft_hf.tasks import Task, parse_json, sample_json
 
 
@@ -132,7 +132,7 @@ def uncertainty(task: Task, checks: Sequence[Mapping[str, JSON]], kept: bool = T
     1 - |score - threshold| / near, for the check that comes nearest. A remark on a kept sample, such as "too easy",
     counts 0.5 at least. Checks without a limit, or whose limit leaves no doubt, count nothing.
     """
-    limits = {check.name: limit for check in checks_for(task) if (limit := check.limit(task)) and limit.near}
+    limits = {name: limit for name, limit in limits_for(task).items() if limit.near}
     nearest = 0.0
     for check in checks:
         score, limit = check.get("score"), limits.get(str(check["check"]))

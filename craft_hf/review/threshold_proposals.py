@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from craft_hf.quality import checks_for
+from craft_hf.quality import checks_for, limits_for
 from craft_hf.review.consensus import consensus_by_sample
 from craft_hf.review.decisions import REJECT, THRESHOLD
 from craft_hf.review.store import ReviewStore
@@ -44,7 +44,7 @@ def reject_reasons(task: Task) -> dict[str, str]:
 
 def checks_that_drop_above(task: Task) -> set[str]:
     """Return the names of the checks that drop a sample for a high score; others do for a low one."""
-    return {check.name for check in checks_for(task) if (limit := check.limit(task)) and limit.drops_above}
+    return {name for name, limit in limits_for(task).items() if limit.drops_above}
 
 
 def propose_thresholds(reviews: ReviewStore, task: Task) -> list[ThresholdProposal]:

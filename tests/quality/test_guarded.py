@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from craft_hf.base.errors import CraftError
+from craft_hf.base.errors import CraftError, InputError
 from craft_hf.base.records import Document
-from craft_hf.quality.guarded import ENOUGH
+from craft_hf.quality.guarded import ENOUGH, limits_for
 from craft_hf.quality.quality import Quality
 from tests.quality_samples import GOOD, OPTIONAL, PLANTS, answer, changed, context, quality, task
 from tests.vectors import HashEmbedder
@@ -132,6 +132,51 @@ def test_a_check_that_cannot_remember_ends_the_run() -> None:
 """
     with pytest.raises(CraftError, match=r"the check odd cannot remember a sample: my/checks\.py, line \d+: OSError"):
         fates(own("", more), [dict(GOOD)])
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("def __init__(self, context):\n        self.words = 1 / 0", "cannot be made"),
+        ("@classmethod\n    def applies(cls, context):\n        return 1 / 0", "cannot say whether it applies"),
+    ],
+)
+def test_a_check_that_cannot_be_made_is_told(method: str, message: str) -> None:
+    """Check, file, line and error are named before anything is paid for."""
+    with pytest.raises(InputError, match=rf"the check odd {message}: my/checks\.py, line \d+: ZeroDivisionError.*mend"):
+        own("", f"\n    {method}\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        ("1 / 0", ", line 16: ZeroDivisionError"),
+        ("0.5", ": TypeError: limit returned 0.5, expected a Limit of finite numbers"),
+        ("Limit(float('nan'))", ": TypeError: limit returned Limit"),
+        ("Limit('high')", ": TypeError: must be real number"),
+    ],
+)
+def test_a_check_that_cannot_say_its_limit_is_told(value: str, error: str) -> None:
+    """The review page and running runs ask for it, of a check of any task."""
+    source = f"""
+from craft_hf.quality import Check, Limit
+
+class Odd(Check):
+    name = "odd"
+    label = "not odd"
+
+    def check(self, sample):
+        return self.keep()
+
+    @classmethod
+    def limit(cls, task):
+        if task is None:
+            return None
+
+        return {value}
+"""
+    with pytest.raises(InputError, match=f"the check odd cannot say its limit: my/checks.py{error}"):
+        limits_for(task(checks_source=source, checks_file="my/checks.py"))
 
 
 def test_a_check_cannot_rewrite_a_sample() -> None:
