@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import jinja2
@@ -12,7 +12,7 @@ import jinja2.meta
 
 from craft_hf.base import JSON, InputError
 from craft_hf.corpus import json_rows
-from craft_hf.tasks import NUMBER, MultipleChoice, Task, options_of
+from craft_hf.tasks import NUMBER, MultipleChoice, Task, normalized, options_of, unwritable
 
 MOST_OPTIONS = 26
 """One for each letter."""
@@ -73,10 +73,15 @@ def read_items(path: Path, task: Task, limit: int | None = None, seed: int = 0) 
     return items
 
 
-def _item(row: Mapping[str, JSON], task: Task, where: str) -> Item:
+def _item(given_row: Mapping[str, JSON], task: Task, where: str) -> Item:
+    plain = normalized(given_row, {})
+    row = {**plain, **task.sample(plain)}
     given = row.get("id")
     name = given if isinstance(given, str) and given else where.rsplit("/", 1)[-1]
-    return _choice(row, task, where, name) if task.multiple_choice else _written(row, task, where, name)
+    item = _choice(row, task, where, name) if task.multiple_choice else _written(row, task, where, name)
+    if reason := unwritable(asdict(item)):
+        raise InputError(f"{where}: holds {reason}, which no dataset can; remove it.")
+    return item
 
 
 def _written(row: Mapping[str, JSON], task: Task, where: str, name: str) -> Item:

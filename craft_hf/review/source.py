@@ -11,7 +11,7 @@ from craft_hf.dataset import DataArguments, DatasetFolder, load_rows
 from craft_hf.review.decisions import Decision
 from craft_hf.review.samples import from_rows, problem
 from craft_hf.review.store import ReviewStore
-from craft_hf.tasks import Task, load_task, normalized
+from craft_hf.tasks import Task, load_task, normalized, unwritable
 
 SUFFIX = ".reviews.sqlite"
 
@@ -77,6 +77,8 @@ def import_decisions(reviews: ReviewStore, path: Path, task: Task) -> int:
         if set(given) - names or not all(isinstance(t, str) for t in texts.values()) or not isinstance(edited, Mapping):
             expected = f"expected the texts {', '.join(sorted(texts))}, and fields"
             raise InputError(f"{where}, is no decision: {expected}; give a file that `craft-hf reviews export` wrote.")
+        if reason := unwritable(given):
+            raise InputError(f"{where}: holds {reason}, which no review can; remove it.")
         decision = Decision(**{n: str(text) for n, text in texts.items()}, fields=normalized(edited, task.schema))
         if decision.fields and (wrong := problem(task, decision.fields)):
             raise InputError(f"{where}: the edited sample is none of {task.name}: {wrong}.")

@@ -92,13 +92,14 @@ def normalized(fields: Mapping[str, JSON], schema: Mapping[str, JSON]) -> dict[s
 
     Two samples that say the same have the same form, whether a model's answer, a row of a dataset or a person's edit
     gave them: keys stand in the order of the schema; an optional field that is null is left out; so is a field that
-    the schema allows without declaring it, for it has no column; texts are Unicode NFC; a number without a fraction is
-    an int; NaN and infinity, as which some tools write a missing number, are null.
+    the schema allows without declaring it, for it has no column; keys and texts are Unicode NFC; a number without a
+    fraction is an int; NaN and infinity, as which some tools write a missing number, are null.
 
     Args:
         fields: the sample; it need not follow the schema.
         schema: JSON Schema of an object.
     """
+    fields = {unicodedata.normalize("NFC", name): value for name, value in fields.items()}
     properties = schema.get("properties")
     if not isinstance(properties, Mapping):
         return {name: _normalized(value, {}) for name, value in fields.items()}

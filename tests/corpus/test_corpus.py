@@ -197,12 +197,14 @@ def test_missing_text_column_names_those_that_are_there(tmp_path: Path) -> None:
     ("line", "message"),
     [
         (b"{broken", "line 2: not valid JSON"),
+        (b'{"n": NaN}', "line 2: not valid JSON .*NaN is no number"),
+        (b'{"n": 1e999}', "line 2: not valid JSON .*1e999 is no number"),
         (b"[1]", "line 2: holds list"),
         (b'{"text": "\xff"}', "line 2: not valid"),
         (b'{"n": ' + b"1" * 5000 + b"}", "line 2: not valid JSON .*4300 digits"),
-        (b'{"n": ' + b"[" * 100_000 + b"}", "line 2: not valid JSON .*recursion"),
+        (b'{"n": ' + b"[" * 100_000 + b"}", "line 2: not valid JSON .*nested"),
     ],
-    ids=["broken", "list", "not-utf8", "long-number", "deep"],
+    ids=["broken", "NaN", "infinite", "list", "not-utf8", "long-number", "deep"],
 )
 def test_invalid_json_names_its_line(tmp_path: Path, line: bytes, message: str) -> None:
     """A line that is not JSON, not an object, not UTF-8 or beyond what can be read is named by its number."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +98,9 @@ def test_read_items_samples_the_same_rows_for_a_seed(tmp_path: Path) -> None:
     [
         ("{", "line 2: not valid JSON"),
         ("[]", "line 2: holds list"),
+        ({**ROW, "seconds": float("nan")}, "line 2: not valid JSON .*NaN is no number"),
+        (json.dumps(ROW)[:-1] + ', "seconds": 1e999}', "line 2: not valid JSON .*1e999 is no number"),
+        ({**ROW, "question": "Wh\ud800y?"}, "line 2: holds half a character"),
         (
             {"question": "a", "options": ["b", "c"]},
             "line 2: has the fields question, options; answer_index or answer is missing",
@@ -155,6 +159,20 @@ def test_read_items_takes_0_and_false_for_values(tmp_path: Path) -> None:
     assert read_items(path, task) == [Item("a", "Rome stood. (0)", "False")]
     with pytest.raises(InputError, match=r"field year: is \[\]"):
         read_items(write(tmp_path / "b.jsonl", {"claim": "Rome stood.", "year": [], "holds": True}), task)
+
+
+def test_read_items_gives_rows_their_one_form(tmp_path: Path) -> None:
+    """Composed and decomposed characters are the same, in values and in names of fields."""
+    whole, split = (unicodedata.normalize(form, "K\u00e4se") for form in ("NFC", "NFD"))
+    schema: dict[str, JSON] = {
+        "type": "object", "required": [whole, "note"],
+        "properties": {whole: {"type": "string"}, "note": {"type": "string"}},
+    }  # fmt: skip
+    task = replace(RECIPES, schema=schema, prompt_template=f"{{{{ {whole} }}}}", completion_template="{{ note }}")
+    [item] = read_items(write(tmp_path / "a.jsonl", {"id": "a", split: f"{split}?", "note": split}), task)
+    assert item == Item("a", f"{whole}?", whole)
+    [item] = read_items(write(tmp_path / "b.jsonl", {"id": "b", split: "What?", "output": split}), task)
+    assert item == Item("b", "What?", whole)
 
 
 def test_read_items_missing_empty_or_broken_file(tmp_path: Path) -> None:

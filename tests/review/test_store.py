@@ -121,6 +121,10 @@ def test_an_import_with_a_wrong_line_takes_nothing_in(tmp_path: Path) -> None:
         '{"sample_id": 3}': "line 2, is no decision: expected the texts",
         "[]": "line 2: holds list",
         "no json": "line 2: ",
+        json.dumps(asdict(Decision(sample.id, "ann", EDIT, fields={"question": float("nan")}, key="u"))): "NaN is no",
+        json.dumps(
+            asdict(Decision(sample.id, "ann", ACCEPT, note="\ud800", key="u"))
+        ): "line 2: holds half a character",
         json.dumps(asdict(Decision(sample.id, "ann", EDIT, fields={"question": "?"}, key="u"))): "line 2: the edited",
         json.dumps(asdict(Decision(sample.id, "ann", "maybe", key="u"))): "verdict 'maybe'",
         json.dumps(asdict(Decision(sample.id, "ann", UNDO, key="u", undoes="nothing"))): "no decision 'nothing'",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from craft_hf.base import InputError
 from craft_hf.corpus.readers import LocatedRows
 from craft_hf.corpus.readers.lines import read_lines
+from craft_hf.tasks import parse_json
 
 
 def json_rows(path: Path) -> LocatedRows:
@@ -20,8 +20,8 @@ def json_rows(path: Path) -> LocatedRows:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as e:  # besides broken JSON: numbers too long, brackets too deep
+            row = parse_json(line.decode("utf-8-sig"))
+        except ValueError as e:
             raise InputError(f"{path}, line {number}: not valid JSON ({e}); expected one object on each line.") from e
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}: holds {type(row).__name__}, expected a JSON object.")
