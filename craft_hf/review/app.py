@@ -20,7 +20,7 @@ from craft_hf.review.samples import ReviewSample, problem
 from craft_hf.review.store import ReviewStore
 from craft_hf.review.supporting_sentences import supporting_sentences
 from craft_hf.review.threshold_proposals import propose_thresholds, reject_reasons
-from craft_hf.tasks import Task, normalized, parse_json
+from craft_hf.tasks import Task, normalized, parse_json, unwritable
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -175,8 +175,10 @@ class _Page:
         """Accept a proposed threshold for later prompts."""
         given = await _body(request)
         check, score = _text(given, "check"), given.get("score")
-        if check not in set(reject_reasons(self._task).values()) - {""} or not isinstance(score, int | float):
-            raise InputError(f"check is {check!r} and score {score!r}; expected a check and a number.")
+        if check not in set(reject_reasons(self._task).values()) - {""}:
+            raise InputError(f"check is {check!r}, expected one that measures something.")
+        if isinstance(score, bool) or not isinstance(score, int | float) or unwritable(score):
+            raise InputError(f"score is {str(score)[:50]!r}, expected a number.")
         value: dict[str, JSON] = {"check": check, "score": float(score)}
         asked = THRESHOLD, value, _text(given, "reviewer"), _text(given, "key")
         await run_in_threadpool(self._reviews.change, *asked)
@@ -206,4 +208,6 @@ def _text(given: Mapping[str, Any], name: str) -> str:
     value = given.get(name, "")
     if not isinstance(value, str):
         raise InputError(f"{name} is {value!r}, expected text.")
+    if reason := unwritable(value):
+        raise InputError(f"{name} holds {reason}, which no review can; remove it.")
     return value

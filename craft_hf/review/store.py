@@ -235,7 +235,16 @@ class ReviewStore:
     # changes of later prompts
 
     def change(self, kind: str, value: Mapping[str, JSON], reviewer: str, key: str) -> None:
-        """Save a change of later prompts; a running run takes it up at its next round."""
+        """Save a change of later prompts; a running run takes it up at its next round.
+
+        One whose key is there already changes nothing.
+
+        Raises:
+            InputError: no reviewer, or no key.
+            StorageError: the disk is full or not writable.
+        """
+        if not reviewer.strip() or not key:
+            raise InputError(f"a change has reviewer {reviewer!r} and key {key!r}; expected a name and a key.")
         with self._write():
             self._db.execute(
                 "INSERT INTO change (kind, value, reviewer, at, key) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",

@@ -111,6 +111,16 @@ def test_a_decision_goes_the_whole_way(page: Client, reviews: tuple[ReviewStore,
     assert [d.reviewer for d in store.current_decisions()] == ["bob"]
 
 
+def test_a_text_that_cannot_be_written_is_refused(
+    page: Client, reviews: tuple[ReviewStore, list[ReviewSample]]
+) -> None:
+    """Half a character, in any text of a decision, is named and not kept."""
+    for name in ("note", "reviewer", "key", "sample_id"):
+        status, answer = page.decide(reviews[1][0], ACCEPT, **{name: "x\ud800"})
+        assert (status, answer["error"].split(",")[0]) == (400, f"{name} holds half a character (a lone surrogate)")
+    assert not reviews[0].history()
+
+
 def test_an_edit_must_be_a_sample_of_the_task(page: Client, reviews: tuple[ReviewStore, list[ReviewSample]]) -> None:
     """The schema's and the task's rules are said; what is right is kept."""
     store, (sample, *_) = reviews
@@ -175,8 +185,11 @@ def test_only_what_was_accepted_is_promoted(page: Client, reviews: tuple[ReviewS
 def test_a_threshold_moves_with_a_yes_only(page: Client, reviews: tuple[ReviewStore, list[ReviewSample]]) -> None:
     """What is no check, or no number, is refused."""
     body = {"check": "grounded", "score": 0.5, "reviewer": "ann", "key": "t"}
-    for wrong in ({"check": "schema"}, {"score": "0.5"}, {"score": None}):
-        assert page.ask("/api/threshold", {**body, **wrong})[0] == 400
+    numbers = ({"score": value} for value in ("0.5", None, True, 10**400, -(10**400)))
+    for wrong in ({"check": "schema"}, {"reviewer": " "}, {"key": ""}, *numbers):
+        status, answer, _ = page.ask("/api/threshold", {**body, **wrong})
+        assert status == 400, answer
+        assert next(iter(wrong)) in answer["error"]
     assert not reviews[0].changes()
     assert page.ask("/api/threshold", body)[0] == 200
     assert page.ask("/api/state")[1]["thresholds"] == [{"check": "grounded", "score": 0.5, "position": None}]

@@ -224,3 +224,12 @@ def test_a_decision_needs_a_name_and_a_verdict(tmp_path: Path) -> None:
             decide(reviews, sample, **{"verdict": ACCEPT, **wrong})  # type: ignore[arg-type]
     with pytest.raises(InputError, match="an edit has no fields"):
         decide(reviews, sample, EDIT)
+
+
+def test_a_change_needs_a_name_and_a_key(tmp_path: Path) -> None:
+    """Without a key, the second of two changes would be taken for the first one sent again."""
+    reviews, _ = made_reviews(tmp_path / "r.sqlite", 1)
+    for name, key in ((" ", "k"), ("ann", "")):
+        with pytest.raises(InputError, match="expected a name and a key"):
+            reviews.change(PROMOTE, {"id": "x"}, name, key)
+    assert not reviews.changes()
