@@ -109,7 +109,7 @@ def _from_packages() -> tuple[tuple[EntryPoint, type[Check]], ...]:
         where = f"the entry point {point.name} = {point.value} of {' '.join(_distribution(point))}"
         try:
             check = point.load()
-        except Exception as e:
+        except (Exception, SystemExit) as e:
             raise InputError(f"{where} cannot be loaded: {_said(e)}; mend the package, or uninstall it.") from e
         if not (isinstance(check, type) and issubclass(check, Check)):
             raise InputError(f"{where} is {check!r}, expected a subclass of craft_hf.quality.Check.")
@@ -130,13 +130,13 @@ def _from_source(file: str, source: str) -> Iterator[type[Check]]:
     module.__file__ = file
     sys.modules[module.__name__] = module  # dataclasses look their module up
     try:
-        exec(compile(source, file, "exec"), module.__dict__)
-    except Exception as e:
+        exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)
+    except (Exception, SystemExit) as e:  # (a script's sys.exit() is no reason to end ours without a word)
         raise InputError(f"{file} cannot be run: {_said(e)}; mend it, or take it out of the folder.") from e
     checks = [
-        value for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Check) and value.__module__ == module.__name__
-        and not inspect.isabstract(value)
+        value for value in dict.fromkeys(v for v in vars(module).values() if isinstance(v, type))
+        if issubclass(value, Check) and value.__module__ == module.__name__
+        and ("name" in vars(value) or not inspect.isabstract(value))  # without a name: a base of others
     ]  # fmt: skip
     if not checks:
         raise InputError(f"{file} holds no check: expected a subclass of craft_hf.quality.Check with name and label.")
@@ -144,7 +144,9 @@ def _from_source(file: str, source: str) -> Iterator[type[Check]]:
 
 
 def _named(check: type[Check], where: str) -> type[Check]:
-    """Refuse a check whose name or label is none."""
+    """Refuse a check that cannot be made, or whose name or label is none."""
+    if missing := sorted(check.__abstractmethods__):
+        raise InputError(f"{where} has no method {', '.join(missing)}; write it, or see whether its name is misspelt.")
     if not (isinstance(check.name, str) and _NAME.fullmatch(check.name)) or check.name in RESERVED:
         raise InputError(
             f"{where} has the name {check.name!r}; expected lower-case letters, digits, '_' and '-', and none of "
@@ -157,5 +159,5 @@ def _named(check: type[Check], where: str) -> type[Check]:
     return check
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -97,6 +97,10 @@ def test_an_entry_point_that_is_no_check_is_told(package: Path) -> None:
     with pytest.raises(InputError, match=r"shouting = loud:Shouting of loud 1\.2 is 1, expected a subclass"):
         checks_for(BIOQA)
     del sys.modules["loud"]
+    (package / "loud.py").write_text(OWN.format(name="shouting", label="x").replace("def check", "def chekc"))
+    with pytest.raises(InputError, match=r"shouting = loud:Shouting of loud 1\.2 has no method check"):
+        checks_for(BIOQA)
+    del sys.modules["loud"]
     (package / "loud.py").write_text("import nothing_of_the_kind")
     with pytest.raises(InputError, match=r"of loud 1\.2 cannot be loaded: ModuleNotFoundError"):
         checks_for(BIOQA)
@@ -123,12 +127,31 @@ def test_two_checks_of_one_name_are_refused_with_both_places(package: Path) -> N
         (OWN.format(name="", label="x"), r"has the name ''; expected lower"),
         (OWN.format(name="leakage", label="x"), r"has the name 'leakage'; expected .* none of any, leakage, review"),
         (OWN.format(name="loud", label=" "), r"Shouting in /my/checks\.py has no label"),
+        (
+            OWN.format(name="loud", label="x").replace("def check", "def chekc"),
+            r"Shouting in .* has no method check; write",
+        ),
+        ("import sys\nsys.exit(3)", r"/my/checks\.py cannot be run: SystemExit: 3"),
     ],
 )
 def test_a_checks_file_that_is_none_is_told(source: str, message: str) -> None:
     """The file, what is wrong with it, and what was expected."""
     with pytest.raises(InputError, match=message):
         checks_for(own(source))
+
+
+def test_a_second_name_for_a_class_makes_no_second_check() -> None:
+    """An alias in the file is the same check."""
+    source = OWN.format(name="shouting", label="x") + "\nLoud = Shouting\n"
+    assert [kind.name for kind in checks_for(own(source))].count("shouting") == 1
+
+
+def test_a_checks_file_is_run_as_python_runs_files() -> None:
+    """Annotations are values unless the file itself wants them as text."""
+    source = (
+        OWN.format(name="shouting", label="x") + "\ndef half(n: int): ...\nassert half.__annotations__['n'] is int\n"
+    )
+    assert "shouting" in [kind.name for kind in checks_for(own(source))]
 
 
 def test_names_of_people_are_reserved() -> None:
