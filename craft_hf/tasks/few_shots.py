@@ -57,6 +57,9 @@ def read_few_shots(
             raise InputError(f"{where}: not valid JSON ({e}).") from e
         if not isinstance(data, dict):
             raise InputError(f"{where}: holds {type(data).__name__}, expected an object with text and sample.")
+        if reason := unwritable(data):
+            raise InputError(f"{where}: holds {reason}, which no dataset can; remove it.")
+        data = normalized(data, {})
         if "Text" in data:
             data = _from_authors(data, where, schema, choices)
         shot = _few_shot(data, where, f"{task}-{len(shots) + 1:02d}", schema)
@@ -103,8 +106,6 @@ def _few_shot(data: Mapping[str, JSON], where: str, default_id: str, schema: Map
     assert isinstance(text, str)
     assert isinstance(sample, dict)
     rest = {k: str(data.get(k) or "") for k in ("source", "license")}
-    if reason := unwritable(sample):
-        raise InputError(f"{where}, field sample: holds {reason}, which no dataset can.")
     return FewShot(str(data.get("id") or default_id), text, normalized(sample, schema), **rest)
 
 

@@ -52,44 +52,50 @@ class Key:
     is_template: bool = False
     is_rule: bool = False
 
-    def checked(self, value: object) -> Any:
+    def checked(self, name: str, value: object) -> Any:
         """Return the value as the task holds it.
 
+        Args:
+            name: of the key, for messages.
+            value: as task.yaml has it.
+
         Raises:
-            InputError: it has another shape; the message does not say which key's.
+            InputError: it has another shape.
         """
         if self.shape == "texts":
             if not isinstance(value, str | list):
-                raise InputError(f"is {value!r}, expected a text or a list of texts.")
+                raise InputError(f"{name} is {value!r}, expected a text or a list of texts.")
             value = (value,) if isinstance(value, str) else tuple(value)
-            _require(value, str, "a text")
-            self._check_choices(value, "one or more")
+            _require(name, value, str, "a text")
+            self._check_choices(name, value, "one or more")
             return value
         if self.shape == "whole":
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"is {value!r}, expected a whole number above 0.")
+            _require(name, [value], int, "a whole number")
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} is {value!r}, expected a whole number above 0.")
             return value
         if self.shape == "text":
-            _require([value], str, "a text")
-            self._check_choices([str(value)], "one")
+            _require(name, [value], str, "a text")
+            self._check_choices(name, [str(value)], "one")
             if self.is_template:
-                _check_template(str(value))
+                _check_template(name, str(value))
             return value
-        _require([value], Mapping, "a mapping")
+        _require(name, [value], Mapping, "a mapping")
         assert isinstance(value, Mapping)
         parts = list(value.values())
         if self.shape in _PARTS:
-            _require(parts, *_PARTS[self.shape])
+            _require(name, value.keys(), str, "the name of a field")
+            _require(name, parts, *_PARTS[self.shape])
         if self.shape == "shares by field" and (outside := [share for share in parts if not 0 <= share <= 1]):
-            raise InputError(f"has {outside[0]!r}, expected shares from 0 to 1.")
+            raise InputError(f"{name} has {outside[0]!r}, expected shares from 0 to 1.")
         if self.shape == "patterns by field":
             for pattern in (pattern for named in parts for pattern in named.values()):
-                _check_pattern(pattern)
+                _check_pattern(name, pattern)
         return value
 
-    def _check_choices(self, texts: Sequence[str], several: str) -> None:
+    def _check_choices(self, name: str, texts: Sequence[str], several: str) -> None:
         if self.choices and (wrong := [text for text in texts if text not in self.choices]):
-            raise InputError(f"is {wrong[0]!r}, expected {several} of {', '.join(self.choices)}.")
+            raise InputError(f"{name} is {wrong[0]!r}, expected {several} of {', '.join(self.choices)}.")
 
     def fields_of(self, value: Any) -> list[str]:
         """Return the fields of the sample that a value names."""
@@ -104,25 +110,26 @@ _PARTS: Mapping[str, tuple[Any, str]] = {
 }
 
 
-def _check_template(text: str) -> None:
+def _check_template(name: str, text: str) -> None:
     import jinja2
 
     try:
         _jinja().parse(text)
     except jinja2.TemplateSyntaxError as e:
-        raise InputError(f"is a broken template: {e} in {text!r}") from e
+        raise InputError(f"{name} is a broken template: {e} in {text!r}") from e
 
 
-def _check_pattern(pattern: str) -> None:
+def _check_pattern(name: str, pattern: str) -> None:
     try:
         re.compile(pattern)
     except (re.error, TypeError) as e:
-        raise InputError(f"has {pattern!r}, which is no regular expression: {e}") from e
+        raise InputError(f"{name} has {pattern!r}, which is no regular expression: {e}") from e
 
 
-def _require(values: Iterable[object], kind: type | tuple[type, ...], words: str) -> None:
-    if wrong := [value for value in values if not isinstance(value, kind)]:
-        raise InputError(f"{wrong[0]!r} stands where {words} is expected; compare with bioqa's.")
+def _require(name: str, values: Iterable[object], kind: type | tuple[type, ...], words: str) -> None:
+    """Raise InputError for a value of another kind; true and false are no numbers."""
+    if wrong := [value for value in values if isinstance(value, bool) or not isinstance(value, kind)]:
+        raise InputError(f"{name}: {wrong[0]!r} stands where {words} is expected; compare with bioqa's.")
 
 
 def _key(shape: str = "text", default: Any = MISSING, **more: Any) -> Any:
@@ -341,9 +348,9 @@ def _parse(path: Path) -> Task:
         )
     for name, value in data.items():
         try:
-            data[name] = TASK_KEYS[name].checked(value)
+            data[name] = TASK_KEYS[name].checked(name, value)
         except InputError as e:
-            raise InputError(f"{path}: {name} {e}" if str(e).startswith(("is ", "has ")) else f"{path}: {e}") from e
+            raise InputError(f"{path}: {e}") from e
     task = Task(**data, few_shots=())
     _check(task, path)
     return task
@@ -357,6 +364,16 @@ def _check(task: Task, path: Path) -> None:
         )
     import jsonschema
 
+    try:
+        problem = (
+            "" if json.loads(json.dumps(task.schema, allow_nan=False)) == task.schema else "a name in it is no text"
+        )
+    except (TypeError, ValueError) as e:
+        problem = str(e)
+    if problem:
+        raise InputError(
+            f"{path}: schema is no JSON: {problem}; quote what YAML takes for something else ('2020-01-01', 'yes')."
+        )
     try:
         jsonschema.Draft202012Validator.check_schema(task.schema)
     except jsonschema.SchemaError as e:

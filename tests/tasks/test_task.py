@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,15 @@ def test_unknown_task_suggests_the_nearest_names() -> None:
             "bioqa-01: instruction_of gives '2', expected a number",
         ),
         ("metric: accuracy", "instruction_of: '{{ 1'", "is a broken template"),
-        ("metric: accuracy", "instruction_of: 1", "1 stands where a text is expected"),
+        ("metric: accuracy", "instruction_of: 1", "instruction_of: 1 stands where a text is expected"),
+        ("metric: accuracy", "metric: 5", "metric: 5 stands where a text is expected"),
+        ("{question: 16}", "{question: true}", "min_chars: True stands where a whole number is expected"),
+        ("{question: 0.3, answer: 0.6}", "{question: true}", "grounded: True stands where a number is expected"),
+        ("max_new_tokens: 512", "max_new_tokens: true", "max_new_tokens: True stands where a whole number"),
+        ("{question: 16}", "{5: 16}", "min_chars: 5 stands where the name of a field is expected"),
+        ("enum: [A, B, C, D]", "enum: [2020-01-01]", "schema is no JSON: .*date is not JSON serializable; quote"),
+        ("enum: [A, B, C, D]", "enum: [.nan]", "schema is no JSON"),
+        ("question: {type: string, maxLength: 600}", "5: {type: string}", "schema is no JSON: a name"),
         ("[question, options, answer]", "[question]", "'options' must be listed under required"),
     ],
 )
@@ -250,12 +259,24 @@ def test_few_shots_get_their_one_form(tmp_path: Path) -> None:
     """Null for an optional field is no value; a template gets None for it, and shows nothing."""
     fields = {"headline": {"type": "string"}, "note": {"type": "string"}}
     samples: list[dict[str, JSON]] = [{"note": None, "headline": "Cafe\u0301"}, {"headline": "B"}, {"headline": "C"}]
-    shots = [("Text.", sample) for sample in samples]
+    shots = [("Cafe\u0301.", sample) for sample in samples]
     template = "{{ headline }}{% if note is none %}, no note{% endif %}{{ note }}"
     task = load_task(write_task(tmp_path / "task", fields, shots, required=["headline"], completion_template=template))
     assert [shot.sample for shot in task.few_shots] == [{"headline": "Caf\u00e9"}, {"headline": "B"}, {"headline": "C"}]
+    assert {shot.text for shot in task.few_shots} == {"Caf\u00e9."}
     assert task.completion(task.few_shots[1].sample) == "B, no note"
     assert task.completion({"headline": "B", "note": "D"}) == "BD"
+
+
+def test_names_of_fields_may_be_decomposed(tmp_path: Path) -> None:
+    """However a keyboard or a system writes a character, few-shots and task.yaml mean the same field."""
+    whole, split = (unicodedata.normalize(form, "K\u00e4se") for form in ("NFC", "NFD"))
+    folder = write_task(tmp_path / "task", {split: {"type": "string"}}, [("Text.", {split: "Brie"})] * 3)
+    yaml = Path(folder) / "task.yaml"
+    yaml.write_text(json.dumps(json.loads(yaml.read_text()), ensure_ascii=False), encoding="utf-8")
+    task = load_task(folder)
+    assert task.fields == (whole,)
+    assert task.few_shots[0].sample == {whole: "Brie"}
 
 
 @pytest.mark.parametrize(
@@ -283,7 +304,11 @@ def test_an_answer_that_is_none_of_the_options_shows_the_form(
     ("text", "message"),
     [('{"text": "a", "sample": {"question": NaN}}', "NaN is no number"),
      ('{"text": "a", "sample": {"question": 1e999}}', "1e999"),
-     ('{"text": "a", "sample": {"question": "\\ud800"}}', "half a character")],
+     ('{"text": "a", "sample": {"question": "\\ud800"}}', "half a character"),
+     ('{"text": "\\ud800", "sample": {"question": "a"}}', "half a character"),
+     ('{"id": "\\ud800", "text": "a", "sample": {"question": "a"}}', "half a character"),
+     ('{"text": "a", "sample": {"question": "a"}, "source": "\\ud800"}', "half a character"),
+     ('{"Text": "a\\ud800", "Instruction": "a", "Output": "a"}', "half a character")],
 )  # fmt: skip
 def test_few_shots_with_values_that_no_row_can_hold_are_refused(own: Path, text: str, message: str) -> None:
     """The line is named, and what is wrong with the value."""
