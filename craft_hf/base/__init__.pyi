@@ -49,4 +49,5 @@ from .records import Verdict as Verdict
 from .records import fingerprint as fingerprint
 from .templates import chat_template as chat_template
 from .templates import template as template
+from .tokens import token_kind as token_kind
 from .version import __version__ as __version__

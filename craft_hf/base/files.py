@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -80,9 +81,9 @@ def replaced_folder(target: Path) -> Iterator[Path]:
 
 def _clean_up(target: Path) -> None:
     """Remove what a killed process left beside a folder."""
-    for lock in target.parent.glob(f".{target.name}.*/{_LOCK}"):
-        with contextlib.suppress(Timeout), FileLock(lock, timeout=0):
-            old = lock.parent / _OLD
-            if old.exists() and not target.exists():
-                os.replace(old, target)
-            shutil.rmtree(lock.parent, ignore_errors=True)
+    ours = re.compile(re.escape(f".{target.name}.") + r"\w{8}")  # the name that mkdtemp makes, and no neighbour's
+    for work in [path for path in target.parent.iterdir() if ours.fullmatch(path.name) and (path / _LOCK).exists()]:
+        with contextlib.suppress(Timeout), FileLock(work / _LOCK, timeout=0):
+            if (work / _OLD).exists() and not target.exists():
+                os.replace(work / _OLD, target)
+            shutil.rmtree(work, ignore_errors=True)

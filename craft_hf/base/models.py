@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +118,9 @@ def _named(name: str) -> Weights:
     if not folder.is_dir():
         if name.count("/") > 1 or name.startswith((".", "/", "~")):
             raise InputError(f"there is no model folder {name}; expected a folder with weights, or a Hub id.")
+        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+            hint = " Did you mean the URL of a server? Write http:// before it." if re.search(r":\d+", name) else ""
+            raise InputError(f"{name!r} is neither a model folder nor a Hub id such as user/name.{hint}")
         return Weights(name, name, _hub_revision(name))
     weights = sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".bin"))
     if not weights or not (folder / "config.json").is_file():

@@ -1,9 +1,10 @@
-"""The dataset card, a README.md for the Hub that names no local path and no private address."""
+"""The dataset card, a README.md for the Hub that names no local path and no private address once it is published."""
 
 from __future__ import annotations
 
 import ipaddress
 import itertools
+import json
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,9 @@ from craft_hf.dataset.funnel import funnel_shares
 from craft_hf.dataset.licenses import combined_license
 from craft_hf.dataset.report import Row, RunReport
 from craft_hf.dataset.rows import is_few_shot
+
+_PRIVATE = re.compile(r"\[local (?:path|address)\]")
+"""What `public` writes in the place of names of this machine."""
 
 _SHOWN_CHARS = 600
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -182,10 +186,12 @@ def _prompt(report: RunReport) -> str:
 
 
 def _repeat(report: RunReport) -> str:
-    """Return the call that asks for the same run."""
+    """Return the call that asks for the same run; of a published report without what names a place on a machine."""
     values = {"task": report.task, **report.settings}
-    arguments = ", ".join(f"{name}={value!r}" for name, value in values.items())
-    return f'import craft_hf\nfrom datasets import load_dataset\n\nload_dataset("craft", {arguments})'
+    private = [name for name, value in values.items() if _PRIVATE.search(json.dumps(value))]
+    arguments = ", ".join(f"{name}={value!r}" for name, value in values.items() if name not in private)
+    note = f"  # and {', '.join(private)}, which named places on the machine of the run" if private else ""
+    return f'import craft_hf\nfrom datasets import load_dataset\n\nload_dataset("craft", {arguments}){note}'
 
 
 def limits_of(task: str) -> str:

@@ -74,6 +74,6 @@ def ask(
     started = time.monotonic()
     for prompt, answer in generator.generate(prompts, schema, sampling, should_send, write_down):
         usage.add(answer, from_journal=False)
-        now = time.monotonic()
-        usage.seconds_generating, started = usage.seconds_generating + now - started, now
+        usage.seconds_generating += time.monotonic() - started
         yield prompt, answer
+        started = time.monotonic()  # the time that the reader took is not the model's

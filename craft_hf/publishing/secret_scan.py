@@ -10,18 +10,8 @@ from pathlib import Path
 
 from huggingface_hub import get_token
 
-from craft_hf.base import InputError
+from craft_hf.base import InputError, token_kind
 
-_TOKENS = {  # formats as documented by the issuers; the minimum lengths exclude ordinary words
-    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}\b",
-    "an OpenAI or Anthropic key": r"\bsk-[A-Za-z0-9_-]{32,}",
-    "an AWS key": r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-    "a GitHub token": r"\bgh[pousr]_[A-Za-z0-9]{36}\b|\bgithub_pat_\w{40,}",
-    "a Google key": r"\bAIza[A-Za-z0-9_-]{35}\b",
-    "a Slack token": r"\bxox[abeprs]-[A-Za-z0-9-]{10,}",
-    "a private key": r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----",
-}
-_PATTERNS = {name: re.compile(pattern) for name, pattern in _TOKENS.items()}
 _SECRET_NAME = re.compile(r"(?i)token|secret|passw|api_?key|credential")
 _MIN_SECRET_LENGTH = 8
 """Shorter values of environment variables are ignored, since ordinary texts contain them."""
@@ -44,9 +34,8 @@ def check_secrets(texts: Iterable[tuple[str, str]], failure: str) -> None:
                 raise InputError(
                     f"{failure}: {location} contains {name}; remove it, and replace the secret wherever it is used."
                 )
-        for name, pattern in _PATTERNS.items():
-            if pattern.search(text):
-                raise InputError(f"{failure}: {location} contains what looks like {name}; remove it, and revoke it.")
+        if kind := token_kind(text):
+            raise InputError(f"{failure}: {location} contains what looks like {kind}; remove it, and revoke it.")
 
 
 def check_local_names(texts: Iterable[tuple[str, str]], failure: str) -> None:

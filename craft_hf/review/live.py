@@ -101,6 +101,13 @@ class People:
         return " ".join(part for part in (review_summary(self._reviews, self._decisions, self._ids), *changes) if part)
 
 
+def promoted_few_shots(path: str, task: Task) -> list[FewShot]:
+    """Return the promoted few-shots of a run's first prompt: those in force, and those not taken up yet."""
+    with ReviewStore(Path(path), task.name) as reviews:
+        changes = [c for c in reviews.changes() if c.kind == PROMOTE and not c.position]
+        return list({c.value["id"]: few_shot(c.value) for c in changes}.values())
+
+
 def few_shot(value: Mapping[str, JSON]) -> FewShot:
     """Return the few-shot of a promotion."""
     sample = value["sample"]

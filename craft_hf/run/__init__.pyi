@@ -8,7 +8,6 @@ from .resolution import ResolvedRun as ResolvedRun
 from .resolution import open_generator as open_generator
 from .resolution import resolve as resolve
 from .run_yaml import PRESET as PRESET
-from .run_yaml import run_yaml as run_yaml
 from .run_yaml import settings_from as settings_from
 from .runs import ensure_reviewed_run as ensure_reviewed_run
 from .settings import SETTINGS as SETTINGS

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from craft_hf.base import Answer, Document, InputError, Prompt
 from craft_hf.generation import PromptBuilder, Usage, ask, open_journal
 from craft_hf.retrieval import Documents, open_index
+from craft_hf.review import promoted_few_shots
 from craft_hf.run.pipeline import open_quality
 from craft_hf.run.resolution import ResolvedRun
 from craft_hf.tasks import sample_json
@@ -72,8 +73,9 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
         raise InputError(f"pilot is {pilot}, expected 0 or more.")
     samples = run.settings.rows_wanted(run.task)
     documents = run.documents(open_index(run.settings.index))
-    builder = PromptBuilder(run.task, run.settings.seed, run.settings.prefix_groups)
-    chosen = _prompts(documents, builder, max(samples, pilot))[:pilot]
+    promoted = promoted_few_shots(run.settings.review, run.task) if run.settings.review else []
+    builder = PromptBuilder(run.task, run.settings.seed, run.settings.prefix_groups, promoted)
+    chosen = _prompts(documents, builder, max(samples, pilot))[:pilot] if samples else []
     sent = [prompt for _, prompt in chosen]
     usage, answers = Usage(), dict[str, Answer]()
     if sent:

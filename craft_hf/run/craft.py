@@ -7,7 +7,7 @@ then does with rows, shards and processes is reading.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, make_dataclass
+from dataclasses import field, fields, make_dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from craft_hf.base import JSON, CraftError, InputError
 from craft_hf.dataset import task_features
 from craft_hf.run.plugin import unused_argument
 from craft_hf.run.resolution import ResolvedRun, resolve
-from craft_hf.run.run_yaml import PRESET, settings_from
+from craft_hf.run.run_yaml import PRESET, settings_from, unknown_setting
 from craft_hf.run.runs import ensure_run, read_rows, stream_rows
 from craft_hf.run.settings import SETTINGS
 from craft_hf.tasks import NAMES
@@ -27,11 +27,7 @@ SHARDS = 8
 
 
 class _Config(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has no types
-    """What `load_dataset("craft", ...)` takes: the settings of `craft_hf.RunSettings`, and `preset`.
-
-    None stands for what is not given. Settings that decide no rows are not part of the cache's identity. Keys for a
-    server come from the environment (CRAFT_HF_API_KEY), never from here.
-    """
+    """What a configuration does with its settings, whichever there are."""
 
     def __repr__(self) -> str:
         """Say the task alone: `datasets` prints it when an argument is unknown, and a URL may hold a key."""
@@ -68,13 +64,23 @@ class _Config(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has no 
         return self.run.run_id
 
 
-CraftConfig = make_dataclass(
-    "CraftConfig",
-    [(name, object, field(default=None)) for name in (*SETTINGS, PRESET)],
-    bases=(_Config,),
-    namespace={"__module__": __name__, "__doc__": _Config.__doc__},
-    repr=False,
+_Fields = make_dataclass(
+    "_Fields", [(name, object, field(default=None)) for name in (*SETTINGS, PRESET)], bases=(_Config,), repr=False
 )
+
+
+class CraftConfig(_Fields):  # type: ignore[valid-type, misc]  # made from the settings
+    """What `load_dataset("craft", ...)` takes: the settings of `craft_hf.RunSettings`, and `preset`.
+
+    None stands for what is not given. Settings that decide no rows are not part of the cache's identity. Keys for a
+    server come from the environment (CRAFT_HF_API_KEY), never from here.
+    """
+
+    def __init__(self, *args: object, **given: object) -> None:
+        known = {f.name for f in fields(_Fields)}
+        if unknown := next((name for name in given if name not in known), None):
+            raise InputError(f'load_dataset("craft", ...): {unknown_setting(unknown)}')
+        super().__init__(*args, **given)
 
 
 class Craft(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datasets has no types

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from craft_hf.base import InputError
-from craft_hf.generation import holds_api_key
 from craft_hf.run.presets import preset_of
 from craft_hf.run.settings import ALTERNATIVES, SETTINGS, RunSettings
 from craft_hf.tasks import NAMES
@@ -23,28 +22,31 @@ def settings_from(given: Mapping[str, object], config: str | Path | None = None)
 
     Args:
         given: values by the names of `RunSettings`, and `preset`; None counts as not given.
-        config: path of a run.yaml.
+        config: path of a run.yaml, or of the folder of a dataset that has one.
 
     Raises:
         InputError: a value or a name is wrong; of a run.yaml the message names the line.
     """
     given = {name: value for name, value in given.items() if value is not None}
     if unknown := next((name for name in given if name not in SETTINGS and name != PRESET), None):
-        raise InputError(_unknown(unknown))
-    read, lines = read_run_yaml(Path(config)) if config is not None else ({}, {})
+        raise InputError(unknown_setting(unknown))
+    path = None if config is None else Path(config)
+    read, lines = read_run_yaml(path) if path is not None else ({}, {})
     if any(name in given for name in ALTERNATIVES):
         read = {name: value for name, value in read.items() if name not in ALTERNATIVES}
     values = {**read, **given}
     preset = values.pop(PRESET, None)
     if preset is not None:
         values = {**preset_of(preset).of(values.get("task")), **values}
-    if config is not None and "task" not in given and "task" in read:
-        _check_task(str(read["task"]), Path(config), lines["task"])
+    if path is not None and "task" not in given and "task" in read:
+        _check_task(str(read["task"]), path, lines["task"])
     return RunSettings(**values)  # type: ignore[arg-type]
 
 
 def read_run_yaml(path: Path) -> tuple[dict[str, object], dict[str, int]]:
-    """Read a run.yaml.
+    """Read a run.yaml, or that of a dataset's folder.
+
+    Relative paths are taken from the file's folder.
 
     Returns:
         The checked values by their names, and the line of each.
@@ -54,8 +56,11 @@ def read_run_yaml(path: Path) -> tuple[dict[str, object], dict[str, int]]:
     """
     import yaml
 
+    from craft_hf.dataset import DatasetFolder
+
+    base = path if path.is_dir() else path.parent
     try:
-        text = path.read_text(encoding="utf-8")
+        text = DatasetFolder(path).run_yaml if path.is_dir() else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise InputError(f"the configuration {path} cannot be read: {e}; give a run.yaml.") from e
     loader = yaml.SafeLoader(text)
@@ -67,48 +72,48 @@ def read_run_yaml(path: Path) -> tuple[dict[str, object], dict[str, int]]:
             raise InputError(f"{path} holds no settings; expected lines such as `task: bioqa` and `num_samples: 100`.")
         values, lines = dict[str, object](), dict[str, int]()
         for key, node in root.value:
-            line, name = key.start_mark.line + 1, str(key.value)
+            line, name = key.start_mark.line + 1, key.value
             where = f"{path}, line {line}"
+            if not isinstance(key, yaml.ScalarNode):
+                raise InputError(f"{where}: the key is no text; expected lines such as `seed: 3`.")
             if name not in SETTINGS and name != PRESET:
-                raise InputError(f"{where}: {_unknown(name)}")
+                raise InputError(f"{where}: {unknown_setting(name)}")
             if name in lines:
                 raise InputError(f"{where}: {name} stands in line {lines[name]} as well; leave one out.")
             value, lines[name] = loader.construct_object(node, deep=True), line
             if value is None:
                 continue
             try:
-                values[name] = preset_of(value) and value if name == PRESET else SETTINGS[name].checked(name, value)
+                values[name] = (
+                    preset_of(value) and value if name == PRESET else SETTINGS[name].checked(name, value, base)
+                )
             except InputError as e:
                 raise InputError(f"{where}: {e}") from e
     except yaml.YAMLError as e:
-        raise InputError(f"{path} is not valid YAML: {e}") from e
+        mark = getattr(e, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)  # not str(e), which prints the line
+        raise InputError(f"{where}: not valid YAML ({getattr(e, 'problem', None) or 'unreadable'}).") from None
     finally:
         loader.dispose()
     return values, lines
 
 
 def run_yaml(settings: RunSettings) -> str:
-    """Return a run.yaml that asks for the same run: all settings that have another value than their default.
-
-    A value with an API key in it is left out; the generator refuses addresses with a password before that.
-    """
+    """Return a run.yaml that asks for the same run: all settings that have another value than their default."""
     import yaml
 
-    lines = [_HEAD]
-    for name, value in settings.changed().items():
-        line = yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True, width=1_000_000)
-        lines.append(f"# {name} holds a key, and is not written here\n" if holds_api_key(line) else line)
-    return "".join(lines)
+    return _HEAD + yaml.safe_dump(settings.changed(), sort_keys=False, allow_unicode=True, width=1_000_000)
 
 
-def _unknown(name: str) -> str:
+def unknown_setting(name: str) -> str:
+    """Return the message for a name that is no setting, with the nearest ones."""
     near = difflib.get_close_matches(name.replace("-", "_"), [*SETTINGS, PRESET], n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return f"there is no setting {name!r}.{hint} Settings: {', '.join([*SETTINGS, PRESET])}."
 
 
 def _check_task(task: str, path: Path, line: int) -> None:
-    if task not in NAMES and not (Path(task) / "task.yaml").is_file():
+    if Path(task).is_absolute() and not (Path(task) / "task.yaml").is_file():
         raise InputError(
             f"{path}, line {line}: the task {task} is gone (no task.yaml is there). Write where it is now into this "
             f"line, or give it by hand (craft-hf generate PATH/TO/TASK --config {path}); shipped tasks: "

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from craft_hf.base import EMBEDDED, JSON, InputError
-from craft_hf.generation import Budget, Prices, Sampling
+from craft_hf.base import EMBEDDED, JSON, InputError, token_kind
+from craft_hf.generation import Budget, Prices, Sampling, holds_api_key
 from craft_hf.tasks import NAMES, QUERY_PARTS, Task
 
 SIZES: Mapping[str, int] = {"XS": 0, "S": 100, "M": 500, "L": 5_000, "XL": 25_000}
@@ -48,7 +48,9 @@ class Setting:
         choices: the texts that are allowed, of a list the ones that may stand in it.
         words: texts that are taken as they are: beside a number, or where a file could have the same name.
         decides_rows: whether another value can give other rows; if so, it is part of the run's identity.
-        is_place: whether it may name a file or folder, which is then remembered by its absolute path.
+        place: "path" if it names a file or folder, which is then stored as an absolute path; "path or name" if it may
+            also be a name, such as that of a Hub repository: then only what exists is a path.
+        is_model: whether it may be the URL of a server, or several of them.
         default_text: the default in words, where None stands for something that is looked up.
         commands: which of `craft-hf generate`, `estimate` and `retrieve` take it.
     """
@@ -61,22 +63,28 @@ class Setting:
     choices: Sequence[str] = ()
     words: Sequence[str] = ()
     decides_rows: bool = True
-    is_place: bool = False
+    place: str = ""
+    is_model: bool = False
     default_text: str = ""
     commands: frozenset[str] = RUN_COMMANDS
 
-    def checked(self, name: str, value: object) -> Any:
+    def checked(self, name: str, value: object, base: Path = Path()) -> Any:
         """Return a value as it is stored: numbers as numbers, lists as tuples, places as absolute paths.
 
+        Args:
+            name: of the setting, for messages.
+            value: what was given.
+            base: the folder that relative paths are taken from.
+
         Raises:
-            InputError: it is of another type or outside of the range; the message does not say which setting's.
+            InputError: it is of another type, out of range, empty, or holds a secret.
         """
         if self.kind == "list":
-            return self._listed(name, value)
+            return self._listed(name, value, base)
         if isinstance(value, str) and value in self.words:
             return value
         if self.kind == "text":
-            return self._text(name, value)
+            return self._text(name, value, base)
         number = self._number(value)
         if number is None or not self.least <= number <= self.most or not number > self.above:
             raise InputError(f"{name} is {value!r}, expected {self.expected}.")
@@ -108,36 +116,55 @@ class Setting:
             return None
         if self.kind == "whole":
             return value if isinstance(value, int) else None
-        return float(value)  # 1 and 1.0 are the same run
+        return float(value) + 0.0  # 1 and 1.0 are the same run, and so are 0 and -0.0
 
-    def _text(self, name: str, value: object) -> str:
-        if isinstance(value, list | tuple) and not self.choices:  # several servers
-            value = ",".join(str(self._place(str(part))) for part in value)
+    def _text(self, name: str, value: object, base: Path) -> str:
+        if self.is_model and isinstance(value, list | tuple):  # several servers
+            value = ",".join(map(str, value))
         if not isinstance(value, str | Path):
-            raise InputError(f"{name} is {value!r}, expected {self.expected}.")
-        if self.choices and value not in self.choices:
-            raise InputError(f"{name} is {str(value)!r}, expected {self.expected}.")
-        return self._place(str(value))
+            raise InputError(f"{name} is a {type(value).__name__}, expected {self.expected}.")
+        text = str(value)
+        self._refuse_secrets(name, text)
+        if not text.strip():
+            raise InputError(f"{name} is empty, expected {self.expected}; leave it out for the default.")
+        if self.choices and text not in self.choices:
+            raise InputError(f"{name} is {text!r}, expected {self.expected}.")
+        return self._place(text, base)
 
-    def _listed(self, name: str, value: object) -> tuple[str, ...]:
+    def _listed(self, name: str, value: object, base: Path) -> tuple[str, ...]:
         if isinstance(value, str | Path):
-            parts = [part.strip() for part in str(value).split(",")]
+            parts = str(value).split(",")
         elif isinstance(value, list | tuple) and all(isinstance(part, str | Path) for part in value):
-            parts = [str(part).strip() for part in value]
+            parts = [str(part) for part in value]
         else:
-            raise InputError(f"{name} is {value!r}, expected {self.expected}.")
-        found = tuple(self._place(part) for part in parts if part)
+            raise InputError(f"{name} is a {type(value).__name__}, expected {self.expected}.")
+        for part in parts:
+            self._refuse_secrets(name, part)
+        found = tuple(dict.fromkeys(self._place(part.strip(), base) for part in parts if part.strip()))
         if self.choices and (unknown := sorted(set(found) - set(self.choices))):
             raise InputError(f"{name} has {unknown[0]!r}, expected {self.expected}.")
+        if self.choices and not found:
+            raise InputError(f"{name} is empty, expected {self.expected}; leave it out for the default.")
         return found
 
-    def _place(self, text: str) -> str:
-        """Return a path that exists as an absolute one, so that it is found again from another folder."""
-        if not self.is_place or not text or "://" in text:
+    def _refuse_secrets(self, name: str, text: str) -> None:
+        """Refuse what must not be stored: settings are written into run.yaml, report and card."""
+        kind = token_kind(text) or ("an API key" if "://" in text and holds_api_key(text) else "")
+        if not kind and self.is_model and ("@" in text or ("://" in text and "?" in text)):
+            kind = "a user, password or query (before @, after ?)"
+        if kind:
+            raise InputError(
+                f"{name} holds {kind}; expected none, because settings are written down: set CRAFT_HF_API_KEY in the "
+                "environment, and leave it out here."
+            )
+
+    def _place(self, text: str, base: Path) -> str:
+        """Return a path as an absolute one, so that it is found again from another folder."""
+        if not self.place or "://" in text:
             return text
         try:
-            path = Path(text).expanduser()
-            is_path = path.exists() or text.startswith(("/", "./", "../", "~"))
+            path = base / Path(text).expanduser()
+            is_path = self.place == "path" or path.exists() or text.startswith(("/", "./", "../", "~"))
         except (OSError, RuntimeError):  # too long for a path, or a home that nobody has
             return text
         return str(path.absolute()) if is_path else text
@@ -160,19 +187,21 @@ class RunSettings:
     task: str = _setting(
         None,
         f"A shipped task ({', '.join(NAMES)}), or the folder of your own.",
+        place="path or name",
+        words=NAMES,
         commands=ALL_COMMANDS,
     )
     few_shots: str | None = _setting(
         None,
         "JSONL file to use in place of the task's few-shots.",
-        is_place=True,
+        place="path",
         default_text="the task's",
         commands=ALL_COMMANDS,
     )
     index: str | None = _setting(
         None,
         "Folder of an index, or user/name or user/name@revision on the Hub.",
-        is_place=True,
+        place="path or name",
         default_text="the sample corpus",
         commands=ALL_COMMANDS,
     )
@@ -180,8 +209,9 @@ class RunSettings:
         EMBEDDED,
         '"embedded", a Hub id, a model folder, or the URL of an OpenAI-compatible server; several URLs, separated by '
         "commas, share the prompts.",
-        is_place=True,
+        place="path or name",
         words=(EMBEDDED,),
+        is_model=True,
     )
     generator_model: str | None = _setting(None, "The model's name on the servers.", default_text="the only one")
     num_samples: int | None = _setting(
@@ -257,18 +287,19 @@ class RunSettings:
         None,
         "JSONL files, or Hub datasets as REPO@REVISION:CONFIG:SPLIT, whose items no row may be taken from.",
         kind="list",
-        is_place=True,
+        place="path or name",
         default_text="the task's, as far as the Hub can be reached",
     )
     earlier: Sequence[str] | str | None = _setting(
-        None, "Folders of datasets whose rows no row may repeat.", kind="list", is_place=True, default_text="none"
+        None, "Folders of datasets whose rows no row may repeat.", kind="list", place="path", default_text="none"
     )
     judge: str | None = _setting(
         None,
         'A model that is asked about every sample, which costs calls: "generator" for the same one, or as the '
         "generator is given.",
-        is_place=True,
+        place="path or name",
         words=(SAME_MODEL, EMBEDDED),
+        is_model=True,
         default_text="none",
     )
     judge_model: str | None = _setting(None, "The judge's name on its servers.", default_text="the only one")
@@ -279,7 +310,7 @@ class RunSettings:
         None,
         "File of what people decide (`craft-hf review`), also while the run goes on: rejected rows are replaced, "
         "edited ones taken as edited, promoted ones shown to the model. Made if it is not there.",
-        is_place=True,
+        place="path",
         default_text="none",
     )
     max_budget: float | None = _setting(
@@ -326,8 +357,6 @@ class RunSettings:
             value = getattr(self, f.name)
             if value is None:
                 object.__setattr__(self, f.name, f.default)
-            elif f.name == "task":  # a shipped name, also where a folder happens to be called so
-                object.__setattr__(self, "task", _task_name(value))
             else:
                 object.__setattr__(self, f.name, f.metadata["setting"].checked(f.name, value))
         if self.task is None:
@@ -390,12 +419,6 @@ class RunSettings:
             for f in dataclasses.fields(self)
             if getattr(self, f.name) != f.default and (f.metadata["setting"].decides_rows or not decides_rows)
         }
-
-
-def _task_name(value: object) -> str:
-    if isinstance(value, str) and value in NAMES:
-        return value
-    return str(Setting("", is_place=True).checked("task", value))
 
 
 SETTINGS: Mapping[str, Setting] = {f.name: f.metadata["setting"] for f in dataclasses.fields(RunSettings)}

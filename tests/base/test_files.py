@@ -136,3 +136,17 @@ def test_replaced_folder_leaves_others_at_work_alone(tmp_path: Path) -> None:
         assert names(target) == ["whole"]
         assert names(new) == ["a"]
     assert (names(target), names(tmp_path)) == (["a"], ["target"])
+
+
+def test_a_neighbour_whose_name_goes_on_is_left_alone(tmp_path: Path) -> None:
+    """What a killed write of data.v2 left is put back by the next write of data.v2, not taken by one of data."""
+    work = tmp_path / ".data.v2.abcdefgh"
+    (work / "old").mkdir(parents=True)
+    (work / "old" / "rows").write_text("rows of data.v2")
+    (work / "lock").touch()
+    with replaced_folder(tmp_path / "data") as new:
+        (new / "rows").write_text("rows of data")
+    assert (work / "old" / "rows").is_file()
+    with pytest.raises(RuntimeError), replaced_folder(tmp_path / "data.v2"):
+        raise RuntimeError
+    assert (tmp_path / "data.v2" / "rows").read_text() == "rows of data.v2"

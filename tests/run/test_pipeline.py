@@ -291,8 +291,7 @@ def test_what_is_written_out_is_the_same_run_as_the_default(home: Path, server: 
 
 def test_random_documents_are_a_run_of_their_own(home: Path, server: WriterServer) -> None:
     """Every row says that its document was drawn; report and card do not speak of finding; a longer run goes on."""
-    asked = settings(server, "", 3, retrieval="random", seed=4)
-    asked = replace(asked, index=None)
+    asked = RunSettings("bioqa", generator=server.url, num_samples=3, retrieval="random", seed=4)
     run = resolve(asked)
     folder = ensure_run(run)
     assert run.run_id != resolve(replace(asked, retrieval="mixed")).run_id

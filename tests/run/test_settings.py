@@ -20,8 +20,8 @@ from craft_hf.cli.main import app
 from craft_hf.generation.prompt import FEW_SHOTS_IN_PROMPT
 from craft_hf.run.craft import CraftConfig
 from craft_hf.run.presets import PAPER
-from craft_hf.run.resolution import TOLD_BY_OTHERS, resolve
-from craft_hf.run.run_yaml import read_run_yaml, run_yaml, settings_from
+from craft_hf.run.resolution import TOLD_BY_OTHERS, open_generator, resolve
+from craft_hf.run.run_yaml import read_run_yaml, settings_from
 from craft_hf.run.runs import ensure_run
 from craft_hf.run.settings import DEFAULTS, PER_PROMPT, SETTINGS, RunSettings, settings_table
 from craft_hf.tasks.task import FOLDER, load_task
@@ -269,13 +269,14 @@ def test_unknown_preset_is_named() -> None:
         ("task: bioqa\n\nnum-samples: 5\n", r"line 3: there is no setting 'num-samples'. Did you mean num_samples"),
         ("task: bioqa\ntemperature: hot\n", r"line 2: temperature is 'hot', expected a number from 0 to 5"),
         ("task: bioqa\nseed: [1]\n", r"line 2: seed is \[1\], expected a whole number"),
-        ("task: bioqa\nskip_checks: {a: 1}\n", r"line 2: skip_checks is {'a': 1}, expected a text, or a list of texts"),
+        ("task: bioqa\nskip_checks: {a: 1}\n", r"line 2: skip_checks is a dict, expected a text, or a list of texts"),
         ("task: bioqa\nretrieval: best\n", r"line 2: retrieval is 'best', expected one of mixed, random"),
         ("task: bioqa\nseed: 1\nseed: 2\n", r"line 3: seed stands in line 2 as well"),
-        ("task: 7\n", r"line 1: task is 7, expected a text"),
+        ("task: 7\n", r"line 1: task is a int, expected a text"),
+        ("task: bioqa\n? [a]\n: 1\n", r"line 2: the key is no text"),
         ("preset: papers\n", r"line 1: there is no preset 'papers'"),
         ("- bioqa\n", r"run.yaml holds no settings"),
-        ("task: [bioqa\n", r"run.yaml is not valid YAML"),
+        ("task: [bioqa\n", r"run.yaml, line 2: not valid YAML"),
         ("task: /no/such/task\n", r"line 1: the task /no/such/task is gone"),
     ],
 )
@@ -303,13 +304,83 @@ def test_an_empty_run_yaml_and_null_are_not_given(tmp_path: Path) -> None:
     assert settings_from({"task": "bioqa", "seed": None}, file) == RunSettings("bioqa")
 
 
-def test_no_key_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address with an API key in its path is left out of run.yaml."""
+@pytest.mark.parametrize(
+    "secret",
+    ["https://host/canary-key-1/v1", "https://u:canary@host/v1", "http//u:canary@host/v1", "https://host/v1?key=canary",
+     f"https://host/hf_{'canary' * 6}/v1"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["generator", "judge"])
+def test_no_key_is_taken(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, secret: str) -> None:
+    """Settings are written down, so an address with a key or password is refused, and no message shows it."""
     monkeypatch.setenv("CRAFT_HF_API_KEY", "canary-key-1")
-    text = run_yaml(RunSettings("bioqa", generator="https://host/canary-key-1/v1", seed=3))
-    assert "canary" not in text
-    assert "seed: 3" in text
-    assert "generator holds a key" in text
+    file = tmp_path / "run.yaml"
+    file.write_text(f"task: bioqa\n{name}: {secret}\n")
+    for given, config in (({"task": "bioqa", name: secret}, None), ({}, file)):
+        with pytest.raises(InputError, match=f"{name} holds .* set CRAFT_HF_API_KEY") as e:
+            settings_from(given, config)
+        assert "canary" not in str(e.value)
+    file.write_text(f"task: bioqa\n{name}: {secret}: x\n- y\n")  # broken YAML
+    with pytest.raises(InputError) as e:
+        settings_from({}, file)
+    assert "canary" not in str(e.value)
+    with pytest.raises(InputError, match="is a dict") as e:
+        settings_from({"task": "bioqa", name: {"url": secret}})
+    assert "canary" not in str(e.value)
+
+
+def test_a_dummy_key_is_no_reason_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers of one's own take any key; a word of it in an address or a path is none."""
+    monkeypatch.setenv("OPENAI_API_KEY", "local")
+    settings = RunSettings("bioqa", generator="http://localhost:8000/v1", index="/usr/local")
+    assert settings.changed() == {"task": "bioqa", "generator": "http://localhost:8000/v1", "index": "/usr/local"}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, setting in SETTINGS.items() if setting.kind == "text" or setting.choices]
+)
+def test_empty_is_not_a_value(name: str) -> None:
+    """An empty text, or an empty choice, is refused with what is expected."""
+    with pytest.raises(InputError, match=f"{name} is empty, expected"):
+        RunSettings(**{"task": "bioqa", name: ""})  # type: ignore[arg-type]
+
+
+def test_the_same_value_in_other_words_is_the_same_run(home: Path) -> None:
+    """Twice the same check, and minus zero."""
+    assert RunSettings("bioqa", skip_checks="semantic,semantic") == RunSettings("bioqa", skip_checks=["semantic"])
+    assert repr(RunSettings("bioqa", min_similarity=-0.0)) == repr(RunSettings("bioqa", min_similarity=0))
+
+
+def test_paths_of_a_run_yaml_are_taken_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that does not exist yet, too; the folder of a dataset stands for its run.yaml."""
+    (tmp_path / "run.yaml").write_text("task: bioqa\nfew_shots: shots.jsonl\nreview: people.sqlite\n")
+    monkeypatch.chdir("/")
+    for config in (tmp_path / "run.yaml", tmp_path):
+        settings = settings_from({}, config)
+        assert (settings.few_shots, settings.review) == (
+            str(tmp_path / "shots.jsonl"),
+            str(tmp_path / "people.sqlite"),
+        )
+
+
+def test_unknown_arguments_of_load_dataset_come_with_the_nearest(home: Path) -> None:
+    """As unknown keys of a run.yaml do."""
+    with pytest.raises(InputError, match=r"there is no setting 'temprature'. Did you mean temperature"):
+        load_dataset("craft", task="bioqa", temprature=0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("generator", "localhost:8000", "nor a Hub id such as user/name. Did you mean the URL"),
+        ("generator", ",", "neither a model folder nor a Hub id"),
+        ("device", "gpu", "device is 'gpu', expected a torch device such as cpu, cuda"),
+    ],
+)
+def test_what_is_no_model_and_no_device_is_told(home: Path, name: str, value: str, message: str) -> None:
+    """In one line, before anything is asked."""
+    settings = settings_from({"task": "bioqa", name: value})
+    with pytest.raises(InputError, match=message):
+        dict(open_generator(settings.generator, None, settings).identity)
 
 
 def test_lists_are_taken_where_texts_with_commas_are() -> None:

@@ -23,6 +23,7 @@ from craft_hf.base import (
     Activity,
     Answer,
     GeneratorError,
+    InputError,
     Prompt,
     Weights,
     generator_identity,
@@ -63,7 +64,10 @@ class LocalGenerator:
 
     def __init__(self, name: str = EMBEDDED, device: str | None = None, batch_size: int | None = None) -> None:
         self._name = name
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        try:
+            self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        except RuntimeError as e:
+            raise InputError(f"device is {device!r}, expected a torch device such as cpu, cuda or cuda:1.") from e
         self._batch_size = batch_size or BATCH_SIZE.get(self._device.type, BATCH_SIZE["cpu"])
         self._rendered: dict[tuple[str, ...], Tokens] = {}
 

@@ -39,8 +39,9 @@ def check_api_keys() -> None:
 
 
 def holds_api_key(text: str) -> bool:
-    """Whether one of the keys in the environment stands in a text."""
-    return any(key in text for name in (*API_KEY_VARIABLES, HUB_KEY_VARIABLE) if (key := _read(name)))
+    """Whether one of the keys in the environment is a part of a URL; a key such as "local" in another word is none."""
+    parts = re.split(r"[/?&=,:@]", text)
+    return any(key in parts for name in (*API_KEY_VARIABLES, HUB_KEY_VARIABLE) if (key := _read(name)))
 
 
 def redact(text: str, max_characters: int = 200) -> str:
