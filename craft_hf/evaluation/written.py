@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
 
 from craft_hf.base import Answer, InputError, cache_folder, fingerprint
@@ -13,7 +12,7 @@ from craft_hf.evaluation.items import Item
 from craft_hf.evaluation.model import EvaluatedModel, pad
 from craft_hf.evaluation.statistics import Scores, summarize
 from craft_hf.generation import Journal, max_batch_tokens
-from craft_hf.tasks import Task
+from craft_hf.tasks import Task, leading_option
 
 _logger = logging.getLogger("craft_hf")
 
@@ -102,9 +101,9 @@ def score_written(task: Task, items: Sequence[Item], answers: Sequence[Answer], 
     ]  # fmt: skip
     if not task.multiple_choice:
         return scores
-    named = [_leading_label(answer.text, item.labels) for answer, item in zip(answers, items, strict=True)]
-    valid = [float(label != "") for label in named]
-    right = [float(label == item.labels[item.answer]) for label, item in zip(named, items, strict=True)]
+    named = [leading_option(answer.text, item.labels) for answer, item in zip(answers, items, strict=True)]
+    valid = [float(place is not None) for place in named]
+    right = [float(place == item.answer) for place, item in zip(named, items, strict=True)]
     return [
         *scores,
         summarize("valid_letter", "written answers that begin with the letter of an option", ids, valid),
@@ -123,13 +122,6 @@ def _score_format(task: Task, ids: Sequence[str], answers: Sequence[Answer]) -> 
     followed = [float(parser.problem(answer.text) == "") for answer in answers]
     description = "written answers in the task's format: template, schema and rules"
     return [summarize("format", description, ids, followed)]
-
-
-def _leading_label(text: str, labels: Sequence[str]) -> str:
-    """Return which of the options' labels an answer begins with, as in "B", "B." or "(B) because", else ""."""
-    longest_first = "|".join(map(re.escape, sorted(labels, key=len, reverse=True)))
-    found = re.match(rf"\s*\(?({longest_first})(?![\w'’])", text)
-    return found[1] if found else ""
 
 
 def _batches(

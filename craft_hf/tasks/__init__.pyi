@@ -3,6 +3,7 @@ from .multiple_choice import NUMBER as NUMBER
 from .multiple_choice import TEXT as TEXT
 from .multiple_choice import Choice as Choice
 from .multiple_choice import MultipleChoice as MultipleChoice
+from .multiple_choice import leading_option as leading_option
 from .multiple_choice import options_of as options_of
 from .sample import DECODER as DECODER
 from .sample import map_texts as map_texts

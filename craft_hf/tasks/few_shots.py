@@ -11,7 +11,7 @@ from craft_hf.tasks.multiple_choice import (
     NUMBER,
     MultipleChoice,
     first_number,
-    leading_label,
+    leading_option,
     options_of,
     split_options,
 )
@@ -127,8 +127,9 @@ def _from_authors(
     if choices:
         question, options = split_options(instruction)
         first = next(name for name in properties if name not in (choices.options_field, choices.answer_field))
-        label = leading_label(output)
-        answer = label if label in options_of(options).labels else output
+        labels = options_of(options).labels
+        place = leading_option(output, labels)
+        answer = output if place is None else labels[place]
         sample = {first: question, choices.options_field: options, choices.answer_field: answer}
     elif {"ingredients", "steps"} <= set(properties):
         sample = {"instruction": instruction, **_recipe(output, where)}

@@ -268,10 +268,25 @@ def _labelled_lines(lines: Sequence[str], sequence: Sequence[str]) -> list[str]:
     return options
 
 
-def leading_label(text: str) -> str:
-    """Return the label with which a text begins ("B" of "B, for ..."), "" if there is none."""
-    found = re.match(r"\W*([A-Za-z]|\d{1,2})(?!\w)", text)
-    return found[1] if found else ""
+def leading_option(text: str, labels: Sequence[str]) -> int | None:
+    """Return the position of the option whose label an answer begins with, None if it begins with none.
+
+    Punctuation around labels does not matter: "B", "(B)" and "B, for ..." begin with each of "B", "(B)" and "B.". Case
+    matters unless the answer is a label alone, for "a fox" does not begin with the label A.
+
+    Args:
+        text: an answer.
+        labels: the options' labels, or whatever else names them in an answer, such as their texts.
+    """
+    bare = [found[1] if (found := _BARE.fullmatch(label)) else label.strip() for label in labels]
+    names = bare if len(set(bare)) == len(bare) else [label.strip() for label in labels]
+    longest_first = "|".join(re.escape(name) for name in sorted(filter(None, names), key=len, reverse=True))
+    if not longest_first:
+        return None
+    if found := re.match(rf"[\s(\[*\"']*({longest_first})(?![\w'’]|[.,-]\d)", text):
+        return _only(found[1], names)
+    alone = _BARE.fullmatch(text)
+    return _only(alone[1].casefold(), [name.casefold() for name in names]) if alone else None
 
 
 def _digits(first: int) -> list[str]:

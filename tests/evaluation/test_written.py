@@ -202,6 +202,16 @@ def test_score_written_covers_leading_letters() -> None:
     assert found["format"].values == (1, 0, 0, 1, 0, 0, 0, 0, 0)
 
 
+@pytest.mark.parametrize("labels", [("(A)", "(B)"), ("A.", "B."), ("a", "b")])
+def test_score_written_covers_labels_of_any_style(labels: tuple[str, str]) -> None:
+    """An answer with the label of an option is valid, whatever punctuation and case stand in either."""
+    texts = [labels[1], f"{labels[1].strip('().')}, because", "B", "(b)", labels[0], "Because"]
+    items = [Item(str(n), "Which?", labels[1], "Which?", ("fox", "owl"), 1, labels) for n in range(len(texts))]
+    found = by_name(score_written(BIOQA, items, [Answer(text, "stop") for text in texts]))
+    assert found["valid_letter"].values == (1, 1, 1, 1, 1, 0)
+    assert found["written_letter"].values == (1, 1, 1, 1, 0, 0)
+
+
 @pytest.mark.weights
 def test_rouge_and_similarity_fall_from_1_for_the_human_answer() -> None:
     """The reference scores 1, five of its six words in another order as calculated by hand, and an empty answer 0."""

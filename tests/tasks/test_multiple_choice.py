@@ -12,6 +12,7 @@ from craft_hf.tasks.multiple_choice import (
     NUMBER,
     TEXT,
     MultipleChoice,
+    leading_option,
     multiple_choice_of,
     options_of,
     split_options,
@@ -191,3 +192,22 @@ def test_options_in_a_text_are_split_off() -> None:
     assert split_options("Which?\nA. one\ncontinued\nB. two") == ("Which?", ["A. one\ncontinued", "B. two"])
     assert split_options("1. x\n2. y\nBoth?\na) yes\nb) no") == ("1. x\n2. y\nBoth?", ["a) yes", "b) no"])
     assert split_options("Which one?\nA. only") == ("Which one?\nA. only", [])
+
+
+@pytest.mark.parametrize("labels", [("A", "B"), ("(A)", "(B)"), ("A.", "B."), ("a", "b"), ("1", "2"), ("fox", "owl")])
+def test_the_option_that_an_answer_begins_with_is_found(labels: tuple[str, str]) -> None:
+    """Whatever punctuation labels and answers have; other words are no labels."""
+    name = labels[1].strip("().")
+    for answer in (name, f"({name})", f"{name}.", f" {name}) because", f"{name}: it is", f"**{name}**", name.upper()):
+        assert leading_option(answer, labels) == 1, answer
+    for answer in ("", "C", f"{name}s", f"{name}'s", f"{name}.5 kg", "it is " + name):
+        assert leading_option(answer, labels) is None, answer
+
+
+def test_a_word_is_no_label() -> None:
+    """An article is not the label A, nor has an option without a label one."""
+    assert leading_option("a fox", ("A", "B")) is None
+    assert leading_option("A fox", ("A", "B")) == 0
+    assert leading_option("fox", ("", "")) is None
+    assert leading_option("the owl", ("the fox", "the owl")) == 1
+    assert leading_option("12", ("1", "12")) == 1
