@@ -118,8 +118,8 @@ def few_shot(value: Mapping[str, JSON]) -> FewShot:
 
 def _what(change: Change) -> str:
     if change.kind == PROMOTE:
-        return f"the sample of document {change.value['id']} is a few-shot"
-    return f"samples with {change.value['check']} beyond {change.value['score']} are dropped"
+        return f"the promoted sample {change.value['id']} is a few-shot"
+    return f"the threshold of {change.value['check']} is {change.value['score']}"
 
 
 def read_review(path: str, task: Task) -> tuple[tuple[Decision, ...], JSON]:

@@ -81,6 +81,7 @@ def test_the_schema_asks_for_one_sentence_that_says_what_something_is(definition
     assert problem == "definition: against the schema (pattern)"
 
 
+@pytest.mark.weights
 def test_constrained_decoding_takes_the_schema() -> None:
     """The grammar lets every definition through, token by token, and no second sentence."""
     tokenizer = AutoTokenizer.from_pretrained(generator_weights().location)

@@ -131,7 +131,7 @@ def test_a_promoted_sample_is_in_the_prompts_to_come(home: Path, server: WriterS
     assert shown
     assert not [r for r in server.requests[:before] if str(sample.fields["question"]) in json.dumps(r["messages"])]
     assert f"review-{sample.id}" in {name for s in outcome.samples for name in s.prompt.few_shot_ids}
-    assert f"From prompt {before} on, the sample of document review-{sample.id} is a few-shot." in outcome.review
+    assert f"From prompt {before} on, the promoted sample review-{sample.id} is a few-shot." in outcome.review
     asked = len(server.requests)
     again = run(server, path, 40, prefix_groups=11)
     assert questions(again) == questions(outcome)
@@ -210,7 +210,7 @@ def test_a_threshold_that_somebody_set_is_held(home: Path, server: WriterServer,
     with ReviewStore(path) as reviews:
         decide(reviews, worst, ACCEPT)
     assert str(worst.fields["question"]) in questions(run(server, path, 6))
-    assert f"samples with similarity beyond {scores[2]} are dropped" in outcome.review
+    assert f"the threshold of similarity is {scores[2]}" in outcome.review
 
 
 def test_people_may_put_back_what_a_check_dropped(home: Path, server: WriterServer, tmp_path: Path) -> None:

@@ -182,6 +182,7 @@ def test_run_yaml_and_card_ask_for_the_same_run(
 
 
 @pytest.mark.slow
+@pytest.mark.weights
 def test_run_yaml_and_card_hold_all_settings_at_once(others: dict[str, object], tmp_path: Path) -> None:
     """The command with --config gives the same rows without a request, and the card's call finds the same run."""
     given = {k: v for k, v in others.items() if k not in ("size", "judge", "judge_model", "judge_draws")}
