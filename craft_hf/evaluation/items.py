@@ -93,7 +93,7 @@ def _written(row: Mapping[str, JSON], task: Task, where: str, name: str) -> Item
     required = [*(name for name in used if name in task.required), *(["output"] if "output" in row else [])]
     for field in required:
         value = fields.get(field)
-        if value in (None, [], {}) or not str(value).strip() or (field == "output" and not isinstance(value, str)):
+        if _is_blank(value) or (field == "output" and not isinstance(value, str)):
             raise InputError(
                 f"{where}, field {field}: is {value!r}; a row of the task {task.name} needs "
                 f"{', '.join(dict.fromkeys(required))}."
@@ -113,13 +113,12 @@ def _choice(row: Mapping[str, JSON], task: Task, where: str, name: str) -> Item:
     if missing := [field for field in [*others, choices.options_field] if field not in row]:
         raise InputError(f"{where}: has the fields {', '.join(row)}; {', '.join(missing)} missing.")
     for field in others:
-        text = row[field]
-        if not isinstance(text, str) or not text.strip():
-            raise InputError(f"{where}, field {field}: is {text!r}, expected a string that is not empty.")
+        if _is_blank(row[field]):
+            raise InputError(f"{where}, field {field}: is {row[field]!r}, expected a value that is not empty.")
     like = task.few_shots[0].sample
     options = _options(row, choices, like, f"{where}, field {choices.options_field}")
     answer = _answer(row, choices, like, where)
-    fields = {**row, **{field: str(row[field]).strip() for field in others}}
+    fields = {**row, **{field: text.strip() for field in others if isinstance(text := row[field], str)}}
     written = [choices.written(options, place, like) for place in range(len(options))]
     labels = tuple(str(each[choices.answer_field]) for each in written)
     shown = {**fields, **written[answer]}
@@ -133,6 +132,11 @@ def _choice(row: Mapping[str, JSON], task: Task, where: str, name: str) -> Item:
 def _names(template: str) -> list[str]:
     """Return the fields that a template uses, sorted."""
     return sorted(jinja2.meta.find_undeclared_variables(jinja2.Environment().parse(template)))
+
+
+def _is_blank(value: JSON) -> bool:
+    """Whether a value is missing: 0 and false are values."""
+    return value in (None, [], {}) or not str(value).strip()
 
 
 def _options(row: Mapping[str, JSON], choices: MultipleChoice, like: Mapping[str, JSON], where: str) -> tuple[str, ...]:

@@ -159,6 +159,10 @@ def test_read_items_takes_0_and_false_for_values(tmp_path: Path) -> None:
     assert read_items(path, task) == [Item("a", "Rome stood. (0)", "False")]
     with pytest.raises(InputError, match=r"field year: is \[\]"):
         read_items(write(tmp_path / "b.jsonl", {"claim": "Rome stood.", "year": [], "holds": True}), task)
+    dated: dict[str, JSON] = {**BIOQA.schema, "required": [*BIOQA.required, "year"]}
+    dated["properties"] = {**BIOQA.schema["properties"], "year": {"type": "integer"}}  # type: ignore[dict-item]
+    task = replace(BIOQA, schema=dated, prompt_template="{{ year }}: {{ question }}")
+    assert read_items(write(tmp_path / "c.jsonl", {**ROW, "year": 0}), task)[0].prompt == f"0: {ROW['question']}"
 
 
 def test_read_items_gives_rows_their_one_form(tmp_path: Path) -> None:
