@@ -28,6 +28,8 @@ from craft_hf.run.settings import RunSettings
 from tests.openai_server import error
 from tests.writer_server import WriterServer
 
+pytestmark = pytest.mark.weights
+
 FEW_SHOTS = 32
 
 
@@ -56,7 +58,6 @@ def assert_nothing_is_asked_any_more(server: WriterServer, home: Path, in_flight
     assert 0 <= server.answers - journal_lines(home) <= in_flight
 
 
-@pytest.mark.weights
 def test_the_stream_has_the_rows_of_the_finished_run_and_leaves_its_folder(
     home: Path, server: WriterServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +80,6 @@ def test_the_stream_has_the_rows_of_the_finished_run_and_leaves_its_folder(
     assert list(read_rows(ensure_run(resolved(server)), 0, 1)) == rows, "a run that nobody streams gives the same"
 
 
-@pytest.mark.weights
 def test_rows_come_before_the_first_round_ends(home: Path, server: WriterServer) -> None:
     """With one request at a time, the first sample is there after a few of the round's 24 prompts."""
     server.delay_s = 0.02
@@ -95,7 +95,6 @@ def test_rows_come_before_the_first_round_ends(home: Path, server: WriterServer)
 
 
 @pytest.mark.parametrize("way", ["break", "take", "close", "collect"])
-@pytest.mark.weights
 def test_a_stream_that_is_stopped_asks_no_more_and_loses_no_answer(home: Path, server: WriterServer, way: str) -> None:
     """Whatever ends the stream; run again, nothing is paid twice."""
     server.delay_s = 0.1
@@ -126,7 +125,6 @@ def test_a_stream_that_is_stopped_asks_no_more_and_loses_no_answer(home: Path, s
     assert len(server.requests) == 40 - before
 
 
-@pytest.mark.weights
 def test_a_stream_that_waits_for_its_reader_does_not_run_ahead(home: Path, server: WriterServer) -> None:
     """While a row is looked at, no more than `concurrency` answers are asked for, and all are written down."""
     rows = stream_rows(resolved(server, samples=40, concurrency=4))
@@ -138,7 +136,6 @@ def test_a_stream_that_waits_for_its_reader_does_not_run_ahead(home: Path, serve
     assert journal_lines(home) == asked
 
 
-@pytest.mark.weights
 def test_two_readers_in_one_process_share_a_run(home: Path, server: WriterServer) -> None:
     """A second stream, and a load, beside a stream that is half read: none waits for ever, nothing is paid twice."""
     first = iter(stream(server))
@@ -156,7 +153,6 @@ def test_two_readers_in_one_process_share_a_run(home: Path, server: WriterServer
     assert len(list(half)) == 11
 
 
-@pytest.mark.weights
 def test_threads_share_a_run(home: Path, server: WriterServer) -> None:
     """Four threads that stream at once get the same rows of one run."""
     run, got = resolved(server), list[list[dict[str, object]]]()
@@ -170,7 +166,6 @@ def test_threads_share_a_run(home: Path, server: WriterServer) -> None:
     assert len(server.documents) == len(set(server.documents)) == len(server.requests)
 
 
-@pytest.mark.weights
 def test_a_failed_run_is_no_short_stream(home: Path, server: WriterServer) -> None:
     """The error comes where the rows end, for each of two readers, after the rows that were there."""
     server.fail_after, server.failure = 5, error(401, "Invalid key")
@@ -185,7 +180,6 @@ def test_a_failed_run_is_no_short_stream(home: Path, server: WriterServer) -> No
     assert journal_lines(home) == 5
 
 
-@pytest.mark.weights
 def test_workers_of_a_data_loader_do_one_run(home: Path, server: WriterServer) -> None:
     """Of three workers one streams, in order; closed early, its process asks no more."""
     server.delay_s = 0.05
