@@ -187,23 +187,24 @@ class _Answered(NamedTuple):
 
 
 def _in_order(
-    prompts: Sequence[tuple[Hit, Prompt]], answers: Iterable[tuple[Prompt, Answer]], least: int
+    prompts: Sequence[tuple[Hit, Prompt]], answers: Iterable[tuple[Prompt, Answer]], most: int
 ) -> Iterator[list[_Answered]]:
     """Put answers, which arrive in any order, into that of their prompts; those that got no answer are left out.
 
     Args:
         prompts: with their documents.
         answers: to these prompts.
-        least: answers that are yielded together at least; the last ones may be fewer.
+        most: answers that are waited for to be yielded together, at most. The first comes alone and then twice as many
+            each time: the first sample is there soon, and a judge is asked about many at once.
     """
-    waiting, arrived, ready = deque(prompts), dict[str, Answer](), list[_Answered]()
+    waiting, arrived, ready, size = deque(prompts), dict[str, Answer](), list[_Answered](), 1
     for prompt, answer in answers:
         arrived[prompt.key] = answer
         while waiting and (found := arrived.get(waiting[0][1].key)) is not None:
             ready.append(_Answered(*waiting.popleft(), found))
-        if len(ready) >= least:
+        if len(ready) >= size:
             yield ready
-            ready = []
+            ready, size = [], min(2 * size, most)
     ready += [_Answered(hit, prompt, arrived[prompt.key]) for hit, prompt in waiting if prompt.key in arrived]
     if ready:
         yield ready

@@ -208,7 +208,8 @@ def _locked(run: ResolvedRun) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        with Activity(f"Waiting for another process that does the run {run.run_id}"):
+        hint = "if that one waits for this one, as ranks of DDP do, load the dataset once without streaming before"
+        with Activity(f"Waiting for another process that does the run {run.run_id} ({hint})"):
             lock.acquire()
     try:
         yield

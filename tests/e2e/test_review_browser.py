@@ -81,7 +81,7 @@ def test_by_keyboard(browser: Browser, server: ReviewServer, samples: list[Revie
     shows(page, samples[1])
     keys.press("r")
     page.wait_for_selector("#why[open]")
-    keys.press("1")
+    keys.press("2")
     shows(page, samples[2])
     keys.press("e")
     page.wait_for_selector("#editor[open]")
@@ -233,7 +233,7 @@ def test_kill_9_loses_no_decision(browser: Browser, samples: list[ReviewSample],
     shows(page, samples[1])
     server.kill()  # after the decision was confirmed
     page.keyboard.press("r")
-    page.keyboard.press("2")
+    page.keyboard.press("4")
     page.wait_for_selector("#problem:not([hidden])")
     assert "The server does not answer" in page.inner_text("#problem")
     page.keyboard.press("a")  # nothing else is decided until that is through

@@ -25,7 +25,8 @@ from craft_hf.generation.prefix_order import prefix_order
 from craft_hf.run.resolution import ResolvedRun, resolve
 from craft_hf.run.runs import ensure_run, read_rows, stream_rows
 from craft_hf.run.settings import RunSettings
-from tests.openai_server import error
+from tests.openai_server import error, serving
+from tests.run.test_pipeline_quality import JudgingServer
 from tests.writer_server import WriterServer
 
 pytestmark = pytest.mark.weights
@@ -78,6 +79,18 @@ def test_the_stream_has_the_rows_of_the_finished_run_and_leaves_its_folder(
         (other / name).symlink_to((home / name).resolve())
     monkeypatch.setenv("CRAFT_HF_HOME", str(other))
     assert list(read_rows(ensure_run(resolved(server)), 0, 1)) == rows, "a run that nobody streams gives the same"
+
+
+def test_rows_come_before_the_first_round_ends_with_a_judge_too(home: Path) -> None:
+    """The judge is asked about the first sample alone, later about many at once; the rows are those of the run."""
+    with serving(JudgingServer(delay_s=0.02)) as judging:
+        assert isinstance(judging, JudgingServer)
+        run = resolve(RunSettings("bioqa", generator=judging.url, num_samples=24, judge="generator", concurrency=1))
+        rows = stream_rows(run)
+        first = list(itertools.islice(rows, FEW_SHOTS + 1))[-1]
+        assert not first["is_few_shot"]
+        assert sum("Question:\n" not in body["messages"][-1]["content"] for body in judging.requests) < 24
+        assert [first, *rows] == list(read_rows(run.folder, 0, 1))[FEW_SHOTS:]
 
 
 def test_rows_come_before_the_first_round_ends(home: Path, server: WriterServer) -> None:
