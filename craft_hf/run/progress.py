@@ -18,8 +18,9 @@ def progress_line(name: str, wanted: int, result: RunResult) -> str:
     kept, usage = len(result.samples), result.usage
     dropped = Counter(reject.check for reject in result.rejects)
     reasons = ", ".join(f"{check} {count}" for check, count in sorted(dropped.items()))
-    speed = usage.completion_tokens_generated / max(usage.seconds_generating, 1e-9)
-    return (
-        f"Generating {name}: {kept:,} of {wanted:,} samples from {usage.answers:,} answers, "
-        f"dropped: {reasons or 'none'}, {speed:.0f} tokens/s"
-    )
+    line = f"Generating {name}: {kept:,} of {wanted:,} samples from {usage.answers:,} answers"
+    if dropped:
+        line += f", dropped: {reasons}"
+    if usage.completion_tokens_generated:  # before the first answer nobody knows
+        line += f", {usage.completion_tokens_generated / max(usage.seconds_generating, 1e-9):.0f} tokens/s"
+    return line

@@ -178,9 +178,7 @@ def test_progress_says_what_is_kept_dropped_by_which_check_and_how_fast(home: Pa
         f"Generating bioqa: 8 of 8 samples from {len(server.requests)} answers, "
         f"dropped: {', '.join(f'{check} {count}' for check, count in sorted(dropped.items()))}, 25 tokens/s"
     )
-    assert progress_line("bioqa", 8, RunResult()) == (
-        "Generating bioqa: 0 of 8 samples from 0 answers, dropped: none, 0 tokens/s"
-    )
+    assert progress_line("bioqa", 8, RunResult()) == "Generating bioqa: 0 of 8 samples from 0 answers"
 
 
 def test_a_run_is_done_once(home: Path, server: WriterServer, small_index: str) -> None:
