@@ -22,7 +22,7 @@ from craft_hf.retrieval.documents import Documents, open_index
 from craft_hf.run.resolution import resolve
 from craft_hf.run.settings import RunSettings
 
-ROUND = 24
+ROUND = 96
 """Prompts that are asked before it is seen whether enough rows were kept."""
 
 
@@ -41,9 +41,10 @@ def main() -> None:
     run = resolve(RunSettings(options.task, num_samples=options.rows, **decoding))
     documents = Documents(run.task, open_index(None))
     builder, sampling = PromptBuilder(run.task), run.settings.sampling(run.task)
-    quality, dropped, asked_for, number = Quality(CheckContext(run.task, documents.embedder)), Counter[str](), 0, 0
+    quality = Quality(CheckContext(run.task, documents.embedder))
+    dropped, asked_for, kept, printed = Counter[str](), 0, 0, 0
     with open_journal(run.generator, sampling) as journal, tqdm(total=options.rows, unit="row") as bar:
-        while bar.n < options.rows and asked_for < options.prompts:
+        while kept < options.rows and asked_for < options.prompts:
             hits = documents.take(asked_for, min(ROUND, options.prompts - asked_for))
             if not hits:
                 break
@@ -55,17 +56,18 @@ def main() -> None:
             asked_for += len(hits)
             for hit, answer, (fields, [*_, last]) in zip(hits, answers, checked, strict=True):
                 if last.keep:
+                    kept += 1
                     bar.update()
                 else:
                     dropped[f"{last.check}: {last.reason}"] += 1
                 if last.keep == options.dropped:
                     continue
-                number += 1
-                print(f"\n--- {number}. {hit.document.id} ({hit.document.title}), {last.check} {last.reason}")
+                printed += 1
+                print(f"\n--- {printed}. {hit.document.id} ({hit.document.title}), {last.check} {last.reason}")
                 print("\n".join(textwrap.fill(line, 150) for line in hit.document.text.splitlines()))
                 for name, value in fields.items() if last.keep else [("answer", answer.text)]:
                     print(f"  >> {name}: {value}", flush=True)
-        print(f"\n{asked_for} answers, {bar.n} kept")
+        print(f"\n{asked_for} answers, {kept} kept")
     for reason, count in dropped.most_common():
         print(f"  {count:4d}  {reason}")
 

@@ -6,72 +6,107 @@ import pytest
 from transformers import AutoTokenizer
 
 from craft_hf.base.models import generator_weights
+from craft_hf.base.records import Document
 from craft_hf.generation.local.constrained_decoding import JsonConstraint
+from craft_hf.quality.check import CheckContext
+from craft_hf.quality.registry import checks_for
 from craft_hf.quality.schema import AnswerReader
 from craft_hf.quality.wellformed import broken_rule
 from craft_hf.tasks.task import load_task
-from tests.quality_samples import answer
+from tests.quality_samples import answer, sample
+from tests.vectors import HashEmbedder
 
 TERMS = load_task("terms")
 READER = AnswerReader(TERMS.schema)
+[CHECK] = [check for check in checks_for(TERMS) if check.name == "definition"]
 
 DEFINITIONS = (
-    "A fracture is a break in a bone.",
-    "Diuretics are drugs that make the kidneys give off more water.",
-    "Entropy, also called disorder, is a measure of how many states a system can be in.",
-    "Ribonucleic acid (RNA) is a chain of nucleotides that carries instructions from DNA.",
-    "Neutrality is the pH of 7.0, at which a solution is neither acid nor base.",
-    "A baker's dozen is a set of 13, one more than a plain dozen.",
-    "A crème brûlée is a custard under a crust of burnt sugar – eaten cold.",
-    "Catharsis means the cleansing of feelings by watching a tragedy.",
-    "Force majeure refers to an event that nobody could foresee or prevent.",
-    "2,4-D is a weedkiller that acts like a plant's own growth hormone.",
-    "Antibiotics are specialised substances that are used against bacteria.",
+    ("fracture", "A fracture is a break in a bone."),
+    ("diuretics", "Diuretics are drugs that make the kidneys give off more water."),
+    ("entropy", "Entropy, also called disorder, is a measure of how many states a system can be in."),
+    ("RNA", "Ribonucleic acid (RNA) is a chain of nucleotides that carries instructions from DNA."),
+    ("neutrality", "Neutrality is the pH of 7.0, at which a solution is neither acid nor base."),
+    ("baker's dozen", "A baker's dozen is a set of 13, one more than a plain dozen."),
+    ("crème brûlée", "A crème brûlée is a custard under a crust of burnt sugar – eaten cold."),
+    ("catharsis", "Catharsis means the cleansing of feelings by watching a tragedy."),
+    ("force majeure", "Force majeure refers to an event that nobody could foresee or prevent."),
+    ("p53", "p53 is a protein that stops damaged cells from dividing."),
+    ("antibiotic", "Antibiotics are specialised substances that are used against bacteria."),
+    ("infectious disease", "An infectious disease is any disease that passes from one living being to another."),
 )
 OTHERS = (
-    ("It is a break in a bone, mostly of the leg.", "does not begin with the term"),
-    ("In many people, fever is a sign of infection.", "does not begin with the term"),
-    ("A fracture is a break in this kind of bone.", "needs the text around it"),
-    ("Fractures are often treated with a cast for weeks.", "does not say what something is"),
-    ("Bacteria are found in the soil and in the sea.", "does not say what something is"),
-    ("Platelets are produced in the marrow of the bones.", "does not say what something is"),
-    ("Asthma is the most common illness of small children.", "does not say what something is"),
-    ("The lungs of small children are also a measure of the air.", "does not say what something is"),
-    ("A callus is a special form of callus on the hand.", "explains the term by itself"),
+    ("fracture", "It is a break in a bone, mostly of the leg.", "does not begin with the term"),
+    ("fever", "In many people fever is a sign of infection.", "does not begin with the term"),
+    ("fracture", "A fracture is a break in this kind of bone.", "definition: needs the text around it"),
+    ("fractures", "Fractures are often treated with a cast for weeks.", "does not say what it is"),
+    ("bacteria", "Bacteria are found in the soil and in the sea.", "does not say what it is"),
+    ("platelets", "Platelets are produced in the marrow of the bones.", "does not say what it is"),
+    ("asthma", "Asthma is the most common illness of small children.", "does not say what it is"),
+    ("drug", "A drug is known that is a danger in itself.", "does not say what it is"),
+    ("lungs", "The lungs of small children are also a measure of the air.", "does not say what it is"),
+    ("callus", "A callus is a special form of callus on the hand.", "explains the term by itself"),
+    ("plant cutting", "Plant cuttings are plants that were made by cutting.", "explains the term by itself"),
+    (
+        "throat",
+        "The thorax is the part between the neck and the belly.",
+        "the sentence is about something else",
+    ),
 )
 LATE = "Children who live near large roads in the city are a group that falls ill more often."
 
 
-@pytest.mark.parametrize("definition", DEFINITIONS)
-def test_definitions_of_many_kinds_are_kept(definition: str) -> None:
-    """Names, numbers, apostrophes, foreign letters, apposition: the schema and the rules take them."""
-    sample, problem = READER.read(answer({"definition": definition, "term": "baker's dozen (13)"}))
+def reason(term: str, definition: str) -> str:
+    """Why a sample is dropped by a rule of the task or its own check, "" if it is kept."""
+    fields, problem = READER.read(answer({"definition": definition, "term": term}))
     assert problem == ""
-    assert broken_rule(TERMS, sample) == ""
+    return (
+        broken_rule(TERMS, fields)
+        or CHECK(CheckContext(TERMS, HashEmbedder())).check(sample(fields, Document("d", definition))).reason
+    )
 
 
-@pytest.mark.parametrize(("sentence", "reason"), OTHERS)
-def test_sentences_that_define_nothing_are_dropped(sentence: str, reason: str) -> None:
+@pytest.mark.parametrize(("term", "definition"), DEFINITIONS)
+def test_definitions_of_many_kinds_are_kept(term: str, definition: str) -> None:
+    """Names, numbers, apostrophes, foreign letters, apposition: schema, rules and check take them."""
+    assert reason(term, definition) == ""
+
+
+@pytest.mark.parametrize(("term", "sentence", "expected"), OTHERS)
+def test_sentences_that_do_not_define_the_term_are_dropped(term: str, sentence: str, expected: str) -> None:
     """Each has its reason, though the schema takes it."""
-    sample, problem = READER.read(answer({"definition": sentence, "term": "term"}))
-    assert problem == ""
-    assert broken_rule(TERMS, sample) == f"definition: {reason}"
+    assert reason(term, sentence) == expected
 
 
 @pytest.mark.parametrize(
-    ("term", "reason"),
+    ("text", "share"),
+    [
+        ("A tide is a rise of the sea. It is drawn by the Moon.", 1.0),
+        ("The sea rises and falls twice a day. This tide comes from the pull of the Moon.", 0.8),
+        ("Tides are high. They come with the Moon. Bread rises. People eat. Drawn water stands by the sea.", 0.4),
+        ("", 0.0),
+    ],
+)
+def test_a_document_defines_a_term_in_one_place(text: str, share: float) -> None:
+    """The words must stand in two sentences in a row, not over the whole of the document."""
+    fields = {"definition": "A tide is a rise of the sea, drawn by the Moon.", "term": "tide"}
+    verdict = CHECK(CheckContext(TERMS, HashEmbedder())).check(sample(fields, Document("d", text)))
+    assert (verdict.keep, verdict.score) == (share >= 0.6, share)
+
+
+@pytest.mark.parametrize(
+    ("term", "expected"),
     [
         ("the cornea", "begins with an article or a pronoun"),
         ("their life in the deep sea", "begins with an article or a pronoun"),
-        ("life cycle of the club mushrooms", "is no term, but a phrase"),
-        ("habeas corpus", None),
-        ("pH", None),
+        ("life cycle of the club mushrooms", "is more than a term"),
+        ("habeas corpus", ""),
+        ("pH", ""),
     ],
 )
-def test_a_term_is_a_name(term: str, reason: str | None) -> None:
+def test_a_term_is_a_name(term: str, expected: str) -> None:
     """Without article, and of a few words."""
-    found = broken_rule(TERMS, {"definition": DEFINITIONS[0], "term": term})
-    assert found == (f"term: {reason}" if reason else "")
+    found = broken_rule(TERMS, {"definition": "A fracture is a break in a bone.", "term": term})
+    assert found == (f"term: {expected}" if expected else "")
 
 
 @pytest.mark.parametrize("definition", ["A fracture is a break. It hurts.", "Does it hurt?", "Bones break.", LATE])
@@ -86,7 +121,7 @@ def test_constrained_decoding_takes_the_schema() -> None:
     """The grammar lets every definition through, token by token, and no second sentence."""
     tokenizer = AutoTokenizer.from_pretrained(generator_weights().location)
     constraint = JsonConstraint(tokenizer, len(tokenizer), TERMS.schema)
-    for shot in (*(dict(s.sample) for s in TERMS.few_shots), *({"definition": d, "term": "T"} for d in DEFINITIONS)):
+    for shot in (*(dict(s.sample) for s in TERMS.few_shots), *({"definition": d, "term": t} for t, d in DEFINITIONS)):
         state = constraint.start(1)
         *_, done = (state.accept([token])[0] for token in tokenizer.encode(answer(shot).text))
         assert done, shot
