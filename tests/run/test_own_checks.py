@@ -19,6 +19,8 @@ from craft_hf.run.settings import RunSettings
 from tests import ROOT
 from tests.writer_server import WriterServer
 
+pytestmark = pytest.mark.weights
+
 [EXAMPLE] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "checks.md").read_text(encoding="utf-8"), re.DOTALL)
 NAME = "short-question"
 FAILING = """

@@ -127,7 +127,7 @@ def test_a_stream_that_is_stopped_asks_no_more_and_loses_no_answer(home: Path, s
             generator.close()  # type: ignore[attr-defined]
         del generator
         gc.collect()
-    assert 3 <= len(server.requests) < 20
+    assert 3 <= len(server.requests) < 36
     assert_nothing_is_asked_any_more(server, home, 4 if way in ("break", "take") else 0)
     if way != "close":
         return
@@ -235,7 +235,7 @@ def test_a_worker_that_is_killed_asks_no_more_and_loses_no_answer(
     time.sleep(5 * server.delay_s)
     child.kill()
     child.join()
-    assert 3 <= len(server.requests) < 20
+    assert 3 <= len(server.requests) < 36
     assert_nothing_is_asked_any_more(server, home)
     asked = set(server.documents)
     rows = list(stream_rows(resolved(server, samples=40)))
