@@ -175,7 +175,7 @@ class _Page:
         """Accept a proposed threshold for later prompts."""
         given = await _body(request)
         check, score = _text(given, "check"), given.get("score")
-        if check not in set(reject_reasons(self._task).values()) - {""}:
+        if not any(check in names for names in reject_reasons(self._task).values()):
             raise InputError(f"check is {check!r}, expected one that measures something.")
         if isinstance(score, bool) or not isinstance(score, int | float) or unwritable(score):
             raise InputError(f"score is {str(score)[:50]!r}, expected a number.")

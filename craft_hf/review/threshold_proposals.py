@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from craft_hf.quality import checks_for, limits_for
@@ -11,8 +12,12 @@ from craft_hf.review.decisions import REJECT, THRESHOLD
 from craft_hf.review.store import ReviewStore
 from craft_hf.tasks import Task
 
-_OTHER_REASONS = {"not what the task asks for": "similarity", "badly written": "", "other": ""}
-"""Reasons to reject that no check measures, with "similarity" (of the document) or "" where nothing has a score."""
+_OTHER_REASONS: Mapping[str, Sequence[str]] = {
+    "not what the task asks for": ["similarity"],
+    "badly written": [],
+    "other": [],
+}
+"""Reasons to reject that no check of craft_hf measures; "similarity" is the document's."""
 
 MIN_REJECTS = 3
 """Rejections for one reason before a threshold is proposed."""
@@ -37,9 +42,13 @@ class ThresholdProposal:
     open: int
 
 
-def reject_reasons(task: Task) -> dict[str, str]:
-    """Return the reasons to reject, each with the check whose score measures it, or ""."""
-    return {check.reject_reason: check.name for check in checks_for(task) if check.reject_reason} | _OTHER_REASONS
+def reject_reasons(task: Task) -> dict[str, list[str]]:
+    """Return the reasons to reject, each with the checks whose scores measure it."""
+    found: dict[str, list[str]] = {}
+    measured = [(check.reject_reason, [check.name]) for check in checks_for(task) if check.reject_reason]
+    for reason, names in [*measured, *_OTHER_REASONS.items()]:
+        found.setdefault(reason, []).extend(names)
+    return found
 
 
 def checks_that_drop_above(task: Task) -> set[str]:
@@ -48,10 +57,11 @@ def checks_that_drop_above(task: Task) -> set[str]:
 
 
 def propose_thresholds(reviews: ReviewStore, task: Task) -> list[ThresholdProposal]:
-    """Return for each reason the threshold that tells most rejected samples from accepted ones, if any does.
+    """Return for each reason, and check that measures it, the threshold that tells most rejected from accepted samples.
 
     It drops at least half of those rejected for the reason and at most a tenth of those accepted; of such thresholds
-    the one with the most rejected minus accepted. None where a threshold that is as strict was accepted before.
+    the one with the most rejected minus accepted. None where no threshold is like this, or one that
+    is as strict was accepted before.
     """
     standing = reviews.current_decisions()
     decided = consensus_by_sample(standing)
@@ -61,8 +71,8 @@ def propose_thresholds(reviews: ReviewStore, task: Task) -> list[ThresholdPropos
         if decision.verdict == REJECT and decision.reason:
             why.setdefault(decision.reason, set()).add(decision.sample_id)
     found, above = [], checks_that_drop_above(task)
-    for reason, check in reject_reasons(task).items():
-        if not check or len(why.get(reason, ())) < MIN_REJECTS:
+    for reason, check in [(reason, check) for reason, names in reject_reasons(task).items() for check in names]:
+        if len(why.get(reason, ())) < MIN_REJECTS:
             continue
         side = -1.0 if check in above else 1.0
         kept = ((name, found.get(check)) for name, dropped_by, found in reviews.scores() if not dropped_by)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,39 @@ def test_a_threshold_is_proposed_that_tells_rejected_from_accepted(tmp_path: Pat
     assert not found.drops_above
     reviews.change(THRESHOLD, {"check": "grounded", "score": found.score}, "ann", "t")
     assert not propose_thresholds(reviews, TASK)
+
+
+@pytest.mark.parametrize(("reason", "names"), [("copied", ["copied", "loud"]), ("other", ["loud"])])
+def test_a_reason_that_is_taken_counts_for_every_check_that_measures_it(
+    tmp_path: Path, reason: str, names: list[str]
+) -> None:
+    """A user's check may share its reason with a built-in one, or be the one that measures "other"."""
+    source = f"""
+from craft_hf.quality import Check, Limit
+
+class LoudCheck(Check):
+    name = "loud"
+    label = "not loud"
+    reject_reason = {reason!r}
+
+    @classmethod
+    def limit(cls, task):
+        return Limit(0.5, drops_above=True)
+
+    def check(self, sample):
+        return self.keep()
+"""
+    task = replace(TASK, checks_source=source, checks_file="my/checks.py")
+    reviews, _ = made_reviews(tmp_path / "r.sqlite", 0)
+    checks = [{"check": name, "partner": "", "remark": ""} for name in ("copied", "loud")]
+    samples = [
+        made_sample(n, checks=[{**check, "score": score} for check in checks])
+        for n, score in enumerate([0.7, 0.75, 0.8, 0.1, 0.2])
+    ]
+    reviews.add(samples)
+    for sample in samples:
+        decide(reviews, sample, REJECT if sample in samples[:3] else ACCEPT, reason=reason)
+    assert [found.check for found in propose_thresholds(reviews, task)] == names
 
 
 def test_a_ceiling_is_proposed_for_samples_that_say_the_same(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_the_example_of_the_docs_is_a_check_like_any_other(home: Path, server: W
     for page in ("README.md", "report.md"):
         assert "| with a short question |" in (made.path / page).read_text()
 
-    assert reject_reasons(run.task)["too long"] == NAME
+    assert reject_reasons(run.task)["too long"] == [NAME]
     assert NAME in checks_that_drop_above(run.task)
     near = {s.scores[NAME]: s.uncertainty for s in from_rows(run.task, [rows[0]], dropped) if NAME in s.scores}
     length = len(str(rows[0]["question"]))
