@@ -139,13 +139,13 @@ def test_a_stream_that_is_stopped_asks_no_more_and_loses_no_answer(home: Path, s
 
 
 def test_a_stream_that_waits_for_its_reader_does_not_run_ahead(home: Path, server: WriterServer) -> None:
-    """While a row is looked at, no more than `concurrency` answers are asked for, and all are written down."""
+    """While a row is looked at, a few answers more than `concurrency` are asked for at most; all are written down."""
     rows = stream_rows(resolved(server, samples=40, concurrency=4))
     for _ in range(FEW_SHOTS + 1):
         next(rows)
     time.sleep(0.5)
     asked = len(server.requests)
-    assert asked <= 6
+    assert asked <= 12, "of 40; what was dropped before the first row is among them"
     assert journal_lines(home) == asked
 
 
