@@ -53,3 +53,9 @@ def test_weights_are_hidden_from_unmarked_tests() -> None:
         code = f"from craft_hf.base import {weights.__name__}; {weights.__name__}()"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert "weights are not installed" in done.stderr
+
+
+def test_test_folders_mirror_the_package() -> None:
+    """Each folder with tests is one of the package, but for e2e, whose tests are of the whole."""
+    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    assert [str(folder) for folder in sorted(folders) if not (PACKAGE / folder).is_dir()] == ["e2e"]
