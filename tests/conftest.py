@@ -46,7 +46,9 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     """Say how to mend a test that found no weights because it is not marked."""
     report = yield
     if report.failed and "embedded default weights are not installed" in report.longreprtext:
-        report.sections.append(("weights", "They are hidden from tests without the mark `weights`, see conftest.py."))
+        report.sections.append(
+            ("weights", "They are hidden from tests that are marked neither `weights` nor `slow`, see conftest.py.")
+        )
     return report
 
 

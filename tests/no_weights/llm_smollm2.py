@@ -1,1 +1,1 @@
-"""Hides the package of this name from tests without the mark `weights`, see conftest.py."""
+"""Hides the package of this name from tests without a mark, see conftest.py."""
