@@ -49,6 +49,7 @@ def built(folder: Path, embedder: Embedder, where: str) -> None:
     assert verify_index(folder) == []
 
 
+@pytest.mark.slow
 def test_processes_build_the_same_index(tmp_path: Path) -> None:
     """Two processes share the shards; search in pieces, by the same processes, gives the same hits."""
     built(tmp_path / "index", SlowEmbedder(tmp_path / "log"), "2")
@@ -199,7 +200,11 @@ def test_unknown_workers_are_refused(where: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "name"), [("tcp://127.0.0.1:9", "Dask scheduler"), ("ray://127.0.0.1:9", "Ray cluster")]
+    ("where", "name"),
+    [
+        ("tcp://127.0.0.1:9", "Dask scheduler"),
+        pytest.param("ray://127.0.0.1:9", "Ray cluster", marks=pytest.mark.slow),  # Ray tries for 30 s
+    ],
 )
 def test_cluster_that_is_not_there_is_named(where: str, name: str) -> None:
     """An address at which nobody listens."""

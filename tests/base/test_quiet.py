@@ -32,6 +32,7 @@ def test_embedding_says_nothing() -> None:
     assert stderr_of("from craft_hf.base import Embedder; Embedder().encode(['a text'])") == ""
 
 
+@pytest.mark.slow
 def test_optional_packages_are_imported_quietly() -> None:
     """peft imports bitsandbytes, which misses a package."""
     pytest.importorskip("bitsandbytes")

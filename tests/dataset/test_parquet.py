@@ -79,6 +79,7 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
         len(ParquetRows([path]))
 
 
+@pytest.mark.slow
 def test_memory_holds_a_batch(tmp_path: Path) -> None:
     """Writing and reading 300 MB of rows takes less than half of that in memory."""
     script = ROOT / "tests" / "benchmarks" / "bench_dataset_memory.py"

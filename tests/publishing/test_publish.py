@@ -294,6 +294,7 @@ def test_mistakes_are_reported_before_any_upload(
     assert hub.count("PUT") == hub.count("POST", "/commit/") == hub.count("POST", "/preupload/") == 0
 
 
+@pytest.mark.slow
 def test_offline_is_reported(hub: HubServer, folders: dict[str, Path], home: Path) -> None:
     """HF_HUB_OFFLINE is an error before any request, and so is an address without a Hub."""
     with (

@@ -367,6 +367,7 @@ def search(name: str) -> str:
         return command("index", "search", name, "a text", "-k", "2")
 
 
+@pytest.mark.slow
 def test_an_index_on_the_hub_works_like_its_folder(
     hub: HubServer, client: Client, indexes: tuple[Path, Path], name: str, home: Path
 ) -> None:
