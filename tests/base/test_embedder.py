@@ -55,13 +55,13 @@ def test_bfloat16_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """The vectors of bfloat16 are those of float32 to a cosine of 0.9995 on average, and of 0.997 at worst."""
     texts = [d.text for d in Corpus(sample_corpus())][::25]
     made = {}
-    for fast, dtype in ((False, torch.float32), (True, torch.bfloat16)):
-        monkeypatch.setattr(embed, "_has_fast_bfloat16", lambda device, fast=fast: fast)
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(embed, "inference_dtype", lambda device, dtype=dtype: dtype)
         embed._load.cache_clear()
         assert next(Embedder()._encoder.parameters()).dtype == dtype
-        made[fast] = Embedder().encode(texts)
+        made[dtype] = Embedder().encode(texts)
     embed._load.cache_clear()
-    cosines = (made[True] * made[False]).sum(axis=1)
+    cosines = (made[torch.bfloat16] * made[torch.float32]).sum(axis=1)
     assert len(cosines) >= 19
     assert cosines.mean() >= 0.9995
     assert cosines.min() >= 0.997

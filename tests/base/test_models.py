@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from craft_hf.base.errors import InputError
 from craft_hf.base.extras import MissingExtra, require
-from craft_hf.base.models import cache_folder, embedder_weights, generator_identity
+from craft_hf.base.models import cache_folder, embedder_weights, generator_identity, inference_dtype
 
 
 def folder(path: Path, weights: bytes, config: str = "{}") -> str:
@@ -28,6 +29,24 @@ def test_a_retrained_model_is_another_revision(tmp_path: Path, size: int) -> Non
     assert generator_identity(folder(tmp_path / "b", b"\0" * size)).revision == first.revision
     assert generator_identity(folder(tmp_path / "c", b"\1" * size)).revision != first.revision
     assert generator_identity(folder(tmp_path / "d", b"\0" * size, "{ }")).revision != first.revision
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "dtype"),
+    [
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True, "avx512_bf16": False}, torch.bfloat16),
+        ({"avx512_bf16": False, "avx2": True}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_cpus_that_emulate_bfloat16_compute_in_float32(
+    capabilities: dict[str, bool], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the instructions for it make bfloat16 the faster one; Apple's GPUs keep float32."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert inference_dtype("cpu") == dtype
+    assert inference_dtype("mps") == torch.float32
 
 
 def test_a_name_that_nobody_knows_is_named() -> None:

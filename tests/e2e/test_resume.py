@@ -110,7 +110,8 @@ def test_kills_change_no_row(
 ) -> None:
     """kill -9 at random moments: rows, rejects and their order are those of a run that nobody disturbed.
 
-    Locally a random model answers in bfloat16, where a batch of another shape would give other answers.
+    Locally a random model answers, in bfloat16 where the CPU has it: there, a batch of another shape would give other
+    answers.
     """
     from craft_hf.dataset.folder import DatasetFolder
     from tests.tiny_model import save_tiny_model

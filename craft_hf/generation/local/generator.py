@@ -28,6 +28,7 @@ from craft_hf.base import (
     Weights,
     generator_identity,
     generator_weights,
+    inference_dtype,
     quiet_loading,
 )  # fmt: skip
 from craft_hf.generation.generator import Sampling, ignore_answer, send_all
@@ -77,8 +78,8 @@ class LocalGenerator:
 
     @property
     def identity(self) -> Mapping[str, JSON]:
-        """Model, revision, and that transformers runs it in bfloat16."""
-        return {"model": self._weights.name, "revision": self._weights.revision, "weights": "transformers bfloat16"}
+        """Model, revision, and that transformers runs it; in which number format is the device's affair."""
+        return {"model": self._weights.name, "revision": self._weights.revision, "weights": "transformers"}
 
     @cached_property
     def _loaded(self):  # type: ignore[no-untyped-def]  # transformers' Auto classes have no types
@@ -88,7 +89,7 @@ class LocalGenerator:
                 from transformers import AutoModelForCausalLM, AutoTokenizer
 
                 tokenizer = AutoTokenizer.from_pretrained(location)
-                model = AutoModelForCausalLM.from_pretrained(location, dtype=torch.bfloat16)
+                model = AutoModelForCausalLM.from_pretrained(location, dtype=inference_dtype(self._device.type))
         except (OSError, ValueError) as e:
             raise GeneratorError(
                 f"the generator {self._weights.name} cannot be loaded: {e} "
