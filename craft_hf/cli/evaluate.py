@@ -1,4 +1,4 @@
-"""The command `craft-hf evaluate`, which prints or writes the scores of models and adapters on a reference file."""
+"""The command `craft-hf evaluate`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from craft_hf.base import InputError
 
 _MODEL = '"embedded", a Hub id, or a model folder.'
 _DATA = "JSONL, plain or compressed: rows with the task's fields, or its short forms (see the README)."
-_ADAPTER = "Folder or Hub id of a LoRA adapter for the model; give it several times to measure several."
+_ADAPTER = "Folder or Hub id of a LoRA adapter for the model; may be given several times."
 _AGAINST = (
     "What to compare with on the same items: a model, the folder of an adapter for MODEL, or what --out wrote "
     "(default: the first of several adapters)."
@@ -40,14 +40,14 @@ def evaluate(
         int | None, typer.Option(help="Limit of a written answer (default: the task's; 8 for a letter).", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="Draws the rows and the bootstrap samples.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Rows that the model reads at once.", min=1)] = 16,
+    batch_size: Annotated[int, typer.Option(help="Batch size of the model.", min=1)] = 16,
     device: Annotated[str | None, typer.Option(help="torch device (default: CUDA where there is one).")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="File for all as JSON: also values of single rows, and what was written.")
+        Path | None, typer.Option(help="JSON file for all results, with scores and answers of each row.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Say it as JSON, in place of a Markdown table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a Markdown table.")] = False,
 ) -> None:
-    """Measure a model or its adapters on rows with human answers, with 95% intervals, and compare two on the same rows.
+    """Evaluate a model or its adapters on rows with human answers: scores with 95% intervals, and paired comparisons.
 
     Example: craft-hf evaluate embedded --task bioqa --adapter finetuned/bioqa/adapter --against embedded
     --data questions.jsonl --limit 200 --out results.json

@@ -1,4 +1,4 @@
-"""The commands that make a dataset, or look ahead: `craft-hf retrieve`, `estimate` and `generate`."""
+"""The commands `craft-hf generate`, `retrieve` and `estimate`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ import typer
 from craft_hf.base import JSON
 from craft_hf.cli.settings_options import CONFIG, takes_settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="Say it as JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @takes_settings("retrieve")
 def retrieve_only(
     given: dict[str, object],
-    k: Annotated[int, typer.Option("-k", help="Documents; CRAFT takes two for each sample wanted.", min=1)] = 100,
+    k: Annotated[int, typer.Option("-k", help="Documents to retrieve; CRAFT takes two per sample.", min=1)] = 100,
     config: CONFIG = None,
     as_json: AsJson = False,
 ) -> None:
-    """See whether few-shots and index fit each other before anything is generated: retrieval alone, as Markdown.
+    """Retrieve documents without generating, and report how well the index covers the few-shots, as Markdown.
 
     Example: craft-hf retrieve bioqa --index my-index -k 200
     """
@@ -46,11 +46,11 @@ def retrieve_only(
 @takes_settings("estimate")
 def estimate_only(
     given: dict[str, object],
-    pilot: Annotated[int, typer.Option(help="Prompts to send, whose answers the run reuses; 0 for none.")] = 8,
+    pilot: Annotated[int, typer.Option(help="Prompts to send; the run reuses their answers. 0 sends none.")] = 8,
     config: CONFIG = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a run will cost: prompts, tokens, time and money, from a few of its own prompts.
+    """Estimate prompts, tokens, time and price of a run by sending a few of its own prompts.
 
     Give it what you will give to `generate`: then the run reuses the answers of the pilot.
 
@@ -66,13 +66,11 @@ def estimate_only(
 @takes_settings("generate")
 def generate(
     given: dict[str, object],
-    out: Annotated[
-        Path, typer.Option(help="Folder for dataset, report and card; must not exist yet, or hold an earlier one.")
-    ],
+    out: Annotated[Path, typer.Option(help="Folder for dataset, report and card; new, or with a dataset to replace.")],
     config: CONFIG = None,
     show: Annotated[int, typer.Option(help="Rows to print at the end.")] = 3,
 ) -> None:
-    """Make a dataset: retrieve documents, let the model rewrite them, keep what is good.
+    """Generate a dataset: retrieve documents, let the model rewrite each into a sample, keep the good ones.
 
     Stop it at any time and run it again: it goes on where it stopped and pays for no answer twice.
 

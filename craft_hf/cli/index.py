@@ -1,4 +1,4 @@
-"""The command `craft-hf index`: build an index, look at it, search in it."""
+"""The command `craft-hf index`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from craft_hf.base import EMBEDDED, InputError
 from craft_hf.corpus import HUB_DATASET_SYNTAX, MAX_CHARS, MIN_CHARS, PRESETS
 from craft_hf.retrieval import SHARD_DOCUMENTS
 
-app = typer.Typer(no_args_is_help=True, help="Build an index of embedded documents, look at it, search in it.")
+app = typer.Typer(no_args_is_help=True, help="Build, inspect, search and share indexes of embedded documents.")
 
 _FOLDER = "Folder of an index, or user/name or user/name@revision on the Hub."
 
@@ -45,14 +45,14 @@ def build(
     embedding_model: Annotated[
         str, typer.Option(help='"embedded", a Hub id, or a sentence-transformers folder.')
     ] = EMBEDDED,
-    shard_documents: Annotated[int, typer.Option(help="Documents of a shard.", min=1)] = SHARD_DOCUMENTS,
+    shard_documents: Annotated[int, typer.Option(help="Documents per shard.", min=1)] = SHARD_DOCUMENTS,
     device: Annotated[str | None, typer.Option(help="torch device (default: CUDA where there is one).")] = None,
-    add: Annotated[bool, typer.Option("--add", help="Keep what the index holds, and add to it.")] = False,
+    add: Annotated[bool, typer.Option("--add", help="Add to the index instead of replacing it.")] = False,
     workers: Annotated[
         str, typer.Option(help='Number of processes, "ray", "ray://host:port", "dask", or a Dask scheduler.')
     ] = "",
 ) -> None:
-    """Embed corpora into a folder. Stopped at any moment, the same command goes on with the next shard.
+    """Embed corpora into an index. If stopped, give the same command again: it continues with the next shard.
 
     Of equal texts the first is taken. On a cluster (--workers ray), all machines must see the folder.
 
@@ -74,7 +74,7 @@ def build(
 
 @app.command()
 def info(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
-    """Say what an index holds.
+    """Print what an index contains.
 
     Example: craft-hf index info my-index
     """
@@ -91,7 +91,7 @@ def info(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
 
 @app.command()
 def verify(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
-    """Read an index to the last byte and tell whether it still is what was built; exit with 1 if not.
+    """Check every byte of an index against its checksums; exit with 1 on a difference.
 
     Example: craft-hf index verify my-index
     """
@@ -140,10 +140,10 @@ def search(
 @app.command()
 def push(
     folder: Annotated[Path, typer.Argument(help="Folder of an index.")],
-    repository: Annotated[str, typer.Argument(help="user/name of a dataset repository on the Hub; made if needed.")],
-    public: Annotated[bool, typer.Option("--public", help="All can see it (default: you and who you invite).")] = False,
+    repository: Annotated[str, typer.Argument(help="user/name of a dataset repository on the Hub; created if needed.")],
+    public: Annotated[bool, typer.Option("--public", help="Make it public (default: private).")] = False,
 ) -> None:
-    """Put an index on the Hub. Stopped at any moment, the same command goes on; nothing is sent twice.
+    """Upload an index to the Hub. If stopped, give the same command again: it continues, and uploads nothing twice.
 
     Example: craft-hf index push my-index user/name
     """
@@ -155,7 +155,7 @@ def push(
 
 @app.command()
 def pull(repository: Annotated[str, typer.Argument(help="user/name or user/name@revision on the Hub.")]) -> None:
-    """Fetch an index from the Hub into its cache, where all commands find it; only what is missing is fetched.
+    """Download an index from the Hub into the Hub's cache, where all commands find it.
 
     Example: craft-hf index pull user/name
     """

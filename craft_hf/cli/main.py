@@ -1,4 +1,4 @@
-"""The command `craft-hf`: thin words around what the package does."""
+"""The command `craft-hf`: options and output; the work is done by the package."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _version(show: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
@@ -82,10 +82,10 @@ def _main(
 def rejected(
     dataset: Annotated[Path, typer.Argument(help="Folder that `craft-hf generate` wrote.")],
     check: Annotated[
-        str | None, typer.Option(help="Only what this check dropped: schema, wellformed, duplicate, ...")
+        str | None, typer.Option(help="Only samples that this check rejected: schema, wellformed, duplicate, ...")
     ] = None,
 ) -> None:
-    """Show what became no row, and why, as JSON lines.
+    """Print rejected samples with the reasons, as JSON Lines.
 
     Example: craft-hf rejected my-dataset --check duplicate
     """

@@ -1,4 +1,4 @@
-"""The command `craft-hf publish`: a folder that craft_hf wrote goes to the Hub, or to a folder laid out like there."""
+"""The command `craft-hf publish`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import typer
 from craft_hf.base import InputError
 
 _FOLDER = "A dataset, an index, or an adapter that craft_hf wrote."
-_REPOSITORY = "user/name on the Hub; made if needed."
-_TO = "Write the repository into this folder, and ask no Hub."
+_REPOSITORY = "user/name on the Hub; created if needed."
+_TO = "Write the repository into this folder instead of uploading it."
 
 
 def publish(
     folder: Annotated[Path, typer.Argument(help=_FOLDER)],
     repository: Annotated[str | None, typer.Argument(help=_REPOSITORY)] = None,
-    public: Annotated[bool, typer.Option("--public", help="All can see it (default: you and who you invite).")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, and show what would go up.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="Make it public (default: private).")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Run all checks and list what would be uploaded.")] = False,
     to: Annotated[Path | None, typer.Option(help=_TO)] = None,
     mask_personal: Annotated[
         bool, typer.Option("--mask-personal", help="Mask e-mail addresses and phone numbers in rows.")
     ] = False,
 ) -> None:
-    """Put a dataset, an index or an adapter on the Hub: private, checked for secrets and licences, in one commit.
+    """Publish a dataset, an index or an adapter on the Hub in one commit, private and checked for secrets and licences.
 
     Stopped at any moment, the same command goes on; nothing is sent twice. The log-in is that of `hf auth login`, or
     HF_TOKEN.
@@ -37,7 +37,7 @@ def publish(
 
     kind = publishing.folder_kind(folder)
     if repository is None and to is None:
-        raise InputError("where to? Give user/name on the Hub, or a folder with --to.")
+        raise InputError("no destination given. Give user/name on the Hub, or a folder with --to.")
     if dry_run:
         login = _is_logged_in()
         name = repository or "user/name"
@@ -48,7 +48,7 @@ def publish(
         for path, size, state in sorted(plan):
             typer.echo(f"{state:<8} {size:>13,}  {path:<{width}}".rstrip())
         sent = sum(size for _, size, state in plan if state in ("new", "changed"))
-        note = "" if login or to is not None else " You are not logged in: the Hub was not asked what it has."
+        note = "" if login or to is not None else " Not logged in, so not compared with the Hub."
         typer.echo(f"{kind} {folder}: {len(plan)} files, {sent:,} bytes would go up; nothing was sent.{note}")
     elif to is not None:
         publishing.write_repository(folder, to, repository or "user/name", mask_personal=mask_personal)
@@ -58,7 +58,7 @@ def publish(
         url = publishing.publish(folder, repository, private=not public, mask_personal=mask_personal)
         typer.echo(f"{kind} {folder}, loaded back and compared: {url}")
         if not public:
-            typer.echo("Only you and those you invite can see it; make it public on its page, or with --public.")
+            typer.echo("It is private; make it public on its page, or with --public.")
 
 
 def _is_logged_in() -> bool:

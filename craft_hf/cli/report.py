@@ -1,4 +1,4 @@
-"""The command `craft-hf report`, which writes the report of a dataset again."""
+"""The command `craft-hf report`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder for the report (default: the dataset's).")] = None,
     task: Annotated[str | None, typer.Option(help="Folder of the task, if it is your own.")] = None,
 ) -> None:
-    """Write the report anew, of the rows and rejects that are there now, as HTML, Markdown, JSON and plots.
+    """Write a dataset's report again, from its present rows and rejects: HTML, Markdown, JSON and plots.
 
     Example: craft-hf report my-dataset --out my-report
     """

@@ -1,4 +1,4 @@
-"""The commands around people: `craft-hf review` opens the page, `craft-hf reviews` moves what they decided."""
+"""The commands `craft-hf review`, which opens the review page, and `craft-hf reviews`, for the decisions made there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from craft_hf.base import InputError
 
 PASSWORD = "CRAFT_HF_REVIEW_PASSWORD"  # noqa: S105 (the variable's name)
 
-app = typer.Typer(no_args_is_help=True, help="Decisions of people: export, import, agreement, preference pairs.")
+app = typer.Typer(no_args_is_help=True, help="Human decisions: export, import, agreement, preference pairs.")
 
 File = Annotated[Path, typer.Argument(help="File of reviews (NAME.reviews.sqlite).")]
 Task = Annotated[str | None, typer.Option(help="Name or folder of the task, if it is your own.")]
@@ -23,15 +23,15 @@ Task = Annotated[str | None, typer.Option(help="Name or folder of the task, if i
 
 def review(
     source: Annotated[
-        str, typer.Argument(help="Dataset folder, Hub dataset, or the file of reviews of a run that is going on.")
+        str, typer.Argument(help="Dataset folder, Hub dataset, or the reviews file of a run in progress.")
     ],
-    reviews: Annotated[Path | None, typer.Option(help="File for decisions (default: SOURCE.reviews.sqlite).")] = None,
+    reviews: Annotated[Path | None, typer.Option(help="Decisions file (default: SOURCE.reviews.sqlite).")] = None,
     task: Task = None,
-    reviewer: Annotated[str, typer.Option(help="Your name, as it is written beside your decisions.")] = "",
-    host: Annotated[str, typer.Option(help="Address to listen at; others than this machine's need a password.")] = (
+    reviewer: Annotated[str, typer.Option(help="Your name, recorded with your decisions.")] = "",
+    host: Annotated[str, typer.Option(help="Address to listen on; any but this machine's own needs a password.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(help="0 takes one that is free.", min=0, max=65535)] = 7861,
+    port: Annotated[int, typer.Option(help="0 picks a free port.", min=0, max=65535)] = 7861,
 ) -> None:
     """Review samples in the browser: accept, reject with a reason, or edit, beside the document, by keyboard or mouse.
 
@@ -66,7 +66,7 @@ def review(
 
 @app.command("export")
 def export_decisions(reviews: File) -> None:
-    """Print everything that was ever decided, undone decisions included, as JSON lines.
+    """Print all decisions, including undone ones, as JSON Lines.
 
     Example: craft-hf reviews export my-dataset.reviews.sqlite > decisions.jsonl
     """
@@ -81,9 +81,9 @@ def export_decisions(reviews: File) -> None:
 
 @app.command("import")
 def import_decisions(
-    reviews: File, decisions: Annotated[Path, typer.Argument(help="JSON lines of `export`.")], task: Task = None
+    reviews: File, decisions: Annotated[Path, typer.Argument(help="JSON Lines written by `export`.")], task: Task = None
 ) -> None:
-    """Take in what was decided elsewhere; a decision that is there already counts once.
+    """Import decisions made elsewhere; those already present are not counted twice.
 
     Example: craft-hf reviews import my-dataset.reviews.sqlite decisions.jsonl
     """
@@ -97,7 +97,7 @@ def import_decisions(
 
 @app.command()
 def agreement(reviews: File) -> None:
-    """Say how far people agree with each other, and the judge with them.
+    """Print the agreement between reviewers, and of the judge with each of them.
 
     Example: craft-hf reviews agreement my-dataset.reviews.sqlite
     """
@@ -106,7 +106,7 @@ def agreement(reviews: File) -> None:
     with ReviewStore(reviews) as store:
         found = agreements(store, store.current_decisions())
     if not found:
-        typer.echo("No two have decided about the same samples yet.")
+        typer.echo("No two reviewers have decided on the same samples yet.")
     for pair in found:
         kappa = "not defined (both always said the same)" if pair.kappa is None else f"{pair.kappa:.2f}"
         typer.echo(f"{pair.first} and {pair.second}: {pair.share:.0%} of {pair.samples:,} samples, kappa {kappa}")

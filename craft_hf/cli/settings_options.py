@@ -15,9 +15,9 @@ _KINDS: dict[str, type] = {"text": str, "list": str, "whole": int, "number": flo
 
 CONFIG = Annotated[
     Path | None,
-    typer.Option(help="A run.yaml, such as the one in a dataset's folder; what is given beside it takes its place."),
+    typer.Option(help="A run.yaml, such as the one in a dataset's folder; options given beside it override it."),
 ]
-_PRESET = Annotated[str | None, typer.Option(help=f"Many settings under one name: {', '.join(PRESETS)}.")]
+_PRESET = Annotated[str | None, typer.Option(help=f"Several settings under one name: {', '.join(PRESETS)}.")]
 
 
 def takes_settings(command: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -1,4 +1,4 @@
-"""The command `craft-hf tasks`: list tasks, show one, check its few-shots, write a folder to start from."""
+"""The command `craft-hf tasks`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 from craft_hf.base import JSON, Document, FewShot, InputError, StorageError, Verdict
 from craft_hf.tasks import NAMES, TASK_KEYS, Task, load_task
 
-app = typer.Typer(no_args_is_help=True, help="List tasks, look at one, check its few-shots, or start one of your own.")
+app = typer.Typer(no_args_is_help=True, help="List, show, check and create tasks.")
 
 TEMPLATE = Path(__file__).parents[1] / "tasks" / "template"
 ENOUGH = 8
@@ -24,7 +24,7 @@ UNEVEN = 1.5
 """Times an equal part from which an answer is given too often over the few-shots; a rule of thumb."""
 
 _Name = Annotated[str, typer.Argument(metavar="TASK", help="A shipped task, or the folder of your own.")]
-_AsJson = Annotated[bool, typer.Option("--json", help="Say it as JSON.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
@@ -42,7 +42,7 @@ def list_tasks(
 
 @app.command()
 def show(name: _Name, as_json: _AsJson = False) -> None:
-    """Show a task: what the model is told, the fields of a sample, the rules, the checks, and the few-shots in short.
+    """Show a task: its instructions, fields, rules, checks and few-shots.
 
     Example: craft-hf tasks show bioqa
     """
@@ -73,7 +73,7 @@ def show(name: _Name, as_json: _AsJson = False) -> None:
 
 @app.command()
 def check(name: _Name) -> None:
-    """Check a task: it loads, each few-shot would be kept as a sample, and nothing else speaks against it.
+    """Check a task: that it loads, that its few-shots pass the checks of samples, and for likely mistakes.
 
     Exits with 1 if the task does not load or a few-shot would be dropped; warnings alone are no failure.
 
@@ -95,7 +95,7 @@ def check(name: _Name) -> None:
 
 @app.command()
 def new(path: Annotated[Path, typer.Argument(help="Folder to write; must not exist yet, or be empty.")]) -> None:
-    """Write the folder of a new task to change: task.yaml, in which every key is explained, and three few-shots.
+    """Create a task folder to edit: task.yaml, in which every key is explained, and three few-shots.
 
     Example: craft-hf tasks new my-task
     """

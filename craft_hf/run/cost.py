@@ -1,4 +1,4 @@
-"""Estimates what a run will cost: prompts, tokens, time and money.
+"""Estimation of a run's prompts, tokens, time and price.
 
 A few of the run's own prompts are sent as a pilot. Their answers are in the journal afterwards, so the run does not pay
 for them again.
@@ -21,29 +21,29 @@ from craft_hf.run.resolution import ResolvedRun
 from craft_hf.tasks import sample_json
 
 MAX_PROMPTS_BUILT = 1_000
-"""Prompts of a run whose length is counted, at most; the others are taken to be as long."""
+"""Most prompts that are built to measure their length; any others are assumed to be as long."""
 
 CHARACTERS_PER_TOKEN = 4.0
-"""English text and the usual tokenizers, where no model was asked; a rule of thumb of OpenAI's documentation."""
+"""Assumed for English text if no model was called; a rule of thumb from OpenAI's documentation."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run is expected to take.
+    """Expected size and price of a run.
 
     Attributes:
-        samples: generated rows wanted.
-        prompts: how many it takes for these, at the share `kept`.
+        samples: generated rows requested.
+        prompts: needed for them, at the share `kept`.
         prompt_tokens: of all prompts.
-        shared_tokens: those of the prompt tokens that an earlier prompt with the same few-shots begins with too; a
-            model with a prefix cache does not read them again.
+        shared_tokens: prompt tokens of few-shots with which an earlier prompt begins too; a model with a prefix cache
+            does not compute them again.
         completion_tokens: of all answers.
-        kept: share of the pilot's answers that the checks keep; None without a pilot, where every prompt is taken to
+        kept: share of the pilot's answers that the checks keep; None without a pilot, when every prompt is assumed to
             give a sample.
         seconds: of generating; None without a pilot.
         cost: in the currency of the prices; None without prices.
-        pilot_prompts: prompts that were answered for the estimate.
-        notes: sentences for the reader.
+        pilot_prompts: prompts sent for the estimate.
+        notes: warnings, as sentences.
     """
 
     samples: int
@@ -62,8 +62,8 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
     """Build the run's prompts, send some of them, and extrapolate.
 
     Args:
-        run: what to do.
-        pilot: how many prompts to send; 0 asks no model, and leaves time and yield open.
+        run: the run to estimate.
+        pilot: prompts to send; with 0 no model is called, and time and share of kept answers remain unknown.
 
     Raises:
         InputError: pilot is below 0.
@@ -90,9 +90,9 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
     needed, notes = wanted, []
     if len(prompts) < min(wanted, MAX_PROMPTS_BUILT):
         needed = len(prompts)
-        notes.append(f"The index has only {needed} documents for this, {wanted} would be needed.")
+        notes.append(f"The index has only {needed} documents for this run; {wanted} are needed.")
     if kept == 0:
-        notes.append("No answer of the pilot was kept: try a stronger generator before you pay for a run.")
+        notes.append("The checks kept no answer of the pilot: try a stronger generator before you pay for a run.")
     per_token = sum(map(_characters, sent)) / usage.prompt_tokens if usage.prompt_tokens else CHARACTERS_PER_TOKEN
     read = needed * _mean(map(_characters, prompts)) / per_token
     per_answer = usage.completion_tokens / usage.answers if usage.answers else _few_shot_characters(run) / per_token
@@ -103,7 +103,7 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
         notes.append(f"max_budget of {budget} will end the run before it has {samples} samples.")
     seconds = needed * usage.seconds_generating / usage.answers_generated if usage.answers_generated else None
     if usage.answers and not usage.answers_generated:
-        notes.append("All answers of the pilot were in the journal, so the time is not known.")
+        notes.append("All answers of the pilot came from the journal, so the time could not be measured.")
     return Estimate(
         samples, needed, round(read), round(_shared(prompts, needed) / per_token), round(written), kept,
         seconds, cost, len(answers), tuple(notes),

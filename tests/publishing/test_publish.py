@@ -467,7 +467,7 @@ def test_command(hub: HubServer, client: Client, folders: dict[str, Path], name:
     """The command previews, writes and publishes, and prints where; --public makes the repository public."""
     small = str(folders["small"])
     assert "Example: craft-hf publish my-dataset user/name --dry-run" in command("publish", "--help")
-    assert "would go up; nothing was sent. You are not logged in" in client.call(
+    assert "would go up; nothing was sent. Not logged in" in client.call(
         "", command, "publish", small, name, "--dry-run"
     )
     shown = client.call(ANN, command, "publish", small, name, "--dry-run")
