@@ -22,7 +22,7 @@ from craft_hf.retrieval.documents import Documents, open_index
 from craft_hf.run.resolution import resolve
 from craft_hf.run.settings import RunSettings
 
-ROUND = 96
+ROUND = 32
 """Prompts that are asked before it is seen whether enough rows were kept."""
 
 
@@ -33,14 +33,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=40, help="to keep")
     parser.add_argument("--prompts", type=int, default=400, help="after which it ends with fewer rows")
     parser.add_argument("--temperature", type=float)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-new-tokens", type=int)
     parser.add_argument("--dropped", action="store_true", help="print the answers that were dropped instead")
     options = parser.parse_args()
     given = {"temperature": options.temperature, "max_new_tokens": options.max_new_tokens}
     decoding = {name: value for name, value in given.items() if value is not None}
-    run = resolve(RunSettings(options.task, num_samples=options.rows, **decoding))
+    run = resolve(RunSettings(options.task, num_samples=options.rows, seed=options.seed, **decoding))
     documents = Documents(run.task, open_index(None))
-    builder, sampling = PromptBuilder(run.task), run.settings.sampling(run.task)
+    builder, sampling = PromptBuilder(run.task, options.seed), run.settings.sampling(run.task)
     quality = Quality(CheckContext(run.task, documents.embedder))
     dropped, asked_for, kept, printed = Counter[str](), 0, 0, 0
     with open_journal(run.generator, sampling) as journal, tqdm(total=options.rows, unit="row") as bar:

@@ -43,7 +43,16 @@ OTHERS = (
     ("platelets", "Platelets are produced in the marrow of the bones.", "does not say what it is"),
     ("asthma", "Asthma is the most common illness of small children.", "does not say what it is"),
     ("drug", "A drug is known that is a danger in itself.", "does not say what it is"),
-    ("lungs", "The lungs of small children are also a measure of the air.", "does not say what it is"),
+    ("lungs", "Lungs are also a measure of the quality of the air.", "does not say what it is"),
+    ("asteroid", "The discovery of an asteroid is a new one for astronomers.", "the sentence is about something else"),
+    (
+        "Maya",
+        "The Mayans were one culture, also known as the Maya, are a people.",
+        "the sentence is about something else",
+    ),
+    ("valve prolapse", "What causes valve prolapse is a topic of debate.", "does not begin with the term"),
+    ("cutaneous", "Cutaneous aspergillosis is an infection of the skin.", "the sentence is about something else"),
+    ("act", "An act (Publ refers to a law of the parliament.", "breaks off"),
     ("callus", "A callus is a special form of callus on the hand.", "explains the term by itself"),
     ("plant cutting", "Plant cuttings are plants that were made by cutting.", "explains the term by itself"),
     (
@@ -75,6 +84,24 @@ def test_definitions_of_many_kinds_are_kept(term: str, definition: str) -> None:
 def test_sentences_that_do_not_define_the_term_are_dropped(term: str, sentence: str, expected: str) -> None:
     """Each has its reason, though the schema takes it."""
     assert reason(term, sentence) == expected
+
+
+@pytest.mark.parametrize(
+    ("definition", "breaks_off"),
+    [
+        ("Dengue is a fever that is carried by A.", True),
+        ("Tuh'u is a stew of lamb from Babylon, ca.", True),
+        ("Scurvy is a disease that comes from a lack of vitamin C.", False),
+        ("Dengue is a fever that is carried by A mosquitoes.", False),
+    ],
+)
+def test_an_abbreviation_is_no_end_of_a_sentence(definition: str, breaks_off: bool) -> None:
+    """A full stop after which the document goes on in small letters or digits ends no sentence."""
+    text = "It is carried by A. aegypti. Tablets from ca. 1750 BCE tell of it. People lacked vitamin C. They fell ill."
+    fields = {"definition": definition, "term": definition.split()[0]}
+    assert (
+        CHECK(CheckContext(TERMS, HashEmbedder())).check(sample(fields, Document("d", text))).reason == "breaks off"
+    ) == breaks_off
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,18 @@ NO_SUBJECT = frozenset((
     "here", "there", "both", "each", "another", "other", "others", "some", "many", "most", "all", "in", "on", "at",
     "by", "to", "for", "from", "with", "of", "if", "when", "where", "while", "although", "unlike", "like", "because",
     "since", "as", "after", "before", "during", "however", "therefore", "thus", "also", "then", "so", "but", "and",
-    "first", "finally", "instead",
+    "first", "finally", "instead", "do", "does", "did", "what", "who", "why", "how", "which",
 ))  # fmt: skip
 """Words that sentences begin with, and definitions of a term do not."""
+
+OTHER_VERBS = frozenset(("was", "were", "has", "have", "had", "remain", "remains"))
+"""Verbs in the subject, which make it a sentence of its own."""
+
+LINKS = frozenset(("of", "in", "to", "for", "from", "with", "at", "on", "by", "that", "about"))
+"""Words before the term that make the subject something else than the term: "the discovery of an asteroid"."""
+
+NAMES = re.compile(r"[(),]|\bor\b|\balso (?:called|known as)\b")
+"""What divides the names of a thing: "repetitive motion disorders (RMDs)", "a tsunami, or tidal wave"."""
 
 NO_KIND = frozenset((
     "also", "not", "very", "often", "usually", "more", "most", "all", "only", "main", "first", "best", "same", "good",
@@ -54,8 +63,11 @@ class DefinitionCheck(Check):
         term, noun = set(stems(str(sample.fields["term"]))), rest
         if subject.split()[0].rstrip(",") in NO_SUBJECT:
             return self.drop("does not begin with the term")
-        if not term <= set(stems(subject)):
+        named = any(_is_name(name, sample.fields["term"]) for name in NAMES.split(subject))
+        if not named or not OTHER_VERBS.isdisjoint(subject.split()):
             return self.drop("the sentence is about something else")
+        if _breaks_off(str(sample.fields["definition"]), sample.document.text):
+            return self.drop("breaks off")
         if verb == "is" and not rest.startswith(ARTICLES):
             return self.drop("does not say what it is")
         if rest.startswith(ARTICLES):
@@ -68,6 +80,20 @@ class DefinitionCheck(Check):
         if share < IN_ONE_PLACE:
             return self.drop("the document does not define the term so", share)
         return self.keep(share)
+
+
+def _is_name(name: str, term: object) -> bool:
+    """Return whether a name ends with the term, and begins with nothing that makes it the name of another thing."""
+    words, wanted = name.split(), str(term).casefold().split()
+    before, last = words[: -len(wanted)], words[-len(wanted) :]
+    same = last == wanted or (stems(" ".join(last)) == stems(" ".join(wanted)) != [])
+    return same and LINKS.isdisjoint(before)
+
+
+def _breaks_off(definition: str, text: str) -> bool:
+    """Return whether the last full stop is that of an abbreviation in the document, or a bracket is left open."""
+    end = re.escape(definition.split()[-1])
+    return definition.count("(") != definition.count(")") or bool(re.search(rf"(?<!\w){end} ?[a-z0-9]", text))
 
 
 def _share_in_one_place(definition: str, text: str) -> float:
