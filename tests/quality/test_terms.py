@@ -52,6 +52,12 @@ OTHERS = (
     ),
     ("valve prolapse", "What causes valve prolapse is a topic of debate.", "does not begin with the term"),
     ("cutaneous", "Cutaneous aspergillosis is an infection of the skin.", "the sentence is about something else"),
+    (
+        "new drugs",
+        "New drugs provide an alternative, also called new drugs, are a cure.",
+        "the sentence is about something else",
+    ),
+    ("prototypes", "Concepts and prototypes is a technique of the brain.", "the sentence is about something else"),
     ("act", "An act (Publ refers to a law of the parliament.", "breaks off"),
     ("callus", "A callus is a special form of callus on the hand.", "explains the term by itself"),
     ("plant cutting", "Plant cuttings are plants that were made by cutting.", "explains the term by itself"),

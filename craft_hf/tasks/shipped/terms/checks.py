@@ -19,10 +19,10 @@ NO_SUBJECT = frozenset((
 ))  # fmt: skip
 """Words that sentences begin with, and definitions of a term do not."""
 
-OTHER_VERBS = frozenset(("was", "were", "has", "have", "had", "remain", "remains"))
-"""Verbs in the subject, which make it a sentence of its own."""
+NOT_IN_NAMES = frozenset(("was", "were", "has", "have", "had", "remain", "remains", "a", "an", "the"))
+"""Words behind the first of a name that make it more than a name: "drugs provide an alternative"."""
 
-LINKS = frozenset(("of", "in", "to", "for", "from", "with", "at", "on", "by", "that", "about"))
+LINKS = frozenset(("of", "in", "to", "for", "from", "with", "at", "on", "by", "that", "about", "and"))
 """Words before the term that make the subject something else than the term: "the discovery of an asteroid"."""
 
 NAMES = re.compile(r"[(),]|\bor\b|\balso (?:called|known as)\b")
@@ -63,8 +63,9 @@ class DefinitionCheck(Check):
         term, noun = set(stems(str(sample.fields["term"]))), rest
         if subject.split()[0].rstrip(",") in NO_SUBJECT:
             return self.drop("does not begin with the term")
-        named = any(_is_name(name, sample.fields["term"]) for name in NAMES.split(subject))
-        if not named or not OTHER_VERBS.isdisjoint(subject.split()):
+        names = [name.split() for name in NAMES.split(subject)]
+        named = any(_is_name(name, str(sample.fields["term"])) for name in names)
+        if not named or any(not NOT_IN_NAMES.isdisjoint(name[1:]) for name in names):
             return self.drop("the sentence is about something else")
         if _breaks_off(str(sample.fields["definition"]), sample.document.text):
             return self.drop("breaks off")
@@ -82,9 +83,9 @@ class DefinitionCheck(Check):
         return self.keep(share)
 
 
-def _is_name(name: str, term: object) -> bool:
-    """Return whether a name ends with the term, and begins with nothing that makes it the name of another thing."""
-    words, wanted = name.split(), str(term).casefold().split()
+def _is_name(words: list[str], term: str) -> bool:
+    """Return whether the words of a name end with the term, with none before it that name another thing."""
+    wanted = term.casefold().split()
     before, last = words[: -len(wanted)], words[-len(wanted) :]
     same = last == wanted or (stems(" ".join(last)) == stems(" ".join(wanted)) != [])
     return same and LINKS.isdisjoint(before)
