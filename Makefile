@@ -9,7 +9,7 @@ PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadfile
 .PHONY: demo check quick test test-long test-wheel lint bench-index bench-generate bench-quality clean
 
 demo: .venv/demo
-	$(BIN)/craft-hf generate terms --num-samples 3 --temperature 0.2 --out demo/terms
+	$(BIN)/craft-hf generate terms --num-samples 3 --temperature 0.2 --prefix-groups 1 --out demo/terms
 
 check: lint quick
 

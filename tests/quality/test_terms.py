@@ -23,7 +23,7 @@ READER = AnswerReader(TERMS.schema)
 DEFINITIONS = (
     ("fracture", "A fracture is a break in a bone."),
     ("diuretics", "Diuretics are drugs that make the kidneys give off more water."),
-    ("entropy", "Entropy, also called disorder, is a measure of how many states a system can be in."),
+    ("entropy", "Entropy or disorder is a measure of how many states a system can be in."),
     ("RNA", "Ribonucleic acid (RNA) is a chain of nucleotides that carries instructions from DNA."),
     ("neutrality", "Neutrality is the pH of 7.0, at which a solution is neither acid nor base."),
     ("baker's dozen", "A baker's dozen is a set of 13, one more than a plain dozen."),
@@ -54,7 +54,7 @@ OTHERS = (
     ("cutaneous", "Cutaneous aspergillosis is an infection of the skin.", "the sentence is about something else"),
     (
         "new drugs",
-        "New drugs provide an alternative, also called new drugs, are a cure.",
+        "New drugs provide the new drugs are a cure.",
         "the sentence is about something else",
     ),
     ("prototypes", "Concepts and prototypes is a technique of the brain.", "the sentence is about something else"),

@@ -25,8 +25,8 @@ NOT_IN_NAMES = frozenset(("was", "were", "has", "have", "had", "remain", "remain
 LINKS = frozenset(("of", "in", "to", "for", "from", "with", "at", "on", "by", "that", "about", "and"))
 """Words before the term that make the subject something else than the term: "the discovery of an asteroid"."""
 
-NAMES = re.compile(r"[(),]|\bor\b|\balso (?:called|known as)\b")
-"""What divides the names of a thing: "repetitive motion disorders (RMDs)", "a tsunami, or tidal wave"."""
+NAMES = re.compile(r"[()]|\bor\b")
+"""What divides the names of a thing: "repetitive motion disorders (RMDs)", "entropy or disorder"."""
 
 NO_KIND = frozenset((
     "also", "not", "very", "often", "usually", "more", "most", "all", "only", "main", "first", "best", "same", "good",
