@@ -47,7 +47,7 @@ OTHERS = (
     ("asteroid", "The discovery of an asteroid is a new one for astronomers.", "the sentence is about something else"),
     (
         "Maya",
-        "The Mayans were one culture, also known as the Maya, are a people.",
+        "The Mayans were once Maya are a people.",
         "the sentence is about something else",
     ),
     ("valve prolapse", "What causes valve prolapse is a topic of debate.", "does not begin with the term"),
