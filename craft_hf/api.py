@@ -47,9 +47,13 @@ def build_index(
     shard_documents: int = retrieval.SHARD_DOCUMENTS,
     device: str | None = None,
     add: bool = False,
+    replace: bool = False,
     workers: str | int = "",
 ) -> Index:
     """Embed documents into a folder, and open the index. Interrupted at any moment, the same call goes on.
+
+    An index that is there already can be read until the new one is complete. What was embedded once is not embedded
+    again, whatever was added, removed or changed beside it.
 
     Example:
         >>> index = craft_hf.build_index(["articles.jsonl.gz", "notes/"], "my-index", license="CC BY 4.0")
@@ -73,26 +77,37 @@ def build_index(
         shard_documents: documents of one file of the index.
         device: torch device; by default CUDA where there is one.
         add: keep what the index holds, and put the new documents behind it.
+        replace: let the new index take the place of the one that the folder holds.
         workers: number of processes, "ray", "ray://host:port", "dask", or the address of a Dask scheduler.
 
     Raises:
-        InputError: a source is missing, broken or empty, or the folder holds something else.
+        InputError: a source is missing, broken or empty; the folder holds something else, or an index and neither
+            `add` nor `replace` was given.
         StorageError: the disk is full; what was built is whole.
     """
     from craft_hf.base import Embedder, open_workers
 
     given = [sources] if isinstance(sources, str | Path | corpus.Corpus) else list(sources)
-    named = [str(source) for source in given if not isinstance(source, corpus.Corpus)]
     corpora = [source for source in given if isinstance(source, corpus.Corpus)]
+    named = [retrieval.absolute_source(str(source)) for source in given if not isinstance(source, corpus.Corpus)]
+    settings: list[dict[str, JSON]] = [{} for _ in corpora]
     if named or not corpora:
         licenses = [license] if isinstance(license, str) else license
-        corpora += corpus.open_corpora(
-            named, preset, name=name, licenses=[text for text in licenses if text], text_column=text_column,
-            split=split, config=hub_config, min_chars=min_chars, max_chars=max_chars,
+        settings.append(
+            {
+                "sources": named, "preset": preset, "text_column": text_column,
+                "license": [text for text in licenses if text], "name": name, "split": split, "hub_config": hub_config,
+                "min_chars": min_chars, "max_chars": max_chars, "embedding_model": embedding_model,
+                "shard_documents": shard_documents,
+            }
         )  # fmt: skip
+        corpora += retrieval.open_sources(settings[-1])
     embedder = Embedder(embedding_model, device)
     with open_workers(str(workers)) as running:
-        retrieval.build_index(corpora, Path(out), embedder, shard_documents=shard_documents, add=add, workers=running)
+        retrieval.build_index(
+            corpora, Path(out), embedder, shard_documents=shard_documents, add=add, replace=replace, workers=running,
+            settings=settings,
+        )  # fmt: skip
     return Index.open(Path(out))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from craft_hf.base.embedder import Embedder, Vectors
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.retrieval.index.build import build_index
+from craft_hf.retrieval.index.info import read_info, shard_names
 from craft_hf.retrieval.index.search import Index
 
 
@@ -30,6 +31,11 @@ class HashEmbedder(Embedder):
             vectors[row] = np.random.default_rng(seed).standard_normal(self.dimension, dtype=np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
+    def encode_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Vectors]]:
+        """Embed texts, all in one batch."""
+        if texts:
+            yield list(range(len(texts))), self.encode(texts)
+
 
 class GivenEmbedder(HashEmbedder):
     """Gives text number i ("document i ...") row i of a matrix."""
@@ -47,8 +53,19 @@ def given_index(folder: Path, vectors: Vectors, shard_documents: int, texts: Seq
     """Build an index of given vectors; the text of row i starts with "document i", its id is "d<i>"."""
     extra = texts or [""] * len(vectors)
     rows = [{"id": f"d{i}", "text": f"document {i} {extra[i]}"} for i in range(len(vectors))]
-    build_index([Corpus(rows, min_chars=1)], folder, GivenEmbedder(vectors), shard_documents=shard_documents)
+    embedder = GivenEmbedder(vectors)
+    build_index([Corpus(rows, min_chars=1)], folder, embedder, shard_documents=shard_documents, replace=True)
     return Index.open(folder)
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """The shards of an index, in order."""
+    return [folder / name for name in shard_names(read_info(folder))]
+
+
+def visible(folder: Path) -> list[str]:
+    """The names of the files in an index's folder, but for the lock and who holds it."""
+    return sorted(path.name for path in folder.iterdir() if path.name not in (".lock", ".writer"))
 
 
 def whole_numbers(rng: np.random.Generator, rows: int, dimension: int = 8) -> Vectors:

@@ -47,6 +47,11 @@ class Embedder:
         self.dimension = int(self._encoder.get_embedding_dimension() or 0)
 
     @property
+    def identity(self) -> str:
+        """What tells whether two vectors were made by the same model."""
+        return f"{self.model}@{self.revision}"
+
+    @property
     def _encoder(self) -> SentenceTransformer:
         """The model, loaded once in each process, so that an embedder can be pickled."""
         encoder, revision = _load(self.name, self._device)
@@ -71,19 +76,23 @@ class Embedder:
             InputError: the model returns NaN, infinity, or zeros for a text.
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        for rows, made in self.encode_batches(texts):
+            vectors[rows] = made
+            if progress:
+                progress(len(rows))
+        return vectors
+
+    def encode_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Vectors]]:
+        """Embed texts like `encode`, and yield each batch when it is done: which texts it holds, and their vectors."""
         encoder = self._encoder
         clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # no lone surrogates
         on_gpu = encoder.device.type == "cuda"
         batches = _batches(_lengths(encoder, clean), BATCH_TOKENS[on_gpu])
 
-        def embed(batch: list[int]) -> int:
-            vectors[batch] = self._unit_vectors([clean[i] for i in batch])
-            return len(batch)
+        def embed(batch: list[int]) -> tuple[list[int], Vectors]:
+            return batch, self._unit_vectors([clean[i] for i in batch])
 
-        for done in map(embed, batches) if on_gpu else _in_threads(embed, batches):
-            if progress:
-                progress(done)
-        return vectors
+        yield from map(embed, batches) if on_gpu else _in_threads(embed, batches)
 
     def encode_cached(self, texts: Sequence[str]) -> Vectors:
         """Embed texts like `encode`, with a cache for repeated calls, such as those for a task's few-shots.
@@ -116,7 +125,9 @@ def _encoded(name: str, revision: str, device: str | None, texts: tuple[str, ...
     return vectors
 
 
-def _in_threads(work: Callable[[list[int]], int], batches: Iterator[list[int]]) -> Iterator[int]:
+def _in_threads(
+    work: Callable[[list[int]], tuple[list[int], Vectors]], batches: Iterator[list[int]]
+) -> Iterator[tuple[list[int], Vectors]]:
     """Process as many batches at a time as torch has threads, each in one thread: faster than all threads per batch.
 
     The first batch is done alone, because it initialises the tokenizer, which is not thread-safe.

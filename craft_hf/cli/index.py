@@ -47,14 +47,16 @@ def build(
     ] = EMBEDDED,
     shard_documents: Annotated[int, typer.Option(help="Documents per shard.", min=1)] = SHARD_DOCUMENTS,
     device: Annotated[str | None, typer.Option(help="torch device (default: CUDA where there is one).")] = None,
-    add: Annotated[bool, typer.Option("--add", help="Add to the index instead of replacing it.")] = False,
+    add: Annotated[bool, typer.Option("--add", help="Add to the index that is in the folder.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the index that is in the folder.")] = False,
     workers: Annotated[
         str, typer.Option(help='Number of processes, "ray", "ray://host:port", "dask", or a Dask scheduler.')
     ] = "",
 ) -> None:
-    """Embed corpora into an index. If stopped, give the same command again: it continues with the next shard.
+    """Embed corpora into an index. If stopped, give the same command again: it goes on where it was.
 
-    Of equal texts the first is taken. On a cluster (--workers ray), all machines must see the folder.
+    An index that is there can be used until the new one is complete; nothing is embedded twice. Of equal texts the
+    first is taken. On a cluster (--workers ray), all machines must see the folder.
 
     Example: craft-hf index build articles.jsonl.gz notes/ --out my-index --license "CC BY 4.0"
 
@@ -67,7 +69,8 @@ def build(
     craft_hf.build_index(
         source or [], out, preset=preset, text_column=text_column, license=license or "", name=name, split=split,
         hub_config=hub_config, min_chars=min_chars, max_chars=max_chars, embedding_model=embedding_model,
-        shard_documents=shard_documents, device=device, add=add, workers=workers,
+        shard_documents=shard_documents, device=device, add=add, replace=replace,
+        workers=workers,
     )  # fmt: skip
     info(out)
 
@@ -104,8 +107,7 @@ def verify(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
         typer.echo(f"{len(problems)} of {len(found.shards)} shards are broken:", err=True)
         for problem in problems:
             typer.echo(f"  {problem}", err=True)
-        typer.echo("Delete them and run the command that built it again (it embeds only what is missing), or copy them "
-                   "again.", err=True)  # fmt: skip
+        typer.echo(f"Mend it with: craft-hf index repair {folder}", err=True)
         raise typer.Exit(1)
     typer.echo(f"{folder}: {len(found.shards)} shards, {found.documents} documents: all as they were written")
 

@@ -1,6 +1,7 @@
 from .corpus import MAX_CHARS as MAX_CHARS
 from .corpus import MIN_CHARS as MIN_CHARS
 from .corpus import Corpus as Corpus
+from .corpus import parse_named_source as parse_named_source
 from .presets import PRESETS as PRESETS
 from .presets import open_corpora as open_corpora
 from .readers import LocatedRows as LocatedRows

@@ -12,4 +12,6 @@ from .index.hub import pull_index as pull_index
 from .index.hub import push_index as push_index
 from .index.info import read_info as read_info
 from .index.search import Index as Index
+from .index.sources import absolute_source as absolute_source
+from .index.sources import open_sources as open_sources
 from .index.verify import verify_index as verify_index

@@ -40,7 +40,7 @@ def open_index(path: str | None) -> Index:
         try:
             return Index.open(folder)
         except InputError:  # not built yet, or damaged: only what is missing is embedded
-            build_index([Corpus(sample_corpus())], folder, Embedder())
+            build_index([Corpus(sample_corpus())], folder, Embedder(), replace=True)
             return Index.open(folder)
 
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from craft_hf.base.errors import InputError
 from craft_hf.cli.main import app
 from craft_hf.retrieval.index.info import read_info
+from tests.vectors import shard_paths
 
 pytestmark = pytest.mark.weights
 
@@ -142,14 +143,15 @@ def test_mistakes_are_named_and_leave_nothing(built: tuple[Path, str], corpus: P
     out = tmp_path / "out"
     build = ["build", corpus, "--out", out]
     (tmp_path / "cut").mkdir()
+    second = shard_paths(built[0])[1]
     for path in built[0].iterdir():
-        (tmp_path / "cut" / path.name).write_bytes(path.read_bytes()[: -1 if "00001" in path.name else None])
+        (tmp_path / "cut" / path.name).write_bytes(path.read_bytes()[: -1 if path == second else None])
     arguments, message = {
         "missing corpus": (["build", "missing.jsonl", "--out", out], "no corpus file missing.jsonl"),
         "wrong column": (build, "has no text column 'text'; its columns: id, title, body"),
         "nothing left": ([*build, "--text-column", "body", "--min-chars", 9000], "none of the 6 documents is left"),
         "foreign folder": ([*build[:-1], corpus.parent, "--text-column", "body"], "which is not part of an index"),
-        "truncated": (["search", tmp_path / "cut", "text"], "shard-00001.h5 has"),
+        "truncated": (["search", tmp_path / "cut", "text"], f"{second.name} has"),
         "model": ([*build, "--embedding-model", tmp_path], "has no weights"),
     }[case]
     result = RUNNER.invoke(app, ["index", *map(str, arguments)])
@@ -164,7 +166,11 @@ def test_installed_command_says_a_mistake_in_one_line(built: tuple[Path, str], t
     (tmp_path / "index.json").write_bytes((built[0] / "index.json").read_bytes())
     done = command("index", "search", tmp_path, "text")
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"craft-hf: the shard \S+shard-00000\.h5 is missing; build the index again .*\n", done.stderr)
+    shard = shard_paths(tmp_path)[0]
+    assert done.stderr == (
+        f"craft-hf: the shard {shard} is missing; mend it with: craft-hf index repair {tmp_path}, or copy the file "
+        "again.\n"
+    )
 
 
 def test_corpus_is_added_by_two_processes(built: tuple[Path, str], tmp_path: Path) -> None:

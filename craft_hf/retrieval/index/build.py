@@ -1,4 +1,4 @@
-"""Builds an index: a folder with `index.json` and HDF5 shards; a build that was stopped resumes at the next shard."""
+"""Builds an index: a folder with `index.json` and HDF5 shards; a build that was stopped goes on where it was."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
 
-from craft_hf.base import (
-    JSON,
-    Bar,
-    Document,
-    Embedder,
-    InputError,
-    StorageError,
-    Workers,
-    fingerprint,
-)  # fmt: skip
+import numpy as np
+
+from craft_hf.base import JSON, Bar, Document, Embedder, InputError, StorageError, Workers
 from craft_hf.corpus import Corpus
 from craft_hf.retrieval.index import SHARD_DOCUMENTS
 from craft_hf.retrieval.index.deduplication import Deduplicator
-from craft_hf.retrieval.index.info import SHARD_FILE, IndexInfo, read_info, shard_files, write_info
-from craft_hf.retrieval.index.shard import FORMAT, Shard, input_hash, write_shard
+from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, index_fingerprint, read_info
+from craft_hf.retrieval.index.quantize import Halves
+from craft_hf.retrieval.index.shard import FORMAT, LongHashes, Shard, ShardContent, embedding_hashes, write_shard
+from craft_hf.retrieval.index.vectors import KnownVectors, VectorSaver, embed, vector_files
+from craft_hf.retrieval.index.writing import replace_index, writing
 
 Progress = Callable[[int], object]
 """Is told how many documents were embedded since it was last called."""
@@ -35,12 +31,14 @@ def build_index(
     *,
     shard_documents: int = SHARD_DOCUMENTS,
     add: bool = False,
+    replace: bool = False,
     workers: Workers | None = None,
+    settings: Sequence[Mapping[str, JSON]] = ({},),
 ) -> IndexInfo:
     """Embed the documents of some corpora and write them to a folder; of equal texts only the first is taken.
 
-    Interrupted at any moment, the same call resumes with the first missing shard; a shard whose documents did not
-    change is not embedded again.
+    An index in the folder stays as it is until the new one is complete. Interrupted at any moment, the same call goes
+    on: a vector that is in the folder, in whatever file, is not made again.
 
     Args:
         corpora: what to index, in this order.
@@ -48,112 +46,139 @@ def build_index(
             too.
         embedder: makes the embeddings; the index names its model.
         shard_documents: documents of a shard.
-        add: keep the shards of the index in the folder, and append new ones.
+        add: keep the documents of the index in the folder, and put the new ones behind them.
+        replace: let the new index take the place of the one in the folder.
         workers: where shards are embedded; by default in this process. The index does not depend on it.
+        settings: what `corpora` were opened with, kept in the index, see `IndexInfo.builds`.
 
     Raises:
-        InputError: a corpus is missing, broken or empty, or the folder holds something else; with `add`, there is no
-            index, or its embedding model is another.
-        StorageError: the disk is full or a worker process was lost; the shards built before are complete.
+        InputError: a corpus is missing, broken or empty, or the folder holds something else; it holds an index, and
+            neither `add` nor `replace` was given; with `add`, there is no index, or its embedding model is another.
+        StorageError: the disk is full or a worker process was lost; what was embedded is kept.
     """
-    _check_folder(folder)
     if not corpora:
         raise InputError("no corpus was given; expected at least one to build an index of.")
-    old = _read_existing(folder, embedder) if add else None
-    made_by = f"{embedder.model}@{embedder.revision}"
-    shards: list[Mapping[str, JSON]] = list(old.shards) if old else []
-    counts: Counter[tuple[str, str]] = Counter()
-    skipped: Counter[str] = Counter(old.skipped if old else {})
-    for earlier in old.corpora if old else ():
-        counts[str(earlier["source"]), str(earlier["license"])] += int(str(earlier["documents"]))
-    deduplicator = Deduplicator()
-    for entry in shards:
-        deduplicator.add(Shard(folder / str(entry["file"])).text_hashes)
-    deduplicator.dropped = 0
-    documents = deduplicator.filter(itertools.chain.from_iterable(corpora))
-    with Bar("Embedding", unit="documents") as bar:
-        made = _shards(documents, folder, embedder, len(shards), shard_documents, workers, bar.update)
-        for content, batch in made:
-            counts.update((d.source, d.license) for d in batch)
-            path = folder / _name(len(shards))
-            size = path.stat().st_size
-            shards.append({"file": path.name, "documents": len(batch), "bytes": size, "fingerprint": content})
-    for corpus in corpora:
-        skipped.update(corpus.skipped)
-    if deduplicator.dropped:
-        skipped["exact duplicate"] += deduplicator.dropped
-    info = IndexInfo(
-        format=FORMAT,
-        embedding_name=embedder.name,
-        embedding_model=embedder.model,
-        embedding_revision=embedder.revision,
-        dimension=embedder.dimension,
-        documents=sum(counts.values()),
-        shards=tuple(shards),
-        corpora=tuple({"source": s, "license": lic, "documents": n} for (s, lic), n in sorted(counts.items())),
-        skipped=dict(skipped),
-        fingerprint=fingerprint([made_by, *(s["fingerprint"] for s in shards)]),
-    )
-    write_info(info, folder)
-    for stale in set(shard_files(folder)) - {folder / str(s["file"]) for s in shards}:
-        stale.unlink()
+    if add and replace:
+        raise InputError("both add and replace were given; an index is either added to or replaced.")
+    _existing(folder, embedder, add, replace)  # before others are waited for
+    with writing(folder):
+        existing = _existing(folder, embedder, add, replace)
+        old = existing if add else None
+        shards: list[Mapping[str, JSON]] = list(old.shards) if old else []
+        counts: Counter[tuple[str, str]] = Counter()
+        skipped: Counter[str] = Counter(old.skipped if old else {})
+        for earlier in old.corpora if old else ():
+            counts[str(earlier["source"]), str(earlier["license"])] += int(str(earlier["documents"]))
+        deduplicator = Deduplicator()
+        for entry in shards:
+            deduplicator.add(Shard(folder / str(entry["file"])).text_hashes)
+        deduplicator.dropped = 0
+        documents = deduplicator.filter(itertools.chain.from_iterable(corpora))
+        with Bar("Embedding", unit="documents") as bar:
+            for entry, batch in _shards(documents, folder, embedder, shard_documents, workers, bar.update):
+                counts.update((d.source, d.license) for d in batch)
+                shards.append(entry)
+        for corpus in corpora:
+            skipped.update(corpus.skipped)
+        if deduplicator.dropped:
+            skipped["exact duplicate"] += deduplicator.dropped
+        info = IndexInfo(
+            format=FORMAT,
+            embedding_name=embedder.name,
+            embedding_model=embedder.model,
+            embedding_revision=embedder.revision,
+            dimension=embedder.dimension,
+            documents=sum(counts.values()),
+            shards=tuple(shards),
+            corpora=corpora_of(counts),
+            skipped=dict(skipped),
+            fingerprint=index_fingerprint(embedder.identity, shards),
+            builds=(*(old.builds if old else ()), *settings),
+        )
+        replace_index(info, folder, existing, clear=replace)
     return info
 
 
-def build_shard(path: Path, documents: Sequence[Document], embedder: Embedder, progress: Progress | None = None) -> str:
+def corpora_of(counts: Mapping[tuple[str, str], int]) -> tuple[Mapping[str, JSON], ...]:
+    """Return what `index.json` says of the corpora, from the number of documents by source and licence."""
+    return tuple({"source": s, "license": text, "documents": n} for (s, text), n in sorted(counts.items()) if n)
+
+
+def build_shard(
+    folder: Path,
+    documents: Sequence[Document],
+    hashes: LongHashes,
+    found: np.ndarray,
+    known: Halves,
+    embedder: Embedder,
+    progress: Progress | None = None,
+) -> Mapping[str, JSON]:
     """Embed documents and write them as a shard; runs in the workers.
 
+    Args:
+        folder: of the index.
+        documents: what the shard holds.
+        hashes: of what is embedded, uint64 (documents, 2).
+        found: which documents need not be embedded, bool (documents,).
+        known: the vectors of those, float16 (found, dimension).
+        embedder: makes the others.
+        progress: is told how many were embedded.
+
     Returns:
-        The shard's fingerprint.
+        What `index.json` says of the shard.
     """
-    vectors = embedder.encode([d.text for d in documents], progress)
-    return write_shard(path, documents, vectors, f"{embedder.model}@{embedder.revision}")
+    vectors = np.zeros((len(documents), embedder.dimension), dtype=np.float16)
+    vectors[found] = known
+    with VectorSaver(folder, embedder.dimension) as saver:
+        embed([d.text for d in documents], hashes, vectors, found, embedder, saver, progress)
+        return write_shard(folder, ShardContent(documents, vectors, hashes), embedder.identity)
 
 
 def _shards(
     documents: Iterable[Document],
     folder: Path,
     embedder: Embedder,
-    first: int,
     size: int,
     workers: Workers | None,
     progress: Progress,
-) -> Iterator[tuple[str, list[Document]]]:
-    """Yield fingerprint and documents of each shard from number `first` on, in order, once its file is written."""
-    under_way: deque[tuple[Future[str], list[Document]]] = deque()
-    made_by = f"{embedder.model}@{embedder.revision}"
+) -> Iterator[tuple[Mapping[str, JSON], list[Document]]]:
+    """Yield what `index.json` says of each shard, and its documents, in order, once its file is written."""
+    under_way: deque[tuple[Future[Mapping[str, JSON]], list[Document], int]] = deque()
+    vectors = KnownVectors(vector_files(folder), embedder.dimension)
 
-    def finish() -> tuple[str, list[Document]]:
-        future, batch = under_way.popleft()
+    def finish() -> tuple[Mapping[str, JSON], list[Document]]:
+        future, batch, embedded = under_way.popleft()
         try:
-            content = future.result()
+            entry = future.result()
         except BrokenExecutor as e:
             raise StorageError(
-                f"a worker process was lost ({e}), often because memory ran out. The finished shards are complete; "
-                "run the same command again, with fewer workers or smaller shards."
+                f"a worker process was lost ({e}), often because memory ran out. What was embedded is kept; run the "
+                "same command again, with fewer workers or smaller shards."
             ) from e
-        progress(len(batch))
-        return content, batch
+        progress(embedded)
+        return entry, batch
 
     try:
-        for number, batch in enumerate(_batched(documents, size), first):
-            path = folder / _name(number)
-            ready: Future[str] = Future()
-            if (found := _finished(path, input_hash(batch, made_by))) is not None:
-                ready.set_result(found)
+        for batch in _batched(documents, size):
+            hashes = embedding_hashes([d.text for d in batch], embedder.identity)
+            known, found = vectors.find(hashes)
+            progress(int(found.sum()))
+            arguments = folder.absolute(), batch, hashes, found, known[found], embedder
+            if workers is None:
+                yield build_shard(*arguments, progress), batch
+                continue
+            if found.all():
+                ready: Future[Mapping[str, JSON]] = Future()
+                ready.set_result(build_shard(*arguments))
             else:
-                _create(folder)
-                if workers is None:
-                    yield build_shard(path, batch, embedder, progress), batch
-                    continue
-                ready = workers.executor.submit(build_shard, path, batch, embedder)
-            under_way.append((ready, batch))
-            while len(under_way) > (workers.count if workers else 0):
+                ready = workers.executor.submit(build_shard, *arguments)
+            under_way.append((ready, batch, int((~found).sum())))
+            while len(under_way) > workers.count:
                 yield finish()
         while under_way:
             yield finish()
     finally:
-        for future, _ in under_way:
+        for future, _, _ in under_way:
             future.cancel()
 
 
@@ -163,52 +188,33 @@ def _batched(documents: Iterable[Document], size: int) -> Iterator[list[Document
         yield batch
 
 
-def _name(number: int) -> str:
-    return f"shard-{number:05d}.h5"
+def _existing(folder: Path, embedder: Embedder, add: bool, replace: bool) -> IndexInfo | None:
+    """Return the index in a folder, or None if there is none.
 
-
-def _read_existing(folder: Path, embedder: Embedder) -> IndexInfo:
-    """Return what the index holds that documents are added to."""
-    info = read_info(folder)
-    if (info.embedding_model, info.embedding_revision) != (embedder.model, embedder.revision):
+    Raises:
+        InputError: nothing was said about what is to become of it, or documents cannot be added to it.
+    """
+    if not add and not (folder / "index.json").exists():
+        return None
+    try:
+        info = read_info(folder)
+    except OtherFormatError:
+        raise
+    except InputError:
+        if replace:
+            return None
+        raise
+    if not add and not replace:
+        raise InputError(
+            f"{folder} holds an index of {info.documents} documents, which was not changed: give --add (add=True) to "
+            "put documents behind these, --replace (replace=True) to build it anew, or another folder. What is "
+            "embedded is not embedded again."
+        )
+    made_by = f"{info.embedding_model}@{info.embedding_revision}"
+    if add and made_by != embedder.identity:
         raise InputError(
             f"{folder} was built with {info.embedding_model} ({info.embedding_revision}), but the embedding model is "
             f"{embedder.model} ({embedder.revision}); an index holds the embeddings of one model only: use its model, "
             "or another folder."
         )
     return info
-
-
-def _finished(path: Path, expected: str) -> str | None:
-    """Return the fingerprint of a shard that was built from the same input before, or None."""
-    if not path.is_file():
-        return None
-    try:
-        shard = Shard(path)
-    except InputError:
-        return None
-    return shard.fingerprint if shard.input_hash == expected else None
-
-
-def _check_folder(folder: Path) -> None:
-    """Raise InputError if the folder holds something else, so that no other file is overwritten."""
-    if folder.is_dir():
-        strange = [
-            p.name
-            for p in folder.iterdir()
-            if p.name != "index.json" and not p.name.startswith(".") and not SHARD_FILE.fullmatch(p.name)
-        ]
-        if strange:
-            raise InputError(
-                f"the folder {folder} holds {strange[0]!r}, which is not part of an index; give an empty one."
-            )
-    elif folder.exists():
-        raise InputError(f"{folder} is a file; give a folder for the index.")
-
-
-def _create(folder: Path) -> None:
-    """Create the folder; called only when there is a shard to write, so that bad input leaves no folder behind."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise StorageError(f"the index folder {folder} cannot be created: {e}; give another one.") from e

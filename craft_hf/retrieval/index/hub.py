@@ -17,8 +17,10 @@ from craft_hf.base import (
     push_files,
 )
 from craft_hf.retrieval.index.card import index_card
-from craft_hf.retrieval.index.info import SHARD_FILE, IndexInfo, read_info
+from craft_hf.retrieval.index.info import SHARD_FILE, IndexInfo, info_json, read_info, shard_names
 from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.index.shard import mending
+from craft_hf.retrieval.index.sources import without_local_places
 from craft_hf.retrieval.index.verify import verify_index
 
 _TYPE = "dataset"
@@ -47,7 +49,7 @@ def push_index(folder: str | Path, repo_id: str, *, private: bool = True) -> str
         raise InputError(f"{what}: that is not the name of a repository on the Hub; expected user/name.")
     info = Index.open(folder).info
     if problems := verify_index(folder):
-        raise InputError(f"{what}: {problems[0]}; build the index again: only broken shards are embedded.")
+        raise InputError(f"{what}: {problems[0]}; {mending(folder)}.")
     files = index_files(folder, info, repo_id)
     check_login(what)
     ensure_repository(what, repo_id, _TYPE, private)
@@ -60,7 +62,7 @@ def index_files(folder: Path, info: IndexInfo, repo_id: str) -> dict[str, Conten
     """Return the files of an index's repository, by path."""
     files: dict[str, Content] = {name: folder / name for name in _shard_names(info, str(folder))}
     files["README.md"] = index_card(info, repo_id).encode()
-    return files | {"index.json": (folder / "index.json").read_bytes()}
+    return files | {"index.json": info_json(without_local_places(info))}
 
 
 def pull_index(repo_id: str, revision: str | None = None) -> Path:
@@ -155,8 +157,8 @@ def _pull_info(repo_id: str, revision: str | None) -> Path:
 
 def _shard_names(info: IndexInfo, index: str) -> list[str]:
     """Return the shards' file names, after checking that each is a shard's name, and not "../x" or a pattern."""
-    names = [str(shard["file"]) for shard in info.shards]
+    names = shard_names(info)
     for name in names:
         if not SHARD_FILE.fullmatch(name) or not name.endswith(".h5"):
-            raise InputError(f"index.json of {index} names a shard {name!r}, expected shard-00000.h5 and so on.")
+            raise InputError(f"index.json of {index} names a shard {name!r}, expected shard-0123456789abcdef.h5.")
     return names

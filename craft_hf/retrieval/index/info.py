@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
-from craft_hf.base import JSON, InputError, StorageError, write_file
-from craft_hf.retrieval.index.shard import FORMAT
+from craft_hf.base import JSON, InputError, StorageError, fingerprint, write_file
+from craft_hf.retrieval.index.shard import FORMAT, mending
 
-SHARD_FILE = re.compile(r"shard-\d{5,}\.h5|\.shard-\d{5,}\.h5\.incomplete")
+SHARD_FILE = re.compile(r"shard-[0-9a-f]{16}\.h5|\.shard-[0-9a-f]{16}\.h5\.incomplete")
 """Names of shards, complete or not; "shard-00000-of-00010.parquet" is of another program."""
+
+
+class OtherFormatError(InputError):
+    """An index was built by a craft_hf of another format version."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class IndexInfo:
         corpora: "source", "license" and "documents" of each.
         skipped: how many documents were left out, by reason.
         fingerprint: hash of the content.
+        builds: the settings that the sources were opened with, as `craft_hf.build_index` takes them: one for the first
+            build, and one for each that added to it; empty for rows in memory.
     """
 
     format: int
@@ -43,6 +50,22 @@ class IndexInfo:
     corpora: tuple[Mapping[str, JSON], ...]
     skipped: Mapping[str, int]
     fingerprint: str
+    builds: tuple[Mapping[str, JSON], ...] = ()
+
+
+def index_fingerprint(embedder: str, shards: Iterable[Mapping[str, JSON]]) -> str:
+    """Return the hash of an index's content.
+
+    Args:
+        embedder: `Embedder.identity`.
+        shards: as in `IndexInfo`.
+    """
+    return fingerprint([embedder, *(shard["fingerprint"] for shard in shards)])
+
+
+def shard_names(info: IndexInfo) -> list[str]:
+    """Return the file names of an index's shards, in order."""
+    return [str(shard["file"]) for shard in info.shards]
 
 
 def shard_files(folder: Path) -> list[Path]:
@@ -63,6 +86,11 @@ def _check(info: IndexInfo) -> None:
         raise ValueError(f"the shards hold {documents} documents, expected {info.documents}")
 
 
+def info_json(info: IndexInfo) -> bytes:
+    """Return the content of an index's `index.json`."""
+    return json.dumps(asdict(info), indent=1, ensure_ascii=False).encode()
+
+
 def write_info(info: IndexInfo, folder: Path) -> None:
     """Replace an index's `index.json` atomically.
 
@@ -70,7 +98,7 @@ def write_info(info: IndexInfo, folder: Path) -> None:
         StorageError: the disk is full or the folder not writable; the old one stays.
     """
     try:
-        write_file(folder / "index.json", json.dumps(asdict(info), indent=1, ensure_ascii=False).encode())
+        write_file(folder / "index.json", info_json(info))
     except OSError as e:
         raise StorageError(
             f"{folder / 'index.json'} cannot be written: {e}; free disk space and run the command again."
@@ -89,20 +117,48 @@ def read_info(folder: Path) -> IndexInfo:
     path = folder / "index.json"
     if not path.is_file():
         if shard_files(folder):
-            raise InputError(f"the index {folder} is unfinished; run the command that built it again: it resumes.")
-        empty = "is empty" if not any(folder.iterdir()) else "is not an index (it has no index.json)"
+            raise InputError(f"the index {folder} is unfinished; run the command that builds it again: it goes on.")
+        seen = [p for p in folder.iterdir() if not p.name.startswith(".")]
+        empty = "is not an index (it has no index.json)" if seen else "is empty"
         raise InputError(f"the folder {folder} {empty}; {advice}")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT:
-            raise InputError(
-                f"{path} has format {data['format']}, this craft_hf reads format {FORMAT}; build the index again, or "
-                "install the version of craft_hf that built it."
+            raise OtherFormatError(
+                f"{path} has format {data['format']}, this craft_hf reads format {FORMAT}; build the index again into "
+                f"another folder: {build_command(data.get('builds', ()), 'FOLDER')}"
             )
-        info = IndexInfo(**{**data, "shards": tuple(data["shards"]), "corpora": tuple(data["corpora"])})
+        info = IndexInfo(**{**data, **{name: tuple(data[name]) for name in ("shards", "corpora", "builds")}})
         _check(info)
         return info
-    except InputError:
+    except OtherFormatError:
         raise
-    except (ValueError, TypeError, KeyError) as e:
-        raise InputError(f"{path} is not an index of craft_hf ({type(e).__name__}: {e}); {advice}") from e
+    except (ValueError, TypeError, KeyError, AttributeError) as e:
+        what_to_do = mending(folder) if shard_files(folder) else advice
+        raise InputError(f"{path} is not an index of craft_hf ({type(e).__name__}: {e}); {what_to_do}") from e
+
+
+def build_command(builds: Sequence[Mapping[str, JSON]], folder: str) -> str:
+    """Return the commands that build an index from the same sources, as one line for a shell.
+
+    Args:
+        builds: as in `IndexInfo`; "SOURCE" stands where rows were in memory.
+        folder: where to build it.
+    """
+    commands: list[str] = []
+    for settings in builds or ({},):
+        words = ["craft-hf", "index", "build", *_words(settings.get("sources") or ())]
+        if not settings:
+            words.append("SOURCE")
+        words += ["--out", folder, *(["--add"] if commands else [])]
+        for name, value in settings.items():
+            if name != "sources":
+                for text in _words(value):
+                    words += ["--" + name.replace("_", "-"), text]
+        commands.append(shlex.join(words))
+    return " && ".join(commands)
+
+
+def _words(value: JSON) -> list[str]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return [str(v) for v in values if v not in (None, "")]

@@ -14,7 +14,7 @@ import numpy as np
 from craft_hf.base import Bar, Document, Embedder, InputError, Vectors, Workers
 from craft_hf.retrieval.index.info import IndexInfo, read_info
 from craft_hf.retrieval.index.scan import Part, top_k
-from craft_hf.retrieval.index.shard import Shard
+from craft_hf.retrieval.index.shard import Shard, mending
 
 _PART = 65_536
 """Most documents that one thread scans at a time."""
@@ -44,15 +44,10 @@ class Index:
             InputError: the folder is not an index, or a shard is missing or has another size than it was built with.
         """
         info = read_info(folder)
-        for entry in info.shards:
-            path = folder / str(entry["file"])
-            size = path.stat().st_size if path.is_file() else None
-            if size != entry["bytes"]:
-                found = "is missing" if size is None else f"has {size} bytes, expected {entry['bytes']}"
-                raise InputError(
-                    f"the shard {path} {found}; build the index again with the same command (only what is missing or "
-                    "broken is embedded), or copy the file again."
-                )
+        while problem := _missing_shard(folder, info):
+            if (now := read_info(folder)) == info:
+                raise InputError(f"{problem}; {mending(folder)}, or copy the file again.")
+            info = now  # it was replaced in between
         return cls(folder, info)
 
     def __len__(self) -> int:
@@ -75,7 +70,9 @@ class Index:
             shard = Shard(self.folder / str(entry["file"]))
             expected = entry["documents"], self.info.dimension, entry["fingerprint"]
             if (shard.rows, shard.dimension, shard.fingerprint) != expected:
-                raise InputError(f"the shard {shard.path} is not the one that index.json names; build the index again.")
+                raise InputError(
+                    f"the shard {shard.path} is not the one that index.json names; {mending(self.folder)}."
+                )
             if len(self.info.shards) > _MOST_MAPPED:
                 return shard
             self._shards[number] = shard
@@ -195,3 +192,14 @@ def _search_with_workers(
     scores, rows = (np.concatenate(column, axis=1) for column in zip(*(f.result() for f in futures), strict=True))
     order = np.stack([np.lexsort(pair)[:k] for pair in zip(rows, -scores, strict=True)])
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+
+
+def _missing_shard(folder: Path, info: IndexInfo) -> str:
+    """Say which shard is missing or has another size than it was built with, or nothing."""
+    for entry in info.shards:
+        path = folder / str(entry["file"])
+        size = path.stat().st_size if path.is_file() else None
+        if size != entry["bytes"]:
+            found = "is missing" if size is None else f"has {size} bytes, expected {entry['bytes']}"
+            return f"the shard {path} {found}"
+    return ""

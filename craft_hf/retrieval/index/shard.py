@@ -1,11 +1,13 @@
-"""One HDF5 file of the index: documents and their embeddings, written atomically.
+"""One HDF5 file of the index: documents and their embeddings; named by its content, and never changed.
 
 embedding                       float16 (documents, dimension)
+embedding_hash                  of the embedded text and the model, see `embedding_hashes`, uint64 (documents, 2)
 code, scale, residual           the same as int8, and its scales and errors (see `quantize`), float32
 text, text_end                  all texts as one UTF-8 blob, and where each ends, int64
 text_hash                       see `text_hashes`, uint64
+document_hash                   of all fields of a document, see `document_hashes`, uint64 (documents, 2)
 id, source, title, url, license variable-length strings
-attributes                      format, fingerprint, input_hash, and longest: no quantized embedding is longer
+attributes                      format, fingerprint, embedder, and longest: no quantized embedding is longer
 
 Embeddings and codes are contiguous and page-aligned, so that they can be memory-mapped. The HDF5 content is followed by
 40 bytes that HDF5 ignores: its size and its SHA-256.
@@ -16,81 +18,137 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from craft_hf.base import Document, InputError, StorageError, Vectors, write_file
+from craft_hf.base import JSON, Document, InputError, StorageError, write_file
 from craft_hf.retrieval.index.deduplication import Hashes, text_hashes
 from craft_hf.retrieval.index.quantize import Codes, Floats, Halves, quantize
 
-FORMAT = 2
+FORMAT = 3
 _PAGE = 4096
 _TRAILER = 40
 _MAPPED = ("embedding", "code", "scale", "residual")
 _STRINGS = ("id", "source", "title", "url", "license")
 
+LongHashes = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
+"""uint64 (rows, 2): 128 bits for each."""
 
-def input_hash(documents: Sequence[Document], embedder: str) -> str:
-    """Return a hash of a shard's documents and model; if it is the same, the shard need not be embedded again.
+
+@dataclass(frozen=True)
+class ShardContent:
+    """What a shard holds: documents with their embeddings.
+
+    Attributes:
+        documents: in order.
+        embeddings: float16 (documents, dimension).
+        hashes: of what was embedded, see `embedding_hashes`, uint64 (documents, 2).
+    """
+
+    documents: Sequence[Document]
+    embeddings: Halves
+    hashes: LongHashes
+
+    def take(self, rows: Sequence[int]) -> ShardContent:
+        """Return the documents of some rows, in the order given."""
+        return ShardContent([self.documents[row] for row in rows], self.embeddings[rows], self.hashes[rows])
+
+    @staticmethod
+    def join(parts: Sequence[ShardContent]) -> ShardContent:
+        """Return the documents of one or more contents, one behind the other."""
+        return ShardContent(
+            [document for part in parts for document in part.documents],
+            np.concatenate([part.embeddings for part in parts]),
+            np.concatenate([part.hashes for part in parts]),
+        )
+
+
+def embedding_hashes(texts: Sequence[str], embedder: str) -> LongHashes:
+    """Return 128 bits of BLAKE2b for each text that is embedded, with the embedding model: equal ones, equal vectors.
 
     Args:
-        documents: the shard's documents.
-        embedder: model and revision.
+        texts: what the model is given.
+        embedder: `Embedder.identity`.
     """
+    return _long_hashes((embedder, text) for text in texts)
+
+
+def document_hashes(documents: Sequence[Document]) -> LongHashes:
+    """Return 128 bits of BLAKE2b for each document, with all its fields."""
+    return _long_hashes(astuple(document) for document in documents)
+
+
+def _long_hashes(rows: Iterator[tuple[str, ...]]) -> LongHashes:
+    found = []
+    for row in rows:
+        digest = hashlib.blake2b(digest_size=16)
+        for part in row:
+            encoded = part.encode("utf-8", "replace")
+            digest.update(len(encoded).to_bytes(8, "little") + encoded)
+        found.append(digest.digest())
+    return np.frombuffer(b"".join(found), dtype="<u8").astype(np.uint64).reshape(-1, 2)
+
+
+def shard_fingerprint(embedder: str, documents: LongHashes, embeddings: Halves) -> str:
+    """Return the hash of a shard's content, from its documents' hashes and its embeddings."""
     digest = hashlib.blake2b(embedder.encode(), digest_size=16)
-    for document in documents:
-        for part in astuple(document):
-            digest.update(len(part).to_bytes(8, "little") + part.encode("utf-8", "surrogatepass"))
+    for array in (documents, embeddings):
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def write_shard(path: Path, documents: Sequence[Document], embeddings: Vectors, embedder: str) -> str:
-    """Write a shard to a temporary file and rename it when it is complete.
+def write_shard(folder: Path, content: ShardContent, embedder: str) -> Mapping[str, JSON]:
+    """Write a shard to a temporary file and rename it when it is complete; one that is there already, whole, stays.
 
     Args:
-        path: the shard's file; an existing one is replaced.
-        documents: its documents.
-        embeddings: unit vectors, float32 (documents, dimension); kept as float16.
-        embedder: model and revision of the embeddings.
+        folder: where; the file is named after the fingerprint of its content.
+        content: what it holds.
+        embedder: `Embedder.identity`.
 
     Returns:
-        The fingerprint of the shard's content.
+        What `index.json` says about it: "file", "documents", "bytes" and "fingerprint".
 
     Raises:
-        InputError: an embedding holds NaN, infinity, or a number beyond float16.
         StorageError: the disk is full or not writable; no partial file is left.
     """
-    with np.errstate(over="ignore"):
-        halves = np.ascontiguousarray(embeddings, dtype=np.float16)
-    if len(bad := np.flatnonzero(~np.isfinite(halves).all(axis=1))):
-        raise InputError(
-            f"the embedding of document {documents[bad[0]].id!r} holds NaN, infinity or a number beyond float16; "
-            f"expected unit vectors from {embedder}: try another device or model."
-        )
-    source = input_hash(documents, embedder)
-    fingerprint = hashlib.blake2b(source.encode() + halves.tobytes(), digest_size=16).hexdigest()
-    content = _hdf5(documents, halves, {"format": FORMAT, "fingerprint": fingerprint, "input_hash": source})
-    try:
-        write_file(path, content, _trailer(len(content), hashlib.sha256(content)))
-    except OSError as e:
-        raise StorageError(
-            f"the shard {path} cannot be written: {e}. The shards before it are complete; free disk space and run "
-            "the same command again: it resumes with this shard."
-        ) from e
-    return fingerprint
+    documents, halves = content.documents, np.ascontiguousarray(content.embeddings, dtype=np.float16)
+    fingerprint = shard_fingerprint(embedder, document_hashes(documents), halves)
+    path = folder / shard_name(fingerprint)
+    if not (path.is_file() and is_intact(path)):
+        data = _hdf5(content, {"format": FORMAT, "fingerprint": fingerprint, "embedder": embedder})
+        try:
+            write_file(path, data, _trailer(len(data), hashlib.sha256(data)))
+        except OSError as e:
+            raise StorageError(
+                f"the shard {path} cannot be written: {e}. What was embedded is kept; free disk space and run the "
+                "same command again: it goes on from here."
+            ) from e
+    size = path.stat().st_size
+    return {"file": path.name, "documents": len(documents), "bytes": size, "fingerprint": fingerprint}
 
 
-def _hdf5(documents: Sequence[Document], halves: Halves, attributes: Mapping[str, str | int]) -> bytes:
+def mending(folder: Path) -> str:
+    """Return what to do about a shard that is missing or damaged."""
+    return f"mend it with: craft-hf index repair {folder}"
+
+
+def shard_name(fingerprint: str) -> str:
+    """Return the file name of the shard with a fingerprint."""
+    return f"shard-{fingerprint[:16]}.h5"
+
+
+def _hdf5(content: ShardContent, attributes: Mapping[str, str | int]) -> bytes:
     """Return the content of a shard's file.
 
     It is made in memory because HDF5 cannot close a file on a full disk: it tries again when the process ends, which
     crashes it.
     """
+    documents, halves = content.documents, np.ascontiguousarray(content.embeddings, dtype=np.float16)
     quantized = quantize(halves)
     lengths = np.linalg.norm(quantized.codes.astype(np.float32), axis=1) * quantized.scales
     with h5py.File(
@@ -99,6 +157,8 @@ def _hdf5(documents: Sequence[Document], halves: Halves, attributes: Mapping[str
     ) as file:  # fmt: skip
         for name, data in zip(_MAPPED, (halves, *quantized), strict=True):
             file.create_dataset(name, data=data)
+        file.create_dataset("embedding_hash", data=content.hashes)
+        file.create_dataset("document_hash", data=document_hashes(documents))
         texts = [d.text.encode("utf-8", "replace") for d in documents]
         file.create_dataset("text", data=np.frombuffer(b"".join(texts), dtype=np.uint8))
         file.create_dataset("text_end", data=np.cumsum([len(t) for t in texts], dtype=np.int64))
@@ -109,8 +169,13 @@ def _hdf5(documents: Sequence[Document], halves: Halves, attributes: Mapping[str
             file.create_dataset(name, data=values, dtype=h5py.string_dtype())
         file.attrs.update({**attributes, "longest": float(lengths.max(initial=0.0)) * 1.00001})
         file.flush()
-        content: bytes = file.id.get_file_image()
-    return content
+        image: bytes = file.id.get_file_image()
+    return image
+
+
+def _open(path: Path) -> h5py.File:
+    """Open a shard for reading without HDF5's lock: a shard never changes, and some file systems have no locks."""
+    return h5py.File(path, "r", locking=False)
 
 
 def _trailer(size: int, digest: hashlib._Hash) -> bytes:
@@ -139,12 +204,12 @@ class Shard:
         self.path = path
         self._opened = _state(path)
         try:
-            with h5py.File(path, "r") as file:
+            with _open(path) as file:
                 made_by = int(file.attrs["format"])
                 self.rows, self.dimension = (int(n) for n in file["embedding"].shape)
                 self.fingerprint = str(file.attrs["fingerprint"])
-                self.input_hash = str(file.attrs["input_hash"])
                 if made_by == FORMAT:
+                    self.embedder = str(file.attrs["embedder"])
                     self.longest = float(file.attrs["longest"])
                     self._offsets = {name: file[name].id.get_offset() for name in _MAPPED}
                     size = _written_size(path)
@@ -152,16 +217,19 @@ class Shard:
                     whole = size is not None and max(ends) <= size
         except (OSError, KeyError, ValueError, AttributeError, RuntimeError) as e:
             raise InputError(
-                f"the shard {path} is missing, truncated or not a shard of craft_hf ({e}); build the index again with "
-                "the same command: only what is missing is embedded."
+                f"the shard {path} is missing, truncated or not a shard of craft_hf ({e}); {mending(path.parent)}."
             ) from e
         if made_by != FORMAT:
             raise InputError(
-                f"the shard {path} has format {made_by}, this craft_hf reads format {FORMAT}; build the index again, "
-                "or install the version of craft_hf that built it."
+                f"the shard {path} has format {made_by}, this craft_hf reads format {FORMAT}; install the version of "
+                "craft_hf that built it, or build the index again into an empty folder."
             )
         if not whole:
-            raise InputError(f"the shard {path} is truncated; build the index again with the same command.")
+            raise InputError(f"the shard {path} is truncated; {mending(path.parent)}.")
+
+    def is_intact(self) -> bool:
+        """Read the whole file and tell whether it is still what was written, to the last bit."""
+        return is_intact(self.path)
 
     def __reduce__(self) -> tuple[type[Shard], tuple[Path]]:
         return Shard, (self.path,)
@@ -217,9 +285,45 @@ class Shard:
     @property
     def text_hashes(self) -> Hashes:
         """Hashes of the texts, uint64 (rows,)."""
-        with h5py.File(self.path, "r") as file:
-            hashes: Hashes = file["text_hash"][:]
-        return hashes
+        return self._read("text_hash")
+
+    @property
+    def embedding_hashes(self) -> LongHashes:
+        """Hashes of what was embedded, uint64 (rows, 2)."""
+        return self._read("embedding_hash")
+
+    @property
+    def document_hashes(self) -> LongHashes:
+        """Hashes of the documents, uint64 (rows, 2)."""
+        return self._read("document_hash")
+
+    def content(self) -> ShardContent:
+        """Read all of the shard.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        return ShardContent(self.documents(range(self.rows)), np.array(self.embeddings), self.embedding_hashes)
+
+    def strings(self, name: str) -> list[str]:
+        """Return a field of all documents: "id", "source", "title", "url" or "license".
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        return [value.decode("utf-8") for value in self._read(name)]
+
+    def _read(self, name: str) -> np.ndarray:
+        try:
+            with _open(self.path) as file:
+                values: np.ndarray = file[name][:]
+        except (OSError, KeyError, ValueError, RuntimeError) as e:
+            raise self._damaged(e) from e
+        return values
+
+    def _damaged(self, error: Exception) -> InputError:
+        self.check_unchanged()
+        return InputError(f"the shard {self.path} is damaged ({error}); {mending(self.path.parent)}.")
 
     def documents(self, rows: Sequence[int]) -> list[Document]:
         """Return documents by row, in the order given.
@@ -228,15 +332,13 @@ class Shard:
             InputError: the file is damaged.
         """
         try:
-            with h5py.File(self.path, "r") as file:
+            with _open(self.path) as file:
                 columns = [self._strings(file[name], rows) for name in _STRINGS]
                 blob = file["text"]
                 starts = np.concatenate([[0], file["text_end"][:]])
                 texts = [blob[starts[row] : starts[row + 1]].tobytes().decode("utf-8") for row in rows]
-        except (OSError, KeyError, ValueError) as e:
-            raise InputError(
-                f"the shard {self.path} is damaged ({e}); delete it and build the index again with the same command."
-            ) from e
+        except (OSError, KeyError, ValueError, RuntimeError) as e:
+            raise self._damaged(e) from e
         return [
             Document(text=text, **dict(zip(_STRINGS, row, strict=True)))
             for text, *row in zip(texts, *columns, strict=True)

@@ -24,9 +24,11 @@ from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.info import read_info
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import Shard, is_intact
+from craft_hf.retrieval.index.vectors import SavedVectors
 from craft_hf.retrieval.index.verify import verify_index
+from craft_hf.retrieval.index.writing import leftovers, writing
 from tests import ROOT
-from tests.vectors import HashEmbedder
+from tests.vectors import HashEmbedder, shard_paths, visible
 
 ROWS = [{"id": f"d{i}", "text": f"document {i} " * 30, "license": "CC0" if i % 2 else "MIT"} for i in range(10)]
 
@@ -41,7 +43,7 @@ import json, sys, time
 from pathlib import Path
 from craft_hf.corpus import Corpus
 from craft_hf.retrieval import build_index
-from tests.vectors import HashEmbedder
+from tests.vectors import HashEmbedder, shard_paths, visible
 
 class Slow(HashEmbedder):
     def encode(self, texts, progress=None):
@@ -74,9 +76,8 @@ def test_index_says_what_it_holds(tmp_path: Path) -> None:
     info = build_index(corpus(rows), tmp_path / "new" / "index", HashEmbedder(), shard_documents=4)
     assert (info.documents, info.dimension) == (10, 16)
     assert (info.embedding_name, info.embedding_model, info.embedding_revision) == ("hash", "hash-model", "1")
-    assert [(s["file"], s["documents"]) for s in info.shards] == [
-        (f"shard-0000{i}.h5", n) for i, n in enumerate((4, 4, 2))
-    ]
+    assert [s["documents"] for s in info.shards] == [4, 4, 2]
+    assert all(s["file"] == f"shard-{s['fingerprint'][:16]}.h5" for s in info.shards)
     assert list(info.corpora) == [
         {"source": "mine", "license": "CC0", "documents": 5},
         {"source": "mine", "license": "MIT", "documents": 5},
@@ -85,7 +86,7 @@ def test_index_says_what_it_holds(tmp_path: Path) -> None:
     assert read_info(tmp_path / "new" / "index") == info
     index = Index.open(tmp_path / "new" / "index")
     assert [d.id for d in index.documents(range(10))] == [f"d{i}" for i in range(10)]
-    assert sorted(p.name for p in index.folder.iterdir()) == ["index.json", *(f"shard-0000{i}.h5" for i in range(3))]
+    assert visible(index.folder) == ["index.json", *sorted(s["file"] for s in info.shards)]
 
 
 def test_several_corpora_are_one_index(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_second_build_embeds_nothing_and_changes_nothing(tmp_path: Path) -> None
     first = build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
     times = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("shard-*")}
     again = HashEmbedder()
-    assert build_index(corpus(), tmp_path, again, shard_documents=4) == first
+    assert build_index(corpus(), tmp_path, again, shard_documents=4, replace=True) == first
     assert not again.asked
     assert {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("shard-*")} == times
 
@@ -119,8 +120,8 @@ def test_interrupted_build_goes_on_with_the_next_shard(tmp_path: Path) -> None:
     """What was finished before the interruption is not embedded again; until then the index is called unfinished."""
     with pytest.raises(KeyboardInterrupt):
         build_index(corpus(), tmp_path, Interrupted(9), shard_documents=4)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["shard-00000.h5", "shard-00001.h5"]
-    with pytest.raises(InputError, match="is unfinished; run the command that built it again"):
+    assert len(visible(tmp_path)) == 2
+    with pytest.raises(InputError, match="is unfinished; run the command that builds it again"):
         Index.open(tmp_path)
     rest = HashEmbedder()
     info = build_index(corpus(), tmp_path, rest, shard_documents=4)
@@ -148,7 +149,7 @@ def test_kill_9_costs_the_shard_in_hand_and_no_other(tmp_path: Path) -> None:
     info = build_index(corpus(), folder, rest, shard_documents=2)
     assert sorted(rest.asked) == [row["text"] for row in ROWS[2 * len(whole) :]]
     assert info == build_index(corpus(), tmp_path / "whole", HashEmbedder(), shard_documents=2)
-    assert sorted(p.name for p in folder.iterdir()) == ["index.json", *(f"shard-0000{i}.h5" for i in range(5))]
+    assert visible(folder) == ["index.json", *sorted(s["file"] for s in info.shards)]
 
 
 class Logged(HashEmbedder):
@@ -258,35 +259,71 @@ def test_equal_texts_are_taken_once(tmp_path: Path) -> None:
 
 def test_leftover_of_a_killed_write_is_replaced(tmp_path: Path) -> None:
     """A partial file of a process that was killed stands in nobody's way and is gone afterwards."""
-    (tmp_path / ".shard-00000.h5.incomplete").write_bytes(b"partial")
-    (tmp_path / ".shard-00007.h5.incomplete").write_bytes(b"partial")
-    build_index(corpus(), tmp_path, HashEmbedder())
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["index.json", "shard-00000.h5"]
+    (tmp_path / ".shard-0123456789abcdef.h5.incomplete").write_bytes(b"partial")
+    info = build_index(corpus(), tmp_path, HashEmbedder())
+    assert visible(tmp_path) == ["index.json", info.shards[0]["file"]]
 
 
-def test_changed_documents_are_embedded_again(tmp_path: Path) -> None:
-    """A changed text rebuilds its shard alone, another model all; fewer documents leave no stale shard."""
-    first = build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
-    changed = HashEmbedder()
-    rows = [*ROWS[:5], {"id": "d5", "text": "changed " * 40}, *ROWS[6:]]
-    second = build_index(corpus(rows), tmp_path, changed, shard_documents=4)
-    assert sorted(changed.asked) == sorted(row["text"] for row in rows[4:8])
-    assert second.fingerprint != first.fingerprint
-    build_index(corpus(ROWS[:4]), tmp_path, HashEmbedder(), shard_documents=4)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["index.json", "shard-00000.h5"]
+@pytest.mark.parametrize("shard_documents", [4, 3])
+def test_only_what_is_new_is_embedded(tmp_path: Path, shard_documents: int) -> None:
+    """A row more at the front, another licence, a changed text, another shard size: old vectors are found again."""
+    build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
+    new = [{"id": "new", "text": "a new one " * 40}, {**ROWS[3], "id": "d3", "text": "changed " * 40}]
+    rows = [new[0], *ROWS[:3], new[1], *({**row, "license": "other"} for row in ROWS[4:])]
+    embedder = HashEmbedder()
+    info = build_index(corpus(rows), tmp_path, embedder, shard_documents=shard_documents, replace=True)
+    assert embedder.asked == [row["text"] for row in new]
+    assert verify_index(tmp_path) == []
+    assert visible(tmp_path) == ["index.json", *sorted(s["file"] for s in info.shards)]
+    assert info == build_index(
+        corpus(rows), tmp_path / ".new" / "index", HashEmbedder(), shard_documents=shard_documents
+    )
     other = HashEmbedder(revision="2")
-    build_index(corpus(ROWS[:4]), tmp_path, other, shard_documents=4)
-    assert len(other.asked) == 4
+    build_index(corpus(ROWS[:4]), tmp_path, other, replace=True)
+    assert len(other.asked) == 4, "vectors of another model are no use"
+    assert len(list(tmp_path.glob("*.h5"))) == 1
 
 
-def test_truncated_shard_is_embedded_again(tmp_path: Path) -> None:
-    """Building again mends a broken shard and leaves the others."""
+def test_index_is_neither_replaced_nor_added_to_unless_told(tmp_path: Path) -> None:
+    """The error says what to give, also while others write; nothing changes, not even when the corpus is broken."""
+    first = build_index(corpus(), tmp_path, HashEmbedder())
+    with writing(tmp_path), pytest.raises(InputError, match=r"of 10 documents, .* not changed: give --add .*--replace"):
+        build_index(corpus(ROWS[:2]), tmp_path, HashEmbedder())
+    with pytest.raises(InputError, match="both add and replace"):
+        build_index(corpus(ROWS[:2]), tmp_path, HashEmbedder(), add=True, replace=True)
+    for settings in ({"add": True}, {"replace": True}):
+        with pytest.raises(InputError, match="none of the 1 documents is left"):
+            build_index([Corpus([{"text": "short"}])], tmp_path, HashEmbedder(), **settings)
+    assert Index.open(tmp_path).info == first
+    assert verify_index(tmp_path) == []
+
+
+def test_damaged_vectors_are_not_taken_over(tmp_path: Path) -> None:
+    """What lies in a shard that was changed since it was written is embedded again, the rest is not."""
     info = build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
-    path = tmp_path / "shard-00001.h5"
-    path.write_bytes(path.read_bytes()[:-100])
+    path = shard_paths(tmp_path)[1]
+    content = bytearray(path.read_bytes())
+    content[Shard(path)._offsets["embedding"] + 3] ^= 64
+    path.write_bytes(content)
     mend = HashEmbedder()
-    assert build_index(corpus(), tmp_path, mend, shard_documents=4).fingerprint == info.fingerprint
-    assert len(mend.asked) == 4
+    assert build_index(corpus(), tmp_path, mend, shard_documents=4, replace=True) == info
+    assert mend.asked == [row["text"] for row in ROWS[4:8]]
+    assert verify_index(tmp_path) == []
+
+
+def test_unfinished_builds_keep_what_they_paid_for(tmp_path: Path) -> None:
+    """Vectors of an interrupted build stay when another corpus is added, and go when the index has them all."""
+    build_index(corpus(ROWS[:2]), tmp_path, HashEmbedder())
+    with pytest.raises(KeyboardInterrupt):
+        build_index(corpus(ROWS), tmp_path, Interrupted(5), shard_documents=4, add=True)
+    more = corpus([{"text": "another corpus " * 30}])
+    info = build_index(more, tmp_path, HashEmbedder(), add=True)
+    assert len(leftovers(tmp_path, info)) == 1
+    rest = HashEmbedder()
+    info = build_index(corpus(ROWS), tmp_path, rest, shard_documents=3, add=True)
+    assert len(rest.asked) == 4
+    assert leftovers(tmp_path, info) == []
+    assert info.documents == 11
 
 
 def test_bad_input_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -337,16 +374,17 @@ def test_build_on_a_full_disk_goes_on_when_there_is_room(small_disk: Path, tmp_p
     """On a disk that is really full, whole shards stay and nothing else does; with more room only the rest is made."""
     rows = [{"id": f"d{i}", "text": f"{i:02} " * 8000} for i in range(16)]
     folder = small_disk / "index"
-    with pytest.raises(StorageError, match=r"cannot be written.*The shards before it are complete; free disk space"):
+    with pytest.raises(StorageError, match=r"(cannot be written|cannot be saved).*is kept; free disk space"):
         build_index(corpus(rows), folder, HashEmbedder(), shard_documents=2)
-    whole = sorted(folder.iterdir())
+    whole = sorted(folder.glob("*.h5"))
     assert 3 <= len(whole) < 8
-    assert [p.name for p in whole] == [f"shard-0000{i}.h5" for i in range(len(whole))]
-    assert [d.id for path in whole for d in Shard(path).documents([0, 1])] == [f"d{i}" for i in range(2 * len(whole))]
+    ids = sorted(int(d.id[1:]) for path in whole for d in Shard(path).documents([0, 1]))
+    assert ids == list(range(2 * len(whole)))
+    saved = sum(len(SavedVectors(path).embeddings) for path in folder.glob(".vectors-*"))
     subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
     rest = HashEmbedder()
     info = build_index(corpus(rows), folder, rest, shard_documents=2)
-    assert len(rest.asked) == 16 - 2 * len(whole)
+    assert len(rest.asked) == 16 - 2 * len(whole) - saved
     assert info == build_index(corpus(rows), tmp_path / "whole", HashEmbedder(), shard_documents=2)
     assert [d.text for d in Index.open(folder).documents([15, 0])] == [rows[15]["text"], rows[0]["text"]]
 
@@ -371,9 +409,9 @@ def test_full_disk_at_the_end_keeps_the_old_index(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match=r"index\.json cannot be written: .*No space left.*run the command again"):
-        build_index(corpus(), tmp_path, HashEmbedder())
+        build_index(corpus(), tmp_path, HashEmbedder(), replace=True)
     assert read_info(tmp_path) == first
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["index.json", "shard-00000.h5"]
+    assert visible(tmp_path) == ["index.json", first.shards[0]["file"]]
 
 
 def broken_folders(tmp_path: Path) -> Iterator[tuple[Path, str]]:
@@ -386,8 +424,8 @@ def broken_folders(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     yield tmp_path / "photos", r"photos is not an index \(it has no index\.json\)"
     for name, content in {
         "list": "[]",
-        "cut": '{"format": 2, "shar',
-        "bare": '{"format": 2}',
+        "cut": '{"format": 3, "shar',
+        "bare": '{"format": 3}',
         "empty-json": "{}",
     }.items():
         (tmp_path / name).mkdir()
@@ -396,7 +434,7 @@ def broken_folders(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     build_index(corpus(), tmp_path / "future", HashEmbedder())
     data = json.loads((tmp_path / "future" / "index.json").read_text())
     (tmp_path / "future" / "index.json").write_text(json.dumps({**data, "format": 99, "new": 1}))
-    yield tmp_path / "future", "has format 99, this craft_hf reads format 2"
+    yield tmp_path / "future", "has format 99, .* reads format 3; build .* into another folder: craft-hf index build SO"
 
 
 def test_what_is_no_index_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from craft_hf.retrieval.index import kernel, scan
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.device import DeviceScanner
 from craft_hf.retrieval.index.search import Index
-from tests.vectors import HashEmbedder, given_index, whole_numbers
+from tests.vectors import HashEmbedder, given_index, shard_paths, whole_numbers
 
 
 def brute_force(vectors: Vectors, queries: Vectors, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -247,15 +247,15 @@ def test_bad_queries_are_refused(tmp_path: Path) -> None:
 def test_missing_or_truncated_shard_is_refused_on_opening(tmp_path: Path) -> None:
     """An index with a shard that is gone or cut is refused before anything is searched, with the shard's name."""
     given_index(tmp_path, np.eye(9, dtype=np.float32), 4)
-    path = tmp_path / "shard-00001.h5"
+    path = shard_paths(tmp_path)[1]
     content = path.read_bytes()
     path.write_bytes(content[:-1])
     with pytest.raises(
-        InputError, match=rf"shard-00001\.h5 has {len(content) - 1} bytes, expected {len(content)}; build"
+        InputError, match=rf"{path.name} has {len(content) - 1} bytes, expected {len(content)}; mend it with"
     ):
         Index.open(tmp_path)
     path.unlink()
-    with pytest.raises(InputError, match=r"shard-00001\.h5 is missing; build the index again"):
+    with pytest.raises(InputError, match=rf"{path.name} is missing; mend it with: craft-hf index repair"):
         Index.open(tmp_path)
 
 
@@ -263,7 +263,7 @@ def test_shard_of_another_index_is_refused(tmp_path: Path) -> None:
     """A shard of equal size with other content is noticed by its fingerprint, in search and in reading documents."""
     index = given_index(tmp_path / "a", np.eye(4, dtype=np.float32), 4)
     given_index(tmp_path / "b", 2 * np.eye(4, dtype=np.float32), 4)
-    (tmp_path / "b" / "shard-00000.h5").replace(tmp_path / "a" / "shard-00000.h5")
+    shard_paths(tmp_path / "b")[0].replace(shard_paths(tmp_path / "a")[0])
     for use in (lambda: index.search(np.eye(4, dtype=np.float32), 1), lambda: index.documents([0])):
         with pytest.raises(InputError, match=r"is not the one that index\.json names"):
             use()

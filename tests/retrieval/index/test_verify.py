@@ -13,7 +13,7 @@ from craft_hf.base.errors import InputError
 from craft_hf.cli.main import app
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.verify import verify_index
-from tests.vectors import given_index
+from tests.vectors import given_index, shard_paths
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 def test_any_flipped_bit_is_found(folder: Path) -> None:
     """One bit, anywhere in a shard: in embeddings, codes, texts, padding, HDF5's own structures, or the digest."""
     assert verify_index(folder) == []
-    path = folder / "shard-00001.h5"
+    path = shard_paths(folder)[1]
     content = path.read_bytes()
     rng = np.random.default_rng(0)
     for position in [0, len(content) - 1, *rng.integers(0, len(content), 100).tolist()]:
@@ -35,7 +35,7 @@ def test_any_flipped_bit_is_found(folder: Path) -> None:
         path.write_bytes(bytes(changed))
         problems = verify_index(folder)
         assert len(problems) == 1, position
-        assert "shard-00001.h5 was changed after it was written" in problems[0]
+        assert f"{path.name} was changed after it was written" in problems[0]
     path.write_bytes(content)
     assert verify_index(folder) == []
 
@@ -43,17 +43,17 @@ def test_any_flipped_bit_is_found(folder: Path) -> None:
 def test_each_broken_shard_is_named(folder: Path, tmp_path: Path) -> None:
     """A missing, a cut and a foreign shard are three problems; the command lists them and fails."""
     given_index(tmp_path / "other", -np.eye(8, dtype=np.float32), 3)
-    (folder / "shard-00000.h5").unlink()
-    cut = folder / "shard-00001.h5"
+    missing, cut, foreign = shard_paths(folder)
+    missing.unlink()
     cut.write_bytes(cut.read_bytes()[:-7])
-    shutil.copy(tmp_path / "other" / "shard-00002.h5", folder)
+    shutil.copy(shard_paths(tmp_path / "other")[2], foreign)
     problems = verify_index(folder)
     for problem, wanted in zip(problems, ("is missing", "expected", "is not the shard that index.json"), strict=True):
         assert wanted in problem
     done = CliRunner().invoke(app, ["index", "verify", str(folder)])
     assert done.exit_code == 1
     assert "3 of 3 shards are broken" in done.output
-    assert "run the command that built it again" in done.output
+    assert f"Mend it with: craft-hf index repair {folder}" in done.output
 
 
 def test_whole_index_passes_the_command(folder: Path) -> None:
@@ -67,10 +67,10 @@ def test_file_that_changes_under_way_is_noticed(folder: Path, monkeypatch: pytes
     """A shard written to after the index was opened gives an error, in search and in reading, never a wrong answer."""
     index = Index.open(folder)
     index.search(np.eye(8, dtype=np.float32), 2)
-    path = folder / "shard-00002.h5"
+    path = shard_paths(folder)[2]
     with path.open("r+b") as file:
         file.seek(5000)
         file.write(b"x")
     for use in (lambda: index.search(np.eye(8, dtype=np.float32), 2), lambda: index.documents([7])):
-        with pytest.raises(InputError, match=r"shard-00002\.h5 was changed since it was opened"):
+        with pytest.raises(InputError, match=rf"{path.name} was changed since it was opened"):
             use()

@@ -1,0 +1,58 @@
+"""The sources of an index: kept in `index.json` to be read again; on the Hub without the places of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from craft_hf.base import JSON
+from craft_hf.corpus import Corpus, open_corpora, parse_named_source
+from craft_hf.retrieval.index.info import IndexInfo
+
+
+def open_sources(settings: Mapping[str, Any]) -> list[Corpus]:
+    """Open the sources of a build.
+
+    Args:
+        settings: the arguments of `craft_hf.build_index` by name; those that do not concern the sources do not count.
+
+    Raises:
+        InputError: a source does not exist, or a setting is wrong.
+    """
+    return open_corpora(
+        settings["sources"], settings["preset"], name=settings["name"], licenses=settings["license"],
+        text_column=settings["text_column"], split=settings["split"], config=settings["hub_config"],
+        min_chars=settings["min_chars"], max_chars=settings["max_chars"],
+    )  # fmt: skip
+
+
+def absolute_source(source: str) -> str:
+    """Return SOURCE or NAME=SOURCE with the absolute path of a file or folder, so that it is found from anywhere."""
+    name, place = parse_named_source(source)
+    if not Path(place).exists():
+        return source
+    return f"{name}={Path(place).absolute()}" if name else str(Path(place).absolute())
+
+
+def without_local_places(info: IndexInfo) -> IndexInfo:
+    """Return what is published of `index.json`: of files and folders on this machine only the names."""
+    return replace(
+        info,
+        embedding_name=_name_alone(info.embedding_name),
+        builds=tuple({**build, "sources": _names_alone(build["sources"])} if build else build for build in info.builds),
+    )
+
+
+def _names_alone(sources: JSON) -> list[JSON]:
+    found: list[JSON] = []
+    for source in sources if isinstance(sources, Sequence) else ():
+        name, place = parse_named_source(str(source))
+        found.append(f"{name}={_name_alone(place)}" if name else _name_alone(place))
+    return found
+
+
+def _name_alone(place: str) -> str:
+    """Return the last part of a path; a name on the Hub has no leading "/" and stays."""
+    return Path(place).name if Path(place).is_absolute() or Path(place).exists() else place

@@ -1,0 +1,292 @@
+"""Makes embeddings, once: what was embedded before is found again by its hash, in whatever file of the index it lies.
+
+While a shard is embedded, its vectors are saved in a file beside, which goes when the shard is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from craft_hf.base import Embedder, InputError, StorageError, Vectors
+from craft_hf.retrieval.index.quantize import Halves
+from craft_hf.retrieval.index.shard import LongHashes, Shard
+
+SAVE_EVERY_S = 30.0
+"""Seconds of embedding after which vectors are saved; a kill costs what was made since, and the batch in hand."""
+
+SAVED_VECTORS = ".vectors-*.part"
+"""Names of files with saved vectors."""
+
+_MAGIC = b"craftvec"
+
+
+def vector_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that hold vectors: shards, named by `index.json` or not, and saved vectors."""
+    return sorted(folder.glob("shard-*.h5")) + sorted(folder.glob(SAVED_VECTORS))
+
+
+def open_vectors(path: Path) -> Shard | SavedVectors:
+    """Open one of the `vector_files`.
+
+    Raises:
+        InputError: it is damaged, or of another format.
+    """
+    return Shard(path) if path.suffix == ".h5" else SavedVectors(path)
+
+
+class KnownVectors:
+    """Vectors that lie in some files.
+
+    Each costs 16 bytes of memory once one was asked for. A file is checked to the last bit before a vector is taken
+    from it, and passed over if it is damaged.
+
+    Args:
+        files: shards and files of saved vectors, see `vector_files`.
+        dimension: of the vectors; files with others are passed over.
+    """
+
+    def __init__(self, files: Iterable[Path], dimension: int) -> None:
+        self._files, self._dimension = files, dimension
+        self._trusted: dict[int, bool] = {}
+
+    def find(self, hashes: LongHashes) -> tuple[Halves, np.ndarray]:
+        """Look up vectors.
+
+        Args:
+            hashes: uint64 (rows, 2).
+
+        Returns:
+            The vectors, float16 (rows, dimension), and which rows were found, bool (rows,); the others are zeros.
+        """
+        vectors = np.zeros((len(hashes), self._dimension), dtype=np.float16)
+        found = np.zeros(len(hashes), dtype=bool)
+        keys, rows = self._sorted
+        places = np.searchsorted(keys, hashes[:, 0])
+        left = np.arange(len(hashes))
+        left = np.flatnonzero(_equal(keys, places, hashes[:, 0]))
+        while len(left):  # a vector may lie in several files, some of them damaged
+            at = rows[places[left]]
+            numbers = np.searchsorted(self._starts, at, side="right") - 1
+            for number in np.unique(numbers):
+                if self._is_trusted(int(number)):
+                    mine, here = left[numbers == number], at[numbers == number] - self._starts[number]
+                    source = self._sources[number]
+                    same = (source.embedding_hashes[here] == hashes[mine]).all(axis=1)
+                    vectors[mine[same]] = source.embeddings[here[same]]
+                    found[mine[same]] = True
+            places += 1
+            left = left[~found[left] & _equal(keys, places[left], hashes[left, 0])]
+        return vectors, found
+
+    def holds(self, hashes: LongHashes) -> bool:
+        """Whether all vectors are known, without a look at the files that hold them."""
+        keys, _ = self._sorted
+        return bool(_equal(keys, np.searchsorted(keys, hashes[:, 0]), hashes[:, 0]).all())
+
+    @cached_property
+    def _sources(self) -> list[Shard | SavedVectors]:
+        found: list[Shard | SavedVectors] = []
+        for path in self._files:
+            try:
+                source = open_vectors(path)
+            except InputError:
+                continue
+            if source.dimension == self._dimension and source.rows:
+                found.append(source)
+        return found
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        return np.cumsum([0, *(source.rows for source in self._sources)], dtype=np.int64)
+
+    @cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first halves of all hashes, sorted, uint64, and the row of each, counted through all files, int64."""
+        keys = np.zeros(self._starts[-1], dtype=np.uint64)
+        for number, source in enumerate(self._sources):
+            try:
+                keys[self._starts[number] : self._starts[number + 1]] = source.embedding_hashes[:, 0]
+            except InputError:
+                self._trusted[number] = False
+        order = np.argsort(keys, kind="stable")
+        return keys[order], order
+
+    def _is_trusted(self, number: int) -> bool:
+        if number not in self._trusted:
+            self._trusted[number] = self._sources[number].is_intact()
+        return self._trusted[number]
+
+
+def _equal(keys: np.ndarray, places: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return whether the keys at some places, of which some are behind the end, are those wanted, bool (places,)."""
+    within = places < len(keys)
+    within[within] = keys[places[within]] == wanted[within]
+    return within
+
+
+class SavedVectors:
+    """A file of saved vectors, opened for reading; a record that is torn or damaged is left out.
+
+    Raises:
+        InputError: it is not such a file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            head = file.read(16)
+        if len(head) < 16 or head[:8] != _MAGIC:
+            raise InputError(f"{path} holds no vectors.")
+        self.dimension = int.from_bytes(head[8:], "little")
+        record = _record(self.dimension)
+        count = (path.stat().st_size - 16) // record.itemsize
+        records = np.memmap(path, record, "r", 16, (count,)) if count else np.zeros(0, record)
+        whole = np.array([_check(row) == row["check"] for row in records], dtype=bool)
+        self._records = records if whole.all() else records[whole]
+        self.rows = len(self._records)
+
+    @property
+    def embedding_hashes(self) -> LongHashes:
+        """Hashes of what was embedded, uint64 (rows, 2)."""
+        hashes: LongHashes = np.asarray(self._records["hash"])
+        return hashes
+
+    @property
+    def embeddings(self) -> Halves:
+        """The vectors, float16 (rows, dimension)."""
+        vectors: Halves = np.asarray(self._records["vector"])
+        return vectors
+
+    def is_intact(self) -> bool:
+        """Say yes: each record was checked."""
+        return True
+
+
+class VectorSaver:
+    """Saves vectors to a file of its own, at the latest `SAVE_EVERY_S` after they were made.
+
+    Args:
+        folder: where; must exist when the first vector comes.
+        dimension: of the vectors.
+    """
+
+    def __init__(self, folder: Path, dimension: int) -> None:
+        self._path = folder / SAVED_VECTORS.replace("*", uuid.uuid4().hex)
+        self._record = _record(dimension)
+        self._waiting: list[np.ndarray] = []
+        self._saved_at = time.monotonic()
+
+    def add(self, hashes: LongHashes, vectors: Halves) -> None:
+        """Take vectors, and save what waits when it is time.
+
+        Raises:
+            StorageError: the disk is full; what was saved before stays.
+        """
+        records = np.zeros(len(hashes), self._record)
+        records["hash"], records["vector"] = hashes, vectors
+        records["check"] = [_check(row) for row in records]
+        self._waiting.append(records)
+        if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
+            self.save()
+
+    def save(self) -> None:
+        """Save what waits, so that a kill cannot take it.
+
+        Raises:
+            StorageError: the disk is full; what was saved before stays.
+        """
+        try:
+            with self._path.open("ab") as file:
+                start = file.tell()
+                try:
+                    if not start:
+                        file.write(_MAGIC + self._record["vector"].shape[0].to_bytes(8, "little"))
+                    file.writelines(records.tobytes() for records in self._waiting)
+                    file.flush()
+                    os.fsync(file.fileno())
+                except OSError:
+                    os.truncate(self._path, start)  # no torn record in the middle, should there be room later
+                    raise
+        except OSError as e:
+            raise StorageError(
+                f"vectors cannot be saved to {self._path}: {e}. What was saved before is kept; free disk space and run "
+                "the same command again: it goes on from here."
+            ) from e
+        self._waiting.clear()
+        self._saved_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Remove the file when its vectors are in a shard; on an error keep it, with what waits."""
+        if error is None:
+            self._path.unlink(missing_ok=True)
+        elif self._waiting:
+            with contextlib.suppress(StorageError):  # the error at hand is the one to tell
+                self.save()
+
+
+def embed(
+    texts: Sequence[str],
+    hashes: LongHashes,
+    vectors: Halves,
+    found: np.ndarray,
+    embedder: Embedder,
+    saver: VectorSaver,
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Embed the texts that were not found, each once, and put their vectors in place.
+
+    Args:
+        texts: what to embed.
+        hashes: of the texts, uint64 (texts, 2).
+        vectors: float16 (texts, dimension), written to.
+        found: which rows have their vector already, bool (texts,).
+        embedder: makes the vectors.
+        saver: is given them.
+        progress: called with the number of texts after each batch.
+
+    Raises:
+        InputError: a vector holds NaN, infinity, or a number beyond float16.
+    """
+    missing = np.flatnonzero(~found)
+    _, firsts, copies = np.unique(hashes[missing], axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(firsts)  # in the order of the texts, so that equal input makes equal batches
+    wanted = missing[firsts[order]]
+    for batch, made in embedder.encode_batches([texts[row] for row in wanted]):
+        rows = wanted[batch]
+        vectors[rows] = _halves(made, [texts[row] for row in rows], embedder)
+        saver.add(hashes[rows], vectors[rows])
+        if progress:
+            progress(len(rows))
+    if len(wanted) < len(missing):
+        vectors[missing] = vectors[missing[firsts[copies.reshape(-1)]]]
+
+
+def _halves(vectors: Vectors, texts: Sequence[str], embedder: Embedder) -> Halves:
+    with np.errstate(over="ignore"):
+        halves = np.ascontiguousarray(vectors, dtype=np.float16)
+    if len(bad := np.flatnonzero(~np.isfinite(halves).all(axis=1))):
+        raise InputError(
+            f"the embedding of the text {texts[bad[0]][:80]!r} holds NaN, infinity or a number beyond float16; "
+            f"expected unit vectors from {embedder.identity}: try another device or model."
+        )
+    return halves
+
+
+def _record(dimension: int) -> np.dtype[np.void]:
+    return np.dtype([("hash", "<u8", (2,)), ("vector", "<f2", (dimension,)), ("check", "<u4")])
+
+
+def _check(record: np.void) -> int:
+    return zlib.crc32(record["vector"].tobytes(), zlib.crc32(record["hash"].tobytes()))

@@ -1,0 +1,140 @@
+"""What every writer of an index does with its folder: it waits for its turn, and replaces the index in one step.
+
+`index.json` names the shards of the index. A writer puts new shards beside those, then replaces `index.json`, then
+removes what is no longer needed: whoever reads, and whatever is killed, finds the old index or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from craft_hf.base import Activity, InputError, StorageError
+from craft_hf.retrieval.index.info import SHARD_FILE, IndexInfo, shard_files, shard_names, write_info
+from craft_hf.retrieval.index.vectors import KnownVectors, open_vectors, vector_files
+
+WAIT_QUIETLY_S = 1.0
+"""Seconds after which a writer says whom it waits for."""
+
+_LOCK, _WRITER = ".lock", ".writer"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Be the only one who writes to a folder; waits until others are done. Who reads needs no leave, and does not wait.
+
+    The folder is made if needed, and goes again if nothing was written to it.
+
+    Raises:
+        InputError: the folder holds something that is no part of an index, or is a file.
+        StorageError: it cannot be written to.
+    """
+    _check_folder(folder)
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    lock = FileLock(folder / _LOCK, thread_local=False)
+    try:
+        try:
+            _take_turn(lock, folder)
+        except OSError as e:
+            raise StorageError(
+                f"the index folder {folder} cannot be created or written to: {e}; give another one, or see to it that "
+                "you may write there."
+            ) from e
+        _check_folder(folder)  # once more, as others wrote to it
+        yield
+    finally:
+        if missing and folder.is_dir() and {path.name for path in folder.iterdir()} <= {_LOCK, _WRITER}:
+            with contextlib.suppress(OSError):
+                for name in (_WRITER, _LOCK):
+                    (folder / name).unlink(missing_ok=True)
+                for path in missing:
+                    path.rmdir()
+        lock.release()
+
+
+def _take_turn(lock: FileLock, folder: Path) -> None:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=WAIT_QUIETLY_S)
+        except Timeout:
+            waiting = Activity(f"Waiting: {_writer(folder)} writes to {folder}")
+            waiting.print_line()
+            with waiting:
+                lock.acquire()
+        except OSError as e:
+            if e.errno not in _NO_LOCKS:
+                raise
+            Activity(f"{folder} lies where files have no locks: see to it that nobody else writes there").print_line()
+            return
+        if (folder / _LOCK).exists():
+            break
+        lock.release()  # whom we waited for removed the folder, because nothing came of it
+    (folder / _WRITER).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+
+
+def _writer(folder: Path) -> str:
+    with contextlib.suppress(OSError):
+        return (folder / _WRITER).read_text(encoding="utf-8")
+    return "another process"
+
+
+def replace_index(info: IndexInfo, folder: Path, old: IndexInfo | None, *, clear: bool = False) -> None:
+    """Make `info` the index of a folder, whose shards are there, and remove what is no longer needed.
+
+    What an unfinished build left stays as long as it holds a vector that the index does not hold.
+
+    Args:
+        info: the new index.
+        folder: which this process is `writing`.
+        old: the index that it takes the place of.
+        clear: remove what unfinished builds left in any case.
+
+    Raises:
+        StorageError: `index.json` cannot be written; the old index stays.
+    """
+    write_info(info, folder)
+    names = set(shard_names(info))
+    dropped = set(shard_names(old)) - names if old else set()
+    for path in shard_files(folder):
+        if path.suffix != ".h5" or path.name in dropped:
+            path.unlink(missing_ok=True)
+    in_index: KnownVectors | None = None
+    for path in leftovers(folder, info):
+        in_index = in_index or KnownVectors([folder / name for name in names], info.dimension)
+        if clear or _is_in(path, in_index, info.dimension):
+            path.unlink(missing_ok=True)
+
+
+def leftovers(folder: Path, info: IndexInfo) -> list[Path]:
+    """Return what unfinished builds left in a folder: shards and saved vectors that the index does not name."""
+    names = set(shard_names(info))
+    return [path for path in vector_files(folder) if path.name not in names]
+
+
+def _is_in(path: Path, index: KnownVectors, dimension: int) -> bool:
+    """Whether nothing is lost with a file: it cannot be read, or the index has all that it holds."""
+    try:
+        vectors = open_vectors(path)
+        return not vectors.rows or (vectors.dimension == dimension and index.holds(vectors.embedding_hashes))
+    except InputError:
+        return True
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise InputError if the folder holds something else, so that no other file is overwritten."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if path.name != "index.json" and not path.name.startswith(".") and not SHARD_FILE.fullmatch(path.name):
+                raise InputError(
+                    f"the folder {folder} holds {path.name!r}, which is not part of an index; give an empty one."
+                )
+    elif folder.exists():
+        raise InputError(f"{folder} is a file; give a folder for the index.")
