@@ -91,18 +91,19 @@ def build_index(
     corpora = [source for source in given if isinstance(source, corpus.Corpus)]
     named = [retrieval.absolute_source(str(source)) for source in given if not isinstance(source, corpus.Corpus)]
     settings: list[dict[str, JSON]] = [{} for _ in corpora]
+    model = embedding_model if embedding_model == EMBEDDED else retrieval.absolute_path(embedding_model)
     if named or not corpora:
         licenses = [license] if isinstance(license, str) else license
         settings.append(
             {
                 "sources": named, "preset": preset, "text_column": text_column,
                 "license": [text for text in licenses if text], "name": name, "split": split, "hub_config": hub_config,
-                "min_chars": min_chars, "max_chars": max_chars, "embedding_model": embedding_model,
+                "min_chars": min_chars, "max_chars": max_chars, "embedding_model": model,
                 "shard_documents": shard_documents,
             }
         )  # fmt: skip
         corpora += retrieval.open_sources(settings[-1])
-    embedder = Embedder(embedding_model, device)
+    embedder = Embedder(model, device)
     with open_workers(str(workers)) as running:
         retrieval.build_index(
             corpora, Path(out), embedder, shard_documents=shard_documents, add=add, replace=replace, workers=running,

@@ -81,7 +81,7 @@ def info(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
 
     Example: craft-hf index info my-index
     """
-    from craft_hf.retrieval import find_index
+    from craft_hf.retrieval import build_command, find_index, leftovers
 
     _, found = find_index(folder)
     typer.echo(f"{folder}: {found.documents} documents in {len(found.shards)} shards, fingerprint {found.fingerprint}")
@@ -90,6 +90,14 @@ def info(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
         typer.echo(f"  {corpus['documents']:>9}  {corpus['source']}  ({corpus['license'] or 'licence not stated'})")
     for reason, count in found.skipped.items():
         typer.echo(f"  {count:>9}  left out: {reason}")
+    if any(found.builds):
+        typer.echo(f"built by: {build_command(found.builds, str(folder))}")
+    if left := leftovers(folder, found):
+        size = sum(path.stat().st_size for path in left)
+        typer.echo(
+            f"an unfinished build left {len(left)} files ({size / 1e6:.1f} MB): the command that began it goes on with "
+            f"them, craft-hf index compact {folder} removes them"
+        )
 
 
 @app.command()
@@ -110,6 +118,72 @@ def verify(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
         typer.echo(f"Mend it with: craft-hf index repair {folder}", err=True)
         raise typer.Exit(1)
     typer.echo(f"{folder}: {len(found.shards)} shards, {found.documents} documents: all as they were written")
+
+
+@app.command()
+def repair(
+    folder: Annotated[Path, typer.Argument(help="Folder of an index.")],
+    drop_lost: Annotated[
+        bool, typer.Option("--drop-lost", help="Go on without documents that cannot be brought back.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="torch device (default: CUDA where there is one).")] = None,
+) -> None:
+    """Mend what `verify` finds: from what is whole in the shards, and from the sources where they are there.
+
+    Only what has no whole embedding is embedded again. The index can be used until it is done.
+
+    Example: craft-hf index repair my-index
+    """
+    from craft_hf.retrieval import read_info, repair_index
+
+    done = repair_index(folder, device=device, drop_lost=drop_lost)
+    for problem in done.problems:
+        typer.echo(f"  {problem}")
+    found = read_info(folder)
+    if not done.problems:
+        typer.echo(f"{folder}: {len(found.shards)} shards, {found.documents} documents: nothing to repair")
+    else:
+        typer.echo(
+            f"repaired: {done.embedded} documents were embedded again, {done.read_again} read from the sources again, "
+            f"{done.lost} lost"
+        )
+        info(folder)
+
+
+@app.command()
+def remove(
+    folder: Annotated[Path, typer.Argument(help="Folder of an index.")],
+    id: Annotated[list[str] | None, typer.Option(help="Id of a document; may be repeated.")] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="Source whose documents are all removed, as `info` shows it; may be repeated."),
+    ] = None,
+) -> None:
+    """Remove documents from an index; nothing is embedded again.
+
+    Example: craft-hf index remove my-index --id article-17 --source web
+    """
+    from craft_hf.retrieval import read_info, remove_documents
+
+    before = read_info(folder).documents
+    after = remove_documents(folder, id or (), source or ()).documents
+    typer.echo(f"{before - after} documents were removed")
+    info(folder)
+
+
+@app.command()
+def compact(
+    folder: Annotated[Path, typer.Argument(help="Folder of an index.")],
+    shard_documents: Annotated[int, typer.Option(help="Most documents per shard.", min=1)] = SHARD_DOCUMENTS,
+) -> None:
+    """Join small shards, and remove what unfinished builds left; nothing is embedded again.
+
+    Example: craft-hf index compact my-index
+    """
+    from craft_hf.retrieval import compact_index
+
+    compact_index(folder, shard_documents)
+    info(folder)
 
 
 @app.command()

@@ -70,12 +70,13 @@ def test_help_shows_an_example(name: str) -> None:
     assert re.search(rf"Example: craft-hf index {name} [a-z]", words)
 
 
-def test_build_says_what_the_index_holds(built: tuple[Path, str]) -> None:
+def test_build_says_what_the_index_holds(built: tuple[Path, str], corpus: Path) -> None:
     """After building, the summary of the index is printed, as `info` prints it."""
     folder, output = built
     info = read_info(folder)
     assert output == run("info", folder)
-    lines = [line.strip() for line in output.splitlines()]
+    *lines, command_line = [line.strip() for line in output.splitlines()]
+    assert command_line.startswith(f"built by: craft-hf index build {corpus} --out {folder} --text-column body ")
     assert lines == [
         f"{folder}: 5 documents in 3 shards, fingerprint {info.fingerprint}",
         f"embedded with all-MiniLM-L6-v2 ({info.embedding_revision}), 384 dimensions",

@@ -14,7 +14,14 @@ from craft_hf.base import JSON, Bar, Document, Embedder, InputError, StorageErro
 from craft_hf.corpus import Corpus
 from craft_hf.retrieval.index import SHARD_DOCUMENTS
 from craft_hf.retrieval.index.deduplication import Deduplicator
-from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, index_fingerprint, read_info
+from craft_hf.retrieval.index.info import (
+    IndexInfo,
+    OtherFormatError,
+    corpora_of,
+    counts_of,
+    index_fingerprint,
+    read_info,
+)
 from craft_hf.retrieval.index.quantize import Halves
 from craft_hf.retrieval.index.shard import FORMAT, LongHashes, Shard, ShardContent, embedding_hashes, write_shard
 from craft_hf.retrieval.index.vectors import KnownVectors, VectorSaver, embed, vector_files
@@ -65,10 +72,9 @@ def build_index(
         existing = _existing(folder, embedder, add, replace)
         old = existing if add else None
         shards: list[Mapping[str, JSON]] = list(old.shards) if old else []
-        counts: Counter[tuple[str, str]] = Counter()
         skipped: Counter[str] = Counter(old.skipped if old else {})
-        for earlier in old.corpora if old else ():
-            counts[str(earlier["source"]), str(earlier["license"])] += int(str(earlier["documents"]))
+        counts = counts_of(old.corpora) if old else Counter()
+        removed_ids, removed_sources = set(old.removed_ids if old else ()), set(old.removed_sources if old else ())
         deduplicator = Deduplicator()
         for entry in shards:
             deduplicator.add(Shard(folder / str(entry["file"])).text_hashes)
@@ -77,6 +83,8 @@ def build_index(
         with Bar("Embedding", unit="documents") as bar:
             for entry, batch in _shards(documents, folder, embedder, shard_documents, workers, bar.update):
                 counts.update((d.source, d.license) for d in batch)
+                removed_ids.difference_update(d.id for d in batch)
+                removed_sources.difference_update(d.source for d in batch)
                 shards.append(entry)
         for corpus in corpora:
             skipped.update(corpus.skipped)
@@ -94,14 +102,11 @@ def build_index(
             skipped=dict(skipped),
             fingerprint=index_fingerprint(embedder.identity, shards),
             builds=(*(old.builds if old else ()), *settings),
+            removed_ids=tuple(sorted(removed_ids)),
+            removed_sources=tuple(sorted(removed_sources)),
         )
         replace_index(info, folder, existing, clear=replace)
     return info
-
-
-def corpora_of(counts: Mapping[tuple[str, str], int]) -> tuple[Mapping[str, JSON], ...]:
-    """Return what `index.json` says of the corpora, from the number of documents by source and licence."""
-    return tuple({"source": s, "license": text, "documents": n} for (s, text), n in sorted(counts.items()) if n)
 
 
 def build_shard(
@@ -210,8 +215,7 @@ def _existing(folder: Path, embedder: Embedder, add: bool, replace: bool) -> Ind
             "put documents behind these, --replace (replace=True) to build it anew, or another folder. What is "
             "embedded is not embedded again."
         )
-    made_by = f"{info.embedding_model}@{info.embedding_revision}"
-    if add and made_by != embedder.identity:
+    if add and info.embedder != embedder.identity:
         raise InputError(
             f"{folder} was built with {info.embedding_model} ({info.embedding_revision}), but the embedding model is "
             f"{embedder.model} ({embedder.revision}); an index holds the embeddings of one model only: use its model, "

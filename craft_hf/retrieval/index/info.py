@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import cast
 
 from craft_hf.base import JSON, InputError, StorageError, fingerprint, write_file
 from craft_hf.retrieval.index.shard import FORMAT, mending
+
+_TUPLES = ("shards", "corpora", "builds", "removed_ids", "removed_sources")
 
 SHARD_FILE = re.compile(r"shard-[0-9a-f]{16}\.h5|\.shard-[0-9a-f]{16}\.h5\.incomplete")
 """Names of shards, complete or not; "shard-00000-of-00010.parquet" is of another program."""
@@ -38,6 +41,8 @@ class IndexInfo:
         fingerprint: hash of the content.
         builds: the settings that the sources were opened with, as `craft_hf.build_index` takes them: one for the first
             build, and one for each that added to it; empty for rows in memory.
+        removed_ids: ids of documents that were removed, and are not to come back from the sources.
+        removed_sources: sources whose documents were all removed.
     """
 
     format: int
@@ -51,6 +56,23 @@ class IndexInfo:
     skipped: Mapping[str, int]
     fingerprint: str
     builds: tuple[Mapping[str, JSON], ...] = ()
+    removed_ids: tuple[str, ...] = ()
+    removed_sources: tuple[str, ...] = ()
+
+    @property
+    def embedder(self) -> str:
+        """Tells of which model the embeddings are, see `Embedder.identity`."""
+        return f"{self.embedding_model}@{self.embedding_revision}"
+
+
+def corpora_of(counts: Mapping[tuple[str, str], int]) -> tuple[Mapping[str, JSON], ...]:
+    """Return `IndexInfo.corpora` of the number of documents by source and licence."""
+    return tuple({"source": s, "license": text, "documents": n} for (s, text), n in sorted(counts.items()) if n)
+
+
+def counts_of(corpora: Iterable[Mapping[str, JSON]]) -> Counter[tuple[str, str]]:
+    """Return the number of documents by source and licence, of `IndexInfo.corpora`."""
+    return Counter({(str(c["source"]), str(c["license"])): int(str(c["documents"])) for c in corpora})
 
 
 def index_fingerprint(embedder: str, shards: Iterable[Mapping[str, JSON]]) -> str:
@@ -128,7 +150,7 @@ def read_info(folder: Path) -> IndexInfo:
                 f"{path} has format {data['format']}, this craft_hf reads format {FORMAT}; build the index again into "
                 f"another folder: {build_command(data.get('builds', ()), 'FOLDER')}"
             )
-        info = IndexInfo(**{**data, **{name: tuple(data[name]) for name in ("shards", "corpora", "builds")}})
+        info = IndexInfo(**{**data, **{name: tuple(data[name]) for name in _TUPLES}})
         _check(info)
         return info
     except OtherFormatError:

@@ -36,6 +36,11 @@ _TRAILER = 40
 _MAPPED = ("embedding", "code", "scale", "residual")
 _STRINGS = ("id", "source", "title", "url", "license")
 
+_BROKEN = (
+    OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, IndexError, OverflowError, MemoryError
+)  # fmt: skip
+"""What reading a damaged HDF5 file raises: a wrong type, size or name comes up where it is used."""
+
 LongHashes = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
 """uint64 (rows, 2): 128 bits for each."""
 
@@ -111,7 +116,7 @@ def write_shard(folder: Path, content: ShardContent, embedder: str) -> Mapping[s
         embedder: `Embedder.identity`.
 
     Returns:
-        What `index.json` says about it: "file", "documents", "bytes" and "fingerprint".
+        What `index.json` says about it, see `shard_entry`.
 
     Raises:
         StorageError: the disk is full or not writable; no partial file is left.
@@ -128,8 +133,7 @@ def write_shard(folder: Path, content: ShardContent, embedder: str) -> Mapping[s
                 f"the shard {path} cannot be written: {e}. What was embedded is kept; free disk space and run the "
                 "same command again: it goes on from here."
             ) from e
-    size = path.stat().st_size
-    return {"file": path.name, "documents": len(documents), "bytes": size, "fingerprint": fingerprint}
+    return shard_entry(Shard(path))
 
 
 def mending(folder: Path) -> str:
@@ -215,7 +219,7 @@ class Shard:
                     size = _written_size(path)
                     ends = ((self._offsets[name] or 0) + file[name].nbytes for name in _MAPPED)
                     whole = size is not None and max(ends) <= size
-        except (OSError, KeyError, ValueError, AttributeError, RuntimeError) as e:
+        except _BROKEN as e:
             raise InputError(
                 f"the shard {path} is missing, truncated or not a shard of craft_hf ({e}); {mending(path.parent)}."
             ) from e
@@ -317,7 +321,7 @@ class Shard:
         try:
             with _open(self.path) as file:
                 values: np.ndarray = file[name][:]
-        except (OSError, KeyError, ValueError, RuntimeError) as e:
+        except _BROKEN as e:
             raise self._damaged(e) from e
         return values
 
@@ -337,7 +341,7 @@ class Shard:
                 blob = file["text"]
                 starts = np.concatenate([[0], file["text_end"][:]])
                 texts = [blob[starts[row] : starts[row + 1]].tobytes().decode("utf-8") for row in rows]
-        except (OSError, KeyError, ValueError, RuntimeError) as e:
+        except _BROKEN as e:
             raise self._damaged(e) from e
         return [
             Document(text=text, **dict(zip(_STRINGS, row, strict=True)))
@@ -349,6 +353,12 @@ class Shard:
         if 100 * len(rows) > self.rows:
             column = column[:]
         return [column[row].decode("utf-8") for row in rows]
+
+
+def shard_entry(shard: Shard) -> Mapping[str, JSON]:
+    """Return what `index.json` says about a shard: "file", "documents", "bytes" and "fingerprint"."""
+    size = shard.path.stat().st_size
+    return {"file": shard.path.name, "documents": shard.rows, "bytes": size, "fingerprint": shard.fingerprint}
 
 
 def _written_size(path: Path) -> int | None:

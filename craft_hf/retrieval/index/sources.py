@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from craft_hf.base import JSON
 from craft_hf.corpus import Corpus, open_corpora, parse_named_source
 from craft_hf.retrieval.index.info import IndexInfo
 
@@ -31,9 +30,12 @@ def open_sources(settings: Mapping[str, Any]) -> list[Corpus]:
 def absolute_source(source: str) -> str:
     """Return SOURCE or NAME=SOURCE with the absolute path of a file or folder, so that it is found from anywhere."""
     name, place = parse_named_source(source)
-    if not Path(place).exists():
-        return source
-    return f"{name}={Path(place).absolute()}" if name else str(Path(place).absolute())
+    return f"{name}={absolute_path(place)}" if name else absolute_path(place)
+
+
+def absolute_path(place: str) -> str:
+    """Return the absolute path of a file or folder; what is none stays as it is."""
+    return str(Path(place).absolute()) if Path(place).exists() else place
 
 
 def without_local_places(info: IndexInfo) -> IndexInfo:
@@ -41,18 +43,24 @@ def without_local_places(info: IndexInfo) -> IndexInfo:
     return replace(
         info,
         embedding_name=_name_alone(info.embedding_name),
-        builds=tuple({**build, "sources": _names_alone(build["sources"])} if build else build for build in info.builds),
+        builds=tuple(
+            {
+                **build,
+                "sources": [_source_alone(source) for source in cast(Sequence[str], build["sources"])],
+                "embedding_model": _name_alone(str(build["embedding_model"])),
+            }
+            if build
+            else build
+            for build in info.builds
+        ),
     )
 
 
-def _names_alone(sources: JSON) -> list[JSON]:
-    found: list[JSON] = []
-    for source in sources if isinstance(sources, Sequence) else ():
-        name, place = parse_named_source(str(source))
-        found.append(f"{name}={_name_alone(place)}" if name else _name_alone(place))
-    return found
+def _source_alone(source: str) -> str:
+    name, place = parse_named_source(source)
+    return f"{name}={_name_alone(place)}" if name else _name_alone(place)
 
 
 def _name_alone(place: str) -> str:
     """Return the last part of a path; a name on the Hub has no leading "/" and stays."""
-    return Path(place).name if Path(place).is_absolute() or Path(place).exists() else place
+    return Path(place).name if Path(place).is_absolute() else place

@@ -1,42 +1,106 @@
-"""Verification that an index is still what was built, to the last bit."""
+"""Verification that an index is what was built, to the last bit, and that `index.json` says what its shards hold."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
-from craft_hf.base import Bar, InputError
-from craft_hf.retrieval.index.info import read_info
+from craft_hf.base import JSON, Bar, InputError
+from craft_hf.retrieval.index.info import IndexInfo, corpora_of, index_fingerprint, read_info
 from craft_hf.retrieval.index.shard import Shard, is_intact
 
 
 def verify_index(folder: Path) -> list[str]:
-    """Read every byte of an index and return a message for each shard with a problem.
+    """Read every byte of an index and return a message for each problem.
 
-    Every shard must exist, have the SHA-256 that is stored at its end, and be the one that `index.json` names.
+    Every shard must exist, have the SHA-256 that is stored at its end, and be the one that `index.json` names; and what
+    `index.json` says of them must be so.
 
     Raises:
         InputError: `index.json` is missing or broken.
     """
-    info = read_info(folder)
-    problems = []
+    in_shards, in_info = find_problems(folder, read_info(folder))
+    return [*in_shards.values(), *in_info]
+
+
+def find_problems(folder: Path, info: IndexInfo) -> tuple[dict[str, str], list[str]]:
+    """Read every byte of the shards that an `index.json` names.
+
+    Returns:
+        What is wrong with shards, by the names of their files, and what of `index.json` does not fit the whole ones.
+    """
+    in_shards: dict[str, str] = {}
+    in_info: list[str] = []
+    counts: Counter[tuple[str, str]] = Counter()
     size_in_all = sum(int(str(entry["bytes"])) for entry in info.shards)
     with Bar("Verifying", size_in_all, "bytes") as bar:
         for entry in info.shards:
-            path = folder / str(entry["file"])
-            if not path.is_file():
-                problems.append(f"{path} is missing")
-            elif (size := path.stat().st_size) != entry["bytes"]:
-                problems.append(f"{path} has {size} bytes, expected {entry['bytes']}")
-            elif not is_intact(path):
-                problems.append(f"{path} was changed after it was written: its SHA-256 is not the one at its end")
-            elif (name := _fingerprint(path)) != entry["fingerprint"]:
-                problems.append(f"{path} is not the shard that index.json names (its fingerprint is {name})")
+            if problem := shard_problem(folder, entry):
+                in_shards[str(entry["file"])] = problem
+            else:
+                shard = Shard(folder / str(entry["file"]))
+                counts += shard_counts(shard)
+                in_info += _wrong_numbers(info, entry, shard)
             bar.update(int(str(entry["bytes"])))
-    return problems
+    if not in_shards and not in_info:
+        in_info += _wrong_sums(folder, info, counts)
+    return in_shards, in_info
 
 
-def _fingerprint(path: Path) -> str:
+def shard_problem(folder: Path, entry: Mapping[str, JSON]) -> str:
+    """Say what is wrong with a shard that `index.json` names, or nothing; reads all of it."""
+    path = folder / str(entry["file"])
+    if not path.is_file():
+        return f"{path} is missing"
+    if not is_intact(path):
+        if (size := path.stat().st_size) != entry["bytes"]:
+            return f"{path} has {size} bytes, expected {entry['bytes']}"
+        return f"{path} was changed after it was written: its SHA-256 is not the one at its end"
     try:
-        return Shard(path).fingerprint
+        found = Shard(path).fingerprint
     except InputError as e:
         return str(e)
+    if found != entry["fingerprint"]:
+        return f"{path} is not the shard that index.json names (its fingerprint is {found})"
+    return ""
+
+
+def shard_counts(shard: Shard) -> Counter[tuple[str, str]]:
+    """Count a shard's documents by source and licence.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    return Counter(zip(shard.strings("source"), shard.strings("license"), strict=True))
+
+
+def _wrong_numbers(info: IndexInfo, entry: Mapping[str, JSON], shard: Shard) -> list[str]:
+    """Say which numbers of `index.json` do not fit a shard that is whole."""
+    return [
+        f"index.json gives {shard.path} the {name} {said}, but the shard says {is_so}"
+        for name, said, is_so in (
+            ("bytes", entry["bytes"], shard.path.stat().st_size),
+            ("documents", entry["documents"], shard.rows),
+            ("dimension", info.dimension, shard.dimension),
+            ("embedding model", info.embedder, shard.embedder),
+        )
+        if said != is_so
+    ]
+
+
+def _wrong_sums(folder: Path, info: IndexInfo, counts: Mapping[tuple[str, str], int]) -> list[str]:
+    problems = []
+    if info.fingerprint != (found := index_fingerprint(info.embedder, info.shards)):
+        problems.append(
+            f"{folder / 'index.json'} gives the fingerprint {info.fingerprint}, but the shards make {found}"
+        )
+    said = [dict(corpus) for corpus in info.corpora]
+    if said != (are := [dict(corpus) for corpus in corpora_of(counts)]):
+        wrong = next(corpus for corpus in [*said, *are] if (corpus in said) != (corpus in are))
+        problems.append(
+            f"{folder / 'index.json'} counts the documents of the corpora otherwise than the shards hold them: "
+            f"{wrong['documents']} of {wrong['source']} ({wrong['license'] or 'licence not stated'}) "
+            f"{'are not what they hold' if wrong in said else 'are not in it'}"
+        )
+    return problems

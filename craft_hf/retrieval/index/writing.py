@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -36,27 +36,34 @@ def writing(folder: Path) -> Iterator[None]:
         InputError: the folder holds something that is no part of an index, or is a file.
         StorageError: it cannot be written to.
     """
-    _check_folder(folder)
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    missing: list[Path] = []
     lock = FileLock(folder / _LOCK, thread_local=False)
     try:
         try:
+            _check_folder(folder)
+            missing += (path for path in (folder, *folder.parents) if not path.exists())
             _take_turn(lock, folder)
+            _check_folder(folder)  # once more, as others wrote to it
         except OSError as e:
             raise StorageError(
                 f"the index folder {folder} cannot be created or written to: {e}; give another one, or see to it that "
                 "you may write there."
             ) from e
-        _check_folder(folder)  # once more, as others wrote to it
         yield
     finally:
-        if missing and folder.is_dir() and {path.name for path in folder.iterdir()} <= {_LOCK, _WRITER}:
-            with contextlib.suppress(OSError):
-                for name in (_WRITER, _LOCK):
-                    (folder / name).unlink(missing_ok=True)
-                for path in missing:
-                    path.rmdir()
+        if missing:
+            _remove_if_empty(folder, missing)
         lock.release()
+
+
+def _remove_if_empty(folder: Path, made: Sequence[Path]) -> None:
+    """Remove the folders that were made, if nothing was written to the first of them."""
+    with contextlib.suppress(OSError):
+        if {path.name for path in folder.iterdir()} <= {_LOCK, _WRITER}:
+            for name in (_WRITER, _LOCK):
+                (folder / name).unlink(missing_ok=True)
+            for path in made:
+                path.rmdir()
 
 
 def _take_turn(lock: FileLock, folder: Path) -> None:
@@ -67,8 +74,13 @@ def _take_turn(lock: FileLock, folder: Path) -> None:
         except Timeout:
             waiting = Activity(f"Waiting: {_writer(folder)} writes to {folder}")
             waiting.print_line()
-            with waiting:
-                lock.acquire()
+            try:
+                with waiting:
+                    lock.acquire()
+            except FileNotFoundError:
+                continue
+        except FileNotFoundError:
+            continue  # whom we waited for removed the folder, because nothing came of it
         except OSError as e:
             if e.errno not in _NO_LOCKS:
                 raise
@@ -76,7 +88,7 @@ def _take_turn(lock: FileLock, folder: Path) -> None:
             return
         if (folder / _LOCK).exists():
             break
-        lock.release()  # whom we waited for removed the folder, because nothing came of it
+        lock.release()  # of a file that was removed just now
     (folder / _WRITER).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
 
 

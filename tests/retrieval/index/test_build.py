@@ -357,19 +357,6 @@ def test_foreign_files_named_like_shards_are_safe(tmp_path: Path, name: str) -> 
         read_info(tmp_path)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 300 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as e:
-        pytest.skip(f"no tmpfs can be mounted here: {e}")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
-
-
 def test_build_on_a_full_disk_goes_on_when_there_is_room(small_disk: Path, tmp_path: Path) -> None:
     """On a disk that is really full, whole shards stay and nothing else does; with more room only the rest is made."""
     rows = [{"id": f"d{i}", "text": f"{i:02} " * 8000} for i in range(16)]

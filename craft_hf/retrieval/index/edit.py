@@ -1,0 +1,148 @@
+"""Changes to an index for which nothing is embedded: documents are removed, small shards are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from craft_hf.base import JSON, Bar, InputError
+from craft_hf.retrieval.index import SHARD_DOCUMENTS
+from craft_hf.retrieval.index.info import IndexInfo, corpora_of, counts_of, index_fingerprint, read_info
+from craft_hf.retrieval.index.shard import Shard, ShardContent, mending, write_shard
+from craft_hf.retrieval.index.verify import shard_counts
+from craft_hf.retrieval.index.writing import replace_index, writing
+
+REMOVED = "removed"
+"""Under which reason `index.json` counts documents that were removed."""
+
+
+def remove_documents(folder: Path, ids: Collection[str] = (), sources: Collection[str] = ()) -> IndexInfo:
+    """Remove documents from an index; only the shards that hold some of them are written anew.
+
+    Args:
+        folder: of the index.
+        ids: of documents to remove.
+        sources: whose documents are all removed, as `IndexInfo.corpora` names them.
+
+    Raises:
+        InputError: an id or a source is not in the index, none was given, or nothing would be left.
+        StorageError: the disk is full; the index stays what it was.
+    """
+    if not ids and not sources:
+        raise InputError("nothing was given to remove; name ids of documents (--id), or sources (--source).")
+    read_info(folder)
+    with writing(folder):
+        old = read_info(folder)
+        wanted, named = set(ids), set(sources)
+        left: list[Mapping[str, JSON]] = []
+        counts = counts_of(old.corpora)
+        unseen = wanted | named
+        with Bar("Looking for documents", old.documents, "documents") as bar:
+            for entry in old.shards:
+                shard = _opened(folder, entry)
+                fields = list(zip(shard.strings("id"), shard.strings("source"), strict=True))
+                keep = [row for row, (name, source) in enumerate(fields) if name not in wanted and source not in named]
+                unseen -= {text for field in fields for text in field}
+                if len(keep) == len(fields):
+                    left.append(entry)
+                else:
+                    counts -= shard_counts(shard)
+                    if keep:
+                        content = _content(shard).take(keep)
+                        counts.update((d.source, d.license) for d in content.documents)
+                        left.append(write_shard(folder, content, shard.embedder))
+                bar.update(len(fields))
+        if unseen:
+            kind = "id" if min(unseen) in wanted else "source"
+            there = "" if kind == "id" else f"; its sources: {', '.join(sorted({s for s, _ in counts}))}"
+            raise InputError(f"no document of {folder} has the {kind} {min(unseen)!r}{there}. Nothing was removed.")
+        if not left:
+            raise InputError(f"that is all that {folder} holds; to be rid of it, delete the folder.")
+        info = with_shards(old, left, counts)
+        info = replace(
+            info,
+            skipped={**old.skipped, REMOVED: old.skipped.get(REMOVED, 0) + old.documents - info.documents},
+            removed_ids=tuple(sorted({*old.removed_ids, *wanted})),
+            removed_sources=tuple(sorted({*old.removed_sources, *named})),
+        )
+        replace_index(info, folder, old)
+    return info
+
+
+def compact_index(folder: Path, shard_documents: int = SHARD_DOCUMENTS) -> IndexInfo:
+    """Join small shards that follow each other, and remove what unfinished builds left; the rows stay in their order.
+
+    Args:
+        folder: of the index.
+        shard_documents: most documents of a shard that is made; shards that hold more stay as they are.
+
+    Raises:
+        InputError: there is no index, or a shard is broken.
+        StorageError: the disk is full; the index stays what it was.
+    """
+    read_info(folder)
+    with writing(folder):
+        old = read_info(folder)
+        shards: list[Mapping[str, JSON]] = []
+        with Bar("Compacting", old.documents, "documents") as bar:
+            for group in _groups(old.shards, shard_documents):
+                if len(group) == 1:
+                    shards += group
+                else:
+                    parts = [_opened(folder, entry) for entry in group]
+                    content = ShardContent.join([_content(shard) for shard in parts])
+                    shards.append(write_shard(folder, content, parts[0].embedder))
+                bar.update(sum(int(str(entry["documents"])) for entry in group))
+        info = with_shards(old, shards, counts_of(old.corpora))
+        replace_index(info, folder, old, clear=True)
+    return info
+
+
+def with_shards(
+    info: IndexInfo, shards: Sequence[Mapping[str, JSON]], counts: Mapping[tuple[str, str], int]
+) -> IndexInfo:
+    """Return what `index.json` says when an index has other shards.
+
+    Args:
+        info: what it said before.
+        shards: as in `IndexInfo`.
+        counts: the documents of the shards by source and licence.
+    """
+    return replace(
+        info,
+        documents=sum(counts.values()),
+        shards=tuple(shards),
+        corpora=corpora_of(counts),
+        fingerprint=index_fingerprint(info.embedder, shards),
+    )
+
+
+def _groups(shards: Sequence[Mapping[str, JSON]], most: int) -> Iterator[list[Mapping[str, JSON]]]:
+    """Yield the shards in groups that together hold at most so many documents; a larger one is alone."""
+    group: list[Mapping[str, JSON]] = []
+    size = 0
+    for entry in shards:
+        documents = int(str(entry["documents"]))
+        if group and size + documents > most:
+            yield group
+            group, size = [], 0
+        group.append(entry)
+        size += documents
+    if group:
+        yield group
+
+
+def _opened(folder: Path, entry: Mapping[str, JSON]) -> Shard:
+    """Open a shard after checking that it is the one that was built."""
+    shard = Shard(folder / str(entry["file"]))
+    if shard.fingerprint != entry["fingerprint"]:
+        raise InputError(f"the shard {shard.path} is not the one that index.json names; {mending(folder)}.")
+    return shard
+
+
+def _content(shard: Shard) -> ShardContent:
+    """Read a shard after checking that it is whole, to the last bit, so that no damage is taken over unseen."""
+    if not shard.is_intact():
+        raise InputError(f"the shard {shard.path} was changed after it was written; {mending(shard.path.parent)}.")
+    return shard.content()

@@ -1,0 +1,333 @@
+"""Repairs an index: what was damaged comes back from what is whole in its shards, and from the sources."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from craft_hf.base import EMBEDDED, JSON, Bar, CraftError, Document, Embedder, InputError, embedder_weights
+from craft_hf.retrieval.index.build import build_shard
+from craft_hf.retrieval.index.deduplication import Deduplicator, text_hashes
+from craft_hf.retrieval.index.edit import with_shards
+from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, read_info, shard_files, shard_names
+from craft_hf.retrieval.index.quantize import Halves
+from craft_hf.retrieval.index.shard import (
+    FORMAT,
+    Shard,
+    ShardContent,
+    document_hashes,
+    embedding_hashes,
+    shard_entry,
+    shard_fingerprint,
+    shard_name,
+    write_shard,
+)
+from craft_hf.retrieval.index.sources import open_sources
+from craft_hf.retrieval.index.vectors import KnownVectors, vector_files
+from craft_hf.retrieval.index.verify import find_problems, shard_counts
+from craft_hf.retrieval.index.writing import replace_index, writing
+
+LOST = "lost with a damaged shard"
+"""Under which reason `index.json` counts documents that could not be brought back."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What was done to repair an index.
+
+    Attributes:
+        problems: what was wrong.
+        embedded: how many documents were embedded again.
+        read_again: how many were read from the sources again.
+        lost: how many are not in the index any more.
+    """
+
+    problems: Sequence[str]
+    embedded: int = 0
+    read_again: int = 0
+    lost: int = 0
+
+
+@dataclass
+class _Broken:
+    """A broken shard: what is whole of it.
+
+    Attributes:
+        entry: what `index.json` says of it.
+        documents: its documents in order; None for each that is not whole.
+        texts: hashes of their texts, uint64 (documents,), or None if these are not known.
+        vectors: its embeddings, if these are whole.
+    """
+
+    entry: Mapping[str, JSON]
+    documents: list[Document | None]
+    texts: np.ndarray | None = None
+    vectors: Halves | None = None
+
+    @property
+    def lost(self) -> int:
+        return self.documents.count(None)
+
+
+def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = False) -> Repair:
+    """Mend what `verify_index` finds; an index that is whole is left alone.
+
+    A document that is whole in a damaged shard stays. Others are read from the sources again, as far as these are known
+    and there. Only what has no whole vector in the folder is embedded again. `index.json` is made anew from the shards.
+
+    Args:
+        folder: of the index.
+        device: torch device for what is embedded.
+        drop_lost: go on without the documents that cannot be brought back; they are counted in the index.
+
+    Raises:
+        InputError: there is no index, documents are lost and `drop_lost` was not given, or the embedding model is not
+            there; the index was not changed.
+        StorageError: the disk is full; the index stays what it was.
+    """
+    _info_of(folder)
+    with writing(folder):
+        old, problems = _info_of(folder)
+        in_shards, in_info = find_problems(folder, old)
+        problems += [*in_shards.values(), *in_info]
+        if not problems:
+            return Repair([])
+        old = replace(old, dimension=_dimension(folder, old))
+        broken = {
+            str(entry["file"]): _salvaged(folder, entry)
+            for entry in old.shards
+            if str(entry["file"]) in in_shards and not _is_whole(folder / str(entry["file"]), old)
+        }
+        lost = sum(part.lost for part in broken.values())
+        read_again, reasons = _read_again(folder, old, broken) if lost else (0, [])
+        lost -= read_again
+        if lost and not drop_lost:
+            raise InputError(_what_is_lost(folder, broken, lost, reasons))
+        embedder = _LazyEmbedder(old, device)
+        known = KnownVectors(vector_files(folder), old.dimension)
+        shards: list[Mapping[str, JSON]] = []
+        counts: Counter[tuple[str, str]] = Counter()
+        embedded = 0
+        with Bar("Repairing", old.documents, "documents") as bar:
+            for entry in old.shards:
+                if (part := broken.get(str(entry["file"]))) is None:
+                    made: Mapping[str, JSON] | None = shard_entry(Shard(folder / str(entry["file"])))
+                else:
+                    made, count = _mended(folder, part, known, embedder)
+                    embedded += count
+                if made:
+                    shards.append(made)
+                    counts += shard_counts(Shard(folder / str(made["file"])))
+                bar.update(int(str(entry["documents"])))
+        if not shards:
+            raise InputError(f"nothing of the index {folder} is left; delete the folder, and build it again.")
+        skipped = {**old.skipped, **({LOST: old.skipped.get(LOST, 0) + lost} if lost else {})}
+        replace_index(replace(with_shards(old, shards, counts), skipped=skipped), folder, old)
+    return Repair(problems, embedded, read_again, lost)
+
+
+class _LazyEmbedder:
+    """Opens the embedding model of an index when something has to be embedded."""
+
+    def __init__(self, info: IndexInfo, device: str | None) -> None:
+        self._info, self._device = info, device
+
+    @property
+    def identity(self) -> str:
+        return self._info.embedder
+
+    @cached_property
+    def opened(self) -> Embedder:
+        """The model.
+
+        Raises:
+            InputError: it cannot be loaded, or is another one than that of the index.
+        """
+        embedder = Embedder(self._info.embedding_name, self._device)
+        if embedder.identity != self.identity:
+            raise InputError(
+                f"documents have to be embedded again by {self._info.embedding_model} "
+                f"({self._info.embedding_revision}), but {self._info.embedding_name!r} is {embedder.model} "
+                f"({embedder.revision}) here; install that of the index."
+            )
+        return embedder
+
+
+def _info_of(folder: Path) -> tuple[IndexInfo, list[str]]:
+    """Return what `index.json` says or, if it cannot be read, what the shards say, and what is wrong with it."""
+    try:
+        return read_info(folder), []
+    except OtherFormatError:
+        raise
+    except InputError as e:
+        if not folder.is_dir() or not (shards := _shards_by_age(folder)):
+            raise
+        problem = str(e)
+    first = shards[0]
+    model, _, revision = first.embedder.rpartition("@")
+    name = EMBEDDED if model == _embedded_model() else model
+    entries = [shard_entry(s) for s in shards if (s.embedder, s.dimension) == (first.embedder, first.dimension)]
+    info = IndexInfo(FORMAT, name, model, revision, first.dimension, 0, (), (), {}, "", builds=({},))
+    documents = sum(int(str(entry["documents"])) for entry in entries)
+    return replace(info, documents=documents, shards=tuple(entries)), [problem]
+
+
+def _shards_by_age(folder: Path) -> list[Shard]:
+    """Return the shards in a folder, oldest first, without those whose texts are all in older ones."""
+    deduplicator, found = Deduplicator(), []
+    for path in sorted(shard_files(folder), key=lambda path: (path.stat().st_mtime_ns, path.name)):
+        try:
+            shard = Shard(path)
+            if deduplicator.add(shard.text_hashes).any():
+                found.append(shard)
+        except InputError:
+            continue  # nothing can be read of it
+    return found
+
+
+def _embedded_model() -> str:
+    try:
+        return embedder_weights(EMBEDDED).name
+    except CraftError:
+        return ""
+
+
+def _dimension(folder: Path, info: IndexInfo) -> int:
+    """Return the dimension of an index's embeddings, which a shard knows better than `index.json`."""
+    for name in shard_names(info):
+        with contextlib.suppress(InputError):
+            return Shard(folder / name).dimension
+    return info.dimension
+
+
+def _is_whole(path: Path, info: IndexInfo) -> bool:
+    """Whether a shard is the one of its name, whatever `index.json` says."""
+    try:
+        shard = Shard(path)
+    except InputError:
+        return False
+    fits = (shard.embedder, shard.dimension, shard_name(shard.fingerprint))
+    return fits == (info.embedder, info.dimension, path.name) and shard.is_intact()
+
+
+def _salvaged(folder: Path, entry: Mapping[str, JSON]) -> _Broken:
+    """Read what is whole of a broken shard."""
+    part = _Broken(entry, [None] * int(str(entry["documents"])))
+    try:
+        shard = Shard(folder / str(entry["file"]))
+        texts, written = shard.text_hashes, shard.document_hashes
+        vectors = np.array(shard.embeddings)
+    except (InputError, ValueError, MemoryError):
+        return part
+    shapes = texts.shape, written.shape
+    if shard_name(shard.fingerprint) != entry["file"] or shapes != ((shard.rows,), (shard.rows, 2)):
+        return part  # another shard lies in its place, or nothing in it is where it was
+    documents = _readable(shard, range(shard.rows))
+    now = document_hashes([document or Document("", "") for document in documents])
+    if shard_fingerprint(shard.embedder, now, vectors) == shard.fingerprint:
+        return _Broken(entry, documents, texts, vectors)  # what is damaged follows from these
+    whole = (now == written).all(axis=1)
+    documents = [document if ok else None for document, ok in zip(documents, whole, strict=True)]
+    same = shard_fingerprint(shard.embedder, written, vectors) == shard.fingerprint
+    return _Broken(entry, documents, texts, vectors if same else None)
+
+
+def _readable(shard: Shard, rows: Sequence[int]) -> list[Document | None]:
+    """Read documents, with None for those that cannot be read."""
+    try:
+        return list(shard.documents(rows))
+    except InputError:
+        if len(rows) < 2:
+            return [None for _ in rows]
+        middle = len(rows) // 2
+        return _readable(shard, rows[:middle]) + _readable(shard, rows[middle:])
+
+
+def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, _Broken]) -> tuple[int, list[str]]:
+    """Fill in documents that are lost from the sources; return how many, and why others were not found."""
+    deduplicator = Deduplicator()
+    for name in shard_names(info):
+        if name not in broken:
+            deduplicator.add(Shard(folder / name).text_hashes)
+    by_text: dict[int, tuple[_Broken, int]] = {}
+    anywhere: list[tuple[_Broken, int]] = []
+    for part in broken.values():
+        deduplicator.add(text_hashes([document for document in part.documents if document]))
+        for row, document in enumerate(part.documents):
+            if document is None and part.texts is not None:
+                by_text[int(part.texts[row])] = part, row
+            elif document is None:
+                anywhere.append((part, row))
+    anywhere.reverse()
+    count = 0
+    reasons = []
+    for settings in info.builds:
+        try:
+            corpora = open_sources(settings) if settings else []
+            if not settings:
+                reasons.append("it was built of rows in memory")
+            for document in deduplicator.filter(itertools.chain.from_iterable(corpora)):
+                if document.id in info.removed_ids or document.source in info.removed_sources:
+                    continue
+                place = by_text.pop(int(text_hashes([document])[0]), None) or (anywhere.pop() if anywhere else None)
+                if place:
+                    place[0].documents[place[1]] = document
+                    count += 1
+                if not by_text and not anywhere:
+                    return count, []
+        except InputError as e:
+            reasons.append(str(e).rstrip("."))
+    return count, reasons or ["the sources do not hold them any more"]
+
+
+def _what_is_lost(folder: Path, broken: Mapping[str, _Broken], lost: int, reasons: Sequence[str]) -> str:
+    """Say which documents are lost, why, and what to do."""
+    where = []
+    for name, part in broken.items():
+        if part.lost == len(part.documents):
+            where.append(f"all {part.lost} of {name}")
+        elif part.lost:
+            where.append(f"{part.lost} of the {len(part.documents)} of {name} ({_ids(folder / name, part)})")
+    return (
+        f"{lost} documents of the index {folder} are lost: {'; '.join(where)}. They cannot be read again: "
+        f"{'; '.join(reasons)}. Nothing was changed: bring the sources back to where they were, or go on without these "
+        f"documents: craft-hf index repair {folder} --drop-lost"
+    )
+
+
+def _ids(path: Path, part: _Broken) -> str:
+    """Return the first ids of the documents that are lost of a shard, as far as these can be read."""
+    rows = [row for row, document in enumerate(part.documents) if document is None]
+    try:
+        ids = Shard(path).strings("id")
+    except (InputError, ValueError):
+        return f"rows {', '.join(map(str, rows[:5]))}{', ...' * (len(rows) > 5)}"
+    return f"{', '.join(ids[row] for row in rows[:5])}{', ...' * (len(rows) > 5)}"
+
+
+def _mended(
+    folder: Path, part: _Broken, known: KnownVectors, embedder: _LazyEmbedder
+) -> tuple[Mapping[str, JSON] | None, int]:
+    """Write what there is of a broken shard as a new one; return what `index.json` says of it, and how many documents
+    were embedded.
+    """
+    rows = [row for row, document in enumerate(part.documents) if document]
+    documents = [document for document in part.documents if document]
+    if not documents:
+        return None, 0
+    hashes = embedding_hashes([document.text for document in documents], embedder.identity)
+    if part.vectors is not None:
+        vectors, found = part.vectors[rows], np.ones(len(rows), dtype=bool)
+    else:
+        vectors, found = known.find(hashes)
+    if found.all():
+        return write_shard(folder, ShardContent(documents, vectors, hashes), embedder.identity), 0
+    entry = build_shard(folder, documents, hashes, found, vectors[found], embedder.opened)
+    return entry, int((~found).sum())

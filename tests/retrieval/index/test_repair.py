@@ -1,0 +1,275 @@
+"""`repair_index`: what can be brought back is, nothing is lost without a word, and little is embedded again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from craft_hf.base import JSON
+from craft_hf.base.errors import InputError
+from craft_hf.cli.main import app
+from craft_hf.retrieval.index.build import build_index
+from craft_hf.retrieval.index.edit import remove_documents
+from craft_hf.retrieval.index.info import IndexInfo, read_info
+from craft_hf.retrieval.index.repair import LOST, Repair, repair_index
+from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.index.shard import Shard
+from craft_hf.retrieval.index.sources import open_sources
+from craft_hf.retrieval.index.verify import verify_index
+from tests.vectors import HashEmbedder, shard_paths
+
+ROWS = [
+    {"id": f"d{i}", "text": f"document {i} " * 30, "license": "CC0" if i % 2 else "MIT", "source": "ab"[i % 2]}
+    for i in range(10)
+]
+
+
+def write(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
+    """Write rows as JSONL."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def built(folder: Path, source: Path, *, add: bool = False) -> IndexInfo:
+    """Build an index of a file in shards of four, as `craft_hf.build_index` does."""
+    settings: dict[str, JSON] = {
+        "sources": [str(source)], "preset": "", "text_column": "text", "license": [], "name": "", "split": "train",
+        "hub_config": None, "min_chars": 200, "max_chars": 25_000,
+    }  # fmt: skip
+    corpora = open_sources(settings)
+    return build_index(corpora, folder, HashEmbedder(), shard_documents=4, add=add, settings=[settings])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The file that the index is built of."""
+    return write(tmp_path / "notes.jsonl", ROWS)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, source: Path) -> Path:
+    """An index of three shards."""
+    built(tmp_path / "index", source)
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def embedder(monkeypatch: pytest.MonkeyPatch) -> HashEmbedder:
+    """What repairs embed with."""
+    made = HashEmbedder()
+    monkeypatch.setattr("craft_hf.retrieval.index.repair.Embedder", lambda name, device: made)
+    return made
+
+
+def flip(path: Path, position: int) -> None:
+    """Change one bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[position] ^= 4
+    path.write_bytes(content)
+
+
+def flip_in_vectors(path: Path) -> None:
+    """Damage the vector of a shard's third document."""
+    flip(path, Shard(path)._offsets["embedding"] + 2 * 16 * 2)
+
+
+def flip_in_text(path: Path) -> None:
+    """Damage the text of a shard's second document."""
+    flip(path, path.read_bytes().index(b"document 5 document 5") + 40)
+
+
+def flip_in_codes(path: Path) -> None:
+    """Damage what follows from the vectors."""
+    flip(path, Shard(path)._offsets["code"] + 5)
+
+
+def cut(path: Path) -> None:
+    """Cut a shard short."""
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("damage", "embedded", "read_again"),
+    [(flip_in_vectors, 4, 0), (flip_in_text, 0, 1), (flip_in_codes, 0, 0), (cut, 4, 4), (Path.unlink, 4, 4)],
+)
+def test_damage_is_undone(
+    folder: Path, embedder: HashEmbedder, damage: Callable[[Path], None], embedded: int, read_again: int
+) -> None:
+    """The index is what it was, to the last bit; only what is damaged is embedded, or read again."""
+    info = read_info(folder)
+    contents = [path.read_bytes() for path in shard_paths(folder)]
+    damage(shard_paths(folder)[1])
+    problems = verify_index(folder)
+    assert len(problems) == 1
+    assert repair_index(folder) == Repair(problems, embedded, read_again, 0)
+    assert len(embedder.asked) == embedded
+    assert read_info(folder) == info
+    assert verify_index(folder) == []
+    assert [path.read_bytes() for path in shard_paths(folder)] == contents
+    assert repair_index(folder) == Repair([])
+
+
+def test_any_flipped_bit_is_mended(folder: Path, embedder: HashEmbedder, tmp_path: Path) -> None:
+    """One bit, anywhere in a shard: with the sources there, nothing is lost, and the index is whole."""
+    rng = np.random.default_rng(1)
+    texts = [d.text for d in Index.open(folder).documents(range(10))]
+    for _ in range(25):
+        copy = shutil.copytree(folder, tmp_path / "copy", dirs_exist_ok=True)
+        path = shard_paths(copy)[1]
+        flip(path, int(rng.integers(path.stat().st_size)))
+        assert repair_index(copy).lost == 0
+        assert verify_index(copy) == []
+        assert [d.text for d in Index.open(copy).documents(range(10))] == texts
+
+
+def test_vectors_that_lie_elsewhere_are_taken(folder: Path, source: Path, embedder: HashEmbedder) -> None:
+    """A shard whose vectors are in what an unfinished build left is not embedded again."""
+    spare = Path(shutil.copy(shard_paths(folder)[1], folder / f"shard-{0:016}.h5"))
+    flip_in_vectors(shard_paths(folder)[1])
+    assert repair_index(folder).embedded == 0
+    assert not embedder.asked
+    assert verify_index(folder) == []
+    assert not spare.exists()
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_without_sources_it_is_said_what_is_lost(
+    folder: Path, source: Path, embedder: HashEmbedder, is_known: bool
+) -> None:
+    """Which documents, why they cannot be read again, and what to do; what is said works, and is counted."""
+    if is_known:
+        source.unlink()
+    else:
+        build_index(open_sources_of(source), folder, HashEmbedder(), shard_documents=4, replace=True)
+    flip_in_text(shard_paths(folder)[1])
+    shard_paths(folder)[2].unlink()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(InputError) as error:
+        repair_index(folder)
+    message = str(error.value)
+    assert message.startswith(f"3 documents of the index {folder} are lost: 1 of the 4 of ")
+    assert "(d5); all 2 of shard-" in message
+    assert (f"there is no corpus file {source}" if is_known else "it was built of rows in memory") in message
+    assert message.endswith(f"craft-hf index repair {folder} --drop-lost")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    done = CliRunner().invoke(app, ["index", "repair", str(folder), "--drop-lost"])
+    assert done.exit_code == 0, done.output
+    assert "0 documents were embedded again, 0 read from the sources again, 3 lost" in done.output
+    assert f"3  left out: {LOST}" in done.output
+    assert verify_index(folder) == []
+    assert [d.id for d in Index.open(folder).documents(range(7))] == ["d0", "d1", "d2", "d3", "d4", "d6", "d7"]
+
+
+def open_sources_of(source: Path) -> list:  # type: ignore[type-arg]
+    """The corpus of a file, as rows in memory."""
+    from craft_hf.corpus.corpus import Corpus
+
+    return [Corpus([json.loads(line) for line in source.read_text().splitlines()])]
+
+
+def test_sources_that_came_back_mend_it(folder: Path, source: Path, embedder: HashEmbedder) -> None:
+    """The advice to bring the sources back helps, also when they have grown meanwhile."""
+    info = read_info(folder)
+    source.unlink()
+    flip_in_text(shard_paths(folder)[1])
+    with pytest.raises(InputError, match="bring the sources back to where they were"):
+        repair_index(folder)
+    write(source, [{"id": "new", "text": "a new one " * 30}, *ROWS, {"id": "newer", "text": "a newer one " * 30}])
+    assert repair_index(folder).read_again == 1
+    assert read_info(folder) == info
+
+
+def test_removed_documents_do_not_come_back(folder: Path, source: Path, embedder: HashEmbedder) -> None:
+    """What was removed by id or source is passed over when the sources are read again."""
+    remove_documents(folder, ["d5"], ["a"])
+    info = read_info(folder)
+    for path in shard_paths(folder):
+        path.unlink()
+    assert repair_index(folder).read_again == 4
+    assert [d.id for d in Index.open(folder).documents(range(4))] == ["d1", "d3", "d7", "d9"]
+    assert (read_info(folder).documents, read_info(folder).corpora) == (info.documents, info.corpora)
+    more = write(source.with_name("more.jsonl"), [ROWS[5], ROWS[0]])
+    assert built(folder, more, add=True).removed_ids == ()
+    assert read_info(folder).removed_sources == ()
+
+
+def test_documents_of_several_builds_are_read_again(folder: Path, source: Path, embedder: HashEmbedder) -> None:
+    """Each build's sources are opened with its settings."""
+    more = write(source.with_name("more.jsonl"), [{"id": f"n{i}", "text": f"new {i} " * 60} for i in range(3)])
+    info = built(folder, more, add=True)
+    for path in shard_paths(folder):
+        path.unlink()
+    assert repair_index(folder).read_again == 13
+    assert read_info(folder) == info
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fingerprint": "0123456789abcdef"}, "gives the fingerprint 0123456789abcdef, but the shards make"),
+        ({"corpora": [{"source": "a", "license": "MIT", "documents": 10}]}, "10 of a .MIT. are not what they hold"),
+        ({"dimension": 17}, "the dimension 17, but the shard says 16"),
+        ({"shards": 0}, "the bytes 7, but the shard says"),
+        ({"documents": 11}, "the shards hold 10 documents, expected 11"),
+        (None, "is not an index of craft_hf"),
+    ],
+)
+def test_index_json_that_is_wrong_is_found_and_mended(
+    folder: Path, embedder: HashEmbedder, change: dict[str, object] | None, message: str
+) -> None:
+    """Whatever is wrong in index.json is said, and made anew from the shards; nothing is embedded."""
+    info = read_info(folder)
+    data = json.loads((folder / "index.json").read_text())
+    if change == {"shards": 0}:
+        data["shards"][1]["bytes"] = 7
+        change = {}
+    (folder / "index.json").write_text("{" if change is None else json.dumps({**data, **change}))
+    try:
+        problems = verify_index(folder)
+    except InputError as e:
+        problems = [str(e)]
+        assert f"craft-hf index repair {folder}" in problems[0]
+    assert any(message.replace(".MIT.", "(MIT)") in problem for problem in problems)
+    assert repair_index(folder).lost == 0
+    assert verify_index(folder) == []
+    assert replace(read_info(folder), builds=(), embedding_name="") == replace(info, builds=(), embedding_name="")
+    assert not embedder.asked
+
+
+def test_another_model_is_not_mixed_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the index's model is another one now, the error says so, and the index stays as it was."""
+    other = HashEmbedder(revision="2")
+    monkeypatch.setattr("craft_hf.retrieval.index.repair.Embedder", lambda name, device: other)
+    flip_in_vectors(shard_paths(folder)[1])
+    before = (folder / "index.json").read_bytes()
+    with pytest.raises(InputError, match=r"embedded again by hash-model \(1\), but 'hash' is hash-model \(2\) here"):
+        repair_index(folder)
+    assert (folder / "index.json").read_bytes() == before
+
+
+def test_what_is_no_index_is_not_repaired(tmp_path: Path) -> None:
+    """A missing or empty folder, and an index of another format, are refused, and nothing is written there."""
+    for name in ("missing", "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match="build one with"):
+            repair_index(tmp_path / name)
+    assert list(tmp_path.iterdir()) == [tmp_path / "empty"]
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_index_of_another_format_says_how_to_build_it_again(folder: Path, source: Path) -> None:
+    """The command that the message gives builds the index again."""
+    data = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps({**data, "format": 2}))
+    for use in (repair_index, verify_index, Index.open):
+        with pytest.raises(InputError, match=r"format 2.* another folder: craft-hf index build \S+notes\.jsonl --out"):
+            use(folder)
+    with pytest.raises(InputError, match="into another folder"):
+        build_index(open_sources_of(source), folder, HashEmbedder(), replace=True)

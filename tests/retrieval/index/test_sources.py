@@ -1,0 +1,98 @@
+"""The settings of an index's builds: kept, told, and published without the places of this machine."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import craft_hf
+from craft_hf.cli.main import app
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.retrieval.index.hub import index_files
+from craft_hf.retrieval.index.info import build_command, read_info
+from craft_hf.retrieval.index.sources import absolute_source
+from tests.vectors import HashEmbedder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An index of files with names of their own, some given by relative path, and of rows in memory."""
+    monkeypatch.setattr("craft_hf.base.Embedder", lambda name, device: HashEmbedder())
+    place = tmp_path / "own-place"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    for name in ("a", "b"):
+        Path(f"{name}.txt").write_text(f"{name} Banks lend money. " * 20)
+    craft_hf.build_index(["left=a.txt", "b.txt"], "index", license=["CC0", "MIT"], min_chars=100, shard_documents=3)
+    craft_hf.build_index(Corpus([{"text": "more " * 60}]), "index", add=True)
+    return place / "index"
+
+
+def test_settings_of_each_build_are_kept(folder: Path) -> None:
+    """As they were given, with absolute paths; rows in memory cannot be read again, and have none."""
+    first, second = read_info(folder).builds
+    assert first == {
+        "sources": [f"left={folder.parent / 'a.txt'}", str(folder.parent / "b.txt")], "preset": "",
+        "text_column": "text",
+        "license": ["CC0", "MIT"], "name": "", "split": "train", "hub_config": None, "min_chars": 100,
+        "max_chars": 25_000, "embedding_model": "embedded", "shard_documents": 3,
+    }  # fmt: skip
+    assert second == {}
+
+
+def test_info_tells_the_command_that_builds_it_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command, given from anywhere, builds the same index."""
+    (line,) = (
+        line
+        for line in CliRunner().invoke(app, ["index", "info", str(folder)]).output.splitlines()
+        if "built by" in line
+    )
+    first, second = line.removeprefix("built by: ").split(" && ")
+    assert second == f"craft-hf index build SOURCE --out {folder} --add"
+    monkeypatch.chdir(tmp_path)
+    words = [str(tmp_path / "again") if word == str(folder) else word for word in shlex.split(first)[1:]]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert read_info(tmp_path / "again").shards == read_info(folder).shards[:1]
+
+
+def test_published_index_names_no_local_place(folder: Path) -> None:
+    """Of local sources and a local model only the names are published; names on the Hub stay."""
+    data = json.loads((folder / "index.json").read_text())
+    data["embedding_name"] = str(folder.parent)
+    data["builds"][0]["embedding_model"] = str(folder.parent)
+    data["builds"].append({**data["builds"][0], "sources": ["web=allenai/c4:en:train", "user/name"]})
+    (folder / "index.json").write_text(json.dumps(data))
+    published = json.loads(index_files(folder, read_info(folder), "user/index")["index.json"])  # type: ignore[arg-type]
+    assert str(folder.parent.parent) not in json.dumps(published)
+    assert [build.get("sources") for build in published["builds"]] == [
+        ["left=a.txt", "b.txt"], None, ["web=allenai/c4:en:train", "user/name"],
+    ]  # fmt: skip
+    assert published["embedding_name"] == "own-place"
+    assert {**published, "builds": 0, "embedding_name": 0} == {**data, "builds": 0, "embedding_name": 0}
+
+
+def test_commands_are_quoted_for_a_shell() -> None:
+    """A blank in a path, an empty setting, several licences; without any settings the source is left open."""
+    builds = [{"sources": ["my notes/"], "license": ["CC BY 4.0", "MIT"], "name": "", "hub_config": None}, {}]
+    assert build_command(builds, "out") == (
+        "craft-hf index build 'my notes/' --out out --license 'CC BY 4.0' --license MIT "
+        "&& craft-hf index build SOURCE --out out --add"
+    )
+    assert build_command([], "out") == "craft-hf index build SOURCE --out out"
+
+
+def test_what_is_no_file_here_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only files and folders get an absolute path."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes").mkdir()
+    assert absolute_source("allenai/c4:en") == "allenai/c4:en"
+    assert absolute_source("web=allenai/c4") == "web=allenai/c4"
+    assert absolute_source("notes") == str(tmp_path / "notes")
+    assert absolute_source("mine=notes") == f"mine={tmp_path / 'notes'}"

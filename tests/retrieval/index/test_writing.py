@@ -1,0 +1,207 @@
+"""One writer at a time, and the index is the old one or the new one."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from craft_hf.base.errors import InputError, StorageError
+from craft_hf.corpus.corpus import Corpus
+from craft_hf.retrieval.index.build import build_index
+from craft_hf.retrieval.index.info import read_info
+from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.index.verify import verify_index
+from craft_hf.retrieval.index.writing import writing
+from tests import ROOT
+from tests.vectors import HashEmbedder, shard_paths, visible
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload([__name__])
+
+
+def rows(name: str, count: int) -> list[dict[str, str]]:
+    """Rows with texts of their own."""
+    return [{"id": f"{name}{i}", "text": f"{name} {i} " * 80, "source": name} for i in range(count)]
+
+
+def add(folder: Path, name: str, count: int = 5) -> None:
+    """Add a corpus to an index."""
+    build_index([Corpus(rows(name, count))], folder, HashEmbedder(), shard_documents=2, add=True)
+
+
+def at_once(folder: Path, names: Sequence[str]) -> None:
+    """Add corpora in as many processes at once."""
+    processes = [CONTEXT.Process(target=add, args=(folder, name)) for name in names]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.slow)])
+def test_two_writers_at_once_lose_nothing(tmp_path: Path, rounds: int) -> None:
+    """Whatever the order: both corpora are in the index at the end, and it is whole."""
+    folder = tmp_path / "index"
+    build_index([Corpus(rows("first", 3))], folder, HashEmbedder())
+    for number in range(rounds):
+        at_once(folder, [f"a{number}", f"b{number}"])
+        assert read_info(folder).documents == 3 + 10 * (number + 1)
+    assert verify_index(folder) == []
+    assert {c["source"] for c in read_info(folder).corpora} == {
+        "first", *(f"{name}{n}" for n in range(rounds) for name in "ab")
+    }  # fmt: skip
+    assert visible(folder) == ["index.json", *sorted(path.name for path in shard_paths(folder))]
+
+
+def test_second_writer_says_whom_it_waits_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The process and its machine; when the first is done, the second reads what it wrote and goes on."""
+    build_index([Corpus(rows("first", 2))], tmp_path, HashEmbedder())
+    started, done = threading.Event(), threading.Event()
+
+    def write() -> None:
+        started.set()
+        add(tmp_path, "second")
+        done.set()
+
+    with writing(tmp_path):
+        second = threading.Thread(target=write)
+        second.start()
+        started.wait()
+        said = ""
+        while "Waiting" not in said:
+            time.sleep(0.02)
+            said += capsys.readouterr().err
+        assert re.search(rf"Waiting: process {os.getpid()} on \S+ writes to {tmp_path}", said)
+        assert Index.open(tmp_path).info.documents == 2, "who reads need not wait"
+        assert not done.is_set()
+    second.join()
+    assert read_info(tmp_path).documents == 7
+
+
+def test_lock_of_a_killed_writer_is_nobodys(tmp_path: Path) -> None:
+    """A process that was killed while it held the lock holds up no other."""
+    code = """
+import sys, time
+from pathlib import Path
+from craft_hf.retrieval.index.writing import writing
+with writing(Path(sys.argv[1])):
+    print("writing", flush=True)
+    time.sleep(600)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        os.kill(process.pid, signal.SIGKILL)
+    build_index([Corpus(rows("first", 2))], tmp_path, HashEmbedder())
+    assert verify_index(tmp_path) == []
+
+
+def test_waiting_for_a_build_that_comes_to_nothing(tmp_path: Path) -> None:
+    """The folder that the first made goes with its failure; the second makes it again."""
+    folder = tmp_path / "index"
+    second = threading.Thread(target=lambda: build_index([Corpus(rows("a", 2))], folder, HashEmbedder()))
+
+    def fail() -> None:
+        second.start()
+        time.sleep(0.2)
+        raise InputError("broken")
+
+    with pytest.raises(InputError, match="broken"), writing(folder):
+        fail()
+    second.join()
+    assert Index.open(folder).info.documents == 2
+
+
+def test_reader_that_meets_a_new_index_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index that is replaced between reading index.json and looking for the shards is read again."""
+    old = build_index([Corpus(rows("old", 3))], tmp_path, HashEmbedder())
+    answers = [old]
+    new = build_index([Corpus(rows("new", 3))], tmp_path, HashEmbedder(), replace=True)
+    monkeypatch.setattr(
+        "craft_hf.retrieval.index.search.read_info", lambda folder: answers.pop() if answers else read_info(folder)
+    )
+    assert Index.open(tmp_path).info == new
+
+
+def test_folder_without_locks_is_written_to_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some network file systems have none: it is said, and the build goes on."""
+
+    def no_locks(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", no_locks)
+    build_index([Corpus(rows("a", 2))], tmp_path, HashEmbedder())
+    assert (
+        f"{tmp_path} lies where files have no locks: see to it that nobody else writes there" in capsys.readouterr().err
+    )
+    assert verify_index(tmp_path) == []
+
+
+@pytest.fixture
+def others_folder() -> Iterator[Path]:
+    """A folder that others may read and not write to."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be someone else")
+def test_folder_without_leave_to_write_is_named(others_folder: Path) -> None:
+    """A folder that one may read only, a place where none may be made, and one that cannot be looked into."""
+    code = """
+import os, sys, tempfile
+from pathlib import Path
+from craft_hf.base import CraftError
+from craft_hf.retrieval.index.writing import writing
+with tempfile.TemporaryDirectory() as folder, writing(Path(folder)):
+    pass  # what is imported late can be read no more afterwards
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+for folder in sys.argv[1:]:
+    try:
+        with writing(Path(folder)):
+            print("written")
+    except CraftError as e:
+        print(type(e).__name__, e)
+"""
+    index = others_folder / "index"
+    build_index([Corpus(rows("a", 2))], index, HashEmbedder())
+    (others_folder / "closed").mkdir(mode=0o700)
+    folders = [index, others_folder / "new" / "index", others_folder / "closed" / "index"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, folders)], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for line, folder in zip(done.stdout.splitlines(), folders, strict=True):
+        assert line.startswith(f"StorageError the index folder {folder} cannot be created or written to: ")
+        assert "Permission denied" in line
+    assert not (others_folder / "new").exists()
+    assert verify_index(index) == []
+
+
+def test_failure_in_between_is_not_called_a_full_disk(tmp_path: Path) -> None:
+    """An error of the work itself comes out as it is."""
+    with pytest.raises(OSError, match="a socket") as error, writing(tmp_path):
+        raise OSError("a socket")
+    assert not isinstance(error.value, StorageError)
+    assert json.dumps(visible(tmp_path)) == "[]"
