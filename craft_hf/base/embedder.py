@@ -7,6 +7,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +43,8 @@ class Embedder:
 
     def __init__(self, name: str = EMBEDDED, device: str | None = None) -> None:
         weights = embedder_weights(name)
-        self.name, self.model, self.revision = name, weights.name, weights.revision
+        self.name = str(Path(name).absolute()) if name != EMBEDDED and Path(name).is_dir() else name
+        self.model, self.revision = weights.name, weights.revision
         self._device = device
         self.dimension = int(self._encoder.get_embedding_dimension() or 0)
 

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,17 @@ from craft_hf.base.extras import require
 
 @dataclass(frozen=True)
 class Workers:
-    """An executor, and how many tasks it runs at a time."""
+    """Where tasks are run.
+
+    Attributes:
+        executor: runs them.
+        count: how many it runs at a time.
+        lost: what a task's future raises when the workers that ran it died, again and again where they are replaced.
+    """
 
     executor: Executor
     count: int
+    lost: tuple[type[Exception], ...] = (BrokenExecutor,)
 
 
 @contextlib.contextmanager
@@ -79,6 +86,10 @@ def _initialize_worker(numbers: Any, count: int) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
 
 
+_RAY_LOST = ("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "OutOfMemoryError", "ObjectLostError")
+"""Names of the exceptions of Ray that say that workers died; it starts a task four times."""
+
+
 class _RayExecutor(Executor):
     def __init__(self, ray: Any, resources: dict[str, int]) -> None:
         self._call = ray.remote(**resources)(_call)
@@ -103,7 +114,10 @@ def _ray(where: str) -> Iterator[Workers]:
     try:
         resources = ray.cluster_resources()
         kind = "GPU" if resources.get("GPU") else "CPU"
-        yield Workers(_RayExecutor(ray, {f"num_{kind.lower()}s": 1}), max(1, int(resources.get(kind, 1))))
+        executor = _RayExecutor(ray, {f"num_{kind.lower()}s": 1})
+        yield Workers(
+            executor, max(1, int(resources.get(kind, 1))), tuple(getattr(ray.exceptions, e) for e in _RAY_LOST)
+        )
     finally:
         if started:
             ray.shutdown()
@@ -117,4 +131,5 @@ def _dask(where: str) -> Iterator[Workers]:
     except OSError as e:
         raise InputError(f"the Dask scheduler {where!r} cannot be reached: {e}") from e
     with client:
-        yield Workers(client.get_executor(pure=False, retries=3), max(1, sum(client.nthreads().values())))
+        executor = client.get_executor(pure=False, retries=3)
+        yield Workers(executor, max(1, sum(client.nthreads().values())), (distributed.KilledWorker,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 import time
@@ -18,9 +19,10 @@ from craft_hf.base.executors import open_workers
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.index.shard import Shard
 from craft_hf.retrieval.index.verify import verify_index
 from tests import ROOT
-from tests.vectors import HashEmbedder, given_index, whole_numbers
+from tests.vectors import HashEmbedder, given_index, shard_paths, whole_numbers
 
 ROWS = [{"id": f"d{i}", "text": f"document {i} " * 30} for i in range(40)]
 
@@ -96,6 +98,51 @@ def test_lost_process_is_a_clear_error_and_costs_nothing(tmp_path: Path) -> None
     log.unlink()
     built(tmp_path / "index", SlowEmbedder(log, 0), "")
     assert len(log.read_text().splitlines()) == 20 - whole
+
+
+class Poisoned(HashEmbedder):
+    """Kills its process at one of the texts."""
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
+        """Embed texts."""
+        if any("document 6 " in text for text in texts):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().encode(texts, progress)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["2", "dask", "ray"])
+def test_worker_that_dies_again_and_again_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """The error says which documents the shard holds that killed it, and why; what was embedded is kept.
+
+    A pool of processes breaks as a whole, and does not tell which of the shards in hand was to blame.
+    """
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(StorageError, match=r"embedded the shard of .* 'd[4-9]' to 'd\d+' \(\w+: .+\), often"),
+        open_workers(where) as workers,
+    ):
+        build_index([Corpus(ROWS[:12])], Path("index"), Poisoned(), shard_documents=2, workers=workers)
+    rest = HashEmbedder()
+    build_index([Corpus(ROWS[:12])], Path("index"), rest, shard_documents=2)
+    assert 2 <= len(rest.asked) < 12
+    assert verify_index(Path("index")) == []
+
+
+def test_paths_are_absolute_before_they_travel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker may have another working folder: index, shard and a model's folder are found from there."""
+    monkeypatch.chdir(tmp_path)
+    vectors = whole_numbers(np.random.default_rng(0), 5)
+    index = given_index(Path("index"), vectors, 5)
+    parts = pickle.dumps((index, Shard(shard_paths(Path("index"))[0])))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    there, shard = pickle.loads(parts)
+    np.testing.assert_array_equal(
+        there.search(vectors, 5)[1], given_index(tmp_path / "same", vectors, 5).search(vectors, 5)[1]
+    )
+    assert shard.rows == 5
 
 
 def test_interrupt_does_not_wait_for_the_shards_in_hand(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -149,16 +149,19 @@ def _shards(
 ) -> Iterator[tuple[Mapping[str, JSON], list[Document]]]:
     """Yield what `index.json` says of each shard, and its documents, in order, once its file is written."""
     under_way: deque[tuple[Future[Mapping[str, JSON]], list[Document], int]] = deque()
+    lost = workers.lost if workers else ()
     vectors = KnownVectors(vector_files(folder), embedder.dimension)
 
     def finish() -> tuple[Mapping[str, JSON], list[Document]]:
         future, batch, embedded = under_way.popleft()
         try:
             entry = future.result()
-        except BrokenExecutor as e:
+        except lost as e:
             raise StorageError(
-                f"a worker process was lost ({e}), often because memory ran out. What was embedded is kept; run the "
-                "same command again, with fewer workers or smaller shards."
+                f"a worker process was lost while it embedded the shard of the documents {batch[0].id!r} to "
+                f"{batch[-1].id!r} ({type(e).__name__}: {' '.join(str(e).split())}), often because memory ran out. "
+                "What was embedded is kept; run the same command again, with fewer workers or smaller shards "
+                "(--shard-documents)."
             ) from e
         progress(embedded)
         return entry, batch
@@ -176,7 +179,11 @@ def _shards(
                 ready: Future[Mapping[str, JSON]] = Future()
                 ready.set_result(build_shard(*arguments))
             else:
-                ready = workers.executor.submit(build_shard, *arguments)
+                try:
+                    ready = workers.executor.submit(build_shard, *arguments)
+                except lost as e:  # another shard's worker died, which comes to light when that is waited for
+                    ready = Future()
+                    ready.set_exception(e)
             under_way.append((ready, batch, int((~found).sum())))
             while len(under_way) > workers.count:
                 yield finish()

@@ -36,6 +36,9 @@ class Index:
         self.folder, self.info = folder, info
         self._shards: dict[int, Shard] = {}
 
+    def __reduce__(self) -> tuple[type[Index], tuple[Path, IndexInfo]]:
+        return Index, (self.folder.absolute(), self.info)  # another process may be elsewhere
+
     @classmethod
     def open(cls, folder: Path) -> Index:
         """Open the index in a folder; cheap, because shards are opened on demand.

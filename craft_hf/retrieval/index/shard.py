@@ -236,7 +236,7 @@ class Shard:
         return is_intact(self.path)
 
     def __reduce__(self) -> tuple[type[Shard], tuple[Path]]:
-        return Shard, (self.path,)
+        return Shard, (self.path.absolute(),)  # another process may be elsewhere
 
     def check_unchanged(self) -> None:
         """Raise InputError if the file was replaced or written to since it was opened."""
