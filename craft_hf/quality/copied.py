@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from rapidfuzz import fuzz
 
-from craft_hf.base import JSON, Verdict
+from craft_hf.base import JSON, Verdict, word_runs
 from craft_hf.quality.check import Check, CheckContext, GeneratedSample, Limit
 from craft_hf.quality.near import NearTexts
-from craft_hf.quality.text import ngrams, tokens
 from craft_hf.tasks import Task, texts_of
 
 NGRAM = 5
@@ -58,7 +57,7 @@ class CopiedCheck(Check):
         there = _all_ngrams([sample.document.text])
         verdict = self.keep(0.0)
         for name, text in _texts(sample.fields):
-            grams = list(ngrams(tokens(text), NGRAM))
+            grams = list(word_runs(text, NGRAM))
             if len(grams) < LEAST_NGRAMS:
                 continue
             if (near := self._near[name].nearest(text)) is not None:
@@ -81,5 +80,5 @@ def _texts(fields: Mapping[str, JSON]) -> Sequence[tuple[str, str]]:
     return [(name, text) for name, value in fields.items() for text in texts_of(value)]
 
 
-def _all_ngrams(texts: Sequence[str]) -> set[str]:
-    return {gram for text in texts for gram in ngrams(tokens(text), NGRAM)}
+def _all_ngrams(texts: Sequence[str]) -> set[tuple[str, ...]]:
+    return {gram for text in texts for gram in word_runs(text, NGRAM)}
