@@ -18,6 +18,9 @@ from typing import Self
 REFRESH_S = 0.5
 """Seconds between two looks at what is to be shown."""
 
+LEAST_SECONDS = 2.0
+"""Seconds after which a rate is known well enough to say how long it will still take."""
+
 LINE_EVERY_S = 8.0
 """Seconds between two lines where stderr is no terminal."""
 
@@ -57,8 +60,11 @@ class Activity:
     def line(self, width: int | None = None) -> str:
         """Return what goes on and for how long, which stays in view where the text is cut to a width in characters."""
         text = self._text if isinstance(self._text, str) else self._text()
-        took = f", {_duration(self.seconds)}" if self.seconds >= 1 else ""
-        return (text if width is None else text[: max(0, width - len(took))]) + took
+        time = self._time()
+        return (text + time) if width is None else (text[: max(0, width - len(time))] + time)[:width]
+
+    def _time(self) -> str:
+        return f", {_duration(self.seconds)}" if self.seconds >= 1 else ""
 
     def print_line(self) -> None:
         """Show the activity once more, as a line that stays."""
@@ -66,7 +72,7 @@ class Activity:
 
 
 class Bar(Activity):
-    """An activity that counts.
+    """An activity that counts, and says about how long it will still take where the total is known.
 
     Args:
         text: what goes on.
@@ -81,6 +87,12 @@ class Bar(Activity):
     def update(self, count: int = 1) -> None:
         """Count so many more."""
         self._count += count
+
+    def _time(self) -> str:
+        left = (self._total or 0) - self._count
+        if self._count == 0 or left <= 0 or self.seconds < LEAST_SECONDS:
+            return super()._time()
+        return f"{super()._time()}, about {_duration(self.seconds * left / self._count)} left"
 
     def _counted(self) -> str:
         of = "" if self._total is None else f" of {self._total:,}"

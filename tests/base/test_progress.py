@@ -43,6 +43,25 @@ def test_a_bar_counts(capsys: pytest.CaptureFixture[str]) -> None:
         assert bar.line() == "Reading: 1 documents"
 
 
+def test_a_bar_says_how_long_it_will_still_take() -> None:
+    """By the rate so far, once that is known, as long as something is left, and where the total is known."""
+    bar = Bar("Embedding", total=2000, unit="texts")
+    bar._seconds = 60
+    assert bar.line() == "Embedding: 0 of 2,000 texts, 1:00"
+    bar.update(500)
+    assert bar.line() == "Embedding: 500 of 2,000 texts, 1:00, about 3:00 left"
+    assert bar.line(36) == "Embedding: 50, 1:00, about 3:00 left"
+    assert bar.line(9) == ", 1:00, a"
+    bar.update(1500)
+    assert bar.line() == "Embedding: 2,000 of 2,000 texts, 1:00"
+    bar._seconds, bar._count = 1.5, 1000
+    assert bar.line() == "Embedding: 1,000 of 2,000 texts, 1 s"
+    unknown = Bar("Reading", unit="documents")
+    unknown._seconds = 60
+    unknown.update()
+    assert unknown.line() == "Reading: 1 documents, 1:00"
+
+
 def test_a_terminal_has_one_line_that_changes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
