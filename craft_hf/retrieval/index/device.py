@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from craft_hf.retrieval.index.quantize import Codes, Floats
+from craft_hf.retrieval.index.shard import mapped_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +51,7 @@ class DeviceScanner:
         documents = self._padded(codes)
         products = torch._int_mm(self._queries, documents.T)[: len(steps), : len(codes)]
         step, length, gap = (torch.from_numpy(values)[:, None].to(self._device) for values in (steps, lengths, gaps))
-        scale, residual = (torch.from_numpy(values).to(self._device) for values in (scales, residuals))
+        scale, residual = (mapped_tensor(values).to(self._device) for values in (scales, residuals))
         bounds = products * (scale * step) + residual * length + gap
         found = torch.nonzero((bounds >= 0).any(dim=0))[:, 0]
         return found.cpu().numpy(), products[:, found].cpu().numpy()
@@ -60,5 +61,5 @@ class DeviceScanner:
 
         rows, dimension = (-(-size // _TILE) * _TILE for size in codes.shape)
         padded = torch.zeros((rows, dimension), dtype=torch.int8, device=self._device)
-        padded[: codes.shape[0], : codes.shape[1]] = torch.from_numpy(codes).to(self._device)
+        padded[: codes.shape[0], : codes.shape[1]] = mapped_tensor(codes).to(self._device)
         return padded

@@ -3,38 +3,50 @@
 embedding                       float16 (documents, dimension)
 embedding_hash                  of the embedded text and the model, see `embedding_hashes`, uint64 (documents, 2)
 code, scale, residual           the same as int8, and its scales and errors (see `quantize`), float32
-text, text_end                  all texts as one UTF-8 blob, and where each ends, int64
+text, id, title, url            all strings of a column as one UTF-8 blob, uint8
+text_end, id_end, ...           where each string ends in its blob, int64 (documents,)
+corpus                          which (source, license) a document has, uint32 (documents,): a position in
+corpus_source, corpus_license   the distinct pairs, as blobs with ends like the above
 text_hash                       see `text_hashes`, uint64
 document_hash                   of all fields of a document, see `document_hashes`, uint64 (documents, 2)
-id, source, title, url, license variable-length strings
 attributes                      format, fingerprint, embedder, and longest: no quantized embedding is longer
 
-Embeddings and codes are contiguous and page-aligned, so that they can be memory-mapped. The HDF5 content is followed by
-40 bytes that HDF5 ignores: its size and its SHA-256.
+All datasets are contiguous, and those of a page or more aligned to pages, so that they can be memory-mapped. The
+HDF5 content is followed by 40 bytes that HDF5 ignores: its size and its SHA-256.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
+import pyarrow
 
 from craft_hf.base import JSON, Document, InputError, StorageError, write_file
 from craft_hf.retrieval.index.deduplication import Hashes, text_hashes
 from craft_hf.retrieval.index.quantize import Codes, Floats, Halves, quantize
 
+if TYPE_CHECKING:
+    import torch
+
 FORMAT = 3
 _PAGE = 4096
 _TRAILER = 40
 _MAPPED = ("embedding", "code", "scale", "residual")
-_STRINGS = ("id", "source", "title", "url", "license")
+_STRINGS = ("text", "id", "title", "url")
+
+Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
+"""uint8, shape (bytes,)."""
 
 _BROKEN = (
     OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, IndexError, OverflowError, MemoryError
@@ -163,14 +175,14 @@ def _hdf5(content: ShardContent, attributes: Mapping[str, str | int]) -> bytes:
             file.create_dataset(name, data=data)
         file.create_dataset("embedding_hash", data=content.hashes)
         file.create_dataset("document_hash", data=document_hashes(documents))
-        texts = [d.text.encode("utf-8", "replace") for d in documents]
-        file.create_dataset("text", data=np.frombuffer(b"".join(texts), dtype=np.uint8))
-        file.create_dataset("text_end", data=np.cumsum([len(t) for t in texts], dtype=np.int64))
-        file.create_dataset("text_hash", data=text_hashes(documents))
-        del texts
         for name in _STRINGS:
-            values = [getattr(d, name).encode("utf-8", "replace") for d in documents]
-            file.create_dataset(name, data=values, dtype=h5py.string_dtype())
+            _write_strings(file, name, [getattr(d, name) for d in documents])
+        numbers: dict[tuple[str, str], int] = {}
+        corpus = [numbers.setdefault((d.source, d.license), len(numbers)) for d in documents]
+        file.create_dataset("corpus", data=np.array(corpus, dtype=np.uint32))
+        _write_strings(file, "corpus_source", [source for source, _ in numbers])
+        _write_strings(file, "corpus_license", [license for _, license in numbers])
+        file.create_dataset("text_hash", data=text_hashes(documents))
         file.attrs.update({**attributes, "longest": float(lengths.max(initial=0.0)) * 1.00001})
         file.flush()
         image: bytes = file.id.get_file_image()
@@ -180,6 +192,12 @@ def _hdf5(content: ShardContent, attributes: Mapping[str, str | int]) -> bytes:
 def _open(path: Path) -> h5py.File:
     """Open a shard for reading without HDF5's lock: a shard never changes, and some file systems have no locks."""
     return h5py.File(path, "r", locking=False)
+
+
+def _write_strings(file: h5py.File, name: str, values: Sequence[str]) -> None:
+    encoded = [value.encode("utf-8", "replace") for value in values]
+    file.create_dataset(name, data=np.frombuffer(b"".join(encoded), dtype=np.uint8))
+    file.create_dataset(f"{name}_end", data=np.cumsum([len(value) for value in encoded], dtype=np.int64))
 
 
 def _trailer(size: int, digest: hashlib._Hash) -> bytes:
@@ -198,14 +216,20 @@ def is_intact(path: Path) -> bool:
 
 
 class Shard:
-    """A shard opened for reading, by any number of threads; arrays stay memory-mapped.
+    """A shard opened for reading, by any number of threads; arrays are memory-mapped.
+
+    Args:
+        path: its file.
+        keep_mapped: whether the file stays mapped between two uses; if not, only as long as somebody has an array.
 
     Raises:
         InputError: the file is missing, truncated, not a shard, or of another format.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, keep_mapped: bool = True) -> None:
+        self.path, self._keep_mapped = path, keep_mapped
+        self._mapped: Callable[[], Bytes | None] = lambda: None
+        self._arrays: dict[str, np.ndarray] = {}
         self._opened = _state(path)
         try:
             with _open(path) as file:
@@ -215,10 +239,9 @@ class Shard:
                 if made_by == FORMAT:
                     self.embedder = str(file.attrs["embedder"])
                     self.longest = float(file.attrs["longest"])
-                    self._offsets = {name: file[name].id.get_offset() for name in _MAPPED}
+                    self._layout = {name: _placed(dataset) for name, dataset in file.items()}
                     size = _written_size(path)
-                    ends = ((self._offsets[name] or 0) + file[name].nbytes for name in _MAPPED)
-                    whole = size is not None and max(ends) <= size
+                    whole = size is not None and max(end for _, end, _, _ in self._layout.values()) <= size
         except _BROKEN as e:
             raise InputError(
                 f"the shard {path} is missing, truncated or not a shard of craft_hf ({e}); {mending(path.parent)}."
@@ -235,8 +258,8 @@ class Shard:
         """Read the whole file and tell whether it is still what was written, to the last bit."""
         return is_intact(self.path)
 
-    def __reduce__(self) -> tuple[type[Shard], tuple[Path]]:
-        return Shard, (self.path.absolute(),)  # another process may be elsewhere
+    def __reduce__(self) -> tuple[type[Shard], tuple[Path, bool]]:
+        return Shard, (self.path.absolute(), self._keep_mapped)  # another process may be elsewhere
 
     def check_unchanged(self) -> None:
         """Raise InputError if the file was replaced or written to since it was opened."""
@@ -246,60 +269,40 @@ class Shard:
                 "nothing writes to it."
             )
 
-    @cached_property
+    @property
     def embeddings(self) -> Halves:
         """The embeddings, float16 (rows, dimension), memory-mapped."""
-        return self._map("embedding", np.float16, (self.rows, self.dimension))
+        return self._array("embedding")
 
-    @cached_property
+    @property
     def codes(self) -> Codes:
         """The embeddings' codes, int8 (rows, dimension), memory-mapped."""
-        return self._map("code", np.int8, (self.rows, self.dimension))
+        return self._array("code")
 
-    @cached_property
+    @property
     def scales(self) -> Floats:
         """Scales of the codes, float32 (rows,), memory-mapped."""
-        return self._map("scale", np.float32, (self.rows,))
+        return self._array("scale")
 
-    @cached_property
+    @property
     def residuals(self) -> Floats:
         """Euclidean norms of the codes' residuals, float32 (rows,), memory-mapped."""
-        return self._map("residual", np.float32, (self.rows,))
-
-    @cached_property
-    def _bytes(self) -> np.ndarray:
-        """The whole file, memory-mapped copy-on-write, because torch needs writable memory; it is never written.
-
-        Unlike numpy and mmap, torch keeps no file open for it; a process may have only some 1,000 open.
-        """
-        import torch
-
-        try:
-            size = self.path.stat().st_size
-            mapped: np.ndarray = torch.from_file(str(self.path), shared=False, size=size, dtype=torch.uint8).numpy()
-        except (OSError, RuntimeError) as e:
-            raise InputError(f"the shard {self.path} cannot be mapped into memory: {e}") from e
-        return mapped
-
-    def _map(self, name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
-        start = self._offsets[name] or 0  # HDF5 gives no offset for an empty array
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-        return self._bytes[start : start + size].view(dtype).reshape(shape)
+        return self._array("residual")
 
     @property
     def text_hashes(self) -> Hashes:
-        """Hashes of the texts, uint64 (rows,)."""
-        return self._read("text_hash")
+        """Hashes of the texts, uint64 (rows,), memory-mapped."""
+        return self._array("text_hash")
 
     @property
     def embedding_hashes(self) -> LongHashes:
-        """Hashes of what was embedded, uint64 (rows, 2)."""
-        return self._read("embedding_hash")
+        """Hashes of what was embedded, uint64 (rows, 2), memory-mapped."""
+        return self._array("embedding_hash")
 
     @property
     def document_hashes(self) -> LongHashes:
-        """Hashes of the documents, uint64 (rows, 2)."""
-        return self._read("document_hash")
+        """Hashes of the documents, uint64 (rows, 2), memory-mapped."""
+        return self._array("document_hash")
 
     def content(self) -> ShardContent:
         """Read all of the shard.
@@ -309,50 +312,104 @@ class Shard:
         """
         return ShardContent(self.documents(range(self.rows)), np.array(self.embeddings), self.embedding_hashes)
 
-    def strings(self, name: str) -> list[str]:
-        """Return a field of all documents: "id", "source", "title", "url" or "license".
+    @property
+    def corpus(self) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+        """The position in `corpora` of each document's source and licence, uint32 (rows,), memory-mapped."""
+        return self._array("corpus")
+
+    @cached_property
+    def corpora(self) -> list[tuple[str, str]]:
+        """The distinct (source, licence) of the documents."""
+        rows = np.arange(len(self._array("corpus_source_end")))
+        return list(zip(self._column("corpus_source", rows), self._column("corpus_license", rows), strict=True))
+
+    def _bytes(self) -> Bytes:
+        """The whole file, memory-mapped for reading only, which takes nothing of the memory that may be committed.
+
+        Unlike numpy and mmap, Arrow keeps no file open for it; a process may have only some 1,000 open.
+        """
+        if (mapped := self._mapped()) is None:
+            try:
+                with pyarrow.memory_map(str(self.path)) as file:
+                    mapped = np.frombuffer(file.read_buffer(), dtype=np.uint8)
+            except OSError as e:
+                raise InputError(f"the shard {self.path} cannot be mapped into memory: {e}") from e
+            self._mapped = weakref.ref(mapped)  # its arrays hold it
+        return mapped
+
+    def _array(self, name: str) -> np.ndarray:
+        if (array := self._arrays.get(name)) is None:
+            mapped = self._bytes()
+            try:
+                start, end, dtype, shape = self._layout[name]
+                array = mapped[start:end].view(dtype).reshape(shape)
+            except _BROKEN as e:
+                raise self._damaged(e) from e
+            if self._keep_mapped:
+                self._arrays[name] = array
+        return array
+
+    def documents(self, rows: Sequence[int] | np.ndarray) -> list[Document]:
+        """Return documents by row, in the order given; those of ascending rows are read fastest.
 
         Raises:
             InputError: the file is damaged.
         """
-        return [value.decode("utf-8") for value in self._read(name)]
+        chosen = np.asarray(rows, dtype=np.int64)
+        columns = (self.strings(field.name, chosen) for field in fields(Document))
+        return [Document(*values) for values in zip(*columns, strict=True)]
 
-    def _read(self, name: str) -> np.ndarray:
+    def strings(self, name: str, rows: np.ndarray | None = None) -> list[str]:
+        """Return a field of some documents.
+
+        Args:
+            name: "id", "text", "source", "title", "url" or "license".
+            rows: int64; by default all.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        rows = np.arange(self.rows) if rows is None else rows
         try:
-            with _open(self.path) as file:
-                values: np.ndarray = file[name][:]
+            if name in _STRINGS:
+                return self._column(name, rows)
+            values = [pair[name == "license"] for pair in self.corpora]
+            return [values[number] for number in self.corpus[rows].tolist()]
         except _BROKEN as e:
             raise self._damaged(e) from e
-        return values
 
     def _damaged(self, error: Exception) -> InputError:
         self.check_unchanged()
         return InputError(f"the shard {self.path} is damaged ({error}); {mending(self.path.parent)}.")
 
-    def documents(self, rows: Sequence[int]) -> list[Document]:
-        """Return documents by row, in the order given.
+    def _column(self, name: str, rows: np.ndarray) -> list[str]:
+        blob, ends = self._array(name).data, self._array(f"{name}_end")
+        starts = np.where(rows > 0, ends[rows - 1], 0)
+        return [str(blob[a:b], "utf-8") for a, b in zip(starts.tolist(), ends[rows].tolist(), strict=True)]
 
-        Raises:
-            InputError: the file is damaged.
-        """
-        try:
-            with _open(self.path) as file:
-                columns = [self._strings(file[name], rows) for name in _STRINGS]
-                blob = file["text"]
-                starts = np.concatenate([[0], file["text_end"][:]])
-                texts = [blob[starts[row] : starts[row + 1]].tobytes().decode("utf-8") for row in rows]
-        except _BROKEN as e:
-            raise self._damaged(e) from e
-        return [
-            Document(text=text, **dict(zip(_STRINGS, row, strict=True)))
-            for text, *row in zip(texts, *columns, strict=True)
-        ]
 
-    def _strings(self, column: h5py.Dataset, rows: Sequence[int]) -> list[str]:
-        """Read strings one by one, or all at once if there are many: one read costs as much as 100 strings."""
-        if 100 * len(rows) > self.rows:
-            column = column[:]
-        return [column[row].decode("utf-8") for row in rows]
+def mapped_tensor(array: np.ndarray) -> torch.Tensor:
+    """Return a mapped array as a torch tensor, which must not be written to."""
+    import torch
+
+    _accept_read_only_arrays()
+    return torch.from_numpy(array)
+
+
+@functools.cache
+def _accept_read_only_arrays() -> None:
+    """Let torch give its warning about arrays that are read-only, which it gives once in a process, unseen."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.from_numpy(np.frombuffer(b"\0", dtype=np.uint8))
+
+
+def _placed(dataset: h5py.Dataset) -> tuple[int, int, np.dtype[Any], tuple[int, ...]]:
+    """Return where a dataset starts and ends in the file, its type and shape."""
+    start = dataset.id.get_offset() or 0  # HDF5 gives no offset for an empty array
+    return start, start + dataset.nbytes, dataset.dtype, dataset.shape
 
 
 def shard_entry(shard: Shard) -> Mapping[str, JSON]:

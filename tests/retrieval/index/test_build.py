@@ -303,7 +303,7 @@ def test_damaged_vectors_are_not_taken_over(tmp_path: Path) -> None:
     info = build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)
     path = shard_paths(tmp_path)[1]
     content = bytearray(path.read_bytes())
-    content[Shard(path)._offsets["embedding"] + 3] ^= 64
+    content[Shard(path)._layout["embedding"][0] + 3] ^= 64
     path.write_bytes(content)
     mend = HashEmbedder()
     assert build_index(corpus(), tmp_path, mend, shard_documents=4, replace=True) == info

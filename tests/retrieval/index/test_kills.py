@@ -97,7 +97,7 @@ def test_kills_lose_nothing(folder: Path, tmp_path: Path, work: Callable[[Path, 
     damaged = shard_paths(folder)[::2] if work is mend else []
     for path in damaged:
         content = bytearray(path.read_bytes())
-        content[Shard(path)._offsets["embedding"] + 7] ^= 64
+        content[Shard(path)._layout["embedding"][0] + 7] ^= 64
         path.write_bytes(content)
     old = read_info(folder)
     shutil.copytree(folder, tmp_path / "start")

@@ -77,7 +77,7 @@ def flip(path: Path, position: int) -> None:
 
 def flip_in_vectors(path: Path) -> None:
     """Damage the vector of a shard's third document."""
-    flip(path, Shard(path)._offsets["embedding"] + 2 * 16 * 2)
+    flip(path, Shard(path)._layout["embedding"][0] + 2 * 16 * 2)
 
 
 def flip_in_text(path: Path) -> None:
@@ -87,7 +87,7 @@ def flip_in_text(path: Path) -> None:
 
 def flip_in_codes(path: Path) -> None:
     """Damage what follows from the vectors."""
-    flip(path, Shard(path)._offsets["code"] + 5)
+    flip(path, Shard(path)._layout["code"][0] + 5)
 
 
 def cut(path: Path) -> None:
