@@ -34,7 +34,8 @@ lint: .venv/test
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-# Without DATA, a folder of corpora (see the benchmark's --help), the build is left out.
+# DATA is a folder of corpora (see the benchmark's --help); without one the build is left out.
+bench-index: DATA ?= $(wildcard ../shared/data)
 bench-index: .venv/bench
 	$(BIN)/python tests/benchmarks/bench_index.py $(if $(DATA),--data $(DATA))
 

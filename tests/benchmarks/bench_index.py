@@ -8,12 +8,16 @@ vectors are the hardest case: nothing stands out, and no two queries have hits i
 memory, as they want them, and are given them before the clock starts; `Index.search` maps its files, and they are in
 the page cache. Best of three runs each.
 
+Retrieval for 8 few-shots: 1,024 hits taken in rounds of 16, against one search of 1,024; the documents of 50,000 hits,
+of 1,200 characters each, read and written as rows of a dataset, against the search that finds them; 500,000 random rows
+without their texts, against numpy's permutation.
+
 Growth: the same search over more and more documents. Cold: the same with the files thrown out of the page cache,
 against reading nothing but the codes.
 
 With --data, a folder with corpus_*.jsonl.gz (fields id and text) and retrieval_squad.jsonl.gz (fields question and
-doc_id): building an index of all documents against a plain loop over `SentenceTransformer.encode`, and recall of the
-documents that questions were asked about.
+doc_id), which `make` gives where it is beside the repository: building an index of all documents against a plain loop
+over `SentenceTransformer.encode`, and recall of the documents that questions were asked about.
 
 The last line is JSON: ratios of speed at 1,000,000 documents, 1,000 best, one thread (1 means equally fast; recall is
 the share of the brute-force hits that were found; peak_mb is what a search needs beside the mapped files).
@@ -22,6 +26,7 @@ the share of the brute-force hits that were found; peak_mb is what a search need
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gzip
 import json
 import os
@@ -35,14 +40,18 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow
 import torch
 
 from craft_hf.base.embedder import Embedder, Vectors
+from craft_hf.base.records import Document, FewShot
 from craft_hf.corpus.corpus import Corpus
+from craft_hf.dataset.parquet import write_rows
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.scan import rounded
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import Shard
+from craft_hf.retrieval.similarity import Retriever, drawn_rows
 from tests.vectors import HashEmbedder
 
 DIMENSION, QUERIES, DEPTHS, THREADS, REPEATS = 384, 33, (1000, 25_000), (1, 2), 3
@@ -63,9 +72,9 @@ class RandomEmbedder(HashEmbedder):
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def random_index(folder: Path, documents: int) -> Index:
-    """Build an index of random vectors."""
-    rows = ({"id": str(i), "text": f"document {i}"} for i in range(documents))
+def random_index(folder: Path, documents: int, text: str = "") -> Index:
+    """Build an index of random vectors, whose documents all have a text in common."""
+    rows = ({"id": str(i), "text": f"document {i} {text}", "title": f"Title {i}"} for i in range(documents))
     build_index([Corpus(rows, min_chars=1)], folder, RandomEmbedder())
     return Index.open(folder)
 
@@ -247,6 +256,50 @@ def search(index: Index, queries: Vectors) -> dict[str, float]:
     }
 
 
+def retrieval_steps(index: Index, queries: Vectors, folder: Path) -> dict[str, float]:
+    """Measure what follows a search, print it, return the figures for the last line."""
+    set_threads(1)
+    few_shots = [FewShot(f"f{i}", f"the text of few-shot number {i}", {}) for i in range(8)]
+    asked = np.concatenate([queries[:8], queries[:8].mean(axis=0, keepdims=True)])
+
+    def take() -> None:
+        retriever = Retriever(index, few_shots, queries[:8])
+        for wanted in range(16, 1025, 16):
+            retriever.take(wanted)
+
+    searched, taken = best_of(lambda: index.search(asked, 1024)), best_of(take)
+    rows = index.search(asked, 50_000)[1][0]
+
+    def write() -> None:
+        fields = [field.name for field in dataclasses.fields(Document)]
+        schema = pyarrow.schema([(name, pyarrow.string()) for name in fields])
+        documents = index.documents(rows)
+        write_rows(folder / "rows.parquet", ({name: getattr(d, name) for name in fields} for d in documents), schema)
+
+    found, written = best_of(lambda: index.search(asked, 50_000)), best_of(write)
+    read = best_of(lambda: index.documents(rows))
+
+    def draw() -> None:
+        left = 500_000
+        for drawn in drawn_rows(index, seed=0):
+            left -= len(drawn)
+            if left <= 0:
+                break
+
+    permuted = best_of(lambda: np.random.default_rng(0).permutation(500_000))
+    drawn = best_of(draw)
+    print(
+        f"\nretrieval: 1,024 hits in rounds of 16 {taken:.2f} s, one search of 1,024 {searched:.2f} s; documents of "
+        f"{len(rows):,} hits read {read:.2f} s, read and written {written:.2f} s, their search {found:.2f} s; 500,000 "
+        f"rows drawn {drawn:.3f} s, numpy's permutation {permuted:.3f} s"
+    )
+    return {
+        "take_vs_search": taken / searched,
+        "documents_vs_search": written / found,
+        "draw_vs_permutation": drawn / permuted,
+    }
+
+
 def cold(index: Index, queries: Vectors) -> None:
     """Print the time of a search after the files were thrown out of the page cache, and of reading the codes."""
 
@@ -257,7 +310,7 @@ def cold(index: Index, queries: Vectors) -> None:
 
     def read_codes() -> None:
         for shard in shards(index):
-            offset = shard._offsets["code"]
+            offset = shard._layout["code"][0]
             with shard.path.open("rb") as file:
                 for start in range(0, shard.rows * DIMENSION, 2**20):
                     os.pread(file.fileno(), min(2**20, shard.rows * DIMENSION - start), offset + start)
@@ -387,8 +440,9 @@ def main() -> None:
         np.random.default_rng(1).standard_normal((DIMENSION, DIMENSION))
     )[0].astype(np.float32)  # turned, so that no query is a document
     with tempfile.TemporaryDirectory() as folder:
-        index = random_index(Path(folder), options.documents)
+        index = random_index(Path(folder) / "index", options.documents, "words of a document " * 60)
         figures.update(search(index, queries))
+        figures.update(retrieval_steps(index, queries, Path(folder)))
         cold(index, queries)
     growth(options.growth, queries)
     figures["build_vs_encode"] = None
