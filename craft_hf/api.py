@@ -129,14 +129,8 @@ def search(text: str, index: str | Path | Index | None = None, k: int = 5) -> li
         InputError: there is no such index, it is broken, or its embedding model is not installed.
         HubError: the Hub cannot be reached.
     """
-    from craft_hf.base import Embedder
-
     opened = index if isinstance(index, Index) else retrieval.open_index(None if index is None else str(index))
-    embedder = Embedder(opened.info.embedding_name)
-    opened.check_embedder(embedder)
-    scores, rows = opened.search(embedder.encode([text]), k)
-    documents = opened.documents([int(row) for row in rows[0]])
-    return [Hit(document, float(score), ()) for score, document in zip(scores[0], documents, strict=True)]
+    return retrieval.search_text(opened, text, k).hits
 
 
 def retrieve(task: str | Path | run.RunSettings, *, k: int = 100, **settings: object) -> RetrievedDocuments:
@@ -149,8 +143,8 @@ def retrieve(task: str | Path | run.RunSettings, *, k: int = 100, **settings: ob
     Args:
         task: a shipped task, the folder of your own, or all settings at once.
         k: how many documents; CRAFT takes two for each sample wanted.
-        settings: any of `RunSettings`, of which `few_shots`, `index`, `query`, `retrieval`, `min_similarity` and `seed`
-            count here.
+        settings: any of `RunSettings`, of which `few_shots`, `index`, `query`, `retrieval`, `min_similarity`,
+            `sources`, `licenses`, `most_per_source` and `seed` count here.
 
     Raises:
         InputError: a setting is wrong, or task or index do not exist or are broken.
@@ -163,7 +157,7 @@ def retrieve(task: str | Path | run.RunSettings, *, k: int = 100, **settings: ob
     if k < 1:
         raise InputError(f"k is {k}, expected 1 or more.")
     index = retrieval.open_index(wanted.index)
-    documents = retrieval.Documents(loaded, index, wanted.min_similarity, wanted.retrieval_seed)
+    documents = run.open_documents(wanted, loaded, index)
     hits = documents.take(0, k)
     return RetrievedDocuments(loaded, hits, documents.coverage(), retrieval.index_summary(index))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,9 @@ from craft_hf.retrieval import SHARD_DOCUMENTS
 app = typer.Typer(no_args_is_help=True, help="Build, inspect, search and share indexes of embedded documents.")
 
 _FOLDER = "Folder of an index, or user/name or user/name@revision on the Hub."
+
+_PASSAGE_WIDTH = 200
+"""Characters of a passage that are shown."""
 
 
 @app.command()
@@ -193,24 +198,38 @@ def search(
         typer.Argument(metavar="[FOLDER] TEXT", help=f"{_FOLDER} Without one, the sample index. And what to look for."),
     ],
     k: Annotated[int, typer.Option("-k", help="How many documents.", min=1)] = 5,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object for each document, a line each.")
+    ] = False,
 ) -> None:
-    """Show the documents that are most similar to a text.
+    """Show the documents that are most similar to a text: title, licence, link, and the passage that fits best.
 
     Example: craft-hf index search my-index "How do plants make sugar?" -k 3
 
     In the sample corpus: craft-hf index search "How do plants make sugar?"
     """
-    import craft_hf
+    from craft_hf.retrieval import open_index, search_text
 
     *folder, text = words
     if len(folder) > 1:
         raise typer.BadParameter(f"{len(words)} words were given, expected FOLDER and TEXT; put the text in quotes.")
     if not folder and os.path.isfile(os.path.join(text, "index.json")):
         raise typer.BadParameter(f"{text} is an index; say behind it what to look for.")
-    for hit in craft_hf.search(text, folder[0] if folder else None, k):
+    found = search_text(open_index(folder[0] if folder else None), text, k)
+    for hit, passage in zip(found.hits, found.passages, strict=True):
         document = hit.document
-        start = " ".join(document.text.split())[:200]
-        typer.echo(f"{hit.similarity:.3f}  {document.id}  {document.title} ({document.license})\n       {start}")
+        if as_json:
+            fields = {name: getattr(document, name) for name in ("id", "title", "url", "license", "source")}
+            line = {**fields, "similarity": round(hit.similarity, 4), "passage": passage}
+            typer.echo(json.dumps(line, ensure_ascii=False))
+            continue
+        about = "  ".join(filter(None, (f"{hit.similarity:.3f}", document.id, document.title)))
+        typer.echo(f"{about} ({document.license or 'licence not stated'})")
+        if document.url:
+            typer.echo(f"       {document.url}")
+        typer.echo(textwrap.indent(textwrap.shorten(passage, _PASSAGE_WIDTH, placeholder=" ..."), "       "))
+    if not found.is_answered:
+        typer.echo("No document seems to answer this: the best is hardly more similar than a random one.", err=True)
 
 
 @app.command()

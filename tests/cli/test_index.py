@@ -94,8 +94,10 @@ def test_build_says_what_the_index_holds(built: tuple[Path, str], corpus: Path) 
     ],
 )
 def test_search_finds_what_answers(built: tuple[Path, str], question: str, name: str) -> None:
-    """The best document comes first, with similarity, id, title, licence and the start of its text."""
-    lines = run("search", built[0], question, "-k", "3").splitlines()
+    """The best document comes first, with similarity, id, title, licence and a passage; as JSON with all about it."""
+    result = RUNNER.invoke(app, ["index", "search", str(built[0]), question, "-k", "3"])
+    lines = result.stdout.splitlines()
+    assert "No document" not in result.stderr
     hits = [re.fullmatch(r"(0\.\d{3})  (\w+)  The \2 \(CC0\)", line) for line in lines[::2]]
     assert all(hits)
     scores = [float(hit[1]) for hit in hits if hit]
@@ -103,7 +105,31 @@ def test_search_finds_what_answers(built: tuple[Path, str], question: str, name:
     assert scores == sorted(scores, reverse=True)
     assert hits[0] is not None
     assert hits[0][2] == name
-    assert lines[1].strip() == TEXTS[name][:200].strip()
+    assert TEXTS[name].startswith(lines[1].strip().removesuffix(" ..."))
+    rows = [json.loads(line) for line in run("search", built[0], question, "-k", "3", "--json").splitlines()]
+    assert [f"{row['similarity']:.3f}" for row in rows] == [hit[1] for hit in hits if hit]
+    about = {"id": name, "title": f"The {name}", "url": "", "license": "CC0", "source": "my notes"}
+    assert {key: rows[0][key] for key in about} == about
+    assert set(rows[0]) == {*about, "similarity", "passage"}
+    assert rows[0]["passage"] in TEXTS[name]
+
+
+def test_search_says_when_nothing_answers(built: tuple[Path, str]) -> None:
+    """On stderr, so that JSON stays JSON; the most similar documents are shown all the same."""
+    for option in ([], ["--json"]):
+        result = RUNNER.invoke(app, ["index", "search", str(built[0]), "xyzzy plugh 12345", *option])
+        assert (result.exit_code, result.stderr.splitlines()[-1][:39]) == (0, "No document seems to answer this: the b")
+        assert result.stdout
+
+
+def test_search_shows_links_and_what_is_not_known(tmp_path: Path) -> None:
+    """A title that is not there leaves no gap; the link stands on a line of its own."""
+    (tmp_path / "c.jsonl").write_text(json.dumps({"id": "a1", "text": "Rain falls. " * 30, "url": "https://r.example"}))
+    run("build", tmp_path / "c.jsonl", "--out", tmp_path / "i")
+    first, link, passage, *_ = run("search", tmp_path / "i", "Why does rain fall?").splitlines()
+    assert re.fullmatch(r"0\.\d{3}  a1 \(licence not stated\)", first)
+    assert link.strip() == "https://r.example"
+    assert passage.strip().startswith("Rain falls. Rain falls.")
 
 
 def test_search_gives_all_there_is(built: tuple[Path, str]) -> None:
