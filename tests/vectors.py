@@ -49,10 +49,30 @@ class GivenEmbedder(HashEmbedder):
         return self._vectors[[int(text.split()[1]) for text in texts]]
 
 
-def given_index(folder: Path, vectors: Vectors, shard_documents: int, texts: Sequence[str] | None = None) -> Index:
-    """Build an index of given vectors; the text of row i starts with "document i", its id is "d<i>"."""
+def given_index(
+    folder: Path,
+    vectors: Vectors,
+    shard_documents: int,
+    texts: Sequence[str] | None = None,
+    corpora: Sequence[tuple[str, str]] | None = None,
+    numbers: Sequence[int] | None = None,
+) -> Index:
+    """Build an index of given vectors; the text of row i starts with "document i", its id is "d<i>".
+
+    Args:
+        folder: of the index.
+        vectors: of the documents.
+        shard_documents: documents of a shard.
+        texts: what follows in the text of each document.
+        corpora: source and licence of each document.
+        numbers: which rows of the above become documents; by default all.
+    """
     extra = texts or [""] * len(vectors)
-    rows = [{"id": f"d{i}", "text": f"document {i} {extra[i]}"} for i in range(len(vectors))]
+    origin = corpora or [("", "")] * len(vectors)
+    rows = [
+        {"id": f"d{i}", "text": f"document {i} {extra[i]}", "source": origin[i][0], "license": origin[i][1]}
+        for i in (range(len(vectors)) if numbers is None else numbers)
+    ]
     embedder = GivenEmbedder(vectors)
     build_index([Corpus(rows, min_chars=1)], folder, embedder, shard_documents=shard_documents, replace=True)
     return Index.open(folder)

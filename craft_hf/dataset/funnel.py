@@ -11,7 +11,8 @@ class Stage:
     """A stage of the funnel.
 
     Args:
-        stage: its name: "index", "retrieved", "few_shot_texts", "prompted", that of a check, "review", "kept".
+        stage: its name: "index", "selected", "passed_over", "retrieved", "few_shot_texts", "prompted", that of a check,
+            "review", "kept".
         label: what people read, such as "supported by the document".
         count: how many documents were left after it.
         removed: whether `count` says instead how many this stage took away.

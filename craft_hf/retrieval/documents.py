@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 from filelock import FileLock
@@ -23,7 +24,8 @@ from craft_hf.retrieval.coverage.figures import Coverage
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.hub import index_folder
 from craft_hf.retrieval.index.search import Index
-from craft_hf.retrieval.similarity import Retrieval, retrieve_random, retrieve_similar
+from craft_hf.retrieval.index.selection import Selection
+from craft_hf.retrieval.similarity import Retriever
 from craft_hf.tasks import Task
 
 
@@ -57,11 +59,23 @@ class Documents:
         index: where the documents are.
         min_similarity: cosine similarity below which documents are left out, -1 to 1.
         seed: of a random draw of documents; None retrieves them by mixed similarity.
+        sources: names of sources to take documents from, in which * stands for any characters; all by default.
+        licenses: the same of licences, "not stated" among them.
+        most_per_source: what one source gives at most, a share of all below 1 or a number; by default no limit.
     """
 
-    def __init__(self, task: Task, index: Index, min_similarity: float = -1.0, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        index: Index,
+        min_similarity: float = -1.0,
+        seed: int | None = None,
+        sources: Sequence[str] = (),
+        licenses: Sequence[str] = (),
+        most_per_source: float | None = None,
+    ) -> None:
         self._task, self._index, self._min_similarity, self._seed = task, index, min_similarity, seed
-        self._retrieval = Retrieval()
+        self._selection, self._most_per_source = Selection(tuple(sources), tuple(licenses)), most_per_source
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -74,25 +88,37 @@ class Documents:
     def _queries(self) -> Vectors:
         return self.embedder.encode_cached([self._task.query_text(shot) for shot in self._task.few_shots])
 
+    @cached_property
+    def _retriever(self) -> Retriever:
+        return Retriever(
+            self._index,
+            self._task.few_shots,
+            self._queries,
+            min_similarity=self._min_similarity,
+            seed=self._seed,
+            selection=self._selection,
+            most_per_source=self._most_per_source,
+        )
+
     @property
     def left_out(self) -> list[tuple[str, str, float]]:
         """Documents that are nearly the text of a few-shot: (document id, few-shot id, overlap)."""
-        return self._retrieval.left_out
+        return self._retriever.found.left_out
+
+    @property
+    def not_selected(self) -> int:
+        """How many documents of the index are of other sources or licences than asked for."""
+        return len(self._index) - self._retriever.documents_by_source.total()
 
     def coverage(self) -> Coverage:
         """Return how well all documents that were taken fit the few-shots."""
-        return measure_coverage(self._index, self._task.few_shots, self._queries, self._retrieval)
+        return measure_coverage(self._retriever)
 
     def take(self, start: int, count: int) -> list[Hit]:
         """Return the hits from `start` on, at most `count`; fewer when the index has no more."""
-        if start + count > len(self._retrieval.hits):
-            arguments = self._index, self._task.few_shots, self._queries, start + count
-            self._retrieval = (
-                retrieve_similar(*arguments, self._min_similarity)
-                if self._seed is None
-                else retrieve_random(*arguments, self._seed, self._min_similarity)
-            )
-        return list(self._retrieval.hits[start : start + count])
+        if start + count > len(self._retriever.found.hits):
+            self._retriever.take(start + count)
+        return list(self._retriever.found.hits[start : start + count])
 
 
 def index_summary(index: Index) -> dict[str, JSON]:

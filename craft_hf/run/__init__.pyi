@@ -5,6 +5,7 @@ from .cost import estimate_as_text as estimate_as_text
 from .plugin import register as register
 from .presets import PRESETS as PRESETS
 from .resolution import ResolvedRun as ResolvedRun
+from .resolution import open_documents as open_documents
 from .resolution import open_generator as open_generator
 from .resolution import resolve as resolve
 from .run_yaml import PRESET as PRESET

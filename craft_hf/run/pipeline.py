@@ -87,15 +87,24 @@ def steps(run: ResolvedRun, result: RunResult, fresh: bool = False) -> Iterator[
         with open_journal(run.generator, sampling, replay=not fresh) as journal, _people(run) as people:
             yield from _rounds(run, documents, journal, wanted, result, people)
         result.coverage = documents.coverage()
-    result.funnel = _funnel(run.task, result, len(index), len(documents.left_out))
+    result.funnel = _funnel(run.task, result, len(index))
 
 
-def _funnel(task: Task, result: RunResult, indexed: int, few_shot_texts: int) -> list[Stage]:
-    """Count what was left after each stage; a check that dropped nothing is no stage."""
+def _funnel(task: Task, result: RunResult, indexed: int) -> list[Stage]:
+    """Count what was left after each stage; a check or setting that dropped nothing is no stage."""
     dropped = Counter(reject.check for reject in result.rejects)
-    left = len(result.samples) + dropped.total() - dropped["leakage"]
-    stages = [
-        Stage("index", "documents in the index", indexed),
+    few_shot_texts = dropped["leakage"]
+    left = len(result.samples) + dropped.total() - few_shot_texts
+    stages = [Stage("index", "documents in the index", indexed)]
+    if result.coverage and result.coverage.not_selected:
+        stages.append(
+            Stage("selected", "of the sources and licences asked for", indexed - result.coverage.not_selected)
+        )
+    if result.coverage and result.coverage.passed_over:
+        stages.append(
+            Stage("passed_over", "passed over, their source gave its most", result.coverage.passed_over, removed=True)
+        )
+    stages += [
         Stage("retrieved", "retrieved", left + few_shot_texts),
         Stage("few_shot_texts", "few-shot texts left out", few_shot_texts, removed=True),
         Stage("prompted", "prompted", left),

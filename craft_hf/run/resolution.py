@@ -15,7 +15,7 @@ from craft_hf.review import Decision, read_review
 from craft_hf.run.settings import SAME_MODEL, SETTINGS, RunSettings
 from craft_hf.tasks import NAMES, Task, load_task
 
-PIPELINE_VERSION = 4
+PIPELINE_VERSION = 5
 """Raised whenever the same settings would give other rows, so that nothing stale comes from a cache."""
 
 AT_ONCE = 16
@@ -50,7 +50,20 @@ class ResolvedRun:
 
     def documents(self, index: Index) -> Documents:
         """Return the documents of an index in the order in which the run uses them."""
-        return Documents(self.task, index, self.settings.min_similarity, self.settings.retrieval_seed)
+        return open_documents(self.settings, self.task, index)
+
+
+def open_documents(settings: RunSettings, task: Task, index: Index) -> Documents:
+    """Return the documents of an index in the order in which a run with these settings uses them."""
+    return Documents(
+        task,
+        index,
+        settings.min_similarity,
+        settings.retrieval_seed,
+        settings.sources or (),
+        settings.licenses or (),
+        settings.most_per_source,
+    )
 
 
 def resolve(settings: RunSettings) -> ResolvedRun:
@@ -116,6 +129,8 @@ def _rest(settings: RunSettings, task: Task, judge: Generator | None, known: Map
         "max_new_tokens": settings.sampling(task).max_new_tokens,
         "prefix_groups": settings.prefix_groups or default_prefix_groups(task),
         "skip_checks": sorted(settings.skipped),
+        "sources": sorted(settings.sources or ()),
+        "licenses": sorted(settings.licenses or ()),
         "test_sets": identity_of_test_sets(settings.test_set_names(task)),
         "earlier": fingerprint_previous(settings.earlier_folders),
         "judge": {"draws": settings.judge_draws, **judge.identity} if judge else None,

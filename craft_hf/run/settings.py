@@ -261,6 +261,29 @@ class RunSettings:
         most=1,
         commands=ALL_COMMANDS,
     )
+    sources: Sequence[str] | str | None = _setting(
+        None,
+        "Sources to take documents from, as `craft-hf index info` names them; * stands for any characters.",
+        kind="list",
+        default_text="all",
+        commands=ALL_COMMANDS,
+    )
+    licenses: Sequence[str] | str | None = _setting(
+        None,
+        'Licences of documents to take, as `craft-hf index info` names them, or "not stated"; * stands for any '
+        "characters.",
+        kind="list",
+        default_text="all",
+        commands=ALL_COMMANDS,
+    )
+    most_per_source: float | None = _setting(
+        None,
+        "Documents that one source gives at most: below 1 a share of all, such as 0.3, else a number.",
+        kind="number",
+        above=0,
+        default_text="no limit",
+        commands=ALL_COMMANDS,
+    )
     prefix_groups: int | str | None = _setting(
         None,
         "Triples of few-shots that prompts begin with, each of which a model reads once; per-prompt draws the "

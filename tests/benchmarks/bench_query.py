@@ -42,7 +42,7 @@ from craft_hf.retrieval.coverage import measure_coverage
 from craft_hf.retrieval.coverage.figures import Coverage
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.search import Index
-from craft_hf.retrieval.similarity import retrieve_similar
+from craft_hf.retrieval.similarity import Retriever
 from craft_hf.tasks.task import NAMES, QUERY_PARTS, Task, load_task
 
 FORMS: Mapping[str, tuple[str, ...]] = {
@@ -112,12 +112,13 @@ def precision(task: Task, hits: Sequence[Hit]) -> np.ndarray:
 def search(index: Index, embedder: Embedder, task: Task) -> Result:
     """Retrieve for a task, with all few-shots and with each of them left out."""
     queries = embedder.encode([task.query_text(shot) for shot in task.few_shots])
-    found = retrieve_similar(index, task.few_shots, queries, K)
+    retriever = Retriever(index, task.few_shots, queries)
+    found = retriever.take(K)
     left_out = []
     for i in range(len(task.few_shots)):
         others = task.few_shots[:i] + task.few_shots[i + 1 :]
-        left_out.append(precision(task, retrieve_similar(index, others, np.delete(queries, i, axis=0), K).hits))
-    coverage = measure_coverage(index, task.few_shots, queries, found)
+        left_out.append(precision(task, Retriever(index, others, np.delete(queries, i, axis=0)).take(K).hits))
+    coverage = measure_coverage(retriever)
     return Result(found.hits, coverage, precision(task, found.hits), np.array(left_out))
 
 

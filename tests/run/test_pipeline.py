@@ -155,6 +155,48 @@ def test_a_floor_of_similarity_ends_the_run(home: Path, server: WriterServer, sm
     assert len(server.requests) == len(TOPICS), "the answers came from the journal"
 
 
+def test_sources_and_licences_are_filtered_before_anything_is_paid_for(
+    home: Path, server: WriterServer, tmp_path: Path
+) -> None:
+    """What is not asked for is no prompt, is counted in funnel and coverage, and a name that is not there is told."""
+    texts = [" ".join(f"{topic}{a}{b}" for a in "abcdef" for b in "klmno") for topic in TOPICS]
+    places = [
+        ("book", "CC0"),
+        ("book", "CC BY 4.0"),
+        ("book", "CC0"),
+        ("book", "CC0"),
+        ("web", "CC0"),
+        ("web", ""),
+        ("notes", "MIT"),
+    ]
+    rows = [{"text": t, "source": s, "license": lic} for t, (s, lic) in zip(texts, places, strict=True)]
+    build_index([Corpus(rows)], tmp_path / "index", Embedder())
+    asked = {"index": str(tmp_path / "index"), "samples": 7, "sources": "book,web", "licenses": ["CC*"]}
+    folder = ensure_run(resolve(settings(server, **asked, most_per_source=2)))
+    report = DatasetFolder(folder).report
+    assert [(stage.stage, stage.count) for stage in report.funnel[:4]] == [
+        ("index", 7),
+        ("selected", 5),
+        ("passed_over", 2),
+        ("retrieved", 3),
+    ]
+    assert len(server.requests) == 3
+    assert Counter(row["source"] for row in DatasetFolder(folder).rows if not row["is_few_shot"]) == {
+        "book": 2,
+        "web": 1,
+    }
+    assert (report.coverage["not_selected"], report.coverage["passed_over"]) == (2, 2)
+    page = (folder / "report.md").read_text()
+    assert "2 were passed over, because their source gave its most." in page
+    assert "2 documents of the index are of other sources or licences than asked for, and count nowhere below." in page
+    assert report.settings["sources"] == ["book", "web"]
+    with pytest.raises(InputError, match=r"sources names 'books', which the index does not have.*mean 'book'"):
+        execute(resolve(settings(server, str(tmp_path / "index"), 7, sources="books")))
+    assert len(server.requests) == 3
+    one, other = (resolve(settings(server, str(tmp_path / "index"), 7, sources=s)) for s in ("book,web", "web,book"))
+    assert one.run_id == other.run_id
+
+
 def test_prompts_with_the_same_few_shots_are_sent_together(home: Path, server: WriterServer) -> None:
     """A server sees each triple of few-shots in one go, also where they are drawn for every prompt."""
     for groups in (4, "per-prompt"):

@@ -17,7 +17,8 @@ from craft_hf.retrieval.coverage.advice import advise
 from craft_hf.retrieval.coverage.figures import Band, Coverage, Decay, FewShotUse, NearDuplicateDocuments, SourceShare
 from craft_hf.retrieval.coverage.vector_statistics import mean_similarity, near_duplicates, normalized, vendi_score
 from craft_hf.retrieval.index.search import Index
-from craft_hf.retrieval.similarity import AVERAGE, RANDOM, Retrieval
+from craft_hf.retrieval.index.selection import EVERYTHING, Selection
+from craft_hf.retrieval.similarity import AVERAGE, RANDOM, Retriever, drawn_rows
 
 RANDOM_DOCUMENTS = 1_000
 """Random documents of the index that the hits are compared with."""
@@ -28,31 +29,30 @@ _SPREADS = 1.645 * 1.4826
 """From the median of normally distributed values to their upper 5%, in median absolute deviations."""
 
 
-def measure_coverage(index: Index, few_shots: Sequence[FewShot], queries: Vectors, found: Retrieval) -> Coverage:
-    """Compute the coverage of a retrieval; random documents to compare with are drawn with a fixed seed.
-
-    Args:
-        index: where the hits come from.
-        few_shots: F of them.
-        queries: their embeddings, unit vectors, float32 (F, dimension).
-        found: what `retrieve` returned for them.
+def measure_coverage(retriever: Retriever) -> Coverage:
+    """Compute the coverage of what was retrieved so far; it is compared with documents that are drawn by a fixed seed.
 
     Raises:
         InputError: a shard of the index is broken.
     """
-    drawn = np.random.default_rng(0).choice(len(index), min(RANDOM_DOCUMENTS, len(index)), replace=False)
-    corpora: Counter[str] = Counter()
-    for corpus in index.info.corpora:
-        corpora[str(corpus["source"])] += int(str(corpus["documents"]))
+    index, found, selected = retriever.index, retriever.found, retriever.documents_by_source
     return compute_coverage(
         found.hits,
-        few_shots,
-        corpora,
-        queries=queries,
+        retriever.few_shots,
+        selected,
+        queries=retriever.queries,
         embeddings=index.embeddings(found.rows),
-        random=index.embeddings(drawn.tolist()),
+        random=index.embeddings(random_documents(index, retriever.selection)),
         left_out=len(found.left_out),
+        not_selected=len(index) - selected.total(),
+        passed_over=retriever.passed_over,
     )
+
+
+def random_documents(index: Index, selection: Selection = EVERYTHING) -> Sequence[int]:
+    """Return the rows of up to RANDOM_DOCUMENTS selected documents, drawn with a fixed seed."""
+    rows = itertools.chain.from_iterable(drawn_rows(index, 0, selection))
+    return [int(row) for row in itertools.islice(rows, RANDOM_DOCUMENTS)]
 
 
 def compute_coverage(
@@ -64,23 +64,29 @@ def compute_coverage(
     embeddings: Vectors,
     random: Vectors,
     left_out: int = 0,
+    not_selected: int = 0,
+    passed_over: int = 0,
 ) -> Coverage:
     """Compute the coverage from embeddings that were read already; see `Coverage`.
 
     Args:
         hits: in the order of retrieval; may be empty.
         few_shots: F of them.
-        corpora: documents in the index by source.
+        corpora: selected documents of the index by source.
         queries: embeddings of the few-shots, unit vectors, float32 (F, dimension).
         embeddings: of the hits, float32 (hits, dimension).
-        random: embeddings of one or more random documents of the index, float32 (documents, dimension).
+        random: embeddings of one or more random documents of them, float32 (documents, dimension).
         left_out: documents that were left out because they are nearly the text of a few-shot.
+        not_selected: documents of the index that are of other sources or licences than asked for.
+        passed_over: documents that were not taken because their source gave its most.
     """
     vectors = normalized(embeddings)
     drawn = any(RANDOM in hit.retrieved_by for hit in hits)
     coverage = Coverage(
         hits=len(hits),
         left_out=left_out,
+        not_selected=not_selected,
+        passed_over=passed_over,
         found_by_few_shots=len(_finders(hits)),
         both=None
         if drawn

@@ -84,10 +84,13 @@ class Coverage:
     Attributes:
         hits: retrieved documents.
         left_out: documents that were left out because they are nearly the text of a few-shot.
+        not_selected: documents of the index that are of other sources or licences than asked for; no figure counts
+            them.
+        passed_over: documents that were not taken because their source gave its most.
         found_by_few_shots: hits that one or more few-shots found.
         both: share of hits that few-shots and the average found.
         few_shots: what each few-shot found.
-        sources: the corpora among the hits and in the index.
+        sources: the corpora among the hits, and among the selected documents of the index.
         decay: how similarity decreases with rank, for the halves "individual" and "averaged".
         near_duplicates: among the hits.
         random_documents: random documents of the index that the hits were compared with.
@@ -114,3 +117,5 @@ class Coverage:
     vendi_score: float | None
     warnings: tuple[str, ...] = ()
     drawn: bool = False
+    not_selected: int = 0
+    passed_over: int = 0

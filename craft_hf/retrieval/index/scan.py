@@ -27,7 +27,8 @@ from craft_hf.base import Vectors
 from craft_hf.retrieval.index.device import DeviceScanner
 from craft_hf.retrieval.index.kernel import compiled_collect
 from craft_hf.retrieval.index.quantize import Codes, Floats, quantize
-from craft_hf.retrieval.index.shard import Shard
+from craft_hf.retrieval.index.selection import EVERYTHING, Selection
+from craft_hf.retrieval.index.shard import Shard, mapped_tensor
 
 BLOCK = 4096
 """Documents whose codes are compared at a time; block and products stay in a core's cache."""
@@ -92,6 +93,7 @@ def top_k(
     threads: int | None = None,
     device: str = "cpu",
     progress: Callable[[int], object] = int,
+    selection: Selection = EVERYTHING,
 ) -> tuple[Vectors, Rows]:
     """Return the k best rows of each query among all parts.
 
@@ -102,48 +104,68 @@ def top_k(
         threads: how many parts are scanned at a time; by default as many as torch uses.
         device: where the codes are compared; scores are always computed on the CPU.
         progress: called with the number of documents after each part.
+        selection: which documents are searched.
 
     Returns:
         Scores, float32 (queries, k), best first, and rows in the index of the same shape, int64; ties in the order of
         rows; fewer than k columns only if there are fewer rows.
     """
-    rows = sum(stop - start for _, _, start, stop in parts)
+    rows = sum(_count(part, selection) for part in parts)
     prepared = _Queries.prepare(queries)
-    thresholds = _estimate_thresholds(parts, prepared, k, rows)
-    found = _scan(parts, prepared, k, thresholds, threads, device, progress)
+    thresholds = _estimate_thresholds(parts, prepared, k, rows, selection)
+    found = _scan(parts, prepared, k, thresholds, threads, device, progress, selection)
     if missed := [line for line, keys in enumerate(found) if len(keys) < min(k, rows)]:
         again = np.full(len(missed), _LOWEST, dtype=np.float32)
-        rescanned = _scan(parts, prepared.take(np.array(missed)), k, again, threads, device, lambda documents: None)
+        rescanned = _scan(parts, prepared.take(np.array(missed)), k, again, threads, device, int, selection)
         for line, keys in zip(missed, rescanned, strict=True):
             found[line] = keys
     return unpack(np.stack(found))
 
 
-def _estimate_thresholds(parts: Sequence[Part], queries: _Queries, k: int, rows: int) -> Floats:
-    """Estimate a score that slightly more than k documents reach, from documents spread evenly over the parts."""
+def _kept(part: Part, selection: Selection) -> np.ndarray[tuple[int], np.dtype[np.bool_]] | None:
+    """Return which rows of a part are selected, bool (rows,), or None if all are."""
+    if not selection:
+        return None
+    _, opened, start, stop = part
+    return selection.of_shard(opened())[start:stop]
+
+
+def _count(part: Part, selection: Selection) -> int:
+    kept = _kept(part, selection)
+    return part[3] - part[2] if kept is None else int(kept.sum())
+
+
+def _estimate_thresholds(parts: Sequence[Part], queries: _Queries, k: int, rows: int, selection: Selection) -> Floats:
+    """Estimate a score that slightly more than k of the selected documents reach, from some spread over the parts."""
     thresholds = np.full(len(queries.codes), _LOWEST, dtype=np.float32)
-    size = min(SAMPLE, rows // 16)
-    expected = size * k / max(rows, 1)
-    rank = math.ceil(expected + 4 * math.sqrt(expected) + 4)
-    if rank > size // 2:
-        return thresholds
     starts = np.cumsum([0, *(stop - start for _, _, start, stop in parts)])
+    size = min(SAMPLE, int(starts[-1]) // 16)
+    if _rank_of_threshold(k, rows, size) > size // 2:
+        return thresholds
     length = -(-size // _CHUNKS)
-    positions = np.linspace(0, rows - length, min(_CHUNKS, size)).astype(np.int64)
+    positions = np.linspace(0, starts[-1] - length, min(_CHUNKS, size)).astype(np.int64)
     numbers = np.searchsorted(starts, positions, side="right") - 1
     scores = []
     for number in np.unique(numbers):
         _, opened, start, stop = parts[number]
-        shard = opened()
+        shard, kept = opened(), _kept(parts[number], selection)
         codes, scales = shard.codes, shard.scales
         for first in start + (positions - starts[number])[numbers == number]:
             last = min(first + length, stop)
-            scores.append(_products(codes[first:last], queries.codes) * scales[first:last])
+            found = _products(codes[first:last], queries.codes) * scales[first:last]
+            scores.append(found if kept is None else found[:, kept[first - start : last - start]])
     sample = np.concatenate(scores, axis=1)
-    if rank <= sample.shape[1]:
-        sample.partition(sample.shape[1] - rank, axis=1)
-        thresholds[:] = sample[:, sample.shape[1] - rank] * queries.steps
+    size = sample.shape[1]
+    if (rank := _rank_of_threshold(k, rows, size)) <= size // 2:
+        sample.partition(size - rank, axis=1)
+        thresholds[:] = sample[:, size - rank] * queries.steps
     return thresholds
+
+
+def _rank_of_threshold(k: int, rows: int, size: int) -> int:
+    """Return which rank in a sample is likely to lie just beyond the k best of all rows."""
+    expected = size * k / max(rows, 1)
+    return math.ceil(expected + 4 * math.sqrt(expected) + 4)
 
 
 def _scan(
@@ -154,6 +176,7 @@ def _scan(
     threads: int | None,
     device: str,
     progress: Callable[[int], object],
+    selection: Selection,
 ) -> list[Keys]:
     """Scan all parts with some threads, each of which keeps its own best; return the k best keys of each query."""
     import torch
@@ -166,7 +189,7 @@ def _scan(
             torch.set_num_threads(1)  # of this thread: parts run in parallel
             local.best = _ThreadResults(queries, k, thresholds, device)
             kept.append(local.best)
-        local.best.scan(part)
+        local.best.scan(part, _kept(part, selection))
 
     before = torch.get_num_threads()
     with ThreadPoolExecutor(max(1, min(threads or before, len(parts)))) as pool:
@@ -197,8 +220,8 @@ class _ThreadResults:
         """Return the keys of one query, in no order."""
         return self._keys[line, : self._counts[line]]
 
-    def scan(self, part: Part) -> None:
-        """Add the documents that reach the thresholds among some rows of a shard."""
+    def scan(self, part: Part, kept: np.ndarray | None) -> None:
+        """Add the documents that reach the thresholds among some rows of a shard, or among those of them to keep."""
         base, opened, first, last = part
         shard = opened()
         codes, queries, slack = shard.codes, self._queries, self._queries.bounds(shard.longest)
@@ -207,13 +230,20 @@ class _ThreadResults:
                 codes[first:last], shard.scales[first:last], shard.residuals[first:last], queries.steps,
                 queries.lengths, slack - self._thresholds,
             )  # fmt: skip
+            if kept is not None:
+                near, products = near[kept[near]], products[:, kept[near]]
             for start in range(0, len(near), BLOCK):
                 block = slice(start, start + BLOCK)
                 self._collect(shard, first + near[block], base, np.ascontiguousarray(products[:, block]), slack)
         else:
             for start in range(first, last, BLOCK):
                 rows = np.arange(start, min(start + BLOCK, last))
-                self._collect(shard, rows, base, _products(codes[start : rows[-1] + 1], queries.codes), slack)
+                if kept is not None and not len(rows := rows[kept[rows - first]]):
+                    continue
+                products = _products(codes[rows[0] : rows[-1] + 1], queries.codes)
+                if len(rows) < products.shape[1]:
+                    products = np.ascontiguousarray(products[:, rows - rows[0]])
+                self._collect(shard, rows, base, products, slack)
         shard.check_unchanged()
 
     def _collect(self, shard: Shard, rows: np.ndarray, base: int, products: np.ndarray, slack: Floats) -> None:
@@ -253,5 +283,5 @@ def _products(codes: Codes, queries: Codes) -> np.ndarray:
         return queries.astype(np.int32) * codes.T  # torch 2.13 mistakes a single column for a row
     import torch
 
-    products: np.ndarray = torch._int_mm(torch.from_numpy(queries), torch.from_numpy(codes).T).numpy()
+    products: np.ndarray = torch._int_mm(torch.from_numpy(queries), mapped_tensor(codes).T).numpy()
     return products

@@ -14,6 +14,7 @@ import numpy as np
 from craft_hf.base import Bar, Document, Embedder, InputError, Vectors, Workers
 from craft_hf.retrieval.index.info import IndexInfo, read_info
 from craft_hf.retrieval.index.scan import Part, top_k
+from craft_hf.retrieval.index.selection import EVERYTHING, Selection
 from craft_hf.retrieval.index.shard import Shard, mending
 
 _PART = 65_536
@@ -70,14 +71,12 @@ class Index:
         """Return a shard after checking that it is the one that was built."""
         if number not in self._shards:
             entry = self.info.shards[number]
-            shard = Shard(self.folder / str(entry["file"]))
+            shard = Shard(self.folder / str(entry["file"]), len(self.info.shards) <= _MOST_MAPPED)
             expected = entry["documents"], self.info.dimension, entry["fingerprint"]
             if (shard.rows, shard.dimension, shard.fingerprint) != expected:
                 raise InputError(
                     f"the shard {shard.path} is not the one that index.json names; {mending(self.folder)}."
                 )
-            if len(self.info.shards) > _MOST_MAPPED:
-                return shard
             self._shards[number] = shard
         return self._shards[number]
 
@@ -95,7 +94,13 @@ class Index:
             )
 
     def search(
-        self, queries: Vectors, k: int, threads: int | None = None, workers: Workers | None = None, device: str = "cpu"
+        self,
+        queries: Vectors,
+        k: int,
+        threads: int | None = None,
+        workers: Workers | None = None,
+        device: str = "cpu",
+        selection: Selection = EVERYTHING,
     ) -> tuple[Vectors, Rows]:
         """Return the k most similar documents of each query.
 
@@ -107,6 +112,7 @@ class Index:
                 The result does not depend on it.
             device: "cuda" to compare codes on a GPU, which pays off with few cores. The result does not depend on
                 it.
+            selection: which documents are searched; the result is that of an index which holds only these.
 
         Returns:
             Similarities, float32 (queries, min(k, documents)), best first, and rows of the same shape. Ties keep the
@@ -122,13 +128,13 @@ class Index:
             raise InputError(f"queries have shape {queries.shape}, expected (queries, {self.info.dimension}).")
         if not np.isfinite(queries).all():
             raise InputError("a query holds NaN or infinity; expected finite vectors.")
-        k = min(k, len(self))
+        k = min(k, selection.documents_by_source(self.info).total())
         if not len(queries):
             return np.zeros((0, k), dtype=np.float32), np.zeros((0, k), dtype=np.int64)
         with Bar("Searching", len(self), "documents") as bar:
             if workers is None:
-                return top_k(self._parts(), queries, k, threads, device, bar.update)
-            return _search_with_workers(self._parts(), queries, k, threads or 1, device, workers, bar.update)
+                return top_k(self._parts(), queries, k, threads, device, bar.update, selection)
+            return _search_with_workers(self._parts(), queries, k, threads or 1, device, workers, bar.update, selection)
 
     def _parts(self) -> list[Part]:
         """Split the shards into parts that one thread scans at a time."""
@@ -138,7 +144,7 @@ class Index:
             for start in range(0, int(end - base), _PART)
         ]
 
-    def documents(self, rows: Sequence[int]) -> list[Document]:
+    def documents(self, rows: Sequence[int] | np.ndarray) -> list[Document]:
         """Return documents by row, in the order given.
 
         Raises:
@@ -146,32 +152,47 @@ class Index:
         """
         found: dict[int, Document] = {}
         for shard, here, start in self._by_shard(rows):
-            found.update(zip(here.tolist(), shard.documents((here - start).tolist()), strict=True))
+            shard.check_unchanged()  # also before: to read from a mapped file that was cut would end the process
+            found.update(zip(here.tolist(), shard.documents(here - start), strict=True))
             shard.check_unchanged()
-        return [found[int(row)] for row in rows]
+        return [found[row] for row in np.asarray(rows, dtype=np.int64).tolist()]
 
-    def embeddings(self, rows: Sequence[int]) -> Vectors:
+    def corpora(self, rows: Sequence[int] | np.ndarray) -> list[tuple[str, str]]:
+        """Return source and licence of documents by row, in the order given; no text is read.
+
+        Raises:
+            InputError: a row is outside the index, or its shard is broken.
+        """
+        found: dict[int, tuple[str, str]] = {}
+        for shard, here, start in self._by_shard(rows):
+            corpora = shard.corpora
+            found.update(zip(here.tolist(), (corpora[n] for n in shard.corpus[here - start].tolist()), strict=True))
+            shard.check_unchanged()
+        return [found[row] for row in np.asarray(rows, dtype=np.int64).tolist()]
+
+    def embeddings(self, rows: Sequence[int] | np.ndarray) -> Vectors:
         """Return the embeddings of documents by row, float32 (rows, dimension), in the order given.
 
         Raises:
             InputError: a row is outside the index, or its shard is broken.
         """
-        asked = np.asarray(rows, dtype=np.int64)
+        asked, places = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
         vectors = np.empty((len(asked), self.info.dimension), dtype=np.float32)
-        for shard, here, start in self._by_shard(rows):
-            selected = np.isin(asked, here)
-            vectors[selected] = shard.embeddings[asked[selected] - start]
+        done = 0
+        for shard, here, start in self._by_shard(asked):
+            vectors[done : done + len(here)] = shard.embeddings[here - start]
+            done += len(here)
             shard.check_unchanged()
-        return vectors
+        return vectors[places]
 
-    def _by_shard(self, rows: Sequence[int]) -> Iterator[tuple[Shard, RowNumbers, int]]:
+    def _by_shard(self, rows: Sequence[int] | np.ndarray) -> Iterator[tuple[Shard, RowNumbers, int]]:
         """Yield each shard that holds some of the rows, those rows (unique, sorted), and the shard's first row."""
         asked = np.unique(np.asarray(rows, dtype=np.int64))
         if len(outside := asked[(asked < 0) | (asked >= len(self))]):
             raise InputError(f"row {outside[0]} is outside the index, which holds rows 0 to {len(self) - 1}.")
-        shards = np.searchsorted(self._starts, asked, side="right") - 1
-        for number in np.unique(shards):
-            yield self._shard(int(number)), asked[shards == number], int(self._starts[number])
+        cuts = np.searchsorted(asked, self._starts)
+        for number in np.flatnonzero(np.diff(cuts)).tolist():
+            yield self._shard(number), asked[cuts[number] : cuts[number + 1]], int(self._starts[number])
 
 
 def _search_with_workers(
@@ -182,13 +203,14 @@ def _search_with_workers(
     device: str,
     workers: Workers,
     progress: Callable[[int], object],
+    selection: Selection,
 ) -> tuple[Vectors, Rows]:
     """Let each worker search some of the parts, and merge their results."""
     futures = {}
     for number in range(workers.count):
         share = parts[number * len(parts) // workers.count : (number + 1) * len(parts) // workers.count]
         if share:
-            future = workers.executor.submit(top_k, share, queries, k, threads, device)
+            future = workers.executor.submit(top_k, share, queries, k, threads, device, int, selection)
             futures[future] = sum(end - start for _, _, start, end in share)
     for done in as_completed(futures):
         progress(futures[done])

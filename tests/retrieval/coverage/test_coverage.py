@@ -21,7 +21,7 @@ from craft_hf.retrieval.coverage import compute_coverage, measure_coverage
 from craft_hf.retrieval.coverage.advice import advise
 from craft_hf.retrieval.coverage.figures import Coverage
 from craft_hf.retrieval.coverage.vector_statistics import normalized
-from craft_hf.retrieval.similarity import retrieve_similar
+from craft_hf.retrieval.similarity import Retriever
 from tests.retrieval.test_similarity import STORY, shots
 from tests.vectors import given_index, whole_numbers
 
@@ -122,9 +122,9 @@ def test_small_indexes_give_all_they_have_and_sane_figures(
     rng = np.random.default_rng(documents)
     vectors, queries = (normalized(rng.standard_normal((n, 16)).astype("f4")) for n in (documents, few_shots))
     index = given_index(tmp_path, vectors, 3)
-    found = retrieve_similar(index, shots(few_shots), queries, k)
-    assert len(found.hits) == min(k, documents)
-    coverage = measure_coverage(index, shots(few_shots), queries, found)
+    retriever = Retriever(index, shots(few_shots), queries)
+    assert len(retriever.take(k).hits) == min(k, documents)
+    coverage = measure_coverage(retriever)
     json.dumps(asdict(coverage), allow_nan=False)
     assert coverage.hits == min(k, documents)
     assert coverage.both is not None
@@ -145,7 +145,9 @@ def test_nothing_but_texts_of_few_shots_is_no_error(tmp_path: Path) -> None:
     """When all documents are left out, there are no hits, no shares and no warnings."""
     index = given_index(tmp_path, np.eye(2, dtype=np.float32), 2, [STORY, STORY + " The end."])
     examples, queries = [FewShot("story", STORY, {})], np.eye(1, 2, dtype=np.float32)
-    coverage = measure_coverage(index, examples, queries, retrieve_similar(index, examples, queries, 5))
+    retriever = Retriever(index, examples, queries)
+    retriever.take(5)
+    coverage = measure_coverage(retriever)
     assert (coverage.hits, coverage.left_out, coverage.both, coverage.warnings) == (0, 2, None, ())
     assert coverage.sources[0].ratio is None
     json.dumps(asdict(coverage), allow_nan=False)
@@ -158,7 +160,9 @@ def test_the_same_hits_give_the_same_coverage(tmp_path: Path) -> None:
     made = []
     for size in (1500, 400):
         index = given_index(tmp_path / str(size), vectors, size)
-        made.append(measure_coverage(index, shots(3), queries, retrieve_similar(index, shots(3), queries, 50)))
+        retriever = Retriever(index, shots(3), queries)
+        retriever.take(50)
+        made.append(measure_coverage(retriever))
     assert made[0] == made[1]
     assert made[0].random_documents == 1000
 
