@@ -52,5 +52,5 @@ from .templates import chat_template as chat_template
 from .templates import template as template
 from .tokens import token_kind as token_kind
 from .version import __version__ as __version__
-from .words import word_runs as word_runs
-from .words import words as words
+from .word_sequences import word_runs as word_runs
+from .word_sequences import words as words

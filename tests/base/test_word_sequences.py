@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_hf.base.words import word_runs, words
+from craft_hf.base.word_sequences import word_runs, words
 
 
 @pytest.mark.parametrize(
