@@ -36,13 +36,17 @@ def build_index(
     out: str | Path,
     *,
     preset: str = "",
-    text_column: str = "text",
+    fields: Mapping[str, str] | None = None,
     license: str | Sequence[str] = "",
     name: str = "",
     split: str = "train",
     hub_config: str | None = None,
     min_chars: int = corpus.MIN_CHARS,
     max_chars: int = corpus.MAX_CHARS,
+    long: corpus.Long = "split",
+    limit: int | None = None,
+    min_score: int | None = None,
+    strict: bool = False,
     embedding_model: str = EMBEDDED,
     shard_documents: int = retrieval.SHARD_DOCUMENTS,
     device: str | None = None,
@@ -61,18 +65,24 @@ def build_index(
         1841
 
     Args:
-        sources: files (.jsonl, .json, also .gz, .bz2, .zst; .parquet, .txt), folders of them, or Hub datasets such as
-            "allenai/c4:en:train"; each may be "NAME=SOURCE". Rows in memory: `craft_hf.Corpus(rows)`.
+        sources: files (text, Markdown, HTML, PDF, Word, JSON, CSV, Parquet; see docs/corpus.md), folders of them, or
+            Hub datasets such as "allenai/c4:en:train"; each may be "NAME=SOURCE". Rows in memory:
+            `craft_hf.Corpus(rows)`.
         out: the index's folder; it may hold an unfinished or an earlier index, and nothing else.
         preset: "c4", "wikipedia", "stackexchange" or "wikihow": read raw files of this corpus, or with an empty list of
             sources its Hub dataset.
-        text_column: the field that holds the text.
+        fields: which field of a record is which of a document, such as {"text": "body", "license": "meta.license"};
+            those that are not given are found by their usual names.
         license: licence of documents that name none; one for all sources, or one for each.
         name: source of documents that name none; by default the file's name.
         split: split of a Hub dataset that names none.
         hub_config: configuration of a Hub dataset that names none.
-        min_chars: shorter documents are left out.
-        max_chars: longer documents are left out.
+        min_chars: shorter documents are left out; a character of Chinese, Japanese or Thai counts for more than one.
+        max_chars: longer documents are split or left out.
+        long: "split" longer documents into passages at the ends of paragraphs, or "drop" them.
+        limit: take the first so many documents of each corpus.
+        min_score: of the preset stackexchange, leave out questions and answers with a lower score.
+        strict: raise an error for the first broken file or record, which otherwise is left out and counted.
         embedding_model: "embedded" (all-MiniLM-L6-v2), a Hub id, or the folder of a sentence-transformers model.
         shard_documents: documents of one file of the index.
         device: torch device; by default CUDA where there is one.
@@ -81,8 +91,8 @@ def build_index(
         workers: number of processes, "ray", "ray://host:port", "dask", or the address of a Dask scheduler.
 
     Raises:
-        InputError: a source is missing, broken or empty; the folder holds something else, or an index and neither
-            `add` nor `replace` was given.
+        InputError: a source is missing, or nothing could be read; the folder holds something else, or an index and
+            neither `add` nor `replace` was given.
         StorageError: the disk is full; what was built is whole.
     """
     from craft_hf.base import Embedder, open_workers
@@ -96,9 +106,10 @@ def build_index(
         licenses = [license] if isinstance(license, str) else license
         settings.append(
             {
-                "sources": named, "preset": preset, "text_column": text_column,
+                "sources": named, "preset": preset, "field": [f"{to}={of}" for to, of in (fields or {}).items()],
                 "license": [text for text in licenses if text], "name": name, "split": split, "hub_config": hub_config,
-                "min_chars": min_chars, "max_chars": max_chars, "embedding_model": model,
+                "min_chars": min_chars, "max_chars": max_chars, "long": long, "limit": limit,
+                "min_score": min_score, "strict": strict, "embedding_model": model,
                 "shard_documents": shard_documents,
             }
         )  # fmt: skip

@@ -7,6 +7,7 @@ from .errors import InputError as InputError
 from .errors import StorageError as StorageError
 from .executors import Workers as Workers
 from .executors import open_workers as open_workers
+from .extras import MissingExtra as MissingExtra
 from .extras import require as require
 from .files import incomplete as incomplete
 from .files import replaced_folder as replaced_folder

@@ -48,6 +48,7 @@ class Document:
     title: str = ""
     url: str = ""
     license: str = ""
+    author: str = ""
 
 
 @dataclass(frozen=True)

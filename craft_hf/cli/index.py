@@ -11,7 +11,17 @@ from typing import Annotated
 import typer
 
 from craft_hf.base import EMBEDDED, InputError
-from craft_hf.corpus import HUB_DATASET_SYNTAX, MAX_CHARS, MIN_CHARS, PRESETS
+from craft_hf.corpus import (
+    FORMATS,
+    HUB_DATASET_SYNTAX,
+    MAX_CHARS,
+    MIN_CHARS,
+    PRESETS,
+    SPELLINGS,
+    Ledger,
+    Long,
+    parse_fields,
+)
 from craft_hf.retrieval import SHARD_DOCUMENTS
 
 app = typer.Typer(no_args_is_help=True, help="Build, inspect, search and share indexes of embedded documents.")
@@ -29,15 +39,23 @@ def build(
         list[str] | None,
         typer.Argument(
             metavar="[NAME=]SOURCE",
-            help="Files (.jsonl, .json, also .gz, .bz2, .zst; .parquet, .txt), folders, or Hub datasets: "
-            f"{HUB_DATASET_SYNTAX}, of which only REPO is needed.",
+            help=f"Files ({FORMATS}), folders of them, or Hub datasets: {HUB_DATASET_SYNTAX}, of which only REPO is "
+            "needed.",
         ),
     ] = None,
     preset: Annotated[
         str,
         typer.Option(help=f"Read raw files of {', '.join(PRESETS)}, or without a source its Hub dataset."),
     ] = "",
-    text_column: Annotated[str, typer.Option(help="Field or column that holds the text.")] = "text",
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FIELD",
+            help=f"Which field of a record is the document's {', '.join(SPELLINGS)}, if it has no usual name: "
+            "text=body, license=meta.license; repeat it.",
+        ),
+    ] = None,
+    text_column: Annotated[str, typer.Option(help="Short for --field text=...")] = "",
     license: Annotated[
         list[str] | None,
         typer.Option(help="Licence of documents that name none; repeat it to give one for each source, in order."),
@@ -45,8 +63,23 @@ def build(
     name: Annotated[str, typer.Option(help="Source of documents that name none (default: the file's name).")] = "",
     split: Annotated[str, typer.Option(help="Split of a Hub dataset that names none.")] = "train",
     hub_config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset that names none.")] = None,
-    min_chars: Annotated[int, typer.Option(help="Shorter documents are left out.")] = MIN_CHARS,
-    max_chars: Annotated[int, typer.Option(help="Longer documents are left out.")] = MAX_CHARS,
+    min_chars: Annotated[
+        int,
+        typer.Option(help="Shorter documents are left out; a Chinese, Japanese or Thai character counts for more."),
+    ] = MIN_CHARS,
+    max_chars: Annotated[int, typer.Option(help="Longer documents are split or left out.")] = MAX_CHARS,
+    long: Annotated[
+        Long,
+        typer.Option(help='"split" longer documents into passages at the ends of paragraphs, or "drop" them.'),
+    ] = "split",
+    limit: Annotated[int | None, typer.Option(help="Take the first so many documents of each corpus.", min=1)] = None,
+    min_score: Annotated[
+        int | None, typer.Option(help="Of Stack Exchange, leave out questions and answers with a lower score.")
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="End with the first broken file or record, which else is left out and counted."),
+    ] = False,
     embedding_model: Annotated[
         str, typer.Option(help='"embedded", a Hub id, or a sentence-transformers folder.')
     ] = EMBEDDED,
@@ -68,14 +101,17 @@ def build(
     Several corpora: craft-hf index build web=allenai/c4:en:train notes=notes/ --out my-index
 
     A corpus of the paper: craft-hf index build dumps/ --preset stackexchange --out my-index --add
+
+    At its end it prints what was read, and what was left out and why.
     """
     import craft_hf
 
+    fields = [*([f"text={text_column}"] if text_column else []), *(field or [])]
     craft_hf.build_index(
-        source or [], out, preset=preset, text_column=text_column, license=license or "", name=name, split=split,
-        hub_config=hub_config, min_chars=min_chars, max_chars=max_chars, embedding_model=embedding_model,
-        shard_documents=shard_documents, device=device, add=add, replace=replace,
-        workers=workers,
+        source or [], out, preset=preset, fields=parse_fields(fields), license=license or "", name=name,
+        split=split, hub_config=hub_config, min_chars=min_chars, max_chars=max_chars, long=long,
+        limit=limit, min_score=min_score, strict=strict, embedding_model=embedding_model,
+        shard_documents=shard_documents, device=device, add=add, replace=replace, workers=workers,
     )  # fmt: skip
     info(out)
 
@@ -93,8 +129,8 @@ def info(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
     typer.echo(f"embedded with {found.embedding_model} ({found.embedding_revision}), {found.dimension} dimensions")
     for corpus in found.corpora:
         typer.echo(f"  {corpus['documents']:>9}  {corpus['source']}  ({corpus['license'] or 'licence not stated'})")
-    for reason, count in found.skipped.items():
-        typer.echo(f"  {count:>9}  left out: {reason}")
+    for line in Ledger.from_json(found.ledger).lines():
+        typer.echo(line)
     if any(found.builds):
         typer.echo(f"built by: {build_command(found.builds, str(folder))}")
     if left := leftovers(folder, found):

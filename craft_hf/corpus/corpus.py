@@ -2,109 +2,198 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal, TypedDict, Unpack
 
-from craft_hf.base import JSON, Document, InputError
-from craft_hf.corpus.readers import LocatedRows, Row, Source
-from craft_hf.corpus.readers.files import ENDINGS, FORMATS, FileSource
+from craft_hf.base import Document, InputError
+from craft_hf.corpus.fields import SPELLINGS, Fields, WholeFile, as_line, as_text, names_of
+from craft_hf.corpus.ledger import Ledger, Reason
+from craft_hf.corpus.length import MAX_CHARS, MIN_CHARS, passages, says_less_than
+from craft_hf.corpus.readers import LocatedRows, Place, Row, Source
+from craft_hf.corpus.readers.files import FORMATS, FileSource, ending_of
 from craft_hf.corpus.readers.hub import parse_hub_dataset
 
-MIN_CHARS = 200
-MAX_CHARS = 25_000
-"""Length of a document in characters, both ends included (CRAFT, arXiv 2409.02098, section 3.1)."""
+Long = Literal["split", "drop"]
+"""What becomes of a text that is too long."""
+
+_TRIED = 1000
+"""Records that may lack a field before it is called missing."""
+
+
+class CorpusOptions(TypedDict, total=False):
+    """Which of its records a corpus takes; see `Corpus`."""
+
+    min_chars: int
+    max_chars: int
+    long: Long
+    limit: int | None
+    strict: bool
 
 
 class Corpus:
-    """The documents of one source, filtered by length; iterate over it, then read `skipped`.
+    """The documents of one source; iterate over it, then see in its `ledger` what became of each file and record.
 
     Args:
-        source: a file (.jsonl or .json, also with .gz, .bz2 or .zst; .parquet, .txt), a folder of such files, a Hub
-            dataset such as "allenai/c4" or "allenai/c4@main:en:train", an iterable of rows such as a
-            `datasets.Dataset`, or a `Source` of `craft_hf.corpus.readers`.
-        text_column: the field or column that holds the text.
+        source: a file (see `craft_hf.corpus.readers.files.READERS` for the endings; also packed by gzip, bzip2 or
+            zstd), a folder of such files, a Hub dataset such as "allenai/c4" or "allenai/c4@main:en:train", an iterable
+            of rows such as a `datasets.Dataset`, or a `Source` of `craft_hf.corpus.readers`.
+        fields: which field of a record is which of a document, such as {"text": "body", "license": "meta.license"};
+            those that are not given are found by their usual names (`craft_hf.corpus.fields.SPELLINGS`).
         name: of the corpus; also the source of documents without one; by default from the file name or Hub id.
         split: of a Hub dataset, unless `source` names one.
         config: of a Hub dataset, unless `source` names one.
         revision: commit, tag or branch of a Hub dataset, unless `source` names one; by default the newest commit.
         license: licence of documents without one.
-        min_chars: shorter documents are left out.
-        max_chars: longer documents are left out.
-
-    After iteration, `skipped` holds the number of documents that were left out, by reason.
+        min_chars: shorter documents are left out; of Chinese, Japanese and Thai, whose scripts say more with fewer
+            characters, those that say less (see `says_less_than`).
+        max_chars: longer documents are split or left out.
+        long: "split" them into passages at the ends of paragraphs, each with the id of its document, "#" and its
+            number; or "drop" them, as CRAFT does.
+        limit: take the first so many documents; by default all.
+        strict: raise the first broken file or record, which otherwise is left out and counted.
 
     Raises:
-        InputError: at once if a file does not exist; while iterating if the source is empty, has no such column, holds
-            invalid JSON, cannot be read, or all documents were left out.
+        InputError: at once if a file does not exist or an option is wrong; while iterating if the data as a whole
+            cannot be read, if no record has a field that was given, or if nothing is left.
     """
 
     def __init__(
         self,
         source: str | Path | Source | Iterable[Row],
         *,
-        text_column: str = "text",
+        fields: Mapping[str, str] | None = None,
         name: str = "",
         split: str = "train",
         config: str | None = None,
         revision: str | None = None,
         license: str = "",
-        min_chars: int = MIN_CHARS,
-        max_chars: int = MAX_CHARS,
+        **options: Unpack[CorpusOptions],
     ) -> None:
-        self._source = open_source(source, text_column, split, config, revision)
-        self._text_column = text_column
-        self._license = license
-        self._min_chars, self._max_chars = min_chars, max_chars
+        self._fields = Fields(fields)
+        self._source = open_source(source, self._fields, split, config, revision)
+        self._license = as_line(license)
+        self._min_chars, self._max_chars = options.get("min_chars", MIN_CHARS), options.get("max_chars", MAX_CHARS)
+        self._long, self._limit = options.get("long", "split"), options.get("limit")
+        self._strict = options.get("strict", False)
+        if self._long not in ("split", "drop"):
+            raise InputError(f"long is {self._long!r}, expected 'split' or 'drop'.")
+        if self._max_chars < max(self._min_chars, 1) or (self._limit is not None and self._limit < 1):
+            raise InputError(
+                f"min_chars is {self._min_chars}, max_chars {self._max_chars}, limit {self._limit}; expected max_chars "
+                "to be at least 1 and min_chars, and a limit of at least 1."
+            )
         self.name = name or self._source.name
-        self.skipped: Counter[str] = Counter()
+        self._source_name = as_line(self.name)
+        self.ledger = Ledger(self._strict)
 
     def __iter__(self) -> Iterator[Document]:
-        self.skipped.clear()
-        rows = kept = 0
-        for where, row in self._source.rows(self.skipped):
-            rows += 1
-            if not isinstance(row, Mapping):
-                raise InputError(
-                    f"{where}: a row is a {type(row).__name__}, expected a mapping with a {self._text_column!r} field; "
-                    "of a DatasetDict, pass one split."
-                )
-            text = row.get(self._text_column)
-            if self._text_column not in row and rows == 1:
-                raise InputError(
-                    f"{where} has no text column {self._text_column!r}; its columns: {', '.join(row)}. "
-                    "Name the right one with text_column= (--text-column)."
-                )
-            if not isinstance(text, str) or not text.strip():
-                self.skipped["no text"] += 1
-            elif len(text) < self._min_chars:
-                self.skipped[f"under {self._min_chars} characters"] += 1
-            elif len(text) > self._max_chars:
-                self.skipped[f"over {self._max_chars} characters"] += 1
-            else:
-                kept += 1
-                yield self._document(row, text, rows)
-        reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
-        if not rows:
-            left_out = f" ({reasons})" if reasons else ""
-            raise InputError(
-                f"{self.name}: the source is empty{left_out}; expected documents with a {self._text_column!r} field."
-            )
-        if not kept:
-            raise InputError(
-                f"{self.name}: none of the {rows} documents is left ({reasons}); "
-                f"expected {self._min_chars} to {self._max_chars} characters, see min_chars= and max_chars=."
-            )
+        return read_corpora([self])
 
-    def _document(self, row: Mapping[str, JSON], text: str, number: int) -> Document:
+    def read(self) -> Iterator[Document]:
+        """Yield the documents, if only none; the ledger begins anew."""
+        self.ledger = Ledger(self._strict)
+        left = self._limit
+        for document in self._documents(self.ledger):
+            yield document
+            if left is not None and (left := left - 1) == 0:
+                return
+
+    def _documents(self, ledger: Ledger) -> Iterator[Document]:
+        checked = _CheckedRows(self._fields, self.name, ledger)
+        for number, (place, row) in enumerate(checked.rows(self._source.rows(ledger)), 1):
+            text = self._fields.value(row, "text")
+            if not isinstance(text, str) or not text.strip():
+                ledger.leave_out(Reason.NO_TEXT, str(place))
+                continue
+            text = as_text(text)
+            if says_less_than(text, self._min_chars):
+                ledger.leave_out(Reason.TOO_SHORT, f"{place}: {len(text):,} characters")
+            elif len(text) <= self._max_chars:
+                ledger.whole += 1
+                yield self._document(row, text, number)
+            elif self._long == "drop":
+                ledger.leave_out(Reason.TOO_LONG, f"{place}: {len(text):,} characters")
+            else:
+                ledger.split += 1
+                whole = self._document(row, "", number)
+                for part, passage in enumerate(passages(text, self._max_chars), 1):
+                    ledger.passages += 1
+                    yield replace(whole, id=f"{whole.id}#{part}", text=passage)
+
+    def _document(self, row: Row, text: str, number: int) -> Document:
+        line = self._fields.line
         return Document(
-            id=_line(f"{self.name}:{number}" if row.get("id") in (None, "") else row["id"]),
-            text=_unicode(text),
-            source=_line(row.get("source") or self.name),
-            title=_line(row.get("title") or ""),
-            url=_line(row.get("url") or row.get("url_or_path") or ""),
-            license=_line(row.get("license") or self._license),
+            id=line(row, "id") or f"{self.name}:{number}",
+            text=text,
+            source=line(row, "source") or self._source_name,
+            title=line(row, "title"),
+            url=line(row, "url"),
+            license=line(row, "license") or self._license,
+            author=line(row, "author"),
         )
+
+
+def read_corpora(corpora: Sequence[Corpus]) -> Iterator[Document]:
+    """Yield the documents of some corpora, one corpus after the other.
+
+    Raises:
+        InputError: at the end, if all of them gave no document; the message says what was left out, and why.
+    """
+    for corpus in corpora:
+        yield from corpus.read()
+    total = Ledger()
+    for corpus in corpora:
+        total.add(corpus.ledger)
+    if not total.documents:
+        names = ", ".join(dict.fromkeys(corpus.name for corpus in corpora))
+        if not total.left_out:
+            raise InputError(f"{names}: the source is empty; expected documents.")
+        advice = f" These endings are read: {FORMATS}." if Reason.UNKNOWN_ENDING in total.left_out else ""
+        if {Reason.TOO_SHORT, Reason.TOO_LONG} & total.left_out.keys():
+            advice += " Lengths are set by min_chars= and max_chars= (--min-chars, --max-chars)."
+        raise InputError(f"{names}: {total.met()}, but nothing became a document: {total.reasons()}.{advice}")
+
+
+class _CheckedRows:
+    """Passes rows on, and raises an error if the first of them all lack a field that was given, or a text."""
+
+    def __init__(self, fields: Fields, name: str, ledger: Ledger) -> None:
+        self._fields, self._name, self._ledger = fields, name, ledger
+        self._missing = {"text", *fields.given}
+        self._names: dict[str, None] = {}
+        self._tried = 0
+
+    def rows(self, rows: LocatedRows) -> LocatedRows:
+        for place, row in rows:
+            if self._missing and not isinstance(row, WholeFile):
+                self._try(place, row)
+            yield place, row
+        if self._tried:
+            self._check()
+
+    def _try(self, place: Place, row: Row) -> None:
+        if not isinstance(row, Mapping):
+            raise InputError(
+                f"{place}: a row is a {type(row).__name__}, expected a mapping with a field for the text; of a "
+                "DatasetDict, pass one split."
+            )
+        self._tried += 1
+        self._names.update(dict.fromkeys(names_of(row)))
+        self._missing = {field for field in self._missing if not self._fields.has(row, field)}
+        if self._tried == _TRIED:
+            self._check()
+
+    def _check(self) -> None:
+        if self._ledger.documents and "text" not in self._fields.given:
+            self._missing.discard("text")  # other records have one
+        for field in filter(self._missing.__contains__, SPELLINGS):
+            raise InputError(
+                f"{self._name}: no field {self._fields.describe(field)} for the {field} in {self._tried:,} records; "
+                f"their fields: {', '.join(self._names) or 'none'}. Name the right one with "
+                f'fields={{"{field}": NAME}} (--field {field}=NAME).'
+            )
 
 
 class _RowSource(Source):
@@ -113,12 +202,12 @@ class _RowSource(Source):
     def __init__(self, rows: Iterable[Row]) -> None:
         self._rows, self.name = rows, "documents"
 
-    def rows(self, skipped: Counter[str]) -> LocatedRows:
-        yield from ((f"row {number}", row) for number, row in enumerate(self._rows, 1))
+    def rows(self, ledger: Ledger) -> LocatedRows:
+        yield from ((Place(self.name, "row", number), row) for number, row in enumerate(self._rows, 1))
 
 
 def open_source(
-    source: str | Path | Source | Iterable[Row], text_column: str, split: str, config: str | None, revision: str | None
+    source: str | Path | Source | Iterable[Row], fields: Fields, split: str, config: str | None, revision: str | None
 ) -> Source:
     """Return the `Source` that reads `source`; the arguments are those of `Corpus`.
 
@@ -130,7 +219,7 @@ def open_source(
     if not isinstance(source, str | Path):
         return _RowSource(source)
     if Path(source).exists():
-        return FileSource(Path(source), text_column)
+        return FileSource(Path(source), fields)
     if isinstance(source, Path) or _looks_like_a_path(source):
         raise InputError(f"there is no corpus file {source}; expected {FORMATS}, or a folder of such files.")
     return parse_hub_dataset(source, config, split, revision)
@@ -148,14 +237,4 @@ def parse_named_source(source: str) -> tuple[str, str]:
 
 def _looks_like_a_path(source: str) -> bool:
     repo = source.partition(":")[0].partition("@")[0]
-    return repo.count("/") > 1 or source.startswith((".", "/", "~")) or source.endswith(ENDINGS)
-
-
-def _unicode(text: str) -> str:
-    """Replace lone surrogates by "?": JSON can hold them, but neither UTF-8 nor a tokenizer can."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _line(value: JSON) -> str:
-    """Return a value as a string for a metadata field, without NUL, at which HDF5 strings end."""
-    return _unicode(str(value)).replace("\0", "")
+    return repo.count("/") > 1 or source.startswith((".", "/", "~")) or bool(ending_of(source))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 from craft_hf.base import InputError
-from craft_hf.corpus.corpus import MAX_CHARS, MIN_CHARS, Corpus, open_source, parse_named_source
+from craft_hf.corpus.corpus import Corpus, CorpusOptions, open_source, parse_named_source
+from craft_hf.corpus.fields import Fields
 from craft_hf.corpus.readers import ChainedSource, Source
 from craft_hf.corpus.readers.files import FileSource
 from craft_hf.corpus.readers.hub import HubDataset
@@ -23,7 +25,7 @@ class Preset:
 
     Attributes:
         raw: which raw files it reads, for messages.
-        files: opens raw files; takes the path and the name of the corpus.
+        files: opens raw files; takes the path, the name of the corpus, and the least score of a post or None.
         license: of documents from raw files that name none.
         repo: the Hub dataset, which is streamed if no files are given.
         hub: opens it; takes `repo` and the name of the corpus.
@@ -32,7 +34,7 @@ class Preset:
     """
 
     raw: str
-    files: Callable[[Path, str], Source]
+    files: Callable[[Path, str, int | None], Source]
     license: str
     repo: str
     hub: Callable[[str, str], Source]
@@ -42,7 +44,7 @@ class Preset:
 PRESETS = {
     "c4": Preset(
         raw="shards such as c4-train.00000-of-01024.json.gz",
-        files=lambda path, name: FileSource(path),
+        files=lambda path, name, _: FileSource(path),
         license="ODC-BY",
         repo="allenai/c4",
         hub=lambda repo, name: HubDataset(repo, "en", revision="1588ec454efa1a09f29cd18ddd04fe05fc8653a2"),
@@ -50,7 +52,7 @@ PRESETS = {
     ),
     "wikipedia": Preset(
         raw="the output of `wikiextractor --json`, or Parquet files of the Hub dataset",
-        files=lambda path, name: Wikipedia(path),
+        files=lambda path, name, _: Wikipedia(path),
         license="CC BY-SA 4.0",
         repo="wikimedia/wikipedia",
         hub=lambda repo, name: HubDataset(repo, "20231101.en", revision="b04c8d1ceb2f5cd4588862100d08de323dccfbaa"),
@@ -69,7 +71,7 @@ PRESETS = {
     # scripts; this CSV file is a cleaned copy whose card refers to the same paper. Its revision is not pinned.
     "wikihow": Preset(
         raw="wikihowAll.csv or wikihowSep.csv of the WikiHow dataset",
-        files=lambda path, name: WikiHow(path),
+        files=lambda path, name, _: WikiHow(path),
         license="CC BY-NC-SA 3.0",
         repo="gursi26/wikihow-cleaned",
         hub=lambda repo, name: HubDataset(repo, revision="main", convert=method_row),
@@ -84,8 +86,8 @@ def preset_corpus(
     *sources: str | Path,
     name: str = "",
     license: str = "",
-    min_chars: int = MIN_CHARS,
-    max_chars: int = MAX_CHARS,
+    min_score: int | None = None,
+    **options: Unpack[CorpusOptions],
 ) -> Corpus:
     """Open a corpus of the CRAFT paper.
 
@@ -94,11 +96,12 @@ def preset_corpus(
         sources: files or folders in the raw format of the preset; without any, its Hub dataset is streamed.
         name: of the corpus; by default that of the preset.
         license: licence of documents without one; by default the preset's.
-        min_chars: shorter documents are left out.
-        max_chars: longer documents are left out.
+        min_score: of Stack Exchange, leave out posts with a lower score.
+        options: see `Corpus`.
 
     Raises:
-        InputError: the preset, a file or a folder does not exist; other errors come while iterating, see `Corpus`.
+        InputError: the preset, a file or a folder does not exist, or there are no scores; other errors come while
+            iterating, see `Corpus`.
     """
     known = PRESETS.get(preset)
     if known is None:
@@ -110,9 +113,14 @@ def preset_corpus(
                 f"there is no {source}; the preset {preset} reads {known.raw}, or without a source the Hub dataset "
                 f"{known.repo}."
             )
-    opened = [known.files(Path(source), name) for source in sources] or [known.hub(known.repo, name)]
+    if min_score is not None and (preset != "stackexchange" or not sources):
+        raise InputError(
+            "min_score= (--min-score) was given, but only the raw files of the preset stackexchange hold scores; leave "
+            "it out."
+        )
+    opened = [known.files(Path(source), name, min_score) for source in sources] or [known.hub(known.repo, name)]
     license = license or (known.license if sources else known.hub_license)
-    return Corpus(ChainedSource(opened), name=name, license=license, min_chars=min_chars, max_chars=max_chars)
+    return Corpus(ChainedSource(opened), name=name, license=license, **options)
 
 
 def open_corpora(
@@ -121,11 +129,11 @@ def open_corpora(
     *,
     name: str = "",
     licenses: Sequence[str] = (),
-    text_column: str = "text",
+    fields: Mapping[str, str] | None = None,
     split: str = "train",
     config: str | None = None,
-    min_chars: int = MIN_CHARS,
-    max_chars: int = MAX_CHARS,
+    min_score: int | None = None,
+    **options: Unpack[CorpusOptions],
 ) -> list[Corpus]:
     """Open the sources of a command line, in order; sources with the same name and licence form one corpus.
 
@@ -135,11 +143,11 @@ def open_corpora(
         preset: a key of `PRESETS`.
         name: of the corpora whose source has no NAME.
         licenses: licences of documents without one: one for all sources, or one for each.
-        text_column: see `Corpus`; a preset sets its own.
+        fields: see `Corpus`; a preset sets its own.
         split: see `Corpus`; a preset sets its own.
         config: see `Corpus`; a preset sets its own.
-        min_chars: shorter documents are left out.
-        max_chars: longer documents are left out.
+        min_score: see `preset_corpus`.
+        options: see `Corpus`.
 
     Raises:
         InputError: no source and no preset, more than one licence but not one for each source, an argument that the
@@ -147,20 +155,18 @@ def open_corpora(
     """
     if not sources and not preset:
         raise InputError(f"no source was given; name files, folders, Hub datasets, or a preset: {', '.join(PRESETS)}.")
-    if preset and (text_column, split, config) != ("text", "train", None):
-        raise InputError(f"the preset {preset} knows its text column, split and configuration; leave them out.")
+    if preset and (fields or (split, config) != ("train", None)):
+        raise InputError(f"the preset {preset} knows its fields, split and configuration; leave them out.")
+    if min_score is not None and not preset:
+        raise InputError("min_score= (--min-score) is for the preset stackexchange; leave it out.")
     groups = _groups(sources, preset, name, licenses)
     corpora = []
     for (named, license), group in groups:
         if preset:
-            corpus = preset_corpus(
-                preset, *group, name=named, license=license, min_chars=min_chars, max_chars=max_chars
-            )
+            corpus = preset_corpus(preset, *group, name=named, license=license, min_score=min_score, **options)
         else:
-            corpus = Corpus(
-                ChainedSource([open_source(source, text_column, split, config, None) for source in group]),
-                text_column=text_column, name=named, license=license, min_chars=min_chars, max_chars=max_chars,
-            )  # fmt: skip
+            opened = [open_source(source, Fields(fields), split, config, None) for source in group]
+            corpus = Corpus(ChainedSource(opened), fields=fields, name=named, license=license, **options)
         corpora.append(corpus)
     return corpora
 

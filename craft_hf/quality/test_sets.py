@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from craft_hf.base import JSON, CraftError, InputError, StorageError, cache_folder, file_fingerprint, fingerprint
-from craft_hf.corpus import LocatedRows, Row, json_rows, parse_hub_dataset
+from craft_hf.corpus import Ledger, Row, json_rows, parse_hub_dataset
 
 FIELDS = ("question", "text")
 """Columns of which the first that a test set has holds its items."""
@@ -70,7 +69,7 @@ def _hub(name: str, required: bool) -> TestSet:
     try:
         # without a connection this fails at once, while reading would try again for half a minute
         hub_api().dataset_info(dataset.repo, revision=dataset.revision, timeout=_PROBE_S)
-        items = _items(dataset.rows(Counter()))
+        items = _items((str(place), row) for place, row in dataset.rows(Ledger()))
     except (CraftError, *HUB_EXCEPTIONS) as e:
         if required:
             raise InputError(
@@ -85,7 +84,7 @@ def _hub(name: str, required: bool) -> TestSet:
     return TestSet(name, items)
 
 
-def _items(rows: LocatedRows) -> list[str]:
+def _items(rows: Iterable[tuple[str, Row]]) -> list[str]:
     return [_item(row, where) for where, row in rows]
 
 

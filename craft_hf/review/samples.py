@@ -79,7 +79,7 @@ def from_rows(
     for row in rows:
         if is_few_shot(row):
             continue
-        document = {name: str(row.get(name) or "") for name in ("source", "title", "url", "license")}
+        document = {name: str(row.get(name) or "") for name in ("source", "title", "url", "license", "author")}
         document |= {"id": str(row["document_id"]), "text": str(row.get("document") or "")}
         documents[document["id"]] = document
         found = row.get("checks")
@@ -118,6 +118,7 @@ def _document(document: Document) -> dict[str, str]:
         "title": document.title,
         "url": document.url,
         "license": document.license,
+        "author": document.author,
     }
 
 

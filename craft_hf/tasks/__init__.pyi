@@ -8,6 +8,7 @@ from .multiple_choice import options_of as options_of
 from .sample import DECODER as DECODER
 from .sample import map_texts as map_texts
 from .sample import normalized as normalized
+from .sample import normalized_value as normalized_value
 from .sample import parse_json as parse_json
 from .sample import placed_texts as placed_texts
 from .sample import sample_json as sample_json

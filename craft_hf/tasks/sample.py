@@ -55,15 +55,22 @@ DECODER = _Decoder(parse_float=_finite, parse_constant=_no_number)
 """Reads what RFC 8259 calls JSON, nested no deeper than `MOST_NESTED`: Python's own decoder takes NaN, Infinity and
 1e999 as well."""
 
+_NAN_IS_NULL = _Decoder(parse_float=_finite, parse_constant=lambda name: None)
 
-def parse_json(text: str | bytes) -> JSON:
+
+def parse_json(text: str | bytes, *, nan_is_null: bool = False) -> JSON:
     """Return the value of a JSON text.
 
+    Args:
+        text: the JSON, of bytes in UTF-8.
+        nan_is_null: read NaN and Infinity, as which some tools write a missing number, as null.
+
     Raises:
-        ValueError: it is none: also NaN, Infinity, a number too great for a float (1e999), or brackets that are nested
-            deeper than `MOST_NESTED`.
+        ValueError: it is none: also NaN and Infinity, unless they are null, a number too great for a float (1e999), or
+            brackets that are nested deeper than `MOST_NESTED`.
     """
-    value: JSON = DECODER.decode(text if isinstance(text, str) else text.decode("utf-8"))
+    decoder = _NAN_IS_NULL if nan_is_null else DECODER
+    value: JSON = decoder.decode(text if isinstance(text, str) else text.decode("utf-8"))
     return value
 
 
@@ -102,17 +109,18 @@ def normalized(fields: Mapping[str, JSON], schema: Mapping[str, JSON]) -> dict[s
     fields = {unicodedata.normalize("NFC", name): value for name, value in fields.items()}
     properties = schema.get("properties")
     if not isinstance(properties, Mapping):
-        return {name: _normalized(value, {}) for name, value in fields.items()}
+        return {name: normalized_value(value) for name, value in fields.items()}
     required = schema.get("required")
     required = required if isinstance(required, Sequence) else ()
     names = [name for name in properties if name in fields]
     if schema.get("additionalProperties") is False:  # no valid sample has others; of an invalid one they say why
         names += [name for name in fields if name not in properties]
-    values = {name: _normalized(fields[name], properties.get(name)) for name in names}
+    values = {name: normalized_value(fields[name], properties.get(name)) for name in names}
     return {name: value for name, value in values.items() if value is not None or name in required}
 
 
-def _normalized(value: JSON, schema: JSON) -> JSON:
+def normalized_value(value: JSON, schema: JSON = None) -> JSON:
+    """Return a value in the form that `normalized` gives the fields of a sample; `schema` is that of the value."""
     schema = schema if isinstance(schema, Mapping) else {}
     if isinstance(value, str):
         return unicodedata.normalize("NFC", value)
@@ -121,7 +129,7 @@ def _normalized(value: JSON, schema: JSON) -> JSON:
     if isinstance(value, Sequence):
         items, first = schema.get("items"), schema.get("prefixItems")
         first = first if isinstance(first, Sequence) else ()
-        return [_normalized(item, first[n] if n < len(first) else items) for n, item in enumerate(value)]
+        return [normalized_value(item, first[n] if n < len(first) else items) for n, item in enumerate(value)]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     if not math.isfinite(value):

@@ -26,7 +26,7 @@ QUERY_PARTS = ("text", "prompt", "completion")
 METRICS = ("accuracy", "win_rate")
 
 COLUMNS = (
-    "is_few_shot", "document_id", "sample_id", "document", "source", "title", "url", "license", "similarity",
+    "is_few_shot", "document_id", "sample_id", "document", "source", "title", "url", "license", "author", "similarity",
     "retrieved_by", "prompt_few_shots", "prompt_hash", "generator", "finish_reason", "checks", "prompt", "completion",
 )  # fmt: skip
 """Columns that the rows of every dataset have beside the task's fields: no field may have such a name."""

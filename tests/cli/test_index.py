@@ -81,7 +81,8 @@ def test_build_says_what_the_index_holds(built: tuple[Path, str], corpus: Path) 
         f"{folder}: 5 documents in 3 shards, fingerprint {info.fingerprint}",
         f"embedded with all-MiniLM-L6-v2 ({info.embedding_revision}), 384 dimensions",
         "5  my notes  (CC0)",
-        "1  left out: under 200 characters",
+        "read: 1 file with 6 records: 5 documents",
+        "1  left out: too short, such as notes.jsonl, line 6: 5 characters",
     ]
 
 
@@ -175,8 +176,11 @@ def test_mistakes_are_named_and_leave_nothing(built: tuple[Path, str], corpus: P
         (tmp_path / "cut" / path.name).write_bytes(path.read_bytes()[: -1 if path == second else None])
     arguments, message = {
         "missing corpus": (["build", "missing.jsonl", "--out", out], "no corpus file missing.jsonl"),
-        "wrong column": (build, "has no text column 'text'; its columns: id, title, body"),
-        "nothing left": ([*build, "--text-column", "body", "--min-chars", 9000], "none of the 6 documents is left"),
+        "wrong column": (
+            [*build, "--field", "text=words"],
+            "no field 'words' for the text in 6 records; their fields",
+        ),
+        "nothing left": ([*build, "--min-chars", 9000], "6 records, but nothing became a document: 6 too short"),
         "foreign folder": ([*build[:-1], corpus.parent, "--text-column", "body"], "which is not part of an index"),
         "truncated": (["search", tmp_path / "cut", "text"], f"{second.name} has"),
         "model": ([*build, "--embedding-model", tmp_path], "has no weights"),
@@ -228,3 +232,52 @@ def test_build_without_a_source_or_a_preset_is_refused(tmp_path: Path) -> None:
     result = RUNNER.invoke(app, ["index", "build", "--out", str(tmp_path / "out")])
     assert isinstance(result.exception, InputError)
     assert "or a preset: c4, wikipedia, stackexchange, wikihow" in str(result.exception)
+
+
+def test_fields_limit_and_lengths_are_options(tmp_path: Path) -> None:
+    """--field maps nested fields too, --long and --max-chars say what long texts become, --limit how many are taken."""
+    rows = [{"no": n, "meta": {"text": TEXTS[name], "rights": "MIT"}} for n, name in enumerate(TEXTS)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fields = ("--field", "text=meta.text", "--field", "license=meta.rights", "--field", "id=no")
+    build = ("build", tmp_path / "a.jsonl", "--out", tmp_path / "i", *fields)
+    output = run(*build, "--max-chars", "250", "--limit", "3")
+    assert "3  a  (MIT)" in output
+    assert "read: 1 file with 2 records: 3 documents, 3 of them passages of 2 long records" in output
+    lines = run("search", tmp_path / "i", "heart", "-k", "3").splitlines()
+    assert {line.split()[1] for line in lines[::2]} == {"0#1", "0#2", "1#1"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--field", "body"], "--field body: expected NAME=FIELD, such as text=body"),
+        (["--field", "text=a", "--text-column", "b"], "--field text=a: is given twice"),
+        (["--field", "words=a"], "'words' was mapped to 'a'; expected one of text, id, title"),
+        (["--field", "text=a", "--preset", "c4"], "the preset c4 knows its fields"),
+        (["--min-score", "1"], "--min-score"),
+        (["--strict"], "broken.jsonl, line 1: not valid JSON"),
+        (
+            [],
+            "broken: 1 file with 1 record, but nothing became a document: 1 broken record, such as broken.jsonl",
+        ),
+    ],
+)
+def test_options_that_do_not_fit_are_named(tmp_path: Path, options: list[str], message: str) -> None:
+    """Each is an InputError that names it, and no index is left behind."""
+    (tmp_path / "broken.jsonl").write_text("{\n")
+    build = ["index", "build", str(tmp_path / "broken.jsonl"), "--out", str(tmp_path / "i"), *options]
+    result = RUNNER.invoke(app, build)
+    assert isinstance(result.exception, InputError)
+    assert message in str(result.exception)
+    assert not (tmp_path / "i").exists()
+
+
+def test_repeated_ids_are_told(tmp_path: Path) -> None:
+    """Two documents of one id get two ids, and the build says how many."""
+    rows = [{"id": "0", "text": TEXTS["leaf"]}, {"id": "0", "text": TEXTS["star"]}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    output = run("build", tmp_path / "a.jsonl", "--out", tmp_path / "i")
+    assert "1  ids were there already" in output
+    lines = run("search", tmp_path / "i", "stars", "-k", "2").splitlines()
+    assert [line.split()[1].partition("~")[0] for line in lines[::2]] == ["0", "0"]
+    assert len({line.split()[1] for line in lines[::2]}) == 2

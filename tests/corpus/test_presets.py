@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow
@@ -14,6 +15,7 @@ import pytest
 
 from craft_hf.base.errors import InputError
 from craft_hf.base.records import Document
+from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.presets import PRESETS, open_corpora, preset_corpus
 
 TEXT = "Cells divide to grow, and to mend what was hurt. " * 6
@@ -178,13 +180,46 @@ def test_hub_datasets_of_several_configurations_stand_side_by_side() -> None:
     [
         ([], "", {}, "no source was given; name files, folders, Hub datasets, or a preset: c4"),
         (["a/b", "c/d", "e/f"], "", {"licenses": ["CC0", "MIT"]}, "2 licences were given for 3 sources"),
-        ([], "c4", {"config": "de"}, "the preset c4 knows its text column, split and configuration"),
+        ([], "c4", {"config": "de"}, "the preset c4 knows its fields, split and configuration"),
         (["=a/b"], "", {}, "'=a/b' names a corpus or a source, but not both; expected NAME=SOURCE"),
         (["name="], "c4", {}, "expected NAME=SOURCE"),
+        (
+            ["."],
+            "wikihow",
+            {"min_score": 1},
+            "only the raw files of the preset stackexchange hold scores; leave it out",
+        ),
+        ([], "stackexchange", {"min_score": 1}, "only the raw files of the preset stackexchange hold scores"),
+        (["a/b"], "", {"min_score": 1}, r"\(--min-score\) is for the preset stackexchange; leave it out"),
+        (["a/b"], "", {"long": "cut"}, "long is 'cut', expected 'split' or 'drop'"),
+        (["a/b"], "", {"min_chars": 9, "max_chars": 8}, "expected max_chars to be at least 1 and min_chars"),
+        (["a/b"], "", {"limit": 0}, "a limit of at least 1"),
         (["name=missing"], "c4", {}, "there is no missing; the preset c4 reads shards"),
     ],
 )
-def test_what_does_not_fit_is_refused(sources: list[str], preset: str, options: dict[str, str], message: str) -> None:
+def test_what_does_not_fit_is_refused(sources: list[str], preset: str, options: dict[str, Any], message: str) -> None:
     """Nothing to read, licences that fit no source, and options that a preset settles are errors at once."""
     with pytest.raises(InputError, match=message):
-        open_corpora(sources, preset, **options)  # type: ignore[arg-type]
+        open_corpora(sources, preset, **options)
+
+
+@pytest.mark.parametrize("preset", [*PRESETS, ""])
+def test_a_limit_takes_the_first_documents_of_any_corpus(tmp_path: Path, preset: str) -> None:
+    """The rest is not met: of what is read, the sums hold."""
+    if preset == "":
+        write(tmp_path / "a.jsonl", "".join(json.dumps({"text": f"{n} {TEXT}"}) + "\n" for n in range(5)))
+    else:
+        for number in range(3):
+            raw(tmp_path / f"{number}", preset)
+    sources = [str(tmp_path)] if preset == "" else [str(tmp_path / f"{number}") for number in range(3)]
+    (corpus,) = open_corpora(sources, preset, name="c", limit=2)
+    (whole,) = open_corpora(sources, preset, name="c")
+    assert list(corpus) == list(whole)[:2]
+    assert (corpus.ledger.documents, corpus.ledger.records) == (2, 2)
+
+
+def test_a_limit_counts_passages() -> None:
+    """It may end within a long document."""
+    corpus = Corpus([{"text": TEXT * 100}], max_chars=1000, limit=3)
+    assert [d.id for d in corpus] == ["documents:1#1", "documents:1#2", "documents:1#3"]
+    assert (corpus.ledger.split, corpus.ledger.passages) == (1, 3)

@@ -1,16 +1,30 @@
-"""Readers of corpora: each yields rows, with the location of each for error messages."""
+"""Readers of corpora: each yields records, with the place of each."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from craft_hf.base import JSON
+from craft_hf.corpus.ledger import Ledger
 
 Row = Mapping[str, JSON]
-LocatedRows = Iterator[tuple[str, Row]]
-"""Pairs of a location, such as "notes.jsonl, line 7", and the row there."""
+
+
+class Place(NamedTuple):
+    """Where a record stands: as text, "notes/a.jsonl, line 7"."""
+
+    file: str
+    unit: str = ""
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}, {self.unit} {self.number}" if self.unit else self.file
+
+
+LocatedRows = Iterator[tuple[Place, Row]]
+"""Records with their places; the records of a file are numbered in its order."""
 
 
 class Source(ABC):
@@ -19,11 +33,11 @@ class Source(ABC):
     name: str
 
     @abstractmethod
-    def rows(self, skipped: Counter[str]) -> LocatedRows:
-        """Read from the start; rows that are left out are counted in `skipped`, by reason.
+    def rows(self, ledger: Ledger) -> LocatedRows:
+        """Read from the start, one record at a time; what is left out is counted.
 
         Raises:
-            InputError: while iterating, if the data is broken or has another format.
+            InputError: while iterating, if the data as a whole cannot be read or has another format.
         """
 
 
@@ -33,7 +47,7 @@ class ChainedSource(Source):
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources, self.name = sources, sources[0].name
 
-    def rows(self, skipped: Counter[str]) -> LocatedRows:
+    def rows(self, ledger: Ledger) -> LocatedRows:
         """Read one source after the other."""
         for source in self._sources:
-            yield from source.rows(skipped)
+            yield from source.rows(ledger)

@@ -1,58 +1,135 @@
-"""Reads JSON lines, Parquet and text files, chosen by file extension, or a folder of them."""
+"""Reads files, each by the reader of its ending, or a folder of them. A new format is a file here and a line below."""
 
 from __future__ import annotations
 
-from collections import Counter
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from craft_hf.base import InputError
+from craft_hf.base import InputError, MissingExtra
+from craft_hf.corpus.fields import Fields
+from craft_hf.corpus.ledger import Fault, Ledger, Reason
 from craft_hf.corpus.readers import LocatedRows, Source
-from craft_hf.corpus.readers.jsonl import json_rows
-from craft_hf.corpus.readers.lines import COMPRESSED
+from craft_hf.corpus.readers.docx import docx_rows
+from craft_hf.corpus.readers.file import PACKED, File
+from craft_hf.corpus.readers.jsonl import json_file_rows, json_line_rows
+from craft_hf.corpus.readers.markdown import markdown_rows
 from craft_hf.corpus.readers.parquet import parquet_rows
+from craft_hf.corpus.readers.pdf import pdf_rows
+from craft_hf.corpus.readers.table import table_rows
+from craft_hf.corpus.readers.text import text_rows
+from craft_hf.corpus.readers.webpage import webpage_rows
 
-_JSON = tuple(ending + packed for ending in (".jsonl", ".json") for packed in ("", *COMPRESSED))
-ENDINGS = (*_JSON, ".parquet", ".txt")
-FORMATS = ".jsonl and .json (also .gz, .bz2, .zst), .parquet, .txt"
+Reader = Callable[[File, Ledger], LocatedRows]
+"""Yields the records of a file; raises InputError if the file is broken, and MissingExtra without its library."""
+
+READERS: dict[str, Reader] = {
+    ".jsonl": json_line_rows,
+    ".ndjson": json_line_rows,
+    ".json": json_file_rows,
+    ".csv": table_rows,
+    ".tsv": table_rows,
+    ".parquet": parquet_rows,
+    ".txt": text_rows,
+    ".md": markdown_rows,
+    ".markdown": markdown_rows,
+    ".html": webpage_rows,
+    ".htm": webpage_rows,
+    ".xhtml": webpage_rows,
+    ".pdf": pdf_rows,
+    ".docx": docx_rows,
+}
+"""The reader of each ending; each may be followed by one of `PACKED`, and be in upper case."""
+
+FORMATS = f"{', '.join(READERS)} (also {', '.join(PACKED)})"
+
+
+def ending_of(name: str) -> str:
+    """Return the ending that tells a file's format, in lower case, "" if none is known."""
+    name = name.lower()
+    packed = next((ending for ending in PACKED if name.endswith(ending)), "")
+    return next((ending for ending in READERS if name.removesuffix(packed).endswith(ending)), "")
 
 
 class FileSource(Source):
-    """One file, or all files of a folder and its subfolders, in sorted order; a text file is one document.
+    """One file, or all files of a folder and its subfolders, in sorted order.
 
     Args:
         path: a file or folder; its format is checked when it is read.
-        text_column: the field that the text of a text file goes into.
+        fields: which fields of a record are those of a document.
+
+    A file of a folder that is broken, hidden or of an unknown kind is counted; links to folders are not followed.
     """
 
-    def __init__(self, path: Path, text_column: str = "text") -> None:
-        self._path, self._text_column = path, text_column
-        self.name = next((path.name.removesuffix(e) for e in ENDINGS if path.name.endswith(e)), path.name)
+    def __init__(self, path: Path, fields: Fields | None = None) -> None:
+        self._path, self._fields = path, fields or Fields()
+        ending = ending_of(path.name)
+        cut = path.name.lower().rfind(ending) if ending else 0
+        self.name = path.name[:cut] if cut > 0 else path.name or path.resolve().name
 
-    def rows(self, skipped: Counter[str]) -> LocatedRows:
-        """Read the files one after the other."""
-        if not self._path.is_dir():
-            yield from self._file(self._path, self._path.name)
-            return
-        files = sorted(p for p in self._path.rglob("*") if p.name.endswith(ENDINGS) and p.is_file())
-        if not files:
-            raise InputError(f"the folder {self._path} has no corpus file; expected {FORMATS}.")
-        for file in files:
-            yield from self._file(file, str(file.relative_to(self._path)))
+    def rows(self, ledger: Ledger) -> LocatedRows:
+        """Read the files one after the other.
 
-    def _file(self, path: Path, text_id: str) -> LocatedRows:
-        if path.name.endswith(".txt"):
-            yield from self._text(path, text_id)
-        elif path.name.endswith(".parquet"):
-            yield from parquet_rows(path)
-        elif path.name.endswith(_JSON):
-            yield from json_rows(path)
+        Raises:
+            InputError: the one file that was given is of an unknown kind.
+        """
+        if self._path.is_dir():
+            top = self._path.resolve().name
+            for path, below in found_files(self._path, top, ledger):
+                yield from self.file_rows(File(path, f"{top}/{below}", below, self._fields), ledger)
+        elif ending_of(self._path.name):
+            yield from self.file_rows(File(self._path, self._path.name, self._path.name, self._fields), ledger)
         else:
-            raise InputError(f"{path} is not a corpus file; expected {FORMATS}.")
+            raise InputError(f"{self._path} is not a corpus file; expected {FORMATS}.")
 
-    def _text(self, path: Path, text_id: str) -> LocatedRows:
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as e:
-            raise InputError(f"{path} is not UTF-8 text ({e}); convert it first.") from e
-        if text.strip():
-            yield str(path), {"id": text_id, "title": path.stem, self._text_column: text}
+    def file_rows(self, file: File, ledger: Ledger) -> LocatedRows:
+        """Read a file; if it is broken, this is counted, and what stands before the break is taken."""
+        reader = READERS.get(ending_of(file.path.name))
+        if reader is None:
+            ledger.leave_out(Reason.UNKNOWN_ENDING, file.name)
+            return
+        yield from read_file(reader(file, ledger), file, ledger)
+
+
+def read_file(rows: LocatedRows, file: File, ledger: Ledger) -> LocatedRows:
+    """Pass on the records of a file, and count it as read, or as left out if an error ends it."""
+    ledger.files_read += 1
+    before = ledger.files
+    try:
+        yield from rows
+    except MissingExtra as e:
+        ledger.files_read -= 1
+        ledger.leave_out(Reason.NOT_INSTALLED, f"{file.name}: {e}")
+    except Fault:
+        raise
+    except InputError as e:
+        ledger.files_read -= 1
+        ledger.leave_out(Reason.UNREADABLE, str(e))
+    else:
+        ledger.files_read -= ledger.files - before  # its reader has counted it as left out
+
+
+def found_files(folder: Path, top: str, ledger: Ledger) -> Iterator[tuple[Path, str]]:
+    """Yield the files of a folder and its subfolders, in sorted order, with their paths below it.
+
+    Hidden ones are counted, and so is what macOS puts beside files; links to folders are not followed.
+    """
+    yield from _found(folder, "", top, ledger)
+
+
+def _found(folder: Path, below: str, top: str, ledger: Ledger) -> Iterator[tuple[Path, str]]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as e:
+        ledger.leave_out(Reason.UNREADABLE, f"{top}/{below}: the folder cannot be read ({e.strerror}).")
+        return
+    for entry in entries:
+        name = below + entry.name
+        if entry.name.startswith(".") or entry.name == "__MACOSX":
+            ledger.leave_out(Reason.HIDDEN, f"{top}/{name}")
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _found(folder / entry.name, f"{name}/", top, ledger)
+        elif entry.is_file():
+            yield folder / entry.name, name
+        else:
+            ledger.leave_out(Reason.UNREADABLE, f"{top}/{name}: neither a file nor a folder; links are not followed.")

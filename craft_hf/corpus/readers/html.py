@@ -57,6 +57,7 @@ class _Text(HTMLParser):
         elif tag == "li":
             self._marker = self._next_marker()
         elif tag in ("td", "th") and self._out and not self._breaks:
+            self._out[-1] = self._out[-1].rstrip(" ")
             self._write(" | ")
 
     def handle_endtag(self, tag: str) -> None:

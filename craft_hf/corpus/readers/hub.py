@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 from collections.abc import Callable
 
 from craft_hf.base import InputError
-from craft_hf.corpus.readers import LocatedRows, Row, Source
+from craft_hf.corpus.ledger import Ledger, Reason
+from craft_hf.corpus.readers import LocatedRows, Place, Row, Source
 
 HUB_DATASET_SYNTAX = "REPO@REVISION:CONFIG:SPLIT"
 """How a Hub dataset is written in one string, such as "allenai/c4:en"; all parts after REPO are optional."""
@@ -36,7 +36,7 @@ class HubDataset(Source):
         self._convert = convert
         self.name = repo
 
-    def rows(self, skipped: Counter[str]) -> LocatedRows:
+    def rows(self, ledger: Ledger) -> LocatedRows:
         """Stream the split in the dataset's order."""
         import datasets
         from datasets.exceptions import DatasetsError
@@ -64,7 +64,15 @@ class HubDataset(Source):
                     "run the same command again: it resumes with the first missing shard."
                 ) from e
             number += 1
-            yield f"{self.repo}, row {number}", self._convert(row) if self._convert else row
+            place = Place(self.repo, "row", number)
+            try:
+                converted = self._convert(row) if self._convert else row
+            except InputError as e:
+                if number == 1:
+                    raise  # all rows of a dataset have the same fields
+                ledger.leave_out(Reason.BROKEN, f"{place}: {e}")
+            else:
+                yield place, converted
 
 
 def parse_hub_dataset(text: str, config: str | None, split: str, revision: str | None) -> HubDataset:

@@ -1,25 +1,40 @@
-"""Reads Parquet files, with one batch in memory at a time."""
+"""Reads Parquet files: the columns that are used, with one batch in memory at a time."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import itertools
 
 from craft_hf.base import InputError
-from craft_hf.corpus.readers import LocatedRows
+from craft_hf.corpus.ledger import Ledger
+from craft_hf.corpus.readers import LocatedRows, Place
+from craft_hf.corpus.readers.file import File
 
 
-def parquet_rows(path: Path) -> LocatedRows:
+def parquet_rows(file: File, ledger: Ledger) -> LocatedRows:
     """Yield the rows of a file.
 
     Raises:
-        InputError: it is not a Parquet file, or broken.
+        InputError: it is not a Parquet file, broken, or has no column for the text.
     """
     import pyarrow
     import pyarrow.parquet
 
+    number = 0
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                yield from ((str(path), row) for row in batch.to_pylist())
-    except (pyarrow.ArrowInvalid, OSError) as e:
-        raise InputError(f"{path} is not a readable Parquet file: {e}") from e
+        with file.reading(), file.open() as stream:
+            source = pyarrow.BufferReader(stream.read()) if file.packed else pyarrow.PythonFile(stream, "r")
+            with pyarrow.parquet.ParquetFile(source) as table:
+                names = table.schema_arrow.names
+                used = file.fields.columns(names)
+                if not used["text"]:
+                    raise InputError(
+                        f"{file.name}: has no column {file.fields.describe('text')} for the text; its columns: "
+                        f"{', '.join(names)}."
+                    )
+                columns = list(dict.fromkeys(itertools.chain.from_iterable(used.values())))
+                for batch in table.iter_batches(batch_size=1024, columns=columns):
+                    for row in batch.to_pylist():
+                        number += 1
+                        yield Place(file.name, "row", number), row
+    except pyarrow.ArrowException as e:
+        raise InputError(f"{file.name}, after row {number}: not a readable Parquet file ({e}).") from e

@@ -8,22 +8,22 @@ wikihowSep.csv has one row for each step.
 
 from __future__ import annotations
 
-import csv
 import itertools
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from craft_hf.base import InputError
+from craft_hf.corpus.ledger import Ledger
 from craft_hf.corpus.readers import LocatedRows, Row, Source
+from craft_hf.corpus.readers.file import File
+from craft_hf.corpus.readers.files import read_file
+from craft_hf.corpus.readers.table import table_columns, table_rows
 
 _ALL = ("headline", "title", "text")
 _SEP = ("overview", "headline", "text", "sectionLabel", "title")
 _CLEANED = ("title", "summary", "text")
 _EXPECTED = f"wikihowAll.csv ({','.join(_ALL)}) or wikihowSep.csv ({','.join(_SEP)})"
-_END = "the file ends here; no article says so"
-_MAX_FIELD_SIZE = 1 << 24
 _METHOD = re.compile(r"(?<=[a-z.!?)'\"])\d+$")
 _BETWEEN_HEADLINES = re.compile(r",\s*\n")
 _BETWEEN_TEXTS = re.compile(r";?\s*\n\s*,")
@@ -42,18 +42,15 @@ class WikiHow(Source):
     def __init__(self, path: Path) -> None:
         self._path, self.name = path, "wikihow"
 
-    def rows(self, skipped: Counter[str]) -> LocatedRows:
+    def rows(self, ledger: Ledger) -> LocatedRows:
         """Read the articles in the file's order; rows without all columns are counted."""
         path = self._file()
-        rows = _csv_rows(path, skipped)
-        columns = next(rows)[1]
-        if set(_SEP) <= columns.keys():
-            for title, steps in itertools.groupby(rows, key=lambda row: row[1]["title"]):
-                yield f"{path}, article {title!r}", _article(title, [step for _, step in steps])
-        elif set(_ALL) <= columns.keys() or set(_CLEANED) <= columns.keys():
-            yield from ((where, method_row(row)) for where, row in rows)
-        else:
+        file = File(path, path.name)
+        columns = table_columns(file)
+        if not any(set(names) <= set(columns) for names in (_SEP, _ALL, _CLEANED)):
             raise InputError(f"{path} has the columns {', '.join(columns) or 'none'}; expected {_EXPECTED}.")
+        read = _articles if set(_SEP) <= set(columns) else _methods
+        yield from read_file(read(table_rows(file, ledger)), file, ledger)
 
     def _file(self) -> Path:
         if not self._path.is_dir():
@@ -66,6 +63,16 @@ class WikiHow(Source):
                 f"the same articles: {_EXPECTED}. Name the file."
             )
         return files[0]
+
+
+def _methods(rows: LocatedRows) -> LocatedRows:
+    return ((place, method_row(row)) for place, row in rows)
+
+
+def _articles(rows: LocatedRows) -> LocatedRows:
+    for title, located in itertools.groupby(rows, key=lambda found: found[1]["title"]):
+        steps = list(located)
+        yield steps[0][0], _article(str(title), [step for _, step in steps])
 
 
 def method_row(row: Row) -> Row:
@@ -87,13 +94,13 @@ def method_row(row: Row) -> Row:
     return _row(title, blocks)
 
 
-def _article(title: str, steps: Sequence[Mapping[str, str]]) -> Row:
+def _article(title: str, steps: Sequence[Row]) -> Row:
     """Build the row of an article from the rows of its steps, which are numbered in each section."""
-    blocks = [_tidy(steps[0]["overview"])]
-    for section, inside in itertools.groupby(steps, key=lambda step: step["sectionLabel"].strip()):
+    blocks = [_tidy(str(steps[0]["overview"]))]
+    for section, inside in itertools.groupby(steps, key=lambda step: str(step["sectionLabel"]).strip()):
         blocks.append(section if section != "Steps" else "")
         for number, step in enumerate(inside, 1):
-            block = "\n".join(filter(None, (_tidy(step["headline"]), _tidy(step["text"]))))
+            block = "\n".join(filter(None, (_tidy(str(step["headline"])), _tidy(str(step["text"])))))
             blocks.append(f"{number}. {block}" if block else "")
     return _row(_title(title), blocks)
 
@@ -115,25 +122,3 @@ def _tidy(text: str) -> str:
     """Remove separators at the ends of a text, and superfluous spaces and blank lines."""
     lines = (" ".join(line.split()) for line in text.strip().strip(",;").splitlines())
     return "\n".join(filter(None, lines))
-
-
-def _csv_rows(path: Path, skipped: Counter[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the header as a row of its own, then the rows; an extra line at the end shows whether a quote is open."""
-    csv.field_size_limit(_MAX_FIELD_SIZE)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(itertools.chain(file, ("\n", _END)))
-        try:
-            columns = next(reader)
-            yield str(path), dict.fromkeys(columns, "")
-            for fields in reader:
-                if fields == [_END]:
-                    return
-                if fields and fields[-1].endswith(_END):
-                    break
-                if len(fields) == len(columns):
-                    yield f"{path}, line {reader.line_num}", dict(zip(columns, fields, strict=True))
-                elif fields:
-                    skipped["row without all columns"] += 1
-        except (csv.Error, UnicodeDecodeError) as e:
-            raise InputError(f"{path}, after line {reader.line_num}: not readable as CSV in UTF-8 ({e}).") from e
-    raise InputError(f"{path} ends within a quoted field: the file is truncated; download it again.")

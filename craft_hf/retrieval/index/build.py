@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from craft_hf.base import JSON, Bar, Document, Embedder, InputError, StorageError, Workers
-from craft_hf.corpus import Corpus
+from craft_hf.corpus import Corpus, Ledger, Reason, read_corpora
 from craft_hf.retrieval.index import SHARD_DOCUMENTS
-from craft_hf.retrieval.index.deduplication import Deduplicator
+from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of
 from craft_hf.retrieval.index.info import (
     IndexInfo,
     OtherFormatError,
@@ -72,14 +72,15 @@ def build_index(
         existing = _existing(folder, embedder, add, replace)
         old = existing if add else None
         shards: list[Mapping[str, JSON]] = list(old.shards) if old else []
-        skipped: Counter[str] = Counter(old.skipped if old else {})
+        ledger = Ledger.from_json(old.ledger) if old else Ledger()
         counts = counts_of(old.corpora) if old else Counter()
         removed_ids, removed_sources = set(old.removed_ids if old else ()), set(old.removed_sources if old else ())
-        deduplicator = Deduplicator()
+        deduplicator, ids = Deduplicator(), UniqueIds()
         for entry in shards:
-            deduplicator.add(Shard(folder / str(entry["file"])).text_hashes)
-        deduplicator.dropped = 0
-        documents = deduplicator.filter(itertools.chain.from_iterable(corpora))
+            shard = Shard(folder / str(entry["file"]))
+            deduplicator.add(shard.text_hashes)
+            ids.add(hashes_of(shard.strings("id")))
+        documents = ids.rename(deduplicator.filter(read_corpora(corpora)))
         with Bar("Embedding", unit="documents") as bar:
             for entry, batch in _shards(documents, folder, embedder, shard_documents, workers, bar.update):
                 counts.update((d.source, d.license) for d in batch)
@@ -87,9 +88,10 @@ def build_index(
                 removed_sources.difference_update(d.source for d in batch)
                 shards.append(entry)
         for corpus in corpora:
-            skipped.update(corpus.skipped)
+            ledger.add(corpus.ledger)
+        ledger.repeated_ids += ids.changed
         if deduplicator.dropped:
-            skipped["exact duplicate"] += deduplicator.dropped
+            ledger.leave_out(Reason.REPEATED_TEXT, deduplicator.example, deduplicator.dropped)
         info = IndexInfo(
             format=FORMAT,
             embedding_name=embedder.name,
@@ -99,7 +101,7 @@ def build_index(
             documents=sum(counts.values()),
             shards=tuple(shards),
             corpora=corpora_of(counts),
-            skipped=dict(skipped),
+            ledger=ledger.to_json(),
             fingerprint=index_fingerprint(embedder.identity, shards),
             builds=(*(old.builds if old else ()), *settings),
             removed_ids=tuple(sorted(removed_ids)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from huggingface_hub import DatasetCardData
 
 from craft_hf.base import __version__, render
+from craft_hf.corpus import Ledger
 from craft_hf.retrieval.index.info import IndexInfo
 
 
@@ -19,5 +20,6 @@ def index_card(info: IndexInfo, repo_id: str) -> str:
     """
     data = DatasetCardData(license="other", tags=["craft_hf", "embeddings", "retrieval"], viewer=False)
     size = sum(int(str(shard["bytes"])) for shard in info.shards)
-    body = render("index_card.md.j2", info=info, repo_id=repo_id, version=__version__, bytes=size)
+    ledger = Ledger.from_json(info.ledger)
+    body = render("index_card.md.j2", info=info, ledger=ledger, repo_id=repo_id, version=__version__, bytes=size)
     return f"---\n{data.to_yaml()}\n---\n\n{body}"

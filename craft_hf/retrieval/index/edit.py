@@ -7,14 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from craft_hf.base import JSON, Bar, InputError
+from craft_hf.corpus import Ledger, Reason
 from craft_hf.retrieval.index import SHARD_DOCUMENTS
 from craft_hf.retrieval.index.info import IndexInfo, corpora_of, counts_of, index_fingerprint, read_info
 from craft_hf.retrieval.index.shard import Shard, ShardContent, mending, write_shard
 from craft_hf.retrieval.index.verify import shard_counts
 from craft_hf.retrieval.index.writing import replace_index, writing
-
-REMOVED = "removed"
-"""Under which reason `index.json` counts documents that were removed."""
 
 
 def remove_documents(folder: Path, ids: Collection[str] = (), sources: Collection[str] = ()) -> IndexInfo:
@@ -60,9 +58,11 @@ def remove_documents(folder: Path, ids: Collection[str] = (), sources: Collectio
         if not left:
             raise InputError(f"that is all that {folder} holds; to be rid of it, delete the folder.")
         info = with_shards(old, left, counts)
+        ledger = Ledger.from_json(old.ledger)
+        ledger.leave_out(Reason.REMOVED, min(wanted | named), old.documents - info.documents)
         info = replace(
             info,
-            skipped={**old.skipped, REMOVED: old.skipped.get(REMOVED, 0) + old.documents - info.documents},
+            ledger=ledger.to_json(),
             removed_ids=tuple(sorted({*old.removed_ids, *wanted})),
             removed_sources=tuple(sorted({*old.removed_sources, *named})),
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from craft_hf.base import JSON, InputError, StorageError, fingerprint, write_file
+from craft_hf.corpus import Ledger
 from craft_hf.retrieval.index.shard import FORMAT, mending
 
 _TUPLES = ("shards", "corpora", "builds", "removed_ids", "removed_sources")
@@ -37,7 +38,7 @@ class IndexInfo:
         documents: how many there are.
         shards: "file", "documents", "bytes" and "fingerprint" of each.
         corpora: "source", "license" and "documents" of each.
-        skipped: how many documents were left out, by reason.
+        ledger: what was read, and what was left out and why; see `craft_hf.corpus.Ledger`.
         fingerprint: hash of the content.
         builds: the settings that the sources were opened with, as `craft_hf.build_index` takes them: one for the first
             build, and one for each that added to it; empty for rows in memory.
@@ -53,7 +54,7 @@ class IndexInfo:
     documents: int
     shards: tuple[Mapping[str, JSON], ...]
     corpora: tuple[Mapping[str, JSON], ...]
-    skipped: Mapping[str, int]
+    ledger: Mapping[str, JSON]
     fingerprint: str
     builds: tuple[Mapping[str, JSON], ...] = ()
     removed_ids: tuple[str, ...] = ()
@@ -104,8 +105,11 @@ def _check(info: IndexInfo) -> None:
         if not isinstance(shard["bytes"], int):
             raise TypeError("a shard's size is not a number")
         documents += cast(int, shard["documents"])
+    Ledger.from_json(info.ledger)
     if documents != info.documents:
         raise ValueError(f"the shards hold {documents} documents, expected {info.documents}")
+    if (of_corpora := counts_of(info.corpora).total()) != info.documents:
+        raise ValueError(f"the corpora have {of_corpora} documents, expected {info.documents}")
 
 
 def info_json(info: IndexInfo) -> bytes:
@@ -175,12 +179,12 @@ def build_command(builds: Sequence[Mapping[str, JSON]], folder: str) -> str:
         words += ["--out", folder, *(["--add"] if commands else [])]
         for name, value in settings.items():
             if name != "sources":
-                for text in _words(value):
-                    words += ["--" + name.replace("_", "-"), text]
+                flag = "--" + name.replace("_", "-")
+                words += [flag] if value is True else [word for text in _words(value) for word in (flag, text)]
         commands.append(shlex.join(words))
     return " && ".join(commands)
 
 
 def _words(value: JSON) -> list[str]:
     values = value if isinstance(value, list | tuple) else [value]
-    return [str(v) for v in values if v not in (None, "")]
+    return [str(v) for v in values if v is not None and v is not False and v != ""]

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from craft_hf.base import EMBEDDED, JSON, Bar, CraftError, Document, Embedder, InputError, embedder_weights
+from craft_hf.corpus import Ledger, Reason
 from craft_hf.retrieval.index.build import build_shard
-from craft_hf.retrieval.index.deduplication import Deduplicator, text_hashes
+from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of, text_hashes
 from craft_hf.retrieval.index.edit import with_shards
 from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, read_info, shard_files, shard_names
 from craft_hf.retrieval.index.quantize import Halves
@@ -33,9 +34,6 @@ from craft_hf.retrieval.index.sources import open_sources
 from craft_hf.retrieval.index.vectors import KnownVectors, vector_files
 from craft_hf.retrieval.index.verify import find_problems, shard_counts
 from craft_hf.retrieval.index.writing import replace_index, writing
-
-LOST = "lost with a damaged shard"
-"""Under which reason `index.json` counts documents that could not be brought back."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +126,10 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
                 bar.update(int(str(entry["documents"])))
         if not shards:
             raise InputError(f"nothing of the index {folder} is left; delete the folder, and build it again.")
-        skipped = {**old.skipped, **({LOST: old.skipped.get(LOST, 0) + lost} if lost else {})}
-        replace_index(replace(with_shards(old, shards, counts), skipped=skipped), folder, old)
+        ledger = Ledger.from_json(old.ledger)
+        if lost:
+            ledger.leave_out(Reason.LOST, next(name for name, part in broken.items() if part.lost), lost)
+        replace_index(replace(with_shards(old, shards, counts), ledger=ledger.to_json()), folder, old)
     return Repair(problems, embedded, read_again, lost)
 
 
@@ -174,9 +174,10 @@ def _info_of(folder: Path) -> tuple[IndexInfo, list[str]]:
     model, _, revision = first.embedder.rpartition("@")
     name = EMBEDDED if model == _embedded_model() else model
     entries = [shard_entry(s) for s in shards if (s.embedder, s.dimension) == (first.embedder, first.dimension)]
-    info = IndexInfo(FORMAT, name, model, revision, first.dimension, 0, (), (), {}, "", builds=({},))
     documents = sum(int(str(entry["documents"])) for entry in entries)
-    return replace(info, documents=documents, shards=tuple(entries)), [problem]
+    ledger = Ledger(whole=documents).to_json()  # what else was read is not known any more
+    info = IndexInfo(FORMAT, name, model, revision, first.dimension, documents, tuple(entries), (), ledger, "")
+    return replace(info, builds=({},)), [problem]
 
 
 def _shards_by_age(folder: Path) -> list[Shard]:
@@ -252,14 +253,18 @@ def _readable(shard: Shard, rows: Sequence[int]) -> list[Document | None]:
 
 def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, _Broken]) -> tuple[int, list[str]]:
     """Fill in documents that are lost from the sources; return how many, and why others were not found."""
-    deduplicator = Deduplicator()
+    deduplicator, ids = Deduplicator(), UniqueIds()
     for name in shard_names(info):
         if name not in broken:
-            deduplicator.add(Shard(folder / name).text_hashes)
+            shard = Shard(folder / name)
+            deduplicator.add(shard.text_hashes)
+            ids.add(hashes_of(shard.strings("id")))
     by_text: dict[int, tuple[_Broken, int]] = {}
     anywhere: list[tuple[_Broken, int]] = []
     for part in broken.values():
-        deduplicator.add(text_hashes([document for document in part.documents if document]))
+        whole = [document for document in part.documents if document]
+        deduplicator.add(text_hashes(whole))
+        ids.add(hashes_of(document.id for document in whole))
         for row, document in enumerate(part.documents):
             if document is None and part.texts is not None:
                 by_text[int(part.texts[row])] = part, row
@@ -273,7 +278,7 @@ def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, _Broken]) ->
             corpora = open_sources(settings) if settings else []
             if not settings:
                 reasons.append("it was built of rows in memory")
-            for document in deduplicator.filter(itertools.chain.from_iterable(corpora)):
+            for document in ids.rename(deduplicator.filter(itertools.chain.from_iterable(corpora))):
                 if document.id in info.removed_ids or document.source in info.removed_sources:
                     continue
                 place = by_text.pop(int(text_hashes([document])[0]), None) or (anywhere.pop() if anywhere else None)

@@ -3,7 +3,7 @@
 embedding                       float16 (documents, dimension)
 embedding_hash                  of the embedded text and the model, see `embedding_hashes`, uint64 (documents, 2)
 code, scale, residual           the same as int8, and its scales and errors (see `quantize`), float32
-text, id, title, url            all strings of a column as one UTF-8 blob, uint8
+text, id, title, url, author    all strings of a column as one UTF-8 blob, uint8
 text_end, id_end, ...           where each string ends in its blob, int64 (documents,)
 corpus                          which (source, license) a document has, uint32 (documents,): a position in
 corpus_source, corpus_license   the distinct pairs, as blobs with ends like the above
@@ -43,7 +43,7 @@ FORMAT = 3
 _PAGE = 4096
 _TRAILER = 40
 _MAPPED = ("embedding", "code", "scale", "residual")
-_STRINGS = ("text", "id", "title", "url")
+_STRINGS = ("text", "id", "title", "url", "author")
 
 Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
 """uint8, shape (bytes,)."""
@@ -363,7 +363,7 @@ class Shard:
         """Return a field of some documents.
 
         Args:
-            name: "id", "text", "source", "title", "url" or "license".
+            name: "id", "text", "source", "title", "url", "license" or "author".
             rows: int64; by default all.
 
         Raises:

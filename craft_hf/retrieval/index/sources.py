@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from craft_hf.corpus import Corpus, open_corpora, parse_named_source
+from craft_hf.corpus import Corpus, open_corpora, parse_fields, parse_named_source
 from craft_hf.retrieval.index.info import IndexInfo
 
 
@@ -22,8 +22,9 @@ def open_sources(settings: Mapping[str, Any]) -> list[Corpus]:
     """
     return open_corpora(
         settings["sources"], settings["preset"], name=settings["name"], licenses=settings["license"],
-        text_column=settings["text_column"], split=settings["split"], config=settings["hub_config"],
-        min_chars=settings["min_chars"], max_chars=settings["max_chars"],
+        fields=parse_fields(settings["field"]), split=settings["split"], config=settings["hub_config"],
+        min_score=settings["min_score"],
+        **{name: settings[name] for name in ("min_chars", "max_chars", "long", "limit", "strict")},
     )  # fmt: skip
 
 

@@ -184,8 +184,8 @@ function checks(sample) {
 }
 
 function* source(sample) {
-  const { text, title, url, source: name, license, id } = sample.document;
-  yield make("div", { className: "name", textContent: [title || id, name, license].filter(Boolean).join(" · ") });
+  const { text, title, url, source: name, license, author, id } = sample.document;
+  yield make("div", { className: "name", textContent: [title || id, author, name, license].filter(Boolean).join(" · ") });
   if (/^https?:\/\//.test(url || "")) {
     yield make("a", { href: url, textContent: url, target: "_blank", rel: "noopener noreferrer", className: "small" });
   }

@@ -69,6 +69,7 @@ def test_post_keeps_paragraphs_lists_and_code() -> None:
         ("<b>one</b> <i>two</i>", "one two"),
         ("<p>open <b>end", "open <b>end".replace("<b>", "")),
         ("<pre>open\n  end", "```\nopen\n  end\n```"),
+        ("<table><tr>\n<td>a</td>\n<td>b</td>\n</tr></table>", "a | b"),
         ("<pre>a<br>b</pre>", "```\na\nb\n```"),
         ("<script>x()</script>after<style>p {}</style>", "after"),
         ("<!-- hidden -->seen", "seen"),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from craft_hf.base.errors import InputError
 from craft_hf.corpus.corpus import Corpus
+from craft_hf.corpus.ledger import Ledger
+from craft_hf.corpus.readers import Row
 from craft_hf.corpus.readers.hub import HubDataset, parse_hub_dataset
+from tests.corpus import left_out
 
 
 def shard(path: Path, rows: list[dict[str, str]]) -> None:
@@ -88,7 +90,23 @@ def test_unknown_configuration_and_split_list_those_there_are(
 ) -> None:
     """The error says what the dataset has instead."""
     with pytest.raises(InputError, match=message):
-        list(HubDataset(str(repository), config, split).rows(Counter()))
+        list(HubDataset(str(repository), config, split).rows(Ledger()))
+
+
+def test_a_row_that_cannot_be_converted_is_counted_but_not_the_first(repository: Path) -> None:
+    """One odd row of millions ends no build; if the first is odd, all are, because it is another dataset."""
+
+    def convert(row: Row) -> Row:
+        if "00001" in str(row["text"]):
+            raise InputError("expected other fields.")
+        return row
+
+    ledger = Ledger()
+    source = HubDataset(str(repository), "en", "train", convert=convert)
+    assert [str(place).rpartition(", ")[2] for place, _ in source.rows(ledger)] == ["row 1"]
+    assert left_out(ledger) == {"broken record": 1}
+    with pytest.raises(InputError, match="expected other fields"):
+        list(HubDataset(str(repository), "en", convert=lambda row: convert({"text": "00001"})).rows(Ledger()))
 
 
 def test_shard_that_breaks_while_streaming_names_the_row(repository: Path) -> None:
@@ -96,4 +114,4 @@ def test_shard_that_breaks_while_streaming_names_the_row(repository: Path) -> No
     path = repository / "en" / "c4-train.00001-of-00002.json.gz"
     path.write_bytes(path.read_bytes()[:-12])
     with pytest.raises(InputError, match="after row 1: reading the Hub dataset failed"):
-        list(HubDataset(str(repository), "en").rows(Counter()))
+        list(HubDataset(str(repository), "en").rows(Ledger()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from craft_hf.base.errors import InputError
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.readers.wikihow import WikiHow, method_row
+from tests.corpus import left_out
 
 ALL = """headline,title,text
 "
@@ -66,10 +66,10 @@ BAKE = (
 )
 
 
-def read(path: Path) -> tuple[list[str], Counter[str]]:
+def read(path: Path) -> tuple[list[str], dict[str, int]]:
     """The texts of a file, of any length, and what was left out."""
     corpus = Corpus(WikiHow(path), min_chars=1)
-    return [d.text for d in corpus], corpus.skipped
+    return [d.text for d in corpus], left_out(corpus.ledger)
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
@@ -119,16 +119,16 @@ def test_broken_files_are_refused(tmp_path: Path, content: str, message: str) ->
     """Missing columns, a file cut within quotes, an endless field and a file without articles are named."""
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(InputError, match=message):
-        read(tmp_path / "a.csv")
+        list(Corpus(WikiHow(tmp_path / "a.csv"), min_chars=1, strict=True))
 
 
 def test_rows_without_all_columns_are_counted_and_other_encodings_refused(tmp_path: Path) -> None:
     """A row that lacks a column is left out and counted; text in Latin-1 is an error."""
     path = tmp_path / "a.csv"
     path.write_text("headline,title,text\nonly this\n\nDo it.,How to Do It,Really")
-    assert read(path) == (["How to Do It\n\nDo it.\n\nReally"], {"row without all columns": 1})
+    assert read(path) == (["How to Do It\n\nDo it.\n\nReally"], {"broken record": 1})
     path.write_bytes("headline,title,text\nDo it.,How to Eat Pâté,Really\n".encode("latin-1"))
-    with pytest.raises(InputError, match="not readable as CSV in UTF-8"):
+    with pytest.raises(InputError, match="not UTF-8 text"):
         read(path)
 
 

@@ -13,7 +13,8 @@ import pytest
 from craft_hf.base.errors import InputError
 from craft_hf.base.records import Document
 from craft_hf.corpus.corpus import Corpus
-from craft_hf.corpus.readers.wikipedia import Wikipedia
+from craft_hf.corpus.readers.wikipedia import Wikipedia, is_redirect
+from tests.corpus import left_out
 
 LINK = "https://en.wikipedia.org/wiki?curid="
 
@@ -42,7 +43,7 @@ def test_extracted_folders_are_read_in_order(tmp_path: Path) -> None:
     documents = list(corpus)
     assert documents[0] == Document("12", "Anarchism is.", "wikipedia", "Anarchism", f"{LINK}12", "CC BY-SA 4.0")
     assert [d.title for d in documents] == ["Anarchism", "Autism", "C"]
-    assert corpus.skipped == {"no text": 1, "redirect": 2}
+    assert left_out(corpus.ledger) == {"no text": 1, "redirect": 2, "unknown ending": 1}
 
 
 def test_one_extracted_file_is_read(tmp_path: Path) -> None:
@@ -70,12 +71,36 @@ def test_parquet_of_the_hub_dataset_is_read(tmp_path: Path) -> None:
         ),
         ("wiki_00", article(12, "A", "text") + b'{"id": "13", "te', r"wiki_00, line 2: not valid JSON"),
         ("wiki_00.bz2", bz2.compress(article(12, "A", "text"))[:-5], r"wiki_00\.bz2, after line \d: the bzip2 file"),
-        ("articles.xml", b"<mediawiki>", "has no corpus file"),
+        ("articles.xml", b"<mediawiki>", r"unknown ending, such as .*articles\.xml"),
     ],
     ids=["markup", "cut", "cut-bz2", "dump"],
 )
 def test_other_formats_and_cut_files_are_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    """WikiExtractor's other format, cut files and a raw dump each get an error of their own."""
+    """WikiExtractor's other format, cut files and a raw dump each get an error of their own, if errors are wanted."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
-        list(Corpus(Wikipedia(tmp_path), min_chars=1))
+        list(Corpus(Wikipedia(tmp_path), min_chars=1, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("#REDIRECT [[Cell]]", True),
+        ("#redirect:[[Cell]]", True),
+        ("#WEITERLEITUNG Zelle", True),
+        ("#REDIRECCIÓN Célula", True),
+        ("#перенаправление [[Клетка]]", True),
+        ("＃転送 細胞", True),
+        ("#重定向 [[细胞]]", True),
+        ("#تحويل [[خلية]]", True),
+        ("#GADAMISAMARTHEBA [[Cell]]", True),
+        ("#MeToo is a movement.", False),
+        ("#Tambourines are drums.", False),
+        ("# Cells\n\nA heading.", False),
+        ("Redirects lead on.", False),
+        ("", False),
+    ],
+)
+def test_redirects_of_any_language_are_known(text: str, is_one: bool) -> None:
+    """A word behind "#" and a link is a redirect in any language, without the brackets in the larger ones."""
+    assert is_redirect(text) is is_one

@@ -20,14 +20,16 @@ import pytest
 from craft_hf.base.embedder import Embedder, Vectors
 from craft_hf.base.errors import InputError, StorageError
 from craft_hf.corpus.corpus import Corpus
+from craft_hf.corpus.ledger import Ledger
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.info import read_info
 from craft_hf.retrieval.index.search import Index
-from craft_hf.retrieval.index.shard import Shard, is_intact
+from craft_hf.retrieval.index.shard import FORMAT, Shard, is_intact
 from craft_hf.retrieval.index.vectors import SavedVectors
 from craft_hf.retrieval.index.verify import verify_index
 from craft_hf.retrieval.index.writing import leftovers, writing
 from tests import ROOT
+from tests.corpus import left_out
 from tests.vectors import HashEmbedder, shard_paths, visible
 
 ROWS = [{"id": f"d{i}", "text": f"document {i} " * 30, "license": "CC0" if i % 2 else "MIT"} for i in range(10)]
@@ -82,7 +84,8 @@ def test_index_says_what_it_holds(tmp_path: Path) -> None:
         {"source": "mine", "license": "CC0", "documents": 5},
         {"source": "mine", "license": "MIT", "documents": 5},
     ]
-    assert info.skipped == {"under 200 characters": 1}
+    ledger = Ledger.from_json(info.ledger)
+    assert (ledger.records, ledger.documents, left_out(ledger)) == (11, 10, {"too short": 1})
     assert read_info(tmp_path / "new" / "index") == info
     index = Index.open(tmp_path / "new" / "index")
     assert [d.id for d in index.documents(range(10))] == [f"d{i}" for i in range(10)]
@@ -211,7 +214,7 @@ def test_corpus_is_added_without_embedding_the_rest(tmp_path: Path) -> None:
     embedder = HashEmbedder()
     info = build_index(corpus([*more, ROWS[3], more[0]]), tmp_path, embedder, shard_documents=4, add=True)
     assert sorted(embedder.asked) == sorted(row["text"] for row in more)
-    assert (info.documents, info.skipped) == (15, {"exact duplicate": 2})
+    assert (info.documents, left_out(Ledger.from_json(info.ledger))) == (15, {"repeated text": 2})
     assert [s["documents"] for s in info.shards] == [4, 4, 2, 4, 1]
     assert info.corpora == (
         {"source": "mine", "license": "CC0", "documents": 5}, {"source": "mine", "license": "MIT", "documents": 10},
@@ -254,7 +257,7 @@ def test_equal_texts_are_taken_once(tmp_path: Path) -> None:
         Corpus([{**ROWS[1], "id": "other"}, {"text": "unique " * 50}], name="b"),
     ]
     info = build_index(corpora, tmp_path, HashEmbedder(), shard_documents=4)
-    assert (info.documents, info.skipped) == (11, {"exact duplicate": 2})
+    assert (info.documents, left_out(Ledger.from_json(info.ledger))) == (11, {"repeated text": 2})
 
 
 def test_leftover_of_a_killed_write_is_replaced(tmp_path: Path) -> None:
@@ -292,7 +295,7 @@ def test_index_is_neither_replaced_nor_added_to_unless_told(tmp_path: Path) -> N
     with pytest.raises(InputError, match="both add and replace"):
         build_index(corpus(ROWS[:2]), tmp_path, HashEmbedder(), add=True, replace=True)
     for settings in ({"add": True}, {"replace": True}):
-        with pytest.raises(InputError, match="none of the 1 documents is left"):
+        with pytest.raises(InputError, match="1 record, but nothing became a document: 1 too short"):
             build_index([Corpus([{"text": "short"}])], tmp_path, HashEmbedder(), **settings)
     assert Index.open(tmp_path).info == first
     assert verify_index(tmp_path) == []
@@ -376,14 +379,32 @@ def test_build_on_a_full_disk_goes_on_when_there_is_room(small_disk: Path, tmp_p
     assert [d.text for d in Index.open(folder).documents([15, 0])] == [rows[15]["text"], rows[0]["text"]]
 
 
+def test_no_two_documents_have_one_id(tmp_path: Path) -> None:
+    """Files that count from 0 each, and what is added later: ids in the index stay, repeated ones get a suffix."""
+    rows = [{"id": str(i % 2), "text": f"document {i} " * 30} for i in range(6)]
+    first = build_index(corpus(rows), tmp_path / "i", HashEmbedder(), shard_documents=4)
+    assert Ledger.from_json(first.ledger).repeated_ids == 4
+    before = Index.open(tmp_path / "i").documents(range(6))
+    assert [d.id.partition("~")[0] for d in before] == ["0", "1"] * 3
+    assert [d.id for d in before][:2] == ["0", "1"]
+    more = [{"id": "1", "text": "another document " * 30}, {"id": "new", "text": "new document " * 30}]
+    info = build_index(corpus([*more, rows[5]]), tmp_path / "i", HashEmbedder(), add=True)
+    documents = Index.open(tmp_path / "i").documents(range(8))
+    assert documents[:6] == before
+    assert documents[6].id.startswith("1~")
+    assert documents[7].id == "new"
+    assert len({d.id for d in documents}) == 8
+    assert Ledger.from_json(info.ledger).repeated_ids == 5
+
+
 def test_odd_strings_come_back(tmp_path: Path) -> None:
-    """Empty fields, all scripts, NULs and lone surrogates go into an index and come out as the corpus gave them."""
+    """Empty fields, all scripts and mended characters go into an index and come out as the corpus gave them."""
     texts = ["Grüße, κόσμε, 世界 🙂 " * 20, "x" * 250 + "\0", "y" * 250 + "\ud800"]
     rows = [{"id": f"d{i}", "text": text, "title": "", "source": "ä\udcff\0"} for i, text in enumerate(texts)]
     info = build_index(corpus(rows), tmp_path, HashEmbedder())
     documents = Index.open(tmp_path).documents(range(3))
     assert documents == list(corpus(rows)[0])
-    assert [d.text for d in documents] == [texts[0], texts[1], "y" * 250 + "?"]
+    assert [d.text for d in documents] == [texts[0], "x" * 250, "y" * 250 + "?"]
     assert info.corpora[0]["source"] == "ä?"
 
 
@@ -411,8 +432,8 @@ def broken_folders(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     yield tmp_path / "photos", r"photos is not an index \(it has no index\.json\)"
     for name, content in {
         "list": "[]",
-        "cut": '{"format": 3, "shar',
-        "bare": '{"format": 3}',
+        "cut": f'{{"format": {FORMAT}, "shar',
+        "bare": f'{{"format": {FORMAT}}}',
         "empty-json": "{}",
     }.items():
         (tmp_path / name).mkdir()
@@ -421,7 +442,10 @@ def broken_folders(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     build_index(corpus(), tmp_path / "future", HashEmbedder())
     data = json.loads((tmp_path / "future" / "index.json").read_text())
     (tmp_path / "future" / "index.json").write_text(json.dumps({**data, "format": 99, "new": 1}))
-    yield tmp_path / "future", "has format 99, .* reads format 3; build .* into another folder: craft-hf index build SO"
+    yield (
+        tmp_path / "future",
+        f"has format 99, .* reads format {FORMAT}; build .* into another folder: craft-hf index bui",
+    )
 
 
 def test_what_is_no_index_is_refused(tmp_path: Path) -> None:

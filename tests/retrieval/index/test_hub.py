@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from craft_hf.base.errors import CraftError, HubError, InputError
 from craft_hf.base.hub import parse_repo_name
+from craft_hf.corpus.ledger import Ledger, Reason
 from craft_hf.retrieval.index.card import index_card
 from craft_hf.retrieval.index.hub import find_index, index_folder, pull_index, push_index
 from craft_hf.retrieval.index.info import read_info
@@ -423,7 +424,9 @@ def test_card_lists_what_the_index_holds(indexes: tuple[Path, Path]) -> None:
         {"source": "a|b", "license": "CC BY 4.0", "documents": 12},
         {"source": "", "license": "", "documents": 8},
     ]
-    info = info.__class__(**{**vars(info), "corpora": tuple(corpora), "skipped": {"under 200 characters": 5}})
+    ledger = Ledger(files_read=2, whole=18, split=1, passages=2)
+    ledger.leave_out(Reason.TOO_SHORT, "a.jsonl, line 3: 12 characters", 5)
+    info = info.__class__(**{**vars(info), "corpora": tuple(corpora), "ledger": ledger.to_json()})
     start, front, body = index_card(info, "ann/x").split("---\n", 2)
     assert start == ""
     assert yaml.safe_load(front) == {
@@ -435,7 +438,8 @@ def test_card_lists_what_the_index_holds(indexes: tuple[Path, Path]) -> None:
         "| dimension | 8 |",
         "| a\\|b | CC BY 4.0 | 12 |",
         "| not stated | not stated | 8 |",
-        "| under 200 characters | 5 |",
+        "| too short | 5 | a.jsonl, line 3: 12 characters |",
+        "Read: 2 files with 24 records: 20 documents, 2 of them passages of 1 long record.",
         'craft-hf index search ann/x "How do plants make sugar?"',
     ):
         assert line in body.splitlines()

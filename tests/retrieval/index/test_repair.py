@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from typer.testing import CliRunner
 from craft_hf.base import JSON
 from craft_hf.base.errors import InputError
 from craft_hf.cli.main import app
+from craft_hf.corpus.ledger import Ledger
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.edit import remove_documents
 from craft_hf.retrieval.index.info import IndexInfo, read_info
-from craft_hf.retrieval.index.repair import LOST, Repair, repair_index
+from craft_hf.retrieval.index.repair import Repair, repair_index
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import Shard
 from craft_hf.retrieval.index.sources import open_sources
@@ -40,8 +42,9 @@ def write(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
 def built(folder: Path, source: Path, *, add: bool = False) -> IndexInfo:
     """Build an index of a file in shards of four, as `craft_hf.build_index` does."""
     settings: dict[str, JSON] = {
-        "sources": [str(source)], "preset": "", "text_column": "text", "license": [], "name": "", "split": "train",
-        "hub_config": None, "min_chars": 200, "max_chars": 25_000,
+        "sources": [str(source)], "preset": "", "field": [], "license": [], "name": "", "split": "train",
+        "hub_config": None, "min_chars": 200, "max_chars": 25_000, "long": "split", "limit": None,
+        "min_score": None, "strict": False,
     }  # fmt: skip
     corpora = open_sources(settings)
     return build_index(corpora, folder, HashEmbedder(), shard_documents=4, add=add, settings=[settings])
@@ -162,7 +165,7 @@ def test_without_sources_it_is_said_what_is_lost(
     done = CliRunner().invoke(app, ["index", "repair", str(folder), "--drop-lost"])
     assert done.exit_code == 0, done.output
     assert "0 documents were embedded again, 0 read from the sources again, 3 lost" in done.output
-    assert f"3  left out: {LOST}" in done.output
+    assert "3  left out: lost with a damaged shard" in done.output
     assert verify_index(folder) == []
     assert [d.id for d in Index.open(folder).documents(range(7))] == ["d0", "d1", "d2", "d3", "d4", "d6", "d7"]
 
@@ -239,8 +242,21 @@ def test_index_json_that_is_wrong_is_found_and_mended(
     assert any(message.replace(".MIT.", "(MIT)") in problem for problem in problems)
     assert repair_index(folder).lost == 0
     assert verify_index(folder) == []
-    assert replace(read_info(folder), builds=(), embedding_name="") == replace(info, builds=(), embedding_name="")
+    unknown: dict[str, Any] = {"builds": (), "embedding_name": "", "ledger": {}}
+    assert replace(read_info(folder), **unknown) == replace(info, **unknown)
+    assert Ledger.from_json(read_info(folder).ledger).documents == info.documents
     assert not embedder.asked
+
+
+def test_documents_of_one_id_get_their_own_ids_back(tmp_path: Path, embedder: HashEmbedder) -> None:
+    """Whichever of them is lost, it comes back under the id that it had."""
+    rows = [{"id": "same", "text": row["text"]} for row in ROWS]
+    built(tmp_path / "index", write(tmp_path / "notes.jsonl", rows))
+    before = read_info(tmp_path / "index")
+    for number in range(3):
+        shard_paths(tmp_path / "index")[number].unlink()
+        assert repair_index(tmp_path / "index").lost == 0
+        assert read_info(tmp_path / "index") == before
 
 
 def test_another_model_is_not_mixed_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

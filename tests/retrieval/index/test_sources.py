@@ -37,9 +37,10 @@ def test_settings_of_each_build_are_kept(folder: Path) -> None:
     first, second = read_info(folder).builds
     assert first == {
         "sources": [f"left={folder.parent / 'a.txt'}", str(folder.parent / "b.txt")], "preset": "",
-        "text_column": "text",
+        "field": [],
         "license": ["CC0", "MIT"], "name": "", "split": "train", "hub_config": None, "min_chars": 100,
-        "max_chars": 25_000, "embedding_model": "embedded", "shard_documents": 3,
+        "max_chars": 25_000, "long": "split", "limit": None, "min_score": None,
+        "strict": False, "embedding_model": "embedded", "shard_documents": 3,
     }  # fmt: skip
     assert second == {}
 

@@ -11,7 +11,7 @@ import pytest
 from backports import zstd
 
 from craft_hf.base.errors import InputError
-from craft_hf.corpus.readers.lines import read_lines
+from craft_hf.corpus.readers.file import File
 
 
 def pack_zstd(data: bytes) -> bytes:
@@ -30,7 +30,7 @@ def test_lines_are_numbered_whatever_packs_them(tmp_path: Path, ending: str) -> 
     path = tmp_path / f"a.jsonl{ending}"
     pack = PACK.get(ending, bytes)
     path.write_bytes(pack(b"".join(LINES[:7])) + pack(b"".join(LINES[7:])))
-    assert list(read_lines(path)) == list(enumerate(LINES, 1))
+    assert list(File(path, path.name).lines()) == list(enumerate(LINES, 1))
 
 
 @pytest.mark.parametrize("ending", PACK)
@@ -41,7 +41,7 @@ def test_cut_file_gives_what_is_whole_and_then_an_error(tmp_path: Path, ending: 
     path.write_bytes(PACK[ending](b"".join(LINES))[:-lost])
     read = []
     with pytest.raises(InputError, match=rf"a\.jsonl{ending}, after line \d+: the {KINDS[ending]} file is .* cut") as e:
-        read.extend(read_lines(path))
+        read.extend(File(path, path.name).lines())
     del read
     assert "download it again" in str(e.value)
 
@@ -55,7 +55,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path, ending: str) -> N
     for content in (packed[:middle] + bytes(100) + packed[middle + 100 :], b"plain text\n"):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"after line \d+: the"):
-            list(read_lines(path))
+            list(File(path, path.name).lines())
 
 
 def test_zstd_with_a_long_window_is_read(tmp_path: Path) -> None:
@@ -68,11 +68,11 @@ def test_zstd_with_a_long_window_is_read(tmp_path: Path) -> None:
     packer = zstd.ZstdCompressor(options=options)
     path = tmp_path / "a.jsonl.zst"
     path.write_bytes(packer.compress(b"".join(LINES)) + packer.flush())
-    assert len(list(read_lines(path))) == len(LINES)
+    assert len(list(File(path, path.name).lines())) == len(LINES)
 
 
 def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """A folder in the place of a file is an error with its path."""
     (tmp_path / "a.jsonl").mkdir()
     with pytest.raises(InputError, match=r"a\.jsonl, after line 0: the file cannot be read"):
-        list(read_lines(tmp_path / "a.jsonl"))
+        list(File(tmp_path / "a.jsonl", "a.jsonl").lines())

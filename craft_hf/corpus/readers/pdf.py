@@ -1,0 +1,37 @@
+"""Reads PDF files: one document each, by PDFium."""
+
+from __future__ import annotations
+
+from craft_hf.base import InputError, require
+from craft_hf.corpus.fields import WholeFile
+from craft_hf.corpus.ledger import Ledger, Reason
+from craft_hf.corpus.readers import LocatedRows, Place
+from craft_hf.corpus.readers.file import File
+
+
+def pdf_rows(file: File, ledger: Ledger) -> LocatedRows:
+    """Yield the document, its pages apart by a blank line; a PDF whose pages are images has no text, and is counted.
+
+    Raises:
+        InputError: the file is no PDF, broken, or locked by a password.
+        MissingExtra: PDFium is not installed.
+    """
+    pdfium = require("pypdfium2", "documents")
+    with file.reading(), file.open() as stream:
+        content = stream.read()
+    try:
+        pdf = pdfium.PdfDocument(content)
+        try:
+            about = pdf.get_metadata_dict()
+            pages = [page.get_textpage().get_text_bounded() for page in pdf]
+        finally:
+            pdf.close()
+    except pdfium.PdfiumError as e:
+        raise InputError(f"{file.name}: not readable as PDF ({e}).") from e
+    # where a hyphen breaks a word over two lines, PDFium has a control character, which no text keeps
+    text = "\n\n".join(filter(None, (page.replace("\r\n", "\n").strip() for page in pages)))
+    if not text:
+        ledger.leave_out(Reason.ONLY_IMAGES, f"{file.name}: {len(pages)} pages of images; recognize their text first.")
+        return
+    title, author = about.get("Title") or file.stem, about.get("Author")
+    yield Place(file.name), WholeFile(id=file.id, title=title, author=author, text=text)
