@@ -7,7 +7,7 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,13 @@ from craft_hf.base.embedder import Embedder, Vectors
 from craft_hf.base.errors import InputError, StorageError
 from craft_hf.base.executors import open_workers
 from craft_hf.corpus.corpus import Corpus
+from craft_hf.retrieval.index import vectors as index_vectors
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import Shard
 from craft_hf.retrieval.index.verify import verify_index
 from tests import ROOT
-from tests.vectors import HashEmbedder, given_index, shard_paths, whole_numbers
+from tests.vectors import HashEmbedder, given_index, shard_paths, visible, whole_numbers
 
 ROWS = [{"id": f"d{i}", "text": f"document {i} " * 30} for i in range(40)]
 
@@ -143,6 +144,29 @@ def test_paths_are_absolute_before_they_travel(tmp_path: Path, monkeypatch: pyte
         there.search(vectors, 5)[1], given_index(tmp_path / "same", vectors, 5).search(vectors, 5)[1]
     )
     assert shard.rows == 5
+
+
+class Dying(HashEmbedder):
+    """Saves after each batch of two texts, and kills its process at one of the texts."""
+
+    def encode_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Vectors]]:
+        """Embed texts."""
+        index_vectors.SAVE_EVERY_S = 0
+        for start in range(0, len(texts), 2):
+            rows = list(range(start, min(start + 2, len(texts))))
+            if any("document 17 " in texts[row] for row in rows):
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield rows, self.encode([texts[row] for row in rows])
+
+
+def test_lost_process_costs_the_batch_in_hand(tmp_path: Path) -> None:
+    """What a process had embedded of its shard before it was killed is found again."""
+    with pytest.raises(StorageError, match="a worker process was lost"), open_workers("1") as workers:
+        build_index([Corpus(ROWS)], tmp_path, Dying(), shard_documents=10, workers=workers)
+    rest = HashEmbedder()
+    build_index([Corpus(ROWS)], tmp_path, rest, shard_documents=10)
+    assert rest.asked == [row["text"] for row in ROWS[16:]]
+    assert visible(tmp_path) == ["index.json", *sorted(path.name for path in shard_paths(tmp_path))]
 
 
 def test_interrupt_does_not_wait_for_the_shards_in_hand(tmp_path: Path) -> None:

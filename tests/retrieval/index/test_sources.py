@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import craft_hf
+from craft_hf.base.errors import InputError
 from craft_hf.cli.main import app
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.retrieval.index.hub import index_files
@@ -61,6 +62,21 @@ def test_info_tells_the_command_that_builds_it_again(
     done = CliRunner().invoke(app, words, catch_exceptions=False)
     assert done.exit_code == 0
     assert read_info(tmp_path / "again").shards == read_info(folder).shards[:1]
+
+
+def test_advice_of_a_build_on_an_index_helps(folder: Path) -> None:
+    """Without --add or --replace nothing changes, and the error says what to give; both do what it says."""
+    before = (folder / "index.json").read_bytes()
+    Path("c.txt").write_text("c Banks lend money. " * 20)
+    words = ["index", "build", "c.txt", "--out", str(folder)]
+    refused = CliRunner().invoke(app, words)
+    assert isinstance(refused.exception, InputError)
+    assert "of 3 documents, which was not changed: give --add (add=True) to put documents" in str(refused.exception)
+    assert (folder / "index.json").read_bytes() == before
+    added = CliRunner().invoke(app, [*words, "--add"], catch_exceptions=False)
+    assert f"{folder}: 4 documents in 3 shards" in added.output
+    replaced = CliRunner().invoke(app, [*words, "--replace"], catch_exceptions=False)
+    assert f"{folder}: 1 documents in 1 shards" in replaced.output
 
 
 def test_published_index_names_no_local_place(folder: Path) -> None:
