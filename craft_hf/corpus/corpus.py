@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
-from craft_hf.base import Document, InputError
+from craft_hf.base import JSON, CraftError, Document, InputError
 from craft_hf.corpus.fields import SPELLINGS, Fields, WholeFile, as_line, as_text, names_of
 from craft_hf.corpus.ledger import Ledger, Reason
 from craft_hf.corpus.length import MAX_CHARS, MIN_CHARS, passages, says_less_than
@@ -20,6 +20,10 @@ Long = Literal["split", "drop"]
 
 _TRIED = 1000
 """Records that may lack a field before it is called missing."""
+
+
+class LostPositionError(CraftError):
+    """A source is not what it was when reading it was interrupted."""
 
 
 class CorpusOptions(TypedDict, total=False):
@@ -86,23 +90,75 @@ class Corpus:
             )
         self.name = name or self._source.name
         self._source_name = as_line(self.name)
-        self.ledger = Ledger(self._strict)
+        self._before, self._counted = Ledger(self._strict), Ledger(self._strict)
+        self._resume: Mapping[str, Any] | None = None
+        self._at: tuple[Place, int, int] | None = None
+        self._taken, self._is_done = 0, False
+
+    @property
+    def ledger(self) -> Ledger:
+        """What became of each file and record up to now."""
+        total = Ledger(self._strict)
+        total.add(self._before)
+        total.add(self._counted)
+        return total
+
+    def state(self) -> Mapping[str, JSON] | None:
+        """Return how far it is read, behind the last document that was yielded, or None if it was not begun."""
+        if self._at is None and not self._is_done:
+            return None
+        state: dict[str, JSON] = {"is_done": self._is_done, "ledger": self.ledger.to_json()}
+        if self._at:
+            place, number, part = self._at
+            position = self._source.position(place)
+            state |= {"place": list(place), "position": position, "record": number, "parts": part}
+            state["documents"] = self._taken
+        return state
+
+    def resume(self, state: Mapping[str, JSON] | None) -> None:
+        """Let the next reading go on where `state` was returned, by a corpus with the same arguments."""
+        self._resume = state
 
     def __iter__(self) -> Iterator[Document]:
         return read_corpora([self])
 
     def read(self) -> Iterator[Document]:
-        """Yield the documents, if only none; the ledger begins anew."""
-        self.ledger = Ledger(self._strict)
-        left = self._limit
-        for document in self._documents(self.ledger):
-            yield document
-            if left is not None and (left := left - 1) == 0:
-                return
+        """Yield the documents, if only none; the ledger begins anew, or goes on with what is resumed.
 
-    def _documents(self, ledger: Ledger) -> Iterator[Document]:
-        checked = _CheckedRows(self._fields, self.name, ledger)
-        for number, (place, row) in enumerate(checked.rows(self._source.rows(ledger)), 1):
+        Raises:
+            LostPositionError: the record at which reading is to go on is not there any more.
+        """
+        start, self._resume = self._resume, None
+        self._before, self._counted = Ledger(self._strict), Ledger(self._strict)
+        self._at, self._taken, self._is_done = None, 0, bool(start and start["is_done"])
+        if start and self._is_done:
+            self._before = Ledger.from_json(start["ledger"])
+            return
+        documents = self._documents(self._counted, start)
+        if start:
+            for _ in range(start["parts"]):
+                if not next(documents, None) or not self._stands_at(Place(*start["place"])):
+                    raise LostPositionError(f"{Place(*start['place'])}: this record is not there any more.")
+            self._before = Ledger.from_json(start["ledger"]).without(self._counted)
+            self._taken = start["documents"]
+        if self._limit is None or self._taken < self._limit:
+            for document in documents:
+                self._taken += 1
+                yield document
+                if self._taken == self._limit:
+                    break
+        self._is_done = True
+
+    def _stands_at(self, place: Place) -> bool:
+        return self._at is not None and self._at[0] == place
+
+    def _documents(self, ledger: Ledger, start: Mapping[str, Any] | None) -> Iterator[Document]:
+        if start:  # the fields were checked then
+            rows, first = self._source.rows_from(start["position"], ledger), start["record"]
+        else:
+            rows, first = _CheckedRows(self._fields, self.name, ledger).rows(self._source.rows(ledger)), 1
+        for number, (place, row) in enumerate(rows, first):
+            self._at = place, number, 1
             text = self._fields.value(row, "text")
             if not isinstance(text, str) or not text.strip():
                 ledger.leave_out(Reason.NO_TEXT, str(place))
@@ -120,6 +176,7 @@ class Corpus:
                 whole = self._document(row, "", number)
                 for part, passage in enumerate(passages(text, self._max_chars), 1):
                     ledger.passages += 1
+                    self._at = place, number, part
                     yield replace(whole, id=f"{whole.id}#{part}", text=passage)
 
     def _document(self, row: Row, text: str, number: int) -> Document:

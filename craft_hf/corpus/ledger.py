@@ -136,6 +136,23 @@ class Ledger:
             mine = self.left_out.setdefault(reason, LeftOut(0, found.example))
             mine.count += found.count
 
+    def without(self, other: Ledger) -> Ledger:
+        """Return what this ledger counted and another, which counted some of the same, did not."""
+        rest = {
+            reason: LeftOut(found.count - other.count((reason,)), found.example)
+            for reason, found in self.left_out.items()
+            if found.count > other.count((reason,))
+        }
+        return Ledger(
+            self.strict,
+            self.files_read - other.files_read,
+            self.whole - other.whole,
+            self.split - other.split,
+            self.passages - other.passages,
+            self.repeated_ids - other.repeated_ids,
+            rest,
+        )
+
     def reasons(self) -> str:
         """Return in words what was left out and why, the most frequent reason first."""
         ranked = sorted(self.left_out.items(), key=lambda item: -item[1].count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from craft_hf.base import InputError, MissingExtra
 from craft_hf.corpus.fields import Fields
 from craft_hf.corpus.ledger import Fault, Ledger, Reason
-from craft_hf.corpus.readers import LocatedRows, Source
+from craft_hf.corpus.readers import LocatedRows, Place, Position, Source
 from craft_hf.corpus.readers.docx import docx_rows
 from craft_hf.corpus.readers.file import PACKED, File
 from craft_hf.corpus.readers.jsonl import json_file_rows, json_line_rows
@@ -81,6 +82,22 @@ class FileSource(Source):
             yield from self.file_rows(File(self._path, self._path.name, self._path.name, self._fields), ledger)
         else:
             raise InputError(f"{self._path} is not a corpus file; expected {FORMATS}.")
+
+    def rows_from(self, position: Position, ledger: Ledger) -> LocatedRows:
+        """Read on in the file of a record; the files before are not opened."""
+        if not self._path.is_dir():
+            yield from super().rows_from(position, ledger)
+            return
+        place, top = Place(*position), self._path.resolve().name
+        is_there = False
+        for path, below in found_files(self._path, top, ledger):
+            file = File(path, f"{top}/{below}", below, self._fields)
+            if is_there:
+                yield from self.file_rows(file, ledger)
+            elif file.name == place.file:
+                is_there = True
+                rows = self.file_rows(file, ledger)
+                yield from itertools.dropwhile(lambda located: located[0] != place, rows)
 
     def file_rows(self, file: File, ledger: Ledger) -> LocatedRows:
         """Read a file; if it is broken, this is counted, and what stands before the break is taken."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Callable
 
-from craft_hf.base import InputError
+from craft_hf.base import JSON, InputError
 from craft_hf.corpus.ledger import Ledger, Reason
-from craft_hf.corpus.readers import LocatedRows, Place, Row, Source
+from craft_hf.corpus.readers import LocatedRows, Place, Position, Row, Source
 
 HUB_DATASET_SYNTAX = "REPO@REVISION:CONFIG:SPLIT"
 """How a Hub dataset is written in one string, such as "allenai/c4:en"; all parts after REPO are optional."""
+
+
+_MARK_EVERY = 1000
+"""Rows after which the state of a stream is remembered."""
 
 
 class HubDataset(Source):
@@ -35,9 +40,23 @@ class HubDataset(Source):
         self.repo, self.config, self.split, self.revision = repo, config, split, revision
         self._convert = convert
         self.name = repo
+        self._mark: tuple[int, JSON] = (0, None)
 
     def rows(self, ledger: Ledger) -> LocatedRows:
         """Stream the split in the dataset's order."""
+        return self._rows(ledger, 0, None)
+
+    def position(self, place: Place) -> Position:
+        """Return the row's number, and the state of the stream a while before."""
+        return [place.number, *self._mark]
+
+    def rows_from(self, position: Position, ledger: Ledger) -> LocatedRows:
+        """Stream on from a row; what is long before is not downloaded."""
+        number, marked, state = position
+        rows = self._rows(ledger, marked, state)
+        return itertools.dropwhile(lambda located: located[0].number < number, rows)
+
+    def _rows(self, ledger: Ledger, number: int, state: JSON) -> LocatedRows:
         import datasets
         from datasets.exceptions import DatasetsError
 
@@ -52,8 +71,12 @@ class HubDataset(Source):
             raise InputError(
                 f"{self.repo!r} is neither a file nor a Hub dataset that can be reached: {error_text(e)}"
             ) from e
-        rows, number = iter(stream), 0
+        if state:
+            stream.load_state_dict(state)
+        rows = iter(stream)
         while True:
+            if number % _MARK_EVERY == 0 or state:
+                self._mark, state = (number, stream.state_dict()), None
             try:
                 row = next(rows)
             except StopIteration:
@@ -61,7 +84,7 @@ class HubDataset(Source):
             except errors as e:
                 raise InputError(
                     f"{self.repo}, after row {number}: reading the Hub dataset failed: {error_text(e)}; "
-                    "run the same command again: it resumes with the first missing shard."
+                    "run the same command again: it goes on from here."
                 ) from e
             number += 1
             place = Place(self.repo, "row", number)

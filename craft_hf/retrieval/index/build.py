@@ -6,12 +6,14 @@ import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from craft_hf.base import JSON, Bar, Document, Embedder, InputError, StorageError, Workers
-from craft_hf.corpus import Corpus, Ledger, Reason, read_corpora
+from craft_hf.corpus import Corpus, Ledger, LostPositionError, Reason, read_corpora
 from craft_hf.retrieval.index import SHARD_DOCUMENTS
 from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of
 from craft_hf.retrieval.index.info import (
@@ -24,11 +26,24 @@ from craft_hf.retrieval.index.info import (
 )
 from craft_hf.retrieval.index.quantize import Halves
 from craft_hf.retrieval.index.shard import FORMAT, LongHashes, Shard, ShardContent, embedding_hashes, write_shard
+from craft_hf.retrieval.index.unfinished import UnfinishedBuild
 from craft_hf.retrieval.index.vectors import KnownVectors, VectorSaver, embed, vector_files
 from craft_hf.retrieval.index.writing import replace_index, writing
 
 Progress = Callable[[int], object]
 """Is told how many documents were embedded since it was last called."""
+
+
+_BLOCK = 4096
+"""Most documents that are compared with what was seen at a time."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The documents of a shard, and the state of reading behind them."""
+
+    documents: list[Document]
+    state: Mapping[str, JSON]
 
 
 def build_index(
@@ -77,16 +92,30 @@ def build_index(
         removed_ids, removed_sources = set(old.removed_ids if old else ()), set(old.removed_sources if old else ())
         deduplicator, ids = Deduplicator(), UniqueIds()
         for entry in shards:
-            shard = Shard(folder / str(entry["file"]))
-            deduplicator.add(shard.text_hashes)
-            ids.add(hashes_of(shard.strings("id")))
-        documents = ids.rename(deduplicator.filter(read_corpora(corpora)))
+            _take_note(Shard(folder / str(entry["file"])), deduplicator, ids)
+        unfinished = UnfinishedBuild(
+            folder, settings, [shard_documents, embedder.identity, old.fingerprint if old else ""]
+        )
+        made: list[Mapping[str, JSON]] = []
+        if noted := unfinished.read():
+            made = _go_on(noted, folder, corpora, deduplicator, ids)
+            counts = counts_of(noted["corpora"])
+            removed_ids, removed_sources = set(noted["removed_ids"]), set(noted["removed_sources"])
+        batches = _batches(corpora, shard_documents, deduplicator, ids, unfinished)
         with Bar("Embedding", unit="documents") as bar:
-            for entry, batch in _shards(documents, folder, embedder, shard_documents, workers, bar.update):
-                counts.update((d.source, d.license) for d in batch)
-                removed_ids.difference_update(d.id for d in batch)
-                removed_sources.difference_update(d.source for d in batch)
-                shards.append(entry)
+            bar.update(sum(int(str(entry["documents"])) for entry in made))
+            for entry, batch in _shards(batches, folder, embedder, workers, bar.update):
+                counts.update((d.source, d.license) for d in batch.documents)
+                removed_ids.difference_update(d.id for d in batch.documents)
+                removed_sources.difference_update(d.source for d in batch.documents)
+                made.append(entry)
+                unfinished.write(
+                    {
+                        "shards": made, "corpora": corpora_of(counts), "removed_ids": sorted(removed_ids),
+                        "removed_sources": sorted(removed_sources), **batch.state,
+                    }
+                )  # fmt: skip
+        shards += made
         for corpus in corpora:
             ledger.add(corpus.ledger)
         ledger.repeated_ids += ids.changed
@@ -108,6 +137,7 @@ def build_index(
             removed_sources=tuple(sorted(removed_sources)),
         )
         replace_index(info, folder, existing, clear=replace)
+        unfinished.forget()
     return info
 
 
@@ -142,38 +172,37 @@ def build_shard(
 
 
 def _shards(
-    documents: Iterable[Document],
+    batches: Iterable[_Batch],
     folder: Path,
     embedder: Embedder,
-    size: int,
     workers: Workers | None,
     progress: Progress,
-) -> Iterator[tuple[Mapping[str, JSON], list[Document]]]:
+) -> Iterator[tuple[Mapping[str, JSON], _Batch]]:
     """Yield what `index.json` says of each shard, and its documents, in order, once its file is written."""
-    under_way: deque[tuple[Future[Mapping[str, JSON]], list[Document], int]] = deque()
+    under_way: deque[tuple[Future[Mapping[str, JSON]], _Batch, int]] = deque()
     lost = workers.lost if workers else ()
     vectors = KnownVectors(vector_files(folder), embedder.dimension)
 
-    def finish() -> tuple[Mapping[str, JSON], list[Document]]:
+    def finish() -> tuple[Mapping[str, JSON], _Batch]:
         future, batch, embedded = under_way.popleft()
         try:
             entry = future.result()
         except lost as e:
             raise StorageError(
-                f"a worker process was lost while it embedded the shard of the documents {batch[0].id!r} to "
-                f"{batch[-1].id!r} ({type(e).__name__}: {' '.join(str(e).split())}), often because memory ran out. "
-                "What was embedded is kept; run the same command again, with fewer workers or smaller shards "
+                f"a worker process was lost while it embedded the shard of the documents {batch.documents[0].id!r} to "
+                f"{batch.documents[-1].id!r} ({type(e).__name__}: {' '.join(str(e).split())}), often because memory "
+                "ran out. What was embedded is kept; run the same command again, with fewer workers or smaller shards "
                 "(--shard-documents)."
             ) from e
         progress(embedded)
         return entry, batch
 
     try:
-        for batch in _batched(documents, size):
-            hashes = embedding_hashes([d.text for d in batch], embedder.identity)
+        for batch in batches:
+            hashes = embedding_hashes([d.text for d in batch.documents], embedder.identity)
             known, found = vectors.find(hashes)
             progress(int(found.sum()))
-            arguments = folder.absolute(), batch, hashes, found, known[found], embedder
+            arguments = folder.absolute(), batch.documents, hashes, found, known[found], embedder
             if workers is None:
                 yield build_shard(*arguments, progress), batch
                 continue
@@ -196,10 +225,50 @@ def _shards(
             future.cancel()
 
 
-def _batched(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    iterator = iter(documents)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
+def _batches(
+    corpora: Sequence[Corpus], size: int, deduplicator: Deduplicator, ids: UniqueIds, unfinished: UnfinishedBuild
+) -> Iterator[_Batch]:
+    """Read documents for one shard after the other; nothing is read beyond them, so that their state is exact."""
+    documents = read_corpora(corpora)
+    try:
+        while True:
+            batch: list[Document] = []
+            while len(batch) < size and (block := list(itertools.islice(documents, min(_BLOCK, size - len(batch))))):
+                batch += ids.rename(deduplicator.filter(block))
+            if not batch:
+                return
+            yield _Batch(
+                batch,
+                {
+                    "states": [corpus.state() for corpus in corpora], "repeated_texts": deduplicator.dropped,
+                    "example": deduplicator.example, "repeated_ids": ids.changed,
+                },
+            )  # fmt: skip
+    except LostPositionError as e:
+        unfinished.forget()
+        raise InputError(
+            f"{e} The build that was interrupted cannot go on where it was; run the same command again: it reads the "
+            "sources from the start, and embeds only what is new."
+        ) from e
+
+
+def _go_on(
+    noted: Mapping[str, Any], folder: Path, corpora: Sequence[Corpus], deduplicator: Deduplicator, ids: UniqueIds
+) -> list[Mapping[str, JSON]]:
+    """Put everything in the state that an unfinished build noted with its last shard, and return its shards."""
+    for entry in noted["shards"]:
+        _take_note(Shard(folder / entry["file"]), deduplicator, ids)
+    deduplicator.dropped, deduplicator.example = noted["repeated_texts"], noted["example"]
+    ids.changed = noted["repeated_ids"]
+    for corpus, state in zip(corpora, noted["states"], strict=True):
+        corpus.resume(state)
+    return list(noted["shards"])
+
+
+def _take_note(shard: Shard, deduplicator: Deduplicator, ids: UniqueIds) -> None:
+    """Remember texts and ids of a shard, so that they are not taken again."""
+    deduplicator.add(shard.text_hashes)
+    ids.add(hashes_of(shard.strings("id")))
 
 
 def _existing(folder: Path, embedder: Embedder, add: bool, replace: bool) -> IndexInfo | None:

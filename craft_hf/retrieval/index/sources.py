@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from craft_hf.base import JSON
 from craft_hf.corpus import Corpus, open_corpora, parse_fields, parse_named_source
 from craft_hf.retrieval.index.info import IndexInfo
 
@@ -26,6 +27,19 @@ def open_sources(settings: Mapping[str, Any]) -> list[Corpus]:
         min_score=settings["min_score"],
         **{name: settings[name] for name in ("min_chars", "max_chars", "long", "limit", "strict")},
     )  # fmt: skip
+
+
+def source_versions(settings: Sequence[Mapping[str, Any]]) -> list[JSON]:
+    """Return what changes when a local source of some builds does: size and time of each file."""
+    found: list[JSON] = []
+    for build in settings:
+        for source in build["sources"]:
+            path = Path(parse_named_source(source)[1])
+            for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+                if file.is_file():
+                    state = file.stat()
+                    found.append([str(file), state.st_size, state.st_mtime_ns])
+    return found
 
 
 def absolute_source(source: str) -> str:

@@ -1,0 +1,204 @@
+"""A build that was interrupted goes on behind what it wrote, and does not read the sources from their start."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from craft_hf.base import JSON
+from craft_hf.base.embedder import Vectors
+from craft_hf.base.errors import InputError
+from craft_hf.corpus import Ledger
+from craft_hf.corpus.readers import files
+from craft_hf.corpus.readers.hub import HubDataset
+from craft_hf.retrieval.index.build import build_index
+from craft_hf.retrieval.index.info import IndexInfo
+from craft_hf.retrieval.index.sources import open_sources
+from craft_hf.retrieval.index.verify import verify_index
+from tests.vectors import HashEmbedder, visible
+
+
+class Interrupted(HashEmbedder):
+    """Is interrupted when it should embed one document more than it may."""
+
+    def __init__(self, documents: int) -> None:
+        super().__init__()
+        self._left = documents
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
+        """Embed, as long as that may go on."""
+        self._left -= len(texts)
+        if self._left < 0:
+            raise KeyboardInterrupt
+        return super().encode(texts, progress)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A folder of five files: blank and broken lines, repeated texts and ids, too short and too long documents."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for number in range(5):
+        lines = [json.dumps({"id": f"d{i}", "text": f"text {number} {i} " * 30}) for i in range(4)]
+        lines.insert(2, json.dumps({"id": "again", "text": "text 0 0 " * 30}))
+        lines.insert(3, json.dumps({"id": "short", "text": "short"}))
+        lines.insert(1, "" if number % 2 else '{"broken')
+        lines.insert(4, json.dumps({"id": "long", "text": "\n\n".join(f"{i} of {number} " * 9 for i in range(9))}))
+        (folder / f"{number}.jsonl").write_text("\n".join(lines))
+    (folder / ".hidden").touch()
+    return folder
+
+
+def settings_of(*sources: Path) -> dict[str, Any]:
+    """Settings as `craft_hf.build_index` has them."""
+    return {
+        "sources": [str(source) for source in sources], "preset": "", "field": [], "license": [], "name": "",
+        "split": "train", "hub_config": None, "min_chars": 100, "max_chars": 400, "long": "split", "limit": None,
+        "min_score": None, "strict": False,
+    }  # fmt: skip
+
+
+def build(folder: Path, settings: dict[str, Any], embedder: HashEmbedder, **arguments: Any) -> IndexInfo:
+    """Build an index in shards of three."""
+    corpora = open_sources(settings)
+    return build_index(corpora, folder, embedder, shard_documents=3, settings=[settings], **arguments)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are opened."""
+    names: list[str] = []
+    plain = files.read_file
+
+    def read(rows: Any, file: Any, ledger: Ledger) -> Any:
+        names.append(file.path.name)
+        return plain(rows, file, ledger)
+
+    monkeypatch.setattr(files, "read_file", read)
+    return names
+
+
+@pytest.mark.parametrize("documents", range(2, 30, 4))
+def test_resumed_build_gives_the_same_index(corpus: Path, tmp_path: Path, documents: int) -> None:
+    """Wherever it was interrupted, also within a long document: the same shards, ids, counts and examples."""
+    settings = settings_of(corpus)
+    whole = build(tmp_path / "whole", settings, HashEmbedder())
+    assert whole.documents == 30
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "index", settings, Interrupted(documents))
+    rest = HashEmbedder()
+    assert build(tmp_path / "index", settings, rest) == whole
+    assert len(rest.asked) == whole.documents - documents // 3 * 3
+    assert verify_index(tmp_path / "index") == []
+    assert visible(tmp_path / "index") == visible(tmp_path / "whole")
+
+
+def test_files_before_are_not_opened(corpus: Path, tmp_path: Path, opened: list[str]) -> None:
+    """Reading goes on in the file in which the last whole shard ends."""
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "index", settings_of(corpus), Interrupted(24))
+    opened.clear()
+    build(tmp_path / "index", settings_of(corpus), HashEmbedder())
+    assert opened == ["3.jsonl", "4.jsonl"]
+
+
+def test_sources_before_are_not_opened(corpus: Path, tmp_path: Path, opened: list[str]) -> None:
+    """Of several sources, those that were read are passed over, and counted as they were."""
+    sources = settings_of(*sorted(corpus.glob("*.jsonl")))
+    whole = build(tmp_path / "whole", sources, HashEmbedder())
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "index", sources, Interrupted(24))
+    opened.clear()
+    assert build(tmp_path / "index", sources, HashEmbedder()) == whole
+    assert opened == ["3.jsonl", "4.jsonl"]
+
+
+def test_adding_goes_on_too(corpus: Path, tmp_path: Path, opened: list[str]) -> None:
+    """With the documents of the index before it, whose texts and ids are not taken again."""
+    sources = sorted(corpus.glob("*.jsonl"))
+    results = []
+    for name in ("whole", "index"):
+        build(tmp_path / name, settings_of(sources[1]), HashEmbedder())
+        if name == "index":
+            with pytest.raises(KeyboardInterrupt):
+                build(tmp_path / name, settings_of(corpus), Interrupted(20), add=True)
+            opened.clear()
+        results.append(build(tmp_path / name, settings_of(corpus), HashEmbedder(), add=True))
+    assert results[0] == results[1]
+    assert "0.jsonl" not in opened
+
+
+@pytest.mark.parametrize("change", ["content", "setting", "shard", "note"])
+def test_what_was_changed_is_read_from_the_start(corpus: Path, tmp_path: Path, opened: list[str], change: str) -> None:
+    """Another file, another setting, a shard that is gone, a torn note: all is read, and only what is new embedded."""
+    settings, folder = settings_of(corpus), tmp_path / "index"
+    with pytest.raises(KeyboardInterrupt):
+        build(folder, settings, Interrupted(24))
+    if change == "content":
+        path = corpus / "0.jsonl"
+        path.write_text(path.read_text().replace("text 0 1 ", "text 0 x "))
+    elif change == "setting":
+        settings["license"] = ["CC0"]
+    elif change == "shard":
+        next(folder.glob("*.h5")).unlink()
+    else:
+        os.truncate(folder / ".build.json", 50)
+    opened.clear()
+    rest = HashEmbedder()
+    info = build(folder, settings, rest)
+    assert opened[0] == "0.jsonl"
+    assert info == build(tmp_path / "whole", settings, HashEmbedder())
+    assert len(rest.asked) <= info.documents - 24 + 3
+
+
+def test_source_that_lost_its_record_is_said(corpus: Path, tmp_path: Path) -> None:
+    """Where a change could not be seen beforehand, the error says so, and the same command goes on from the start."""
+    settings, folder = settings_of(corpus), tmp_path / "index"
+    with pytest.raises(KeyboardInterrupt):
+        build(folder, settings, Interrupted(24))
+    note = json.loads((folder / ".build.json").read_text())
+    note["states"][0]["position"][1][2] = note["states"][0]["place"][2] = 99
+    (folder / ".build.json").write_text(json.dumps(note))
+    with pytest.raises(InputError, match=r"line 99: this record is not there any more\. .* run the same command again"):
+        build(folder, settings, HashEmbedder())
+    assert build(folder, settings, HashEmbedder()) == build(tmp_path / "whole", settings, HashEmbedder())
+
+
+def test_limit_counts_what_was_taken_before(corpus: Path, tmp_path: Path) -> None:
+    """A limit is for the whole corpus."""
+    settings = {**settings_of(corpus), "limit": 20}
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "index", settings, Interrupted(10))
+    assert build(tmp_path / "index", settings, HashEmbedder()) == build(tmp_path / "whole", settings, HashEmbedder())
+
+
+def test_hub_dataset_goes_on_in_its_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state of the stream is kept, and rows long before the last are not read again."""
+    read: list[int] = []
+
+    def rows(shards: list[int]) -> Any:
+        for shard in shards:
+            for number in range(100):
+                read.append(100 * shard + number)
+                yield {"id": str(100 * shard + number), "text": "a"}
+
+    def load(*_: object, **__: object) -> datasets.IterableDataset:
+        return datasets.IterableDataset.from_generator(rows, gen_kwargs={"shards": list(range(5))})
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr("craft_hf.corpus.readers.hub._MARK_EVERY", 50)
+    source = HubDataset("user/name")
+    for place, row in source.rows(Ledger()):
+        if row["id"] == "321":
+            position: JSON = json.loads(json.dumps(source.position(place)))
+            break
+    read.clear()
+    rest = [row["id"] for _, row in HubDataset("user/name").rows_from(position, Ledger())]  # type: ignore[arg-type]
+    assert rest == [str(number) for number in range(321, 500)]
+    assert min(read) >= 200
