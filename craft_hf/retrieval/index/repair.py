@@ -30,7 +30,7 @@ from craft_hf.retrieval.index.shard import (
     shard_name,
     write_shard,
 )
-from craft_hf.retrieval.index.sources import open_sources
+from craft_hf.retrieval.index.sources import open_sources_again
 from craft_hf.retrieval.index.vectors import KnownVectors, vector_files
 from craft_hf.retrieval.index.verify import find_problems, shard_counts
 from craft_hf.retrieval.index.writing import replace_index, writing
@@ -275,7 +275,7 @@ def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, _Broken]) ->
     reasons = []
     for settings in info.builds:
         try:
-            corpora = open_sources(settings) if settings else []
+            corpora = open_sources_again(settings) if settings else []
             if not settings:
                 reasons.append("it was built of rows in memory")
             for document in ids.rename(deduplicator.filter(itertools.chain.from_iterable(corpora))):

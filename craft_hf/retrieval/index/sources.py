@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from craft_hf.base import JSON
+from craft_hf.base import JSON, InputError
 from craft_hf.corpus import Corpus, open_corpora, parse_fields, parse_named_source
 from craft_hf.retrieval.index.info import IndexInfo
 
@@ -27,6 +27,20 @@ def open_sources(settings: Mapping[str, Any]) -> list[Corpus]:
         min_score=settings["min_score"],
         **{name: settings[name] for name in ("min_chars", "max_chars", "long", "limit", "strict")},
     )  # fmt: skip
+
+
+def open_sources_again(settings: Mapping[str, Any]) -> list[Corpus]:
+    """Open the sources of a build that `index.json` tells.
+
+    Raises:
+        InputError: a source does not exist, or is a file of another machine, of which an index that was published tells
+            the name alone.
+    """
+    for source in settings["sources"]:
+        place = Path(parse_named_source(source)[1])
+        if not place.is_absolute() and place.exists():
+            raise InputError(f"{source} was a file of the machine that built the index; where it lay is not published")
+    return open_sources(settings)
 
 
 def source_versions(settings: Sequence[Mapping[str, Any]]) -> list[JSON]:
@@ -62,7 +76,7 @@ def without_local_places(info: IndexInfo) -> IndexInfo:
             {
                 **build,
                 "sources": [_source_alone(source) for source in cast(Sequence[str], build["sources"])],
-                "embedding_model": _name_alone(str(build["embedding_model"])),
+                "embedding_model": _name_alone(str(build.get("embedding_model", ""))),
             }
             if build
             else build

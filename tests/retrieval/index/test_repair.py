@@ -19,11 +19,11 @@ from craft_hf.cli.main import app
 from craft_hf.corpus.ledger import Ledger
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.edit import remove_documents
-from craft_hf.retrieval.index.info import IndexInfo, read_info
+from craft_hf.retrieval.index.info import IndexInfo, info_json, read_info
 from craft_hf.retrieval.index.repair import Repair, repair_index
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import Shard
-from craft_hf.retrieval.index.sources import open_sources
+from craft_hf.retrieval.index.sources import open_sources, without_local_places
 from craft_hf.retrieval.index.verify import verify_index
 from tests.vectors import HashEmbedder, shard_paths
 
@@ -187,6 +187,17 @@ def test_sources_that_came_back_mend_it(folder: Path, source: Path, embedder: Ha
     write(source, [{"id": "new", "text": "a new one " * 30}, *ROWS, {"id": "newer", "text": "a newer one " * 30}])
     assert repair_index(folder).read_again == 1
     assert read_info(folder) == info
+
+
+def test_file_of_the_same_name_is_not_taken_for_the_source(
+    folder: Path, source: Path, embedder: HashEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A published index tells the names of its sources alone; a file here that is called like one is another."""
+    (folder / "index.json").write_bytes(info_json(without_local_places(read_info(folder))))
+    monkeypatch.chdir(source.parent)
+    shard_paths(folder)[1].unlink()
+    with pytest.raises(InputError, match=r"notes\.jsonl was a file of the machine that built the index"):
+        repair_index(folder)
 
 
 def test_removed_documents_do_not_come_back(folder: Path, source: Path, embedder: HashEmbedder) -> None:
