@@ -71,7 +71,12 @@ class Index:
         """Return a shard after checking that it is the one that was built."""
         if number not in self._shards:
             entry = self.info.shards[number]
-            shard = Shard(self.folder / str(entry["file"]), len(self.info.shards) <= _MOST_MAPPED)
+            try:
+                shard = Shard(self.folder / str(entry["file"]), len(self.info.shards) <= _MOST_MAPPED)
+            except InputError as e:
+                if read_info(self.folder) == self.info:
+                    raise
+                raise InputError(f"the index {self.folder} was replaced since it was opened; open it again.") from e
             expected = entry["documents"], self.info.dimension, entry["fingerprint"]
             if (shard.rows, shard.dimension, shard.fingerprint) != expected:
                 raise InputError(
@@ -85,12 +90,13 @@ class Index:
         if (embedder.model, embedder.revision) != (self.info.embedding_model, self.info.embedding_revision):
             raise InputError(
                 f"{self.folder} was built with {self.info.embedding_model} ({self.info.embedding_revision}), but the "
-                f"embedding model is {embedder.model} ({embedder.revision}); rebuild the index, or use its model."
+                f"embedding model is {embedder.model} ({embedder.revision}); use its model, or build it anew with this "
+                "one (--replace)."
             )
         if embedder.dimension != self.info.dimension:
             raise InputError(
                 f"{self.folder} holds {self.info.dimension}-dimensional embeddings, but {embedder.model} makes "
-                f"{embedder.dimension}-dimensional ones; rebuild the index, or use its model."
+                f"{embedder.dimension}-dimensional ones; use its model, or build it anew with this one (--replace)."
             )
 
     def search(

@@ -140,6 +140,16 @@ def test_reader_that_meets_a_new_index_takes_it(tmp_path: Path, monkeypatch: pyt
     assert Index.open(tmp_path).info == new
 
 
+def test_index_that_was_replaced_under_a_reader_is_opened_again(tmp_path: Path) -> None:
+    """A shard that went with the old index is not called missing, and no repair is advised."""
+    build_index([Corpus(rows("old", 3))], tmp_path, HashEmbedder())
+    index = Index.open(tmp_path)
+    build_index([Corpus(rows("new", 3))], tmp_path, HashEmbedder(), replace=True)
+    with pytest.raises(InputError, match="was replaced since it was opened; open it again"):
+        index.documents([0])
+    assert Index.open(tmp_path).documents([0])[0].id == "new0"
+
+
 def test_folder_without_locks_is_written_to_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
