@@ -75,7 +75,7 @@ class HubDataset(Source):
             stream.load_state_dict(state)
         rows = iter(stream)
         while True:
-            if number % _MARK_EVERY == 0 or state:
+            if state or (number and number % _MARK_EVERY == 0):
                 self._mark, state = (number, stream.state_dict()), None
             try:
                 row = next(rows)
