@@ -34,12 +34,11 @@ def test_embedding_says_nothing() -> None:
 
 @pytest.mark.slow
 def test_optional_packages_are_imported_quietly() -> None:
-    """peft imports bitsandbytes, which misses a package."""
+    """peft imports bitsandbytes, which misses a package on CPUs with AVX-512."""
     pytest.importorskip("bitsandbytes")
     assert stderr_of("from craft_hf.base import require; require('peft', 'train')") == ""
-    assert "kernels" in stderr_of("import peft"), (
-        "nothing is left to be quiet about: remove craft_hf.base.quiet's entry"
-    )
+    if "kernels" not in stderr_of("import peft"):
+        pytest.skip("bitsandbytes misses nothing on this CPU")
 
 
 @pytest.mark.slow

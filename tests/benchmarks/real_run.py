@@ -1,6 +1,6 @@
 """A task really asked until so many rows are kept, each printed beside its document for a person to judge.
 
-    .venv/bin/python tests/benchmarks/real_run.py terms --temperature 0.2 [--rows 40] [--prompts 400] [--dropped]
+    .venv/bin/python tests/benchmarks/real_run.py terms --temperature 0.2 --prefix-groups 1 [--rows 40] [--dropped]
 
 Documents come in the order of the run. With `--dropped` the answers that checks dropped are printed, with the reasons.
 """
@@ -35,13 +35,14 @@ def main() -> None:
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-new-tokens", type=int)
+    parser.add_argument("--prefix-groups", type=int)
     parser.add_argument("--dropped", action="store_true", help="print the answers that were dropped instead")
     options = parser.parse_args()
     given = {"temperature": options.temperature, "max_new_tokens": options.max_new_tokens}
     decoding = {name: value for name, value in given.items() if value is not None}
     run = resolve(RunSettings(options.task, num_samples=options.rows, seed=options.seed, **decoding))
     documents = Documents(run.task, open_index(None))
-    builder, sampling = PromptBuilder(run.task, options.seed), run.settings.sampling(run.task)
+    builder, sampling = PromptBuilder(run.task, options.seed, options.prefix_groups), run.settings.sampling(run.task)
     quality = Quality(CheckContext(run.task, documents.embedder))
     dropped, asked_for, kept, printed = Counter[str](), 0, 0, 0
     with open_journal(run.generator, sampling) as journal, tqdm(total=options.rows, unit="row") as bar:

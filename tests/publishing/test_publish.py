@@ -475,7 +475,7 @@ def test_command(hub: HubServer, client: Client, folders: dict[str, Path], name:
     assert "not logged in" not in shown
     assert f"the repository is in {tmp_path / 'out'}" in command("publish", small, "--to", str(tmp_path / "out"))
     assert json.loads((tmp_path / "out" / "report.json").read_text())["task"] == "bioqa"
-    with pytest.raises(InputError, match="where to"):
+    with pytest.raises(InputError, match="no destination given"):
         command("publish", small)
     said = client.call(ANN, command, "publish", small, name, "--public")
     assert f"dataset {small}, loaded back and compared: {hub.url}/datasets/{name}\n" in said

@@ -279,7 +279,7 @@ def test_the_commands_move_decisions(tmp_path: Path, monkeypatch: pytest.MonkeyP
         result = runner.invoke(cli, [str(a) for a in arguments], **more)
         return result.stdout if result.exit_code == 0 else f"error: {result.exception}"
 
-    assert "No two have decided" in said("reviews", "agreement", store.path)
+    assert "No two reviewers have decided" in said("reviews", "agreement", store.path)
     assert "has no edits" in said("reviews", "pairs", store.path, "--out", tmp_path / "p.jsonl")
     decide(store, samples[0], ACCEPT)
     decide(store, samples[0], REJECT, "bob")

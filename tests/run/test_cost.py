@@ -60,7 +60,7 @@ def test_warnings_before_the_run(home: Path, server: WriterServer) -> None:
     server.bad_every = 1
     run = resolve(replace(RunSettings("bioqa", generator=server.url, num_samples=80, max_budget=1000), concurrency=2))
     said = estimate_as_text(estimate(run, pilot=4))
-    assert "No answer of the pilot was kept" in said
+    assert "The checks kept no answer of the pilot" in said
     assert "The index has only" in said
     assert "max_budget of 1,000 tokens will end the run before it has 80 samples" in said
     assert "All answers of the pilot were in the journal" in estimate_as_text(estimate(run, pilot=4))
