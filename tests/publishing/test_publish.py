@@ -481,4 +481,4 @@ def test_command(hub: HubServer, client: Client, folders: dict[str, Path], name:
     assert f"dataset {small}, loaded back and compared: {hub.url}/datasets/{name}\n" in said
     assert "Only you" not in said
     assert len(client.call("", load, name)) == 35
-    assert "Only you and those you invite" in client.call(ANN, command, "publish", str(folders["adapter"]), name)
+    assert "It is private" in client.call(ANN, command, "publish", str(folders["adapter"]), name)

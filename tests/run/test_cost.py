@@ -63,7 +63,7 @@ def test_warnings_before_the_run(home: Path, server: WriterServer) -> None:
     assert "The checks kept no answer of the pilot" in said
     assert "The index has only" in said
     assert "max_budget of 1,000 tokens will end the run before it has 80 samples" in said
-    assert "All answers of the pilot were in the journal" in estimate_as_text(estimate(run, pilot=4))
+    assert "All answers of the pilot came from the journal" in estimate_as_text(estimate(run, pilot=4))
     with pytest.raises(InputError, match="pilot is -1"):
         estimate(run, -1)
 
