@@ -49,6 +49,7 @@ def build_index(
     strict: bool = False,
     embedding_model: str = EMBEDDED,
     shard_documents: int = retrieval.SHARD_DOCUMENTS,
+    vectors: str | None = None,
     device: str | None = None,
     add: bool = False,
     replace: bool = False,
@@ -85,6 +86,9 @@ def build_index(
         strict: raise an error for the first broken file or record, which otherwise is left out and counted.
         embedding_model: "embedded" (all-MiniLM-L6-v2), a Hub id, or the folder of a sentence-transformers model.
         shard_documents: documents of one file of the index.
+        vectors: "chunks" embeds all of a document's text, in chunks that the model can read; "document" gives each
+            document one embedding, of the head that the model reads (CRAFT's way). By default chunks; with `add`, as
+            the index has it.
         device: torch device; by default CUDA where there is one.
         add: keep what the index holds, and put the new documents behind it.
         replace: let the new index take the place of the one that the folder holds.
@@ -110,15 +114,15 @@ def build_index(
                 "license": [text for text in licenses if text], "name": name, "split": split, "hub_config": hub_config,
                 "min_chars": min_chars, "max_chars": max_chars, "long": long, "limit": limit,
                 "min_score": min_score, "strict": strict, "embedding_model": model,
-                "shard_documents": shard_documents,
+                "shard_documents": shard_documents, "vectors": vectors,
             }
         )  # fmt: skip
         corpora += retrieval.open_sources(settings[-1])
     embedder = Embedder(model, device)
     with open_workers(str(workers)) as running:
         retrieval.build_index(
-            corpora, Path(out), embedder, shard_documents=shard_documents, add=add, replace=replace, workers=running,
-            settings=settings,
+            corpora, Path(out), embedder, shard_documents=shard_documents, vectors=vectors, add=add, replace=replace,
+            workers=running, settings=settings,
         )  # fmt: skip
     return Index.open(Path(out))
 
@@ -154,8 +158,8 @@ def retrieve(task: str | Path | run.RunSettings, *, k: int = 100, **settings: ob
     Args:
         task: a shipped task, the folder of your own, or all settings at once.
         k: how many documents; CRAFT takes two for each sample wanted.
-        settings: any of `RunSettings`, of which `few_shots`, `index`, `query`, `retrieval`, `min_similarity`,
-            `sources`, `licenses`, `most_per_source` and `seed` count here.
+        settings: any of `RunSettings`, of which `few_shots`, `index`, `query`, `query_form`, `retrieval`,
+            `min_similarity`, `sources`, `licenses`, `most_per_source` and `seed` count here.
 
     Raises:
         InputError: a setting is wrong, or task or index do not exist or are broken.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -37,11 +38,23 @@ class HashEmbedder(Embedder):
             yield list(range(len(texts))), self.encode(texts)
 
 
-class GivenEmbedder(HashEmbedder):
-    """Gives text number i ("document i ...") row i of a matrix."""
+class WordEmbedder(HashEmbedder):
+    """Takes words for tokens, and reads `window` of them at once."""
+
+    def __init__(self, dimension: int = 16, window: int = 8) -> None:
+        super().__init__(dimension)
+        self.window = window
+
+    def token_starts(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        """Find the words."""
+        return ([match.start() for match in re.finditer(r"\S+", text)] for text in texts)
+
+
+class GivenEmbedder(WordEmbedder):
+    """Gives text number i ("document i ...") row i of a matrix; it reads the two words of one such sentence."""
 
     def __init__(self, vectors: Vectors) -> None:
-        super().__init__(vectors.shape[1])
+        super().__init__(vectors.shape[1], window=2)
         self._vectors = vectors
 
     def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
@@ -74,7 +87,21 @@ def given_index(
         for i in (range(len(vectors)) if numbers is None else numbers)
     ]
     embedder = GivenEmbedder(vectors)
-    build_index([Corpus(rows, min_chars=1)], folder, embedder, shard_documents=shard_documents, replace=True)
+    build_index(
+        [Corpus(rows, min_chars=1)], folder, embedder, shard_documents=shard_documents, vectors="document", replace=True
+    )
+    return Index.open(folder)
+
+
+def chunked_index(
+    folder: Path, vectors: Vectors, counts: Sequence[int], shard_documents: int, sources: Sequence[str] | None = None
+) -> Index:
+    """Build an index of documents "d<i>" with `counts[i]` chunks, whose vectors are given in order."""
+    origin = sources or [""] * len(counts)
+    names = iter(range(len(vectors)))
+    texts = ["\n".join(f"chunk {next(names)}" for _ in range(count)) for count in counts]
+    rows = [{"id": f"d{i}", "text": text, "source": origin[i]} for i, text in enumerate(texts)]
+    build_index([Corpus(rows, min_chars=1)], folder, GivenEmbedder(vectors), shard_documents=shard_documents)
     return Index.open(folder)
 
 

@@ -26,6 +26,12 @@ Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 BATCH_TOKENS = (2048, 65_536)
 """Most tokens of a batch, padding included: on a CPU, and on CUDA."""
 
+_CHARACTERS = 8
+"""Characters for each token of the window that a long text is tokenized up to at first; in English, a token has 4."""
+
+_NO_LIMIT = 10**9
+"""Lengths above it are what tokenizers say that have none."""
+
 
 class Embedder:
     """A sentence-transformers model.
@@ -37,9 +43,16 @@ class Embedder:
     The model runs in bfloat16 where the hardware has it (on CPUs with AVX512-BF16 or AMX, and on CUDA), about twice as
     fast as float32 on such CPUs; the vectors are normalised in float32 afterwards.
 
+    Attributes:
+        dimension: of the vectors.
+        window: most tokens of a text that the model reads, without the special ones that it adds; None if there is no
+            limit, or the model does not tell tokens apart. What stands behind is not in the vector.
+
     Raises:
         InputError: the model cannot be loaded.
     """
+
+    window: int | None = None
 
     def __init__(self, name: str = EMBEDDED, device: str | None = None) -> None:
         weights = embedder_weights(name)
@@ -47,6 +60,7 @@ class Embedder:
         self.model, self.revision = weights.name, weights.revision
         self._device = device
         self.dimension = int(self._encoder.get_embedding_dimension() or 0)
+        self.window = _window(self._encoder)
 
     @property
     def identity(self) -> str:
@@ -87,7 +101,7 @@ class Embedder:
     def encode_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Vectors]]:
         """Embed texts like `encode`, and yield each batch when it is done: which texts it holds, and their vectors."""
         encoder = self._encoder
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # no lone surrogates
+        clean = self._readable(texts)
         on_gpu = encoder.device.type == "cuda"
         batches = _batches(_lengths(encoder, clean), BATCH_TOKENS[on_gpu])
 
@@ -102,6 +116,42 @@ class Embedder:
         The vectors of the last 16 different calls are kept, and are read-only.
         """
         return _encoded(self.name, self.revision, self._device, tuple(texts))
+
+    def token_starts(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        """Yield for each text where its tokens start, in characters; all of it, however long it is."""
+        tokenizer = self._encoder.tokenizer
+        for block in _blocks([_without_surrogates(text) for text in texts]):
+            tokens = tokenizer(block, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+            yield from ([start for start, _ in spans] for spans in tokens["offset_mapping"])
+
+    def heads(self, texts: Sequence[str]) -> list[int]:
+        """Return where the part of each text ends that the model reads, in characters: its length if it reads it all.
+
+        A text is tokenized only as far as needed.
+        """
+        ends = [len(text) for text in texts]
+        if self.window is None:
+            return ends
+        left, size = list(range(len(texts))), _CHARACTERS * self.window
+        while left:
+            parts = [texts[i][:size] for i in left]
+            longer = []
+            for i, part, starts in zip(left, parts, self.token_starts(parts), strict=True):
+                if len(starts) > self.window + (len(part) < len(texts[i])):  # the last token may be cut itself
+                    ends[i] = len(part[: starts[self.window]].rstrip())
+                elif len(part) < len(texts[i]):
+                    longer.append(i)
+            left, size = longer, 2 * size
+        return ends
+
+    def _readable(self, texts: Sequence[str]) -> list[str]:
+        """Return texts without lone surrogates, and long ones only as far as the model reads them."""
+        clean = [_without_surrogates(text) for text in texts]
+        if self.window is not None:
+            long = [i for i, text in enumerate(clean) if len(text) > _CHARACTERS * self.window]
+            for i, end in zip(long, self.heads([clean[i] for i in long]), strict=True):
+                clean[i] = clean[i][:end]
+        return clean
 
     def _unit_vectors(self, batch: list[str]) -> Vectors:
         import torch
@@ -146,6 +196,34 @@ def _in_threads(
             raise
         finally:
             torch.set_num_threads(threads)
+
+
+def _without_surrogates(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _window(encoder: SentenceTransformer) -> int | None:
+    """Return how many tokens of a text the model reads, besides special ones and the prompt that it puts before it."""
+    limit, tokenizer = encoder.max_seq_length, encoder.tokenizer
+    if not limit or limit > _NO_LIMIT or not getattr(tokenizer, "is_fast", False):
+        return None
+    prompt = encoder.prompts.get(encoder.default_prompt_name or "") or ""
+    before = len(tokenizer(prompt, add_special_tokens=False)["input_ids"]) if prompt else 0
+    return max(1, int(limit - tokenizer.num_special_tokens_to_add() - before))
+
+
+def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield texts in blocks of about a million characters: tokens and their places take a hundred times the memory."""
+    block: list[str] = []
+    size = 0
+    for text in texts:
+        block.append(text)
+        size += len(text)
+        if size > 1_000_000:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
 def _lengths(encoder: SentenceTransformer, texts: Sequence[str]) -> list[int]:

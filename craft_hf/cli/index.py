@@ -84,6 +84,13 @@ def build(
         str, typer.Option(help='"embedded", a Hub id, or a sentence-transformers folder.')
     ] = EMBEDDED,
     shard_documents: Annotated[int, typer.Option(help="Documents per shard.", min=1)] = SHARD_DOCUMENTS,
+    vectors: Annotated[
+        str | None,
+        typer.Option(
+            help='"chunks": all of a document\'s text counts, in chunks that the model can read; "document": one '
+            "vector a document, of the head that the model reads, as in CRAFT (default: chunks, with --add as it is)."
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="torch device (default: CUDA where there is one).")] = None,
     add: Annotated[bool, typer.Option("--add", help="Add to the index that is in the folder.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the index that is in the folder.")] = False,
@@ -111,7 +118,8 @@ def build(
         source or [], out, preset=preset, fields=parse_fields(fields), license=license or "", name=name,
         split=split, hub_config=hub_config, min_chars=min_chars, max_chars=max_chars, long=long,
         limit=limit, min_score=min_score, strict=strict, embedding_model=embedding_model,
-        shard_documents=shard_documents, device=device, add=add, replace=replace, workers=workers,
+        shard_documents=shard_documents, vectors=vectors, device=device, add=add, replace=replace,
+        workers=workers,
     )  # fmt: skip
     info(out)
 
@@ -127,6 +135,7 @@ def info(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
     _, found = find_index(folder)
     typer.echo(f"{folder}: {found.documents} documents in {len(found.shards)} shards, fingerprint {found.fingerprint}")
     typer.echo(f"embedded with {found.embedding_model} ({found.embedding_revision}), {found.dimension} dimensions")
+    typer.echo(found.embedded_text)
     for corpus in found.corpora:
         typer.echo(f"  {corpus['documents']:>9}  {corpus['source']}  ({corpus['license'] or 'licence not stated'})")
     for line in Ledger.from_json(found.ledger).lines():

@@ -1,4 +1,4 @@
-"""Text functions that several checks use: stems of content words, numbers, sentences, n-grams."""
+"""Text functions that several checks use: stems of content words, numbers, n-grams."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 
 import snowballstemmer
 
+from craft_hf.base import sentences as sentences
+
 _WORD = re.compile(r"[^\W\d_]+")
 _TOKEN = re.compile(r"\w+")
 _NUMBER = re.compile(r"(?<![^\W\d_])\d+(?:[.,/]\d+)*")  # not the one in CO2
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
 _STEMMERS = {
     "ar": "arabic", "da": "danish", "de": "german", "en": "english", "es": "spanish", "fi": "finnish", "fr": "french",
@@ -32,11 +33,6 @@ _NAMED: dict[str, float] = {
     "half": 0.5, "third": 3, "quarter": 4, "dozen": 12, "once": 1, "twice": 2, "hundred": 100, "thousand": 1000,
 }  # fmt: skip
 _TENS_AND_ONE = re.compile(rf"\b({'|'.join(_TENS)})[- ]({'|'.join(_SMALL[1:10])})\b")
-
-
-def sentences(text: str) -> list[str]:
-    """Split a text at line breaks and after full stops, question marks and exclamation marks."""
-    return [part.strip() for part in _SENTENCE_END.split(text) if _TOKEN.search(part)]
 
 
 def stems(text: str, language: str = "en") -> list[str]:

@@ -22,4 +22,5 @@ from .index.sources import absolute_source as absolute_source
 from .index.sources import open_sources as open_sources
 from .index.verify import verify_index as verify_index
 from .index.writing import leftovers as leftovers
+from .query import query_vectors as query_vectors
 from .text_search import search_text as search_text

@@ -25,8 +25,9 @@ from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.hub import index_folder
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.selection import Selection
+from craft_hf.retrieval.query import query_vectors
 from craft_hf.retrieval.similarity import Retriever
-from craft_hf.tasks import Task
+from craft_hf.tasks import QUERY_BY_PARTS, Task
 
 
 def open_index(path: str | None) -> Index:
@@ -62,6 +63,7 @@ class Documents:
         sources: names of sources to take documents from, in which * stands for any characters; all by default.
         licenses: the same of licences, "not stated" among them.
         most_per_source: what one source gives at most, a share of all below 1 or a number; by default no limit.
+        query_form: how the parts of a few-shot share its vector, see `query_vectors`.
     """
 
     def __init__(
@@ -73,9 +75,11 @@ class Documents:
         sources: Sequence[str] = (),
         licenses: Sequence[str] = (),
         most_per_source: float | None = None,
+        query_form: str = QUERY_BY_PARTS,
     ) -> None:
         self._task, self._index, self._min_similarity, self._seed = task, index, min_similarity, seed
         self._selection, self._most_per_source = Selection(tuple(sources), tuple(licenses)), most_per_source
+        self._query_form = query_form
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -86,7 +90,8 @@ class Documents:
 
     @cached_property
     def _queries(self) -> Vectors:
-        return self.embedder.encode_cached([self._task.query_text(shot) for shot in self._task.few_shots])
+        parts = [self._task.query_parts(shot) for shot in self._task.few_shots]
+        return query_vectors(parts, self.embedder, self._query_form)
 
     @cached_property
     def _retriever(self) -> Retriever:
@@ -129,5 +134,9 @@ def index_summary(index: Index) -> dict[str, JSON]:
         "fingerprint": index.fingerprint,
         "embedding_model": info.embedding_model,
         "embedding_revision": info.embedding_revision,
+        "vectors": info.vectors,
+        "embeddings": info.chunks,
+        "longer_than_window": info.longer_than_window,
+        "embedded_text": info.embedded_text,
         "corpora": [{"name": c["source"], "license": c["license"], "documents": c["documents"]} for c in info.corpora],
     }

@@ -202,8 +202,7 @@ class Retriever:
         for drawn in drawn_rows(self.index, seed, self.selection):
             for start in range(0, len(drawn), _BATCH):
                 rows = drawn[start : start + _BATCH]
-                # A matrix product would round differently by size.
-                similarities = (self.index.embeddings(rows) * mean).sum(axis=1)
+                similarities = self.index.similarities(mean[None], rows)[0]
                 for row, similarity in zip(rows.tolist(), similarities.tolist(), strict=True):
                     if similarity >= self._min_similarity:
                         yield _Placed(row, similarity, (RANDOM,))

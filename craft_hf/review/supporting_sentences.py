@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from craft_hf.base import JSON
+from craft_hf.base import JSON, sentence_spans
 from craft_hf.quality import sentences, stems
 from craft_hf.tasks import Task, texts_of
 
@@ -19,7 +19,7 @@ def supporting_sentences(task: Task, document: str, fields: Mapping[str, JSON]) 
     the right option for the letter of an answer) the sentence with the greatest share of its stems, if that is
     `MIN_SHARE` at least.
     """
-    places = list(_places(document))
+    places = sentence_spans(document)
     words = [set(stems(document[start:end], task.language)) for start, end in places]
     found = set()
     for claim in _claims(task, fields):
@@ -28,14 +28,6 @@ def supporting_sentences(task: Task, document: str, fields: Mapping[str, JSON]) 
         if shares and max(shares) >= MIN_SHARE:
             found.add(places[shares.index(max(shares))])
     return sorted(found)
-
-
-def _places(text: str) -> Iterator[tuple[int, int]]:
-    start = 0
-    for sentence in sentences(text):
-        start = text.index(sentence, start)
-        yield start, start + len(sentence)
-        start += len(sentence)
 
 
 def _claims(task: Task, fields: Mapping[str, JSON]) -> Iterator[str]:

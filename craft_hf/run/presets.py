@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from craft_hf.base import InputError
 from craft_hf.run.settings import MIXED, PER_PROMPT
+from craft_hf.tasks import QUERY_AS_WHOLE
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Preset:
 PAPER = Preset(
     values={
         "query": ("text", "prompt", "completion"),
+        "query_form": QUERY_AS_WHOLE,
         "retrieval": MIXED,
         "min_similarity": -1.0,
         "prefix_groups": PER_PROMPT,

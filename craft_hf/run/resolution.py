@@ -63,6 +63,7 @@ def open_documents(settings: RunSettings, task: Task, index: Index) -> Documents
         settings.sources or (),
         settings.licenses or (),
         settings.most_per_source,
+        settings.query_form,
     )
 
 

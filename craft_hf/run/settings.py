@@ -16,7 +16,7 @@ from typing import Any
 
 from craft_hf.base import EMBEDDED, JSON, InputError, token_kind
 from craft_hf.generation import Budget, Prices, Sampling, holds_api_key
-from craft_hf.tasks import NAMES, QUERY_PARTS, Task
+from craft_hf.tasks import NAMES, QUERY_BY_PARTS, QUERY_FORMS, QUERY_PARTS, Task
 
 SIZES: Mapping[str, int] = {"XS": 0, "S": 100, "M": 500, "L": 5_000, "XL": 25_000}
 """Rows of CRAFT's published datasets, few-shots included; XS is the few-shots alone."""
@@ -245,6 +245,13 @@ class RunSettings:
         kind="list",
         choices=QUERY_PARTS,
         default_text="the task's",
+        commands=ALL_COMMANDS,
+    )
+    query_form: str = _setting(
+        QUERY_BY_PARTS,
+        'How these parts share the vector of a few-shot: "parts" gives each the same weight, and all of it counts; '
+        '"whole" embeds them as one text, of which the model reads the head, as CRAFT does.',
+        choices=QUERY_FORMS,
         commands=ALL_COMMANDS,
     )
     retrieval: str = _setting(

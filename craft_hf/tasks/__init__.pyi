@@ -15,6 +15,9 @@ from .sample import sample_json as sample_json
 from .sample import texts_of as texts_of
 from .sample import unwritable as unwritable
 from .task import NAMES as NAMES
+from .task import QUERY_AS_WHOLE as QUERY_AS_WHOLE
+from .task import QUERY_BY_PARTS as QUERY_BY_PARTS
+from .task import QUERY_FORMS as QUERY_FORMS
 from .task import QUERY_PARTS as QUERY_PARTS
 from .task import TASK_KEYS as TASK_KEYS
 from .task import Task as Task

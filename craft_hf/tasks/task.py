@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "shipped"
 NAMES = tuple(sorted(p.parent.name for p in FOLDER.glob("*/task.yaml")))
 QUERY_PARTS = ("text", "prompt", "completion")
+
+QUERY_BY_PARTS, QUERY_AS_WHOLE = QUERY_FORMS = ("parts", "whole")
+"""How the parts of a few-shot make a query: with the same weight, or as one text, of which a model reads the head."""
+
 METRICS = ("accuracy", "win_rate")
 
 COLUMNS = (
@@ -222,14 +226,14 @@ class Task:
         """Return a sample's answer as it is counted: the right option's label, or else the answer itself."""
         return self.multiple_choice.name_of(sample) if self.multiple_choice else str(sample.get(self.answer_field))
 
-    def query_text(self, few_shot: FewShot) -> str:
-        """Return the text that stands for a few-shot in retrieval: by default the whole of it, as in the paper."""
+    def query_parts(self, few_shot: FewShot) -> list[str]:
+        """Return the texts that stand for a few-shot in retrieval: by default all of it, as in the paper."""
         parts = {
             "text": few_shot.text,
             "prompt": self.prompt(few_shot.sample),
             "completion": self.completion(few_shot.sample),
         }
-        return "\n".join(parts[name] for name in self.query)
+        return [parts[name] for name in self.query]
 
     @cached_property
     def fields(self) -> tuple[str, ...]:

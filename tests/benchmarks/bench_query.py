@@ -1,23 +1,28 @@
-"""What to embed as the query: the whole few-shot (CRAFT's way and the default), its text alone, or its request alone.
+"""What to embed as the query: which parts of a few-shot, and how they share its vector.
 
     .venv/bin/python tests/benchmarks/bench_query.py DATA_DIR [--documents 4000] [--index FOLDER]
 
-DATA_DIR holds corpus_*.jsonl.gz (fields id, text and source). A seeded draw of their documents is embedded with the
-embedded model; with --index, the index is kept in that folder and the next run embeds nothing. The request is the
-prompt and the completion of the few-shot's sample: what its author made of the text.
+DATA_DIR holds corpus_*.jsonl.gz (fields id, text and source) and eval_*.jsonl.gz. A seeded draw of the documents is
+embedded with the embedded model, in chunks; with --index, the index is kept in that folder and the next run embeds
+nothing. The ways (see `WAYS`):
 
-For every shipped task and query form:
+whole          text, prompt and completion as one text, cut where the model stops reading: CRAFT's
+whole chunks   the same without the cut, as the mean of its chunks: the longest part decides
+halves         the text, and prompt and completion as one text, half each; all of both counts
+parts          a third each: the default
+text, request  the text alone; prompt and completion alone
+
+For every shipped task with evaluation questions and way:
 
 P@20, P@100    share of the 20 and the 100 first hits that come from the corpora that fit the task (see `FITTING`), with
                the standard error by leaving out one few-shot at a time; "by chance" is their share in the index
+held out       of questions and answers that people wrote in the field of the task, and nobody retrieved by: the mean
+               similarity of each to the nearest of the 100 first hits
 as whole       share of the 100 first hits that the whole few-shot finds, too
 similarity     medians of what the averaged half placed: its first and its last band; and of random documents
-tokens         of a few-shot in the mean; then how many few-shots exceed the model's limit, and what share of all
-               tokens it cuts off
 
-Below each table stands how the 100 hits are distributed over the files.
-
-The difference to the whole few-shot is given at the end, with its own standard error: the forms share their few-shots.
+The differences to the whole few-shot are given at the end, those of P@100 with their own standard error: the ways share
+their few-shots.
 """
 
 from __future__ import annotations
@@ -26,31 +31,30 @@ import argparse
 import gzip
 import json
 import tempfile
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from sentence_transformers import SentenceTransformer
 
-from craft_hf.base.embedder import Embedder
-from craft_hf.base.models import embedder_weights
+from craft_hf.base.embedder import Embedder, Vectors
 from craft_hf.base.records import Hit
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.retrieval.coverage import measure_coverage
 from craft_hf.retrieval.coverage.figures import Coverage
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.query import query_vectors
 from craft_hf.retrieval.similarity import Retriever
-from craft_hf.tasks.task import NAMES, QUERY_PARTS, Task, load_task
+from craft_hf.tasks.task import QUERY_AS_WHOLE, QUERY_PARTS, Task, load_task
 
-FORMS: Mapping[str, tuple[str, ...]] = {
-    "whole": QUERY_PARTS,
-    "text": ("text",),
-    "request": ("prompt", "completion"),
-}
-"""Query forms by name, as the parts that `query` of a task names."""
+Way = Callable[[Task, Embedder], Vectors]
+"""Embeds a task's few-shots as queries."""
+
+TASKS = ("bioqa", "csqa", "medqa", "recipegen", "summarization")
+
+HELD_OUT = 300
+"""Questions of each task."""
 
 FITTING: Mapping[str, tuple[str, ...]] = {
     "bioqa": (
@@ -67,10 +71,9 @@ FITTING: Mapping[str, tuple[str, ...]] = {
         "howto_or_web/plainlanguage.gov",
         "howto_or_web/opensource.guide",
     ),
-    "terms": ("textbooks/", "medical/"),
 }
 """Corpora that fit a task, as beginnings of "file/source": everyday advice for csqa, articles from the web for
-summarization, texts that explain their words for terms. A corpus that is not named may hold fitting documents, too
+summarization. A corpus that is not named may hold fitting documents, too
 (nursing textbooks for medqa), so the shares serve to compare the forms, not the tasks."""
 
 K, FIRST = 100, 20
@@ -78,7 +81,7 @@ K, FIRST = 100, 20
 
 @dataclass(frozen=True)
 class Result:
-    """One form on one task.
+    """One way on one task.
 
     `precision` holds the shares of fitting documents among the FIRST and the K first hits; `left_out` the same with one
     few-shot less, a row for each that was left out, to judge how much the few hand-written few-shots decide.
@@ -86,6 +89,7 @@ class Result:
 
     hits: list[Hit]
     coverage: Coverage
+    held_out: float
     precision: np.ndarray
     left_out: np.ndarray
 
@@ -109,9 +113,50 @@ def precision(task: Task, hits: Sequence[Hit]) -> np.ndarray:
     return np.array([fit[:FIRST].mean(), fit[:K].mean()])
 
 
-def search(index: Index, embedder: Embedder, task: Task) -> Result:
+def whole(task: Task, embedder: Embedder) -> Vectors:
+    """Embed few-shots as one text each, of which the model reads the head."""
+    return query_vectors([task.query_parts(shot) for shot in task.few_shots], embedder, QUERY_AS_WHOLE)
+
+
+def joined(*groups: tuple[str, ...]) -> Way:
+    """Return a way that joins parts to texts, which share the vector equally, all of each counting."""
+
+    def embed(task: Task, embedder: Embedder) -> Vectors:
+        texts = [
+            ["\n".join(replace(task, query=group).query_parts(shot)) for group in groups] for shot in task.few_shots
+        ]
+        return query_vectors(texts, embedder)
+
+    return embed
+
+
+WAYS: Mapping[str, Way] = {
+    "whole": whole,
+    "whole chunks": joined(QUERY_PARTS),
+    "halves": joined(("text",), ("prompt", "completion")),
+    "parts": joined(("text",), ("prompt",), ("completion",)),
+    "text": joined(("text",)),
+    "request": joined(("prompt", "completion")),
+}
+
+
+def held_out(data: Path, task: str, embedder: Embedder) -> Vectors:
+    """Embed questions with their answers, or what stands for them, that people wrote for the task's field."""
+    with gzip.open(data / f"eval_{task}.jsonl.gz", "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    texts = []
+    for number in np.random.default_rng(0).permutation(len(rows))[:HELD_OUT]:
+        row = rows[number]
+        if "options" in row:
+            texts.append(f"{row['question']}\n{row['options'][row['answer_index']]}")
+        else:
+            texts.append(row.get("summary") or f"{row['instruction']}\n{row['output']}")
+    return embedder.encode(texts)
+
+
+def search(index: Index, embedder: Embedder, task: Task, way: Way, questions: Vectors) -> Result:
     """Retrieve for a task, with all few-shots and with each of them left out."""
-    queries = embedder.encode([task.query_text(shot) for shot in task.few_shots])
+    queries = way(task, embedder)
     retriever = Retriever(index, task.few_shots, queries)
     found = retriever.take(K)
     left_out = []
@@ -119,7 +164,8 @@ def search(index: Index, embedder: Embedder, task: Task) -> Result:
         others = task.few_shots[:i] + task.few_shots[i + 1 :]
         left_out.append(precision(task, Retriever(index, others, np.delete(queries, i, axis=0)).take(K).hits))
     coverage = measure_coverage(retriever)
-    return Result(found.hits, coverage, precision(task, found.hits), np.array(left_out))
+    nearest = float(index.similarities(questions, found.rows).max(axis=1).mean())
+    return Result(found.hits, coverage, nearest, precision(task, found.hits), np.array(left_out))
 
 
 def standard_error(left_out: np.ndarray) -> np.ndarray:
@@ -129,29 +175,20 @@ def standard_error(left_out: np.ndarray) -> np.ndarray:
     return error
 
 
-def tokens(task: Task) -> str:
-    """Say how long the queries are in the embedding model's tokens, and what it cuts off."""
-    model = SentenceTransformer(embedder_weights().location, device="cpu")
-    texts = [task.query_text(shot) for shot in task.few_shots]
-    lengths = np.array([len(ids) for ids in model.tokenizer(texts, verbose=False)["input_ids"]])
-    beyond = np.maximum(lengths - model.max_seq_length, 0)
-    return f"{lengths.mean():.0f} | {(beyond > 0).sum()} of {len(texts)} | {beyond.sum() / lengths.sum():.0%}"
-
-
-def report(name: str, index: Index, embedder: Embedder) -> dict[str, Result]:
-    """Print a table for one task, and return what was found by form."""
+def report(name: str, index: Index, embedder: Embedder, data: Path) -> dict[str, Result]:
+    """Print a table for one task, and return what was found by way."""
     task = load_task(name)
+    questions = held_out(data, name, embedder)
     corpora = {str(c["source"]): int(str(c["documents"])) for c in index.info.corpora}
     chance = sum(n for source, n in corpora.items() if source.startswith(FITTING[name])) / len(index)
-    print(f"\n### {name}: by chance {chance:.1%}\n")
-    print(
-        f"| query | P@{FIRST} | P@{K} | as whole | similarity first > last (random) | tokens | over limit | cut off |"
-    )
-    print("|---|--:|--:|--:|---|--:|--:|--:|")
+    texts = ["\n".join(task.query_parts(shot)) for shot in task.few_shots]
+    cut = sum(end < len(text) for end, text in zip(embedder.heads(texts), texts, strict=True))
+    print(f"\n### {name}: by chance {chance:.1%}; {cut} of {len(texts)} few-shots are longer than the window\n")
+    print(f"| query | P@{FIRST} | P@{K} | held out | as whole | similarity first > last (random) |")
+    print("|---|--:|--:|--:|--:|---|")
     results: dict[str, Result] = {}
-    for form, parts in FORMS.items():
-        changed = replace(task, query=parts)
-        result = results[form] = search(index, embedder, changed)
+    for form, way in WAYS.items():
+        result = results[form] = search(index, embedder, task, way, questions)
         whole = {hit.document.id for hit in results["whole"].hits}
         same = sum(hit.document.id in whole for hit in result.hits) / len(result.hits)
         decay = result.coverage.decay["averaged"]
@@ -159,13 +196,10 @@ def report(name: str, index: Index, embedder: Embedder) -> dict[str, Result]:
             f"{p:.1%} ± {e:.1%}" for p, e in zip(result.precision, standard_error(result.left_out), strict=True)
         )
         print(
-            f"| {form} | {few} | {many} | {same:.0%} | {decay.bands[0].median:.3f} > {decay.bands[-1].median:.3f} "
-            f"({decay.random_median:.3f}) | {tokens(changed)} |"
+            f"| {form} | {few} | {many} | {result.held_out:.4f} | {same:.0%} | {decay.bands[0].median:.3f} > "
+            f"{decay.bands[-1].median:.3f} ({decay.random_median:.3f}) |",
+            flush=True,
         )
-    print()
-    for form, result in results.items():
-        files = Counter(hit.document.source.split("/")[0] for hit in result.hits)
-        print(f"{form}: {', '.join(f'{file} {count}' for file, count in files.most_common())}")
     return results
 
 
@@ -181,15 +215,18 @@ def main() -> None:
         folder = options.index or Path(temporary)
         build_index([Corpus(sample(options.data, options.documents))], folder, embedder, shard_documents=500)
         index = Index.open(folder)
-        print(f"{len(index):,} documents, {index.info.embedding_model}, {K} hits")
-        results = {name: report(name, index, embedder) for name in NAMES}
-    print(f"\n### P@{K} less that of the whole few-shot, in points\n\n| task | text | request |\n|---|--:|--:|")
+        print(f"{len(index):,} documents, {index.info.embedding_model}, {K} hits; {index.info.embedded_text}")
+        results = {name: report(name, index, embedder, options.data) for name in TASKS}
+    others = [form for form in WAYS if form != "whole"]
+    print(f"\n### Less that of the whole few-shot: P@{K} in points / held out\n")
+    print(f"| task | {' | '.join(others)} |\n|---|{'--:|' * len(others)}")
     for name, forms in results.items():
         cells = []
-        for form in ("text", "request"):
+        for form in others:
             difference = (forms[form].precision - forms["whole"].precision)[1]
             error = standard_error(forms[form].left_out - forms["whole"].left_out)[1]
-            cells.append(f"{100 * difference:+.1f} ± {100 * error:.1f}")
+            nearer = forms[form].held_out - forms["whole"].held_out
+            cells.append(f"{100 * difference:+.1f} ± {100 * error:.1f} / {nearer:+.4f}")
         print(f"| {name} | {' | '.join(cells)} |")
 
 

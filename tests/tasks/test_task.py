@@ -48,7 +48,7 @@ def test_shipped_tasks_render_prompt_and_completion(name: str) -> None:
         prompt, completion = task.prompt(shot.sample), task.completion(shot.sample)
         assert prompt
         assert completion
-        assert task.query_text(shot) == f"{shot.text}\n{prompt}\n{completion}"
+        assert task.query_parts(shot) == [shot.text, prompt, completion]
     assert Sampling(max_new_tokens=task.max_new_tokens).max_new_tokens in (100, 256, 512, 1280, 1536)
 
 

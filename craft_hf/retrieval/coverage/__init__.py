@@ -36,13 +36,15 @@ def measure_coverage(retriever: Retriever) -> Coverage:
         InputError: a shard of the index is broken.
     """
     index, found, selected = retriever.index, retriever.found, retriever.documents_by_source
+    random = random_documents(index, retriever.selection)
     return compute_coverage(
         found.hits,
         retriever.few_shots,
         selected,
         queries=retriever.queries,
         embeddings=index.embeddings(found.rows),
-        random=index.embeddings(random_documents(index, retriever.selection)),
+        random=index.embeddings(random),
+        random_similarities=index.similarities(retriever.queries, random).T,
         left_out=len(found.left_out),
         not_selected=len(index) - selected.total(),
         passed_over=retriever.passed_over,
@@ -63,6 +65,7 @@ def compute_coverage(
     queries: Vectors,
     embeddings: Vectors,
     random: Vectors,
+    random_similarities: Vectors | None = None,
     left_out: int = 0,
     not_selected: int = 0,
     passed_over: int = 0,
@@ -76,11 +79,15 @@ def compute_coverage(
         queries: embeddings of the few-shots, unit vectors, float32 (F, dimension).
         embeddings: of the hits, float32 (hits, dimension).
         random: embeddings of one or more random documents of them, float32 (documents, dimension).
+        random_similarities: of these to the few-shots, as the hits' are measured, float32 (documents, F); by default
+            the products of the embeddings.
         left_out: documents that were left out because they are nearly the text of a few-shot.
         not_selected: documents of the index that are of other sources or licences than asked for.
         passed_over: documents that were not taken because their source gave its most.
     """
     vectors = normalized(embeddings)
+    if random_similarities is None:
+        random_similarities = random @ queries.T
     drawn = any(RANDOM in hit.retrieved_by for hit in hits)
     coverage = Coverage(
         hits=len(hits),
@@ -93,7 +100,7 @@ def compute_coverage(
         else _ratio(sum(AVERAGE in h.retrieved_by and len(h.retrieved_by) > 1 for h in hits), len(hits)),
         few_shots=_uses(hits, few_shots),
         sources=_sources(hits, corpora),
-        decay={} if drawn else _decay(hits, random @ queries.T, len(few_shots)),
+        decay={} if drawn else _decay(hits, random_similarities, len(few_shots)),
         near_duplicates=_near_duplicate_documents(hits, vectors),
         random_documents=len(random),
         mean_similarity=_rounded(mean_similarity(vectors)),

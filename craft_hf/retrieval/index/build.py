@@ -15,6 +15,7 @@ import numpy as np
 from craft_hf.base import JSON, Bar, Document, Embedder, InputError, StorageError, Workers
 from craft_hf.corpus import Corpus, Ledger, LostPositionError, Reason, read_corpora
 from craft_hf.retrieval.index import SHARD_DOCUMENTS
+from craft_hf.retrieval.index.chunks import CHUNKS, VECTORS, Chunks, cut
 from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of
 from craft_hf.retrieval.index.info import (
     IndexInfo,
@@ -52,6 +53,7 @@ def build_index(
     embedder: Embedder,
     *,
     shard_documents: int = SHARD_DOCUMENTS,
+    vectors: str | None = None,
     add: bool = False,
     replace: bool = False,
     workers: Workers | None = None,
@@ -68,6 +70,9 @@ def build_index(
             too.
         embedder: makes the embeddings; the index names its model.
         shard_documents: documents of a shard.
+        vectors: "chunks" embeds all of a document's text, in chunks that the model can read; "document" gives each
+            document one embedding, of as much of its text as the model reads. By default chunks, with `add` as the
+            index has it.
         add: keep the documents of the index in the folder, and put the new ones behind them.
         replace: let the new index take the place of the one in the folder.
         workers: where shards are embedded; by default in this process. The index does not depend on it.
@@ -80,12 +85,15 @@ def build_index(
     """
     if not corpora:
         raise InputError("no corpus was given; expected at least one to build an index of.")
+    if vectors not in (None, *VECTORS):
+        raise InputError(f"vectors is {vectors!r}, expected one of {', '.join(VECTORS)}.")
     if add and replace:
         raise InputError("both add and replace were given; an index is either added to or replaced.")
-    _existing(folder, embedder, add, replace)  # before others are waited for
+    _existing(folder, embedder, add, replace, vectors)  # before others are waited for
     with writing(folder):
-        existing = _existing(folder, embedder, add, replace)
+        existing = _existing(folder, embedder, add, replace, vectors)
         old = existing if add else None
+        vectors = vectors or (old.vectors if old else CHUNKS)
         shards: list[Mapping[str, JSON]] = list(old.shards) if old else []
         ledger = Ledger.from_json(old.ledger) if old else Ledger()
         counts = counts_of(old.corpora) if old else Counter()
@@ -94,7 +102,7 @@ def build_index(
         for entry in shards:
             _take_note(Shard(folder / str(entry["file"])), deduplicator, ids)
         unfinished = UnfinishedBuild(
-            folder, settings, [shard_documents, embedder.identity, old.fingerprint if old else ""]
+            folder, settings, [shard_documents, embedder.identity, vectors, old.fingerprint if old else ""]
         )
         made: list[Mapping[str, JSON]] = []
         if noted := unfinished.read():
@@ -102,9 +110,9 @@ def build_index(
             counts = counts_of(noted["corpora"])
             removed_ids, removed_sources = set(noted["removed_ids"]), set(noted["removed_sources"])
         batches = _batches(corpora, shard_documents, deduplicator, ids, unfinished)
-        with Bar("Embedding", unit="documents") as bar:
-            bar.update(sum(int(str(entry["documents"])) for entry in made))
-            for entry, batch in _shards(batches, folder, embedder, workers, bar.update):
+        with Bar("Embedding", unit="chunks") as bar:
+            bar.update(sum(int(str(entry["chunks"])) for entry in made))
+            for entry, batch in _shards(batches, folder, embedder, vectors, workers, bar.update):
                 counts.update((d.source, d.license) for d in batch.documents)
                 removed_ids.difference_update(d.id for d in batch.documents)
                 removed_sources.difference_update(d.source for d in batch.documents)
@@ -127,6 +135,8 @@ def build_index(
             embedding_model=embedder.model,
             embedding_revision=embedder.revision,
             dimension=embedder.dimension,
+            vectors=vectors,
+            window=embedder.window,
             documents=sum(counts.values()),
             shards=tuple(shards),
             corpora=corpora_of(counts),
@@ -144,6 +154,7 @@ def build_index(
 def build_shard(
     folder: Path,
     documents: Sequence[Document],
+    chunks: Chunks,
     hashes: LongHashes,
     found: np.ndarray,
     known: Halves,
@@ -155,8 +166,9 @@ def build_shard(
     Args:
         folder: of the index.
         documents: what the shard holds.
-        hashes: of what is embedded, uint64 (documents, 2).
-        found: which documents need not be embedded, bool (documents,).
+        chunks: what of them is embedded.
+        hashes: of the chunks' texts, uint64 (chunks, 2).
+        found: which chunks need not be embedded, bool (chunks,).
         known: the vectors of those, float16 (found, dimension).
         embedder: makes the others.
         progress: is told how many were embedded.
@@ -164,24 +176,25 @@ def build_shard(
     Returns:
         What `index.json` says of the shard.
     """
-    vectors = np.zeros((len(documents), embedder.dimension), dtype=np.float16)
+    vectors = np.zeros((len(hashes), embedder.dimension), dtype=np.float16)
     vectors[found] = known
     with VectorSaver(folder, embedder.dimension) as saver:
-        embed([d.text for d in documents], hashes, vectors, found, embedder, saver, progress)
-        return write_shard(folder, ShardContent(documents, vectors, hashes), embedder.identity)
+        embed(chunks.parts([d.text for d in documents]), hashes, vectors, found, embedder, saver, progress)
+        return write_shard(folder, ShardContent(documents, chunks, vectors, hashes), embedder.identity)
 
 
 def _shards(
     batches: Iterable[_Batch],
     folder: Path,
     embedder: Embedder,
+    vectors: str,
     workers: Workers | None,
     progress: Progress,
 ) -> Iterator[tuple[Mapping[str, JSON], _Batch]]:
     """Yield what `index.json` says of each shard, and its documents, in order, once its file is written."""
     under_way: deque[tuple[Future[Mapping[str, JSON]], _Batch, int]] = deque()
     lost = workers.lost if workers else ()
-    vectors = KnownVectors(vector_files(folder), embedder.dimension)
+    earlier = KnownVectors(vector_files(folder), embedder.dimension)
 
     def finish() -> tuple[Mapping[str, JSON], _Batch]:
         future, batch, embedded = under_way.popleft()
@@ -199,10 +212,12 @@ def _shards(
 
     try:
         for batch in batches:
-            hashes = embedding_hashes([d.text for d in batch.documents], embedder.identity)
-            known, found = vectors.find(hashes)
+            texts = [document.text for document in batch.documents]
+            chunks = cut(texts, embedder, vectors)
+            hashes = embedding_hashes(chunks.parts(texts), embedder.identity)
+            known, found = earlier.find(hashes)
             progress(int(found.sum()))
-            arguments = folder.absolute(), batch.documents, hashes, found, known[found], embedder
+            arguments = folder.absolute(), batch.documents, chunks, hashes, found, known[found], embedder
             if workers is None:
                 yield build_shard(*arguments, progress), batch
                 continue
@@ -271,7 +286,7 @@ def _take_note(shard: Shard, deduplicator: Deduplicator, ids: UniqueIds) -> None
     ids.add(hashes_of(shard.strings("id")))
 
 
-def _existing(folder: Path, embedder: Embedder, add: bool, replace: bool) -> IndexInfo | None:
+def _existing(folder: Path, embedder: Embedder, add: bool, replace: bool, vectors: str | None) -> IndexInfo | None:
     """Return the index in a folder, or None if there is none.
 
     Raises:
@@ -298,5 +313,10 @@ def _existing(folder: Path, embedder: Embedder, add: bool, replace: bool) -> Ind
             f"{folder} was built with {info.embedding_model} ({info.embedding_revision}), but the embedding model is "
             f"{embedder.model} ({embedder.revision}); an index holds the embeddings of one model only: use its model, "
             "or another folder."
+        )
+    if add and vectors not in (None, info.vectors):
+        raise InputError(
+            f"{folder} was built with vectors={info.vectors!r}, and {vectors!r} was given; leave it out to add to this "
+            "index, or give another folder."
         )
     return info

@@ -1,4 +1,4 @@
-"""Comparison of codes on a GPU, which returns the few documents of a shard that may be among the best."""
+"""Comparison of codes on a GPU, which returns the few chunks of a shard that may be among the best."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TILE = 32
 
 
 class DeviceScanner:
-    """Compares codes of documents with those of some queries on a torch device.
+    """Compares codes of chunks with those of some queries on a torch device.
 
     Args:
         name: "cuda", "cuda:1"; any torch device gives the same result.
@@ -33,12 +33,12 @@ class DeviceScanner:
     def candidates(
         self, codes: Codes, scales: Floats, residuals: Floats, steps: Floats, lengths: Floats, gaps: Floats
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Find the documents that may reach the threshold of a query.
+        """Find the chunks that may reach the threshold of a query.
 
         Args:
-            codes: int8 (documents, dimension).
-            scales: float32 (documents,).
-            residuals: float32 (documents,).
+            codes: int8 (chunks, dimension).
+            scales: float32 (chunks,).
+            residuals: float32 (chunks,).
             steps: float32 (queries,), scales of the queries' codes.
             lengths: float32 (queries,), Euclidean.
             gaps: float32 (queries,), error bound of the query's codes, minus its threshold.
@@ -48,8 +48,8 @@ class DeviceScanner:
         """
         import torch
 
-        documents = self._padded(codes)
-        products = torch._int_mm(self._queries, documents.T)[: len(steps), : len(codes)]
+        chunks = self._padded(codes)
+        products = torch._int_mm(self._queries, chunks.T)[: len(steps), : len(codes)]
         step, length, gap = (torch.from_numpy(values)[:, None].to(self._device) for values in (steps, lengths, gaps))
         scale, residual = (mapped_tensor(values).to(self._device) for values in (scales, residuals))
         bounds = products * (scale * step) + residual * length + gap

@@ -13,6 +13,7 @@ from typing import cast
 
 from craft_hf.base import JSON, InputError, StorageError, fingerprint, write_file
 from craft_hf.corpus import Ledger
+from craft_hf.retrieval.index.chunks import DOCUMENT
 from craft_hf.retrieval.index.shard import FORMAT, mending
 
 _TUPLES = ("shards", "corpora", "builds", "removed_ids", "removed_sources")
@@ -35,8 +36,10 @@ class IndexInfo:
         embedding_model: what the model is called.
         embedding_revision: its revision.
         dimension: of the embeddings.
+        vectors: what has an embedding: "chunks" of documents, or the "document" by its head.
+        window: most tokens that the model reads at once, None without a limit.
         documents: how many there are.
-        shards: "file", "documents", "bytes" and "fingerprint" of each.
+        shards: "file", "documents", "chunks", "longer_than_window", "bytes" and "fingerprint" of each.
         corpora: "source", "license" and "documents" of each.
         ledger: what was read, and what was left out and why; see `craft_hf.corpus.Ledger`.
         fingerprint: hash of the content.
@@ -51,6 +54,8 @@ class IndexInfo:
     embedding_model: str
     embedding_revision: str
     dimension: int
+    vectors: str
+    window: int | None
     documents: int
     shards: tuple[Mapping[str, JSON], ...]
     corpora: tuple[Mapping[str, JSON], ...]
@@ -64,6 +69,29 @@ class IndexInfo:
     def embedder(self) -> str:
         """Tells of which model the embeddings are, see `Embedder.identity`."""
         return f"{self.embedding_model}@{self.embedding_revision}"
+
+    @property
+    def chunks(self) -> int:
+        """Embeddings of all documents."""
+        return sum(cast(int, shard["chunks"]) for shard in self.shards)
+
+    @property
+    def longer_than_window(self) -> int:
+        """Documents of more tokens than the embedding model reads at once."""
+        return sum(cast(int, shard["longer_than_window"]) for shard in self.shards)
+
+    @property
+    def embedded_text(self) -> str:
+        """How much of the documents is embedded, in a sentence."""
+        if self.window is None:
+            return f"{self.chunks} embeddings, one a document; the model has no limit of tokens."
+        longer = (
+            f"{self.longer_than_window} of {self.documents} documents are longer than the {self.window} tokens that "
+            "the model reads"
+        )
+        if self.vectors == DOCUMENT:
+            return f"{self.chunks} embeddings, one a document; {longer}: what stands behind is not embedded."
+        return f"{self.chunks} embeddings, one a chunk; {longer}: they are embedded in full, in several chunks."
 
 
 def corpora_of(counts: Mapping[tuple[str, str], int]) -> tuple[Mapping[str, JSON], ...]:
@@ -105,6 +133,8 @@ def _check(info: IndexInfo) -> None:
         if not isinstance(shard["bytes"], int):
             raise TypeError("a shard's size is not a number")
         documents += cast(int, shard["documents"])
+        if not cast(int, shard["chunks"]) >= cast(int, shard["documents"]) >= cast(int, shard["longer_than_window"]):
+            raise ValueError(f"the shard {shard['file']} has fewer chunks than documents")
     Ledger.from_json(info.ledger)
     if documents != info.documents:
         raise ValueError(f"the shards hold {documents} documents, expected {info.documents}")

@@ -2,7 +2,7 @@
 
 An embedding d is written as s c + e: one scale s for the whole embedding, int8 codes c = round(d / s), and the
 residual e. For any query q the similarity is then q d = s (q c) + q e, and by the Cauchy-Schwarz inequality
-|q e| <= |q| |e|. With |e| stored beside the codes, a scan of the codes can prove that a document is not among the best.
+|q e| <= |q| |e|. With |e| stored beside the codes, a scan of the codes can prove that a row is not among the best.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 Halves = np.ndarray[tuple[int, int], np.dtype[np.float16]]
-"""float16, shape (documents, dimension)."""
+"""float16, shape (rows, dimension)."""
 
 Codes = np.ndarray[tuple[int, int], np.dtype[np.int8]]
 """int8, shape (rows, dimension)."""

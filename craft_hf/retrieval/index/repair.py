@@ -15,6 +15,7 @@ import numpy as np
 from craft_hf.base import EMBEDDED, JSON, Bar, CraftError, Document, Embedder, InputError, embedder_weights
 from craft_hf.corpus import Ledger, Reason
 from craft_hf.retrieval.index.build import build_shard
+from craft_hf.retrieval.index.chunks import Chunks, chunks_of, cut
 from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of, text_hashes
 from craft_hf.retrieval.index.edit import with_shards
 from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, read_info, shard_files, shard_names
@@ -61,12 +62,13 @@ class _Broken:
         entry: what `index.json` says of it.
         documents: its documents in order; None for each that is not whole.
         texts: hashes of their texts, uint64 (documents,), or None if these are not known.
-        vectors: its embeddings, if these are whole.
+        chunks, vectors: what of its documents is embedded, and the embeddings, if these are whole.
     """
 
     entry: Mapping[str, JSON]
     documents: list[Document | None]
     texts: np.ndarray | None = None
+    chunks: Chunks | None = None
     vectors: Halves | None = None
 
     @property
@@ -143,6 +145,12 @@ class _LazyEmbedder:
     def identity(self) -> str:
         return self._info.embedder
 
+    def cut(self, texts: Sequence[str]) -> Chunks:
+        """Cut texts as those of the index are."""
+        if self._info.window is None:
+            return chunks_of([[(0, len(text))] for text in texts], self._info.vectors)
+        return cut(texts, self.opened, self._info.vectors)
+
     @cached_property
     def opened(self) -> Embedder:
         """The model.
@@ -173,10 +181,11 @@ def _info_of(folder: Path) -> tuple[IndexInfo, list[str]]:
     first = shards[0]
     model, _, revision = first.embedder.rpartition("@")
     name = EMBEDDED if model == _embedded_model() else model
-    entries = [shard_entry(s) for s in shards if (s.embedder, s.dimension) == (first.embedder, first.dimension)]
+    made = first.embedder, first.dimension, first.vectors, first.window
+    entries = [shard_entry(s) for s in shards if (s.embedder, s.dimension, s.vectors, s.window) == made]
     documents = sum(int(str(entry["documents"])) for entry in entries)
     ledger = Ledger(whole=documents).to_json()  # what else was read is not known any more
-    info = IndexInfo(FORMAT, name, model, revision, first.dimension, documents, tuple(entries), (), ledger, "")
+    info = IndexInfo(FORMAT, name, model, revision, *made[1:], documents, tuple(entries), (), ledger, "")
     return replace(info, builds=({},)), [problem]
 
 
@@ -214,8 +223,9 @@ def _is_whole(path: Path, info: IndexInfo) -> bool:
         shard = Shard(path)
     except InputError:
         return False
-    fits = (shard.embedder, shard.dimension, shard_name(shard.fingerprint))
-    return fits == (info.embedder, info.dimension, path.name) and shard.is_intact()
+    found = shard.embedder, shard.dimension, shard.vectors, shard.window, shard_name(shard.fingerprint)
+    wanted = info.embedder, info.dimension, info.vectors, info.window, path.name
+    return found == wanted and shard.is_intact()
 
 
 def _salvaged(folder: Path, entry: Mapping[str, JSON]) -> _Broken:
@@ -224,7 +234,7 @@ def _salvaged(folder: Path, entry: Mapping[str, JSON]) -> _Broken:
     try:
         shard = Shard(folder / str(entry["file"]))
         texts, written = shard.text_hashes, shard.document_hashes
-        vectors = np.array(shard.embeddings)
+        chunks, vectors = shard.cut(), np.array(shard.embeddings)
     except (InputError, ValueError, MemoryError):
         return part
     shapes = texts.shape, written.shape
@@ -232,12 +242,13 @@ def _salvaged(folder: Path, entry: Mapping[str, JSON]) -> _Broken:
         return part  # another shard lies in its place, or nothing in it is where it was
     documents = _readable(shard, range(shard.rows))
     now = document_hashes([document or Document("", "") for document in documents])
-    if shard_fingerprint(shard.embedder, now, vectors) == shard.fingerprint:
-        return _Broken(entry, documents, texts, vectors)  # what is damaged follows from these
+    if shard_fingerprint(shard.embedder, now, chunks, vectors) == shard.fingerprint:
+        return _Broken(entry, documents, texts, chunks, vectors)  # what is damaged follows from these
     whole = (now == written).all(axis=1)
     documents = [document if ok else None for document, ok in zip(documents, whole, strict=True)]
-    same = shard_fingerprint(shard.embedder, written, vectors) == shard.fingerprint
-    return _Broken(entry, documents, texts, vectors if same else None)
+    if shard_fingerprint(shard.embedder, written, chunks, vectors) == shard.fingerprint:
+        return _Broken(entry, documents, texts, chunks, vectors)
+    return _Broken(entry, documents, texts)
 
 
 def _readable(shard: Shard, rows: Sequence[int]) -> list[Document | None]:
@@ -327,12 +338,17 @@ def _mended(
     documents = [document for document in part.documents if document]
     if not documents:
         return None, 0
-    hashes = embedding_hashes([document.text for document in documents], embedder.identity)
-    if part.vectors is not None:
-        vectors, found = part.vectors[rows], np.ones(len(rows), dtype=bool)
+    texts = [document.text for document in documents]
+    if part.chunks is not None and part.vectors is not None:
+        chunks, chosen = part.chunks.take(rows)
+        vectors, found = part.vectors[chosen], np.ones(len(chosen), dtype=bool)
+        hashes = embedding_hashes(chunks.parts(texts), embedder.identity)
     else:
+        chunks = embedder.cut(texts)
+        hashes = embedding_hashes(chunks.parts(texts), embedder.identity)
         vectors, found = known.find(hashes)
     if found.all():
-        return write_shard(folder, ShardContent(documents, vectors, hashes), embedder.identity), 0
-    entry = build_shard(folder, documents, hashes, found, vectors[found], embedder.opened)
-    return entry, int((~found).sum())
+        return write_shard(folder, ShardContent(documents, chunks, vectors, hashes), embedder.identity), 0
+    entry = build_shard(folder, documents, chunks, hashes, found, vectors[found], embedder.opened)
+    missing = np.repeat(np.arange(len(texts)), chunks.ends - chunks.starts)[~found]
+    return entry, len(np.unique(missing))

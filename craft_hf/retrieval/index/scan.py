@@ -1,7 +1,9 @@
-"""Exact top-k search in one pass: int8 codes are compared, and documents that may be among the best scored exactly.
+"""Exact top-k search in one pass: int8 codes are compared, and chunks that may be among the best scored exactly.
 
-For query q and document d the product of their int8 codes gives the similarity up to an error that is known (see
-`quantize`). A document whose similarity plus error does not reach the k-th best so far cannot be among the k best and
+Rows are those of the embeddings here, one for each chunk of a document; `Index.search` makes documents of them.
+
+For query q and chunk d the product of their int8 codes gives the similarity up to an error that is known (see
+`quantize`). A chunk whose similarity plus error does not reach the k-th best so far cannot be among the k best and
 is skipped; all others are scored exactly. So the result is exact, whatever the embeddings are.
 
 Exactly means: the query's components are rounded to multiples of 2^-28 (which float32 holds; from 1/16 on it holds
@@ -10,7 +12,7 @@ any rounding as long as sums stay below 2. The score is this sum, rounded to flo
 machine and in every order of work.
 
 The k-th best score so far (the threshold) starts from an estimate on a sample of the codes, taken a bit too low. If
-fewer than k documents reach it, it was too high, and these queries are scanned again without one.
+fewer than k chunks reach it, it was too high, and these queries are scanned again without one.
 """
 
 from __future__ import annotations
@@ -34,9 +36,9 @@ BLOCK = 4096
 """Documents whose codes are compared at a time; block and products stay in a core's cache."""
 
 SAMPLE = 32_768
-"""Most documents that the first threshold is estimated from; never more than a 16th of the index."""
+"""Most chunks that the first threshold is estimated from; never more than a 16th of the index."""
 
-_CHUNKS = 64
+_STRETCHES = 64
 _LOWEST = np.finfo(np.float32).min
 
 Rows = np.ndarray[tuple[int, int], np.dtype[np.int64]]
@@ -46,7 +48,7 @@ Keys = np.ndarray[tuple[int], np.dtype[np.uint64]]
 """uint64: score and row in one number, the smaller the better (see `collect`)."""
 
 Part = tuple[int, Callable[[], Shard], int, int]
-"""Row in the index of the shard's first document, the shard's opener, and first and last row within the shard."""
+"""Row in the index of the shard's first chunk, the shard's opener, and first and last row within the shard."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,8 @@ def top_k(
         k: how many, 1 or more.
         threads: how many parts are scanned at a time; by default as many as torch uses.
         device: where the codes are compared; scores are always computed on the CPU.
-        progress: called with the number of documents after each part.
-        selection: which documents are searched.
+        progress: called with the number of chunks after each part.
+        selection: whose documents' chunks are searched.
 
     Returns:
         Scores, float32 (queries, k), best first, and rows in the index of the same shape, int64; ties in the order of
@@ -123,11 +125,15 @@ def top_k(
 
 
 def _kept(part: Part, selection: Selection) -> np.ndarray[tuple[int], np.dtype[np.bool_]] | None:
-    """Return which rows of a part are selected, bool (rows,), or None if all are."""
+    """Return which chunks of a part are selected, bool (chunks,), or None if all are."""
     if not selection:
         return None
     _, opened, start, stop = part
-    return selection.of_shard(opened())[start:stop]
+    shard = opened()
+    kept: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.repeat(
+        selection.of_shard(shard), np.diff(shard.chunk_ends, prepend=0)
+    )
+    return kept[start:stop]
 
 
 def _count(part: Part, selection: Selection) -> int:
@@ -136,14 +142,14 @@ def _count(part: Part, selection: Selection) -> int:
 
 
 def _estimate_thresholds(parts: Sequence[Part], queries: _Queries, k: int, rows: int, selection: Selection) -> Floats:
-    """Estimate a score that slightly more than k of the selected documents reach, from some spread over the parts."""
+    """Estimate a score that slightly more than k of the selected chunks reach, from some spread over the parts."""
     thresholds = np.full(len(queries.codes), _LOWEST, dtype=np.float32)
     starts = np.cumsum([0, *(stop - start for _, _, start, stop in parts)])
     size = min(SAMPLE, int(starts[-1]) // 16)
     if _rank_of_threshold(k, rows, size) > size // 2:
         return thresholds
-    length = -(-size // _CHUNKS)
-    positions = np.linspace(0, starts[-1] - length, min(_CHUNKS, size)).astype(np.int64)
+    length = -(-size // _STRETCHES)
+    positions = np.linspace(0, starts[-1] - length, min(_STRETCHES, size)).astype(np.int64)
     numbers = np.searchsorted(starts, positions, side="right") - 1
     scores = []
     for number in np.unique(numbers):
@@ -205,7 +211,7 @@ def _scan(
 
 
 class _ThreadResults:
-    """What one thread has found: for each query, all documents that reach the threshold, regularly cut to the k best.
+    """What one thread has found: for each query, all chunks that reach the threshold, regularly cut to the k best.
 
     `thresholds` is shared by all threads: the k-th best score of any of them is a threshold for all.
     """
@@ -221,7 +227,7 @@ class _ThreadResults:
         return self._keys[line, : self._counts[line]]
 
     def scan(self, part: Part, kept: np.ndarray | None) -> None:
-        """Add the documents that reach the thresholds among some rows of a shard, or among those of them to keep."""
+        """Add the chunks that reach the thresholds among some rows of a shard, or among those of them to keep."""
         base, opened, first, last = part
         shard = opened()
         codes, queries, slack = shard.codes, self._queries, self._queries.bounds(shard.longest)
@@ -247,7 +253,7 @@ class _ThreadResults:
         shard.check_unchanged()
 
     def _collect(self, shard: Shard, rows: np.ndarray, base: int, products: np.ndarray, slack: Floats) -> None:
-        """Add the documents that reach the thresholds among some rows of a shard, BLOCK at most."""
+        """Add the chunks that reach the thresholds among some rows of a shard, BLOCK at most."""
         dense = len(rows) == rows[-1] - rows[0] + 1
         some = slice(rows[0], rows[-1] + 1) if dense else rows
         compiled_collect()(
@@ -278,7 +284,7 @@ def unpack(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _products(codes: Codes, queries: Codes) -> np.ndarray:
-    """Return the products of codes, int32 (queries, documents): exact, by the machine's int8 instructions."""
+    """Return the products of codes, int32 (queries, chunks): exact, by the machine's int8 instructions."""
     if codes.shape[1] == 1:
         return queries.astype(np.int32) * codes.T  # torch 2.13 mistakes a single column for a row
     import torch

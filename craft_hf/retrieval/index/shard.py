@@ -1,15 +1,18 @@
 """One HDF5 file of the index: documents and their embeddings; named by its content, and never changed.
 
-embedding                       float16 (documents, dimension)
-embedding_hash                  of the embedded text and the model, see `embedding_hashes`, uint64 (documents, 2)
+embedding                       float16 (chunks, dimension); the chunks of a document follow each other
+embedding_hash                  of the embedded text and the model, see `embedding_hashes`, uint64 (chunks, 2)
 code, scale, residual           the same as int8, and its scales and errors (see `quantize`), float32
+chunk_end                       chunks up to and including those of each document, int64 (documents,)
+chunk_span                      start and end of each chunk in its document's text, in characters, int32 (chunks, 2)
 text, id, title, url, author    all strings of a column as one UTF-8 blob, uint8
 text_end, id_end, ...           where each string ends in its blob, int64 (documents,)
 corpus                          which (source, license) a document has, uint32 (documents,): a position in
 corpus_source, corpus_license   the distinct pairs, as blobs with ends like the above
 text_hash                       see `text_hashes`, uint64
 document_hash                   of all fields of a document, see `document_hashes`, uint64 (documents, 2)
-attributes                      format, fingerprint, embedder, and longest: no quantized embedding is longer
+attributes                      format, fingerprint, embedder; longest: no quantized embedding is longer; vectors and
+                                window: see `Chunks` (0 for no limit); longer_than_window: how many documents are
 
 All datasets are contiguous, and those of a page or more aligned to pages, so that they can be memory-mapped. The
 HDF5 content is followed by 40 bytes that HDF5 ignores: its size and its SHA-256.
@@ -33,6 +36,7 @@ import numpy as np
 import pyarrow
 
 from craft_hf.base import JSON, Document, InputError, StorageError, write_file
+from craft_hf.retrieval.index.chunks import Chunks
 from craft_hf.retrieval.index.deduplication import Hashes, text_hashes
 from craft_hf.retrieval.index.quantize import Codes, Floats, Halves, quantize
 
@@ -42,7 +46,7 @@ if TYPE_CHECKING:
 FORMAT = 3
 _PAGE = 4096
 _TRAILER = 40
-_MAPPED = ("embedding", "code", "scale", "residual")
+_MAPPED = ("embedding", "code", "scale", "residual", "chunk_end", "chunk_span")
 _STRINGS = ("text", "id", "title", "url", "author")
 
 Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
@@ -63,23 +67,28 @@ class ShardContent:
 
     Attributes:
         documents: in order.
-        embeddings: float16 (documents, dimension).
-        hashes: of what was embedded, see `embedding_hashes`, uint64 (documents, 2).
+        chunks: what of them is embedded.
+        embeddings: float16 (chunks, dimension).
+        hashes: of what was embedded, see `embedding_hashes`, uint64 (chunks, 2).
     """
 
     documents: Sequence[Document]
+    chunks: Chunks
     embeddings: Halves
     hashes: LongHashes
 
     def take(self, rows: Sequence[int]) -> ShardContent:
         """Return the documents of some rows, in the order given."""
-        return ShardContent([self.documents[row] for row in rows], self.embeddings[rows], self.hashes[rows])
+        chunks, chosen = self.chunks.take(rows)
+        documents = [self.documents[row] for row in rows]
+        return ShardContent(documents, chunks, self.embeddings[chosen], self.hashes[chosen])
 
     @staticmethod
     def join(parts: Sequence[ShardContent]) -> ShardContent:
         """Return the documents of one or more contents, one behind the other."""
         return ShardContent(
             [document for part in parts for document in part.documents],
+            Chunks.join([part.chunks for part in parts]),
             np.concatenate([part.embeddings for part in parts]),
             np.concatenate([part.hashes for part in parts]),
         )
@@ -111,10 +120,10 @@ def _long_hashes(rows: Iterator[tuple[str, ...]]) -> LongHashes:
     return np.frombuffer(b"".join(found), dtype="<u8").astype(np.uint64).reshape(-1, 2)
 
 
-def shard_fingerprint(embedder: str, documents: LongHashes, embeddings: Halves) -> str:
-    """Return the hash of a shard's content, from its documents' hashes and its embeddings."""
-    digest = hashlib.blake2b(embedder.encode(), digest_size=16)
-    for array in (documents, embeddings):
+def shard_fingerprint(embedder: str, documents: LongHashes, chunks: Chunks, embeddings: Halves) -> str:
+    """Return the hash of a shard's content, from its documents' hashes, their chunks and the embeddings of these."""
+    digest = hashlib.blake2b(f"{embedder} {chunks.vectors} {chunks.window}".encode(), digest_size=16)
+    for array in (documents, chunks.ends, chunks.spans, embeddings):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
@@ -134,7 +143,7 @@ def write_shard(folder: Path, content: ShardContent, embedder: str) -> Mapping[s
         StorageError: the disk is full or not writable; no partial file is left.
     """
     documents, halves = content.documents, np.ascontiguousarray(content.embeddings, dtype=np.float16)
-    fingerprint = shard_fingerprint(embedder, document_hashes(documents), halves)
+    fingerprint = shard_fingerprint(embedder, document_hashes(documents), content.chunks, halves)
     path = folder / shard_name(fingerprint)
     if not (path.is_file() and is_intact(path)):
         data = _hdf5(content, {"format": FORMAT, "fingerprint": fingerprint, "embedder": embedder})
@@ -171,7 +180,7 @@ def _hdf5(content: ShardContent, attributes: Mapping[str, str | int]) -> bytes:
         "shard", "w", driver="core", backing_store=False, block_size=2**24, alignment_threshold=_PAGE,
         alignment_interval=_PAGE,
     ) as file:  # fmt: skip
-        for name, data in zip(_MAPPED, (halves, *quantized), strict=True):
+        for name, data in zip(_MAPPED, (halves, *quantized, content.chunks.ends, content.chunks.spans), strict=True):
             file.create_dataset(name, data=data)
         file.create_dataset("embedding_hash", data=content.hashes)
         file.create_dataset("document_hash", data=document_hashes(documents))
@@ -183,7 +192,15 @@ def _hdf5(content: ShardContent, attributes: Mapping[str, str | int]) -> bytes:
         _write_strings(file, "corpus_source", [source for source, _ in numbers])
         _write_strings(file, "corpus_license", [license for _, license in numbers])
         file.create_dataset("text_hash", data=text_hashes(documents))
-        file.attrs.update({**attributes, "longest": float(lengths.max(initial=0.0)) * 1.00001})
+        file.attrs.update(
+            {
+                **attributes,
+                "longest": float(lengths.max(initial=0.0)) * 1.00001,
+                "vectors": content.chunks.vectors,
+                "window": content.chunks.window or 0,
+                "longer_than_window": content.chunks.longer_than_window([d.text for d in documents]),
+            }
+        )
         file.flush()
         image: bytes = file.id.get_file_image()
     return image
@@ -222,6 +239,12 @@ class Shard:
         path: its file.
         keep_mapped: whether the file stays mapped between two uses; if not, only as long as somebody has an array.
 
+    Attributes:
+        rows: how many documents.
+        chunks: how many chunks of them, each with an embedding.
+        vectors, window: see `Chunks`.
+        longer_than_window: how many documents are.
+
     Raises:
         InputError: the file is missing, truncated, not a shard, or of another format.
     """
@@ -234,10 +257,13 @@ class Shard:
         try:
             with _open(path) as file:
                 made_by = int(file.attrs["format"])
-                self.rows, self.dimension = (int(n) for n in file["embedding"].shape)
+                self.chunks, self.dimension = (int(n) for n in file["embedding"].shape)
                 self.fingerprint = str(file.attrs["fingerprint"])
                 if made_by == FORMAT:
+                    self.rows = len(file["chunk_end"])
                     self.embedder = str(file.attrs["embedder"])
+                    self.vectors, self.window = str(file.attrs["vectors"]), int(file.attrs["window"]) or None
+                    self.longer_than_window = int(file.attrs["longer_than_window"])
                     self.longest = float(file.attrs["longest"])
                     self._layout = {name: _placed(dataset) for name, dataset in file.items()}
                     size = _written_size(path)
@@ -271,23 +297,37 @@ class Shard:
 
     @property
     def embeddings(self) -> Halves:
-        """The embeddings, float16 (rows, dimension), memory-mapped."""
+        """The embeddings, float16 (chunks, dimension), memory-mapped."""
         return self._array("embedding")
 
     @property
     def codes(self) -> Codes:
-        """The embeddings' codes, int8 (rows, dimension), memory-mapped."""
+        """The embeddings' codes, int8 (chunks, dimension), memory-mapped."""
         return self._array("code")
 
     @property
     def scales(self) -> Floats:
-        """Scales of the codes, float32 (rows,), memory-mapped."""
+        """Scales of the codes, float32 (chunks,), memory-mapped."""
         return self._array("scale")
 
     @property
     def residuals(self) -> Floats:
-        """Euclidean norms of the codes' residuals, float32 (rows,), memory-mapped."""
+        """Euclidean norms of the codes' residuals, float32 (chunks,), memory-mapped."""
         return self._array("residual")
+
+    @property
+    def chunk_ends(self) -> np.ndarray:
+        """Chunks up to and including those of each document, int64 (rows,), memory-mapped."""
+        return self._array("chunk_end")
+
+    @property
+    def chunk_spans(self) -> np.ndarray:
+        """Start and end of each chunk in its document's text, in characters, int32 (chunks, 2), memory-mapped."""
+        return self._array("chunk_span")
+
+    def cut(self) -> Chunks:
+        """Read what of the documents is embedded."""
+        return Chunks(np.array(self.chunk_ends), np.array(self.chunk_spans), self.vectors, self.window)
 
     @property
     def text_hashes(self) -> Hashes:
@@ -296,7 +336,7 @@ class Shard:
 
     @property
     def embedding_hashes(self) -> LongHashes:
-        """Hashes of what was embedded, uint64 (rows, 2), memory-mapped."""
+        """Hashes of what was embedded, uint64 (chunks, 2), memory-mapped."""
         return self._array("embedding_hash")
 
     @property
@@ -310,7 +350,8 @@ class Shard:
         Raises:
             InputError: the file is damaged.
         """
-        return ShardContent(self.documents(range(self.rows)), np.array(self.embeddings), self.embedding_hashes)
+        documents = self.documents(range(self.rows))
+        return ShardContent(documents, self.cut(), np.array(self.embeddings), self.embedding_hashes)
 
     @property
     def corpus(self) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
@@ -413,9 +454,15 @@ def _placed(dataset: h5py.Dataset) -> tuple[int, int, np.dtype[Any], tuple[int, 
 
 
 def shard_entry(shard: Shard) -> Mapping[str, JSON]:
-    """Return what `index.json` says about a shard: "file", "documents", "bytes" and "fingerprint"."""
-    size = shard.path.stat().st_size
-    return {"file": shard.path.name, "documents": shard.rows, "bytes": size, "fingerprint": shard.fingerprint}
+    """Return what `index.json` says about a shard, see `IndexInfo.shards`."""
+    return {
+        "file": shard.path.name,
+        "documents": shard.rows,
+        "chunks": shard.chunks,
+        "longer_than_window": shard.longer_than_window,
+        "bytes": shard.path.stat().st_size,
+        "fingerprint": shard.fingerprint,
+    }
 
 
 def _written_size(path: Path) -> int | None:

@@ -101,13 +101,13 @@ class KnownVectors:
                 source = open_vectors(path)
             except InputError:
                 continue
-            if source.dimension == self._dimension and source.rows:
+            if source.dimension == self._dimension and source.chunks:
                 found.append(source)
         return found
 
     @cached_property
     def _starts(self) -> np.ndarray:
-        return np.cumsum([0, *(source.rows for source in self._sources)], dtype=np.int64)
+        return np.cumsum([0, *(source.chunks for source in self._sources)], dtype=np.int64)
 
     @cached_property
     def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
@@ -152,17 +152,17 @@ class SavedVectors:
         records = np.memmap(path, record, "r", 16, (count,)) if count else np.zeros(0, record)
         whole = np.array([_check(row) == row["check"] for row in records], dtype=bool)
         self._records = records if whole.all() else records[whole]
-        self.rows = len(self._records)
+        self.chunks = len(self._records)
 
     @property
     def embedding_hashes(self) -> LongHashes:
-        """Hashes of what was embedded, uint64 (rows, 2)."""
+        """Hashes of what was embedded, uint64 (chunks, 2)."""
         hashes: LongHashes = np.asarray(self._records["hash"])
         return hashes
 
     @property
     def embeddings(self) -> Halves:
-        """The vectors, float16 (rows, dimension)."""
+        """The vectors, float16 (chunks, dimension)."""
         vectors: Halves = np.asarray(self._records["vector"])
         return vectors
 

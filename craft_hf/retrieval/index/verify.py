@@ -82,6 +82,10 @@ def _wrong_numbers(info: IndexInfo, entry: Mapping[str, JSON], shard: Shard) -> 
         for name, said, is_so in (
             ("bytes", entry["bytes"], shard.path.stat().st_size),
             ("documents", entry["documents"], shard.rows),
+            ("chunks", entry["chunks"], shard.chunks),
+            ("longer_than_window", entry["longer_than_window"], shard.longer_than_window),
+            ("vectors", info.vectors, shard.vectors),
+            ("window", info.window, shard.window),
             ("dimension", info.dimension, shard.dimension),
             ("embedding model", info.embedder, shard.embedder),
         )

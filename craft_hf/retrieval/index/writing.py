@@ -135,7 +135,7 @@ def _is_in(path: Path, index: KnownVectors, dimension: int) -> bool:
     """Whether nothing is lost with a file: it cannot be read, or the index has all that it holds."""
     try:
         vectors = open_vectors(path)
-        return not vectors.rows or (vectors.dimension == dimension and index.holds(vectors.embedding_hashes))
+        return not vectors.chunks or (vectors.dimension == dimension and index.holds(vectors.embedding_hashes))
     except InputError:
         return True
 

@@ -135,7 +135,8 @@ def test_small_indexes_give_all_they_have_and_sane_figures(
     assert (coverage.mean_similarity is None) == (min(k, documents) < 2)
     assert (coverage.few_shot_similarity is None) == (few_shots == 1)
     assert not [w for w in coverage.warnings if "dominates" in w or "adds hardly" in w or "The end" in w]
-    page = render("retrieval.md.j2", task="x", asked=k, index={"documents": 1, "embedding_model": "m"},
+    page = render("retrieval.md.j2", task="x", asked=k,
+                  index={"documents": 1, "embedding_model": "m", "embedded_text": "t"},
                   coverage=asdict(coverage), plots=[])  # fmt: skip
     assert "nan" not in page.lower()
     assert "None" not in page
@@ -268,7 +269,8 @@ def test_page_cuts_long_lists_of_corpora() -> None:
     hits = [hit(i, "f0", source=f"s{i:02}") for i in range(25)]
     found = covered(hits, 2, **{f"s{i:02}": 4 for i in range(25)})
     found = replace(found, near_duplicates=replace(found.near_duplicates, compared=20, repeats=1, pairs=1))
-    page = render("retrieval.md.j2", task="x", asked=25, index={"documents": 100, "embedding_model": "m"},
+    page = render("retrieval.md.j2", task="x", asked=25,
+                  index={"documents": 100, "embedding_model": "m", "embedded_text": "t"},
                   coverage=asdict(found), plots=[])  # fmt: skip
     assert "| 5 more | 5 | 20.0% | 20.0% | |" in page
     assert "1 document nearly repeats one before it (1 pair, among 20 drawn at random)." in page

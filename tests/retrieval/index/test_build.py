@@ -30,7 +30,7 @@ from craft_hf.retrieval.index.verify import verify_index
 from craft_hf.retrieval.index.writing import leftovers, writing
 from tests import ROOT
 from tests.corpus import left_out
-from tests.vectors import HashEmbedder, shard_paths, visible
+from tests.vectors import HashEmbedder, WordEmbedder, shard_paths, visible
 
 ROWS = [{"id": f"d{i}", "text": f"document {i} " * 30, "license": "CC0" if i % 2 else "MIT"} for i in range(10)]
 
@@ -510,3 +510,44 @@ def test_real_model_builds_the_same_index_again(tmp_path: Path) -> None:
     infos = [build_index(corpus(), tmp_path / name, embedder, shard_documents=6) for name in "ab"]
     assert infos[0].fingerprint == infos[1].fingerprint
     assert infos[0].dimension == 384
+
+
+LONG = [
+    {
+        "id": f"l{n}",
+        "text": " ".join([f"The sentence of document {n} that is first.", *(f"More {n} {i}." for i in range(n))]),
+    }
+    for n in (0, 3, 9)
+]
+
+
+def test_all_of_a_text_is_embedded_in_chunks(tmp_path: Path) -> None:
+    """What is embedded is all of every document, in order; index.json says how many have several chunks."""
+    embedder = WordEmbedder(window=12)
+    info = build_index([Corpus(LONG, min_chars=1)], tmp_path, embedder)
+    assert (info.vectors, info.window, info.documents) == ("chunks", 12, 3)
+    assert (info.chunks, info.longer_than_window) == (len(embedder.asked), 2)
+    assert "".join(embedder.asked) == "".join(row["text"] for row in LONG)
+    assert "2 of 3 documents are longer than the 12 tokens that the model reads: they are embed" in info.embedded_text
+    again = WordEmbedder(window=12)
+    more = [*LONG, {"id": "new", "text": "Something else. " * 10}]
+    assert build_index([Corpus(more, min_chars=1)], tmp_path, again, replace=True).documents == 4
+    assert set(again.asked) == set(again.asked) - set(embedder.asked), "nothing was embedded twice"
+
+
+def test_one_vector_a_document_is_of_its_head(tmp_path: Path) -> None:
+    """With vectors="document" only the head is embedded; what is added to the index is treated in the same way."""
+    embedder = WordEmbedder(window=12)
+    info = build_index([Corpus(LONG, min_chars=1)], tmp_path, embedder, vectors="document")
+    assert (info.chunks, info.longer_than_window) == (3, 2)
+    assert [len(text.split()) for text in embedder.asked] == [8, 12, 12]
+    assert "what stands behind is not embedded" in info.embedded_text
+    more = [Corpus([{"id": "new", "text": "Something else. " * 10}], min_chars=1)]
+    with pytest.raises(InputError, match="was built with vectors='document', and 'chunks' was given; leave it out"):
+        build_index(more, tmp_path, embedder, add=True, vectors="chunks")
+    added = build_index(more, tmp_path, embedder, add=True)
+    assert (added.vectors, added.chunks, added.longer_than_window) == ("document", 4, 3)
+    with pytest.raises(InputError, match="vectors is 'all', expected one of chunks, document"):
+        build_index(more, tmp_path / "new", embedder, vectors="all")
+    found = Index.open(tmp_path).search(embedder.encode([embedder.asked[2]]), 1)[1]
+    assert Index.open(tmp_path).documents(found[0].tolist())[0].id == "l9"

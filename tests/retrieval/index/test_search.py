@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from craft_hf.base.embedder import Embedder, Vectors
 from craft_hf.base.errors import InputError
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.sample import sample_corpus
-from craft_hf.retrieval.index import kernel, scan
+from craft_hf.retrieval.index import kernel, scan, search
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.device import DeviceScanner
+from craft_hf.retrieval.index.quantize import quantize
 from craft_hf.retrieval.index.search import Index
-from tests.vectors import HashEmbedder, given_index, shard_paths, whole_numbers
+from craft_hf.retrieval.index.selection import Selection
+from tests.vectors import HashEmbedder, chunked_index, given_index, shard_paths, whole_numbers
 
 
 def brute_force(vectors: Vectors, queries: Vectors, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -66,8 +69,8 @@ def test_too_high_a_threshold_estimate_is_noticed(tmp_path: Path, monkeypatch: p
     rng = np.random.default_rng(0)
     vectors = whole_numbers(rng, 4096, 16) / 16
     queries = np.stack([np.ones(16), -np.ones(16)]).astype(np.float32)
-    chunk = 4096 // 16 // scan._CHUNKS
-    for start in np.linspace(0, 4096 - chunk, scan._CHUNKS).astype(int):
+    chunk = 4096 // 16 // scan._STRETCHES
+    for start in np.linspace(0, 4096 - chunk, scan._STRETCHES).astype(int):
         vectors[start : start + chunk] = 1  # just what the sample takes
     index = given_index(tmp_path, vectors, 4096)
     scanned: list[int] = []
@@ -292,3 +295,216 @@ def test_real_texts_are_found_by_what_they_say(tmp_path: Path) -> None:
     index.check_embedder(embedder)
     _, found = index.search(embedder.encode(["Which heart valve is between left atrium and ventricle?"]), 1)
     assert index.documents(found[0].tolist())[0].id == "wanted"
+
+
+def brute_force_of_chunks(
+    vectors: Vectors, counts: np.ndarray, queries: Vectors, k: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compare everything with everything; a document has the score of its first best chunk; ties in order."""
+    scores, order = brute_force(vectors, queries, len(vectors))
+    of_chunks = np.take_along_axis(scores, np.argsort(order, axis=1), axis=1)
+    firsts = np.cumsum(counts) - counts
+    best = np.maximum.reduceat(of_chunks, firsts, axis=1)
+    rows = np.argsort(-best, axis=1, kind="stable")[:, :k]
+    chunks = [
+        [firsts[row] + int(np.argmax(line[firsts[row] : firsts[row] + counts[row]])) for row in found]
+        for line, found in zip(of_chunks, rows, strict=True)
+    ]
+    return np.take_along_axis(best, rows, axis=1), rows, np.array(chunks).reshape(rows.shape)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32), st.integers(1, 300), st.sampled_from([1, 3, 30]), st.sampled_from([1, 2, 8, 33]),
+    st.integers(1, 5), st.integers(1, 350), st.integers(1, 3), st.integers(1, 300), st.sampled_from([0, 64]),
+)  # fmt: skip
+def test_documents_have_the_score_of_their_best_chunk(
+    seed: int, documents: int, most: int, dimension: int, asked: int, k: int, threads: int, shard: int, spare: int
+) -> None:
+    """Any numbers of chunks, equal and near-equal ones among them, any sizes and depths: scores, documents and chunks
+    of brute force."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(1, most + 1, documents)
+    counts[rng.random(documents) < 0.5] = 1
+    vectors, queries = clustered(rng, int(counts.sum()), dimension), clustered(rng, asked, dimension)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "_SPARE_CHUNKS", spare)
+        patch.setattr(search, "_PART", 97)
+        index = chunked_index(Path(folder), vectors, counts.tolist(), max(shard, documents // 10 + 1))
+        found = index.search_chunks(queries, k, threads)
+        for got, again in zip(index.search(queries, k, 1), found, strict=False):
+            np.testing.assert_array_equal(got, again)
+    for got, want in zip(found, brute_force_of_chunks(vectors, counts, queries, k), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_many_good_chunks_of_few_documents_are_seen_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If one document's chunks take all first places, only the queries that lack documents are searched deeper."""
+    rng = np.random.default_rng(0)
+    counts = np.ones(400, dtype=np.int64)
+    counts[123] = 300
+    vectors = whole_numbers(rng, 699, 16) / 16
+    vectors[123:423] = 1
+    queries = np.stack([np.ones(16), -np.ones(16)]).astype(np.float32)
+    index = chunked_index(tmp_path, vectors, counts.tolist(), 150)
+    asked: list[tuple[int, int]] = []
+    real = search.top_k
+
+    def noted(parts: Any, queries: Vectors, depth: int, *rest: Any) -> Any:
+        asked.append((len(queries), depth))
+        return real(parts, queries, depth, *rest)
+
+    monkeypatch.setattr(search, "top_k", noted)
+    found = index.search_chunks(queries, 20)
+    assert asked[0] == (2, 99)
+    assert {queries for queries, _ in asked[1:]} == {1}
+    assert [depth for _, depth in asked] == sorted(depth for _, depth in asked)
+    assert found[1][0, 0] == 123
+    for got, want in zip(found, brute_force_of_chunks(vectors, counts, queries, 20), strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert len(set(found[1][1].tolist())) == 20
+
+
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_selected_documents_have_the_score_of_their_best_chunk(tmp_path: Path, k: int) -> None:
+    """Of documents with several chunks, those of one source alone are found, as brute force over these finds them."""
+    rng = np.random.default_rng(k)
+    counts = rng.integers(1, 5, 60)
+    of_a = rng.random(60) < 0.4
+    vectors, queries = clustered(rng, int(counts.sum()), 8), clustered(rng, 4, 8)
+    index = chunked_index(tmp_path, vectors, counts.tolist(), 17, ["a" if here else "b" for here in of_a])
+    scores, rows, _ = index.search_chunks(queries, k, selection=Selection(sources=("a",)))
+    chosen = vectors[np.repeat(of_a, counts)]
+    want_scores, want_rows, _ = brute_force_of_chunks(chosen, counts[of_a], queries, k)
+    np.testing.assert_array_equal(scores, want_scores)
+    np.testing.assert_array_equal(rows, np.flatnonzero(of_a)[want_rows])
+
+
+def test_passages_are_what_was_found(tmp_path: Path) -> None:
+    """The chunk that is returned beside a document is the text whose vector fits, in documents of several shards."""
+    vectors = np.eye(12, dtype=np.float32)
+    index = chunked_index(tmp_path, vectors, [1, 4, 2, 5], 3)
+    _, rows, chunks = index.search_chunks(vectors, 2)
+    assert rows[:, 0].tolist() == [0, 1, 1, 1, 1, 2, 2, 3, 3, 3, 3, 3]
+    assert chunks[:, 0].tolist() == list(range(12))
+    for row, chunk in zip(rows[:, 0].tolist(), chunks[:, 0].tolist(), strict=True):
+        ((start, end),) = index.passages([chunk])
+        assert index.documents([row])[0].text[start:end].strip() == f"chunk {chunk}"
+    asked = chunks.ravel()[::-1]
+    assert index.passages(asked).tolist() == [index.passages([chunk])[0].tolist() for chunk in asked]
+
+
+def test_document_of_chunks_has_their_mean_as_its_vector(tmp_path: Path) -> None:
+    """Asked for embeddings, a document of one chunk gives it as it is, of several their mean as a unit vector; chunks
+    that cancel each other out give zeros."""
+    rng = np.random.default_rng(0)
+    counts = [1, 3, 2, 2, 1]
+    vectors = clustered(rng, 9, 8)
+    vectors[6:8] = np.eye(8)[0] * np.array([[1], [-1]])
+    index = chunked_index(tmp_path, vectors, counts, 2)
+    means = [part.sum(axis=0) for part in np.split(vectors, np.cumsum(counts)[:-1])]
+    want = [mean if n == 1 else mean / (np.linalg.norm(mean) or 1) for mean, n in zip(means, counts, strict=True)]
+    asked = [4, 1, 0, 3, 1, 2]
+    np.testing.assert_allclose(index.embeddings(asked), np.array(want)[asked], atol=1e-6)
+    assert index.embeddings([3]).tolist() == [[0.0] * 8]
+    alone = np.stack([index.embeddings([row])[0] for row in asked])
+    np.testing.assert_array_equal(index.embeddings(asked), alone)
+
+
+def test_similarities_of_documents_are_those_of_a_search(tmp_path: Path) -> None:
+    """The similarity of given rows is that of their best chunk, whatever else is asked for."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 5, 40)
+    vectors, queries = clustered(rng, int(counts.sum()), 16), clustered(rng, 3, 16)
+    index = chunked_index(tmp_path, vectors, counts.tolist(), 7)
+    scores, rows = index.search(queries, 40)
+    for query in range(3):
+        np.testing.assert_allclose(index.similarities(queries, rows[query].tolist())[query], scores[query], atol=1e-6)
+    some = [39, 0, 17, 0]
+    alone = np.concatenate([index.similarities(queries[1:2], [row]) for row in some], axis=1)
+    np.testing.assert_array_equal(index.similarities(queries, some)[1:2], alone)
+
+
+def test_large_shards_are_searched_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard of more rows than one thread takes at a time is searched to its end, each row once."""
+    monkeypatch.setattr(search, "_PART", 16)
+    rng = np.random.default_rng(0)
+    vectors, queries = clustered(rng, 150, 8), clustered(rng, 4, 8)
+    index = given_index(tmp_path, vectors, 70)
+    parts = [(base, start, stop) for base, _, start, stop in index._parts()]
+    assert [row for base, start, stop in parts for row in range(base + start, base + stop)] == list(range(150))
+    assert max(stop - start for _, start, stop in parts) == 16
+    for k in (1, 20, 150):
+        for got, want in zip(index.search(queries, k), brute_force(vectors, queries, k), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_many_shards_are_not_kept_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the limit no shard stays mapped after a search, below it all do; the hits are the same."""
+    rng = np.random.default_rng(0)
+    vectors, queries = clustered(rng, 12, 8), clustered(rng, 2, 8)
+    given_index(tmp_path, vectors, 2)
+    for limit, mapped in ((5, 0), (6, 6)):
+        monkeypatch.setattr(search, "_MOST_MAPPED", limit)
+        index = Index.open(tmp_path)
+        for got, want in zip(index.search(queries, 12), brute_force(vectors, queries, 12), strict=True):
+            np.testing.assert_array_equal(got, want)
+        gc.collect()
+        maps = Path("/proc/self/maps").read_text()
+        assert sum(str(tmp_path / str(entry["file"])) in maps for entry in index.info.shards) == mapped
+        del index
+        gc.collect()
+
+
+def test_queries_are_rounded_before_they_are_compared(tmp_path: Path) -> None:
+    """What is below 2^-29 counts as 0, and the rest as a multiple of 2^-28: so sums are exact on every machine."""
+    rng = np.random.default_rng(0)
+    index = given_index(tmp_path, vectors := clustered(rng, 50, 8), 50)
+    scores, rows = index.search(np.full((1, 8), 2.0**-30, np.float32), 50)
+    assert (scores[0].tolist(), rows[0].tolist()) == ([0.0] * 50, list(range(50)))
+    queries = rng.standard_normal((40, 8)).astype(np.float32) * np.float32(2.0**-20)
+    multiples = (np.round(queries.astype(np.float64) * 2**28) / 2**28).astype(np.float32)
+    for got, want in zip(index.search(queries, 10), brute_force(vectors, multiples, 10), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_error_of_quantized_queries_is_allowed_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Embeddings that are among the best are not lost if the query's codes, and nothing else, say that they are not."""
+    monkeypatch.setattr(scan, "SAMPLE", 0)  # the threshold is the k-th best so far
+    monkeypatch.setattr(scan, "BLOCK", 64)
+    rng = np.random.default_rng(0)
+    query = np.rint(1024 * rng.random((1, 8)) / np.sqrt(8)).astype(np.float32) / 1024
+    codes = rng.integers(-100, 101, (50_000, 8))
+    codes[:, 0] = 127  # so the scale is 2^-9, and nothing is left over
+    vectors = (codes / 512).astype(np.float32)
+    quantized = quantize(query)
+    exact, coded = vectors @ query[0], vectors @ (quantized.codes * quantized.scales[:, None])[0]
+    usual = int(np.argsort(-exact)[20_000])
+    better = np.flatnonzero((exact > exact[usual]) & (coded < exact[usual] - 1e-4))[:10]
+    assert len(better) == 10
+    vectors = vectors[[*[usual] * 1000, *better]]
+    index = given_index(tmp_path, vectors, 1010)
+    assert index._shard(0).residuals.max() < 1e-30
+    scores, rows = index.search(query, 50)
+    assert sorted(rows[0, :10]) == list(range(1000, 1010))
+    for got, want in zip((scores, rows), brute_force(vectors, query, 50), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_bound_is_never_below_the_score() -> None:
+    """An embedding whose score is just the threshold is always scored, though the bound is computed in float32."""
+    rng = np.random.default_rng(0)
+    collect = kernel.compiled_collect()
+    for magnitude in (rng.random(300) + 0.1) / 8:  # of equal components: large products, and hardly a residual
+        halves = np.full((1, 64), magnitude, np.float16)
+        queries = scan._Queries.prepare((halves * rng.random((64, 1))).astype(np.float32))
+        quantized = quantize(halves)
+        scores = (queries.exact.astype(np.float64) @ halves.astype(np.float64).T).astype(np.float32)[:, 0]
+        longest = float(np.linalg.norm(quantized.codes.astype(np.float32)) * quantized.scales[0]) * 1.00001
+        keys, counts = np.zeros((64, 1), np.uint64), np.zeros(64, np.int64)
+        collect(
+            scan._products(quantized.codes, queries.codes), quantized.scales, quantized.residuals,
+            halves.view(np.uint16), queries.steps, queries.lengths, queries.bounds(longest), queries.exact, scores,
+            np.zeros(1, np.int64), keys, counts,
+        )  # fmt: skip
+        assert counts.tolist() == [1] * 64

@@ -16,6 +16,7 @@ import pytest
 
 from craft_hf.base.errors import InputError, StorageError
 from craft_hf.base.records import Document
+from craft_hf.retrieval.index.chunks import Chunks, chunks_of
 from craft_hf.retrieval.index.shard import Shard, ShardContent, document_hashes, embedding_hashes, write_shard
 
 DOCUMENTS = [
@@ -24,12 +25,13 @@ DOCUMENTS = [
     Document("c", "plain " * 50, "src", "ü" * 300, "", "CC BY 4.0"),
 ]
 FIELDS = [field.name for field in fields(Document)]
-VECTORS = np.random.default_rng(0).standard_normal((3, 8), dtype=np.float32)
+CHUNKS = chunks_of([[(0, 100), (100, 320)], [(0, 0)], [(0, 300)]], window=40)
+VECTORS = np.random.default_rng(0).standard_normal((4, 8), dtype=np.float32)
 
 
-def content(documents: Sequence[Document], vectors: np.ndarray) -> ShardContent:
+def content(documents: Sequence[Document], vectors: np.ndarray, chunks: Chunks = CHUNKS) -> ShardContent:
     """Documents and their vectors."""
-    return ShardContent(documents, vectors, embedding_hashes([d.text for d in documents], "m"))
+    return ShardContent(documents, chunks, vectors, embedding_hashes(chunks.parts([d.text for d in documents]), "m"))
 
 
 @pytest.fixture
@@ -41,13 +43,16 @@ def path(tmp_path: Path) -> Path:
 def test_documents_and_embeddings_come_back(path: Path) -> None:
     """Documents come back in any order and number, embeddings as float16 mapped from the file."""
     shard = Shard(path)
-    assert (shard.rows, shard.dimension) == (3, 8)
+    assert (shard.rows, shard.chunks, shard.dimension, shard.longer_than_window) == (3, 4, 8, 1)
     assert shard.documents([2, 0, 0, 1]) == [DOCUMENTS[i] for i in (2, 0, 0, 1)]
     assert not shard.embeddings.flags.owndata
     assert not shard.embeddings.flags.writeable
     mapped = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(str(path))]
     assert [access[:3] for _, access, *_ in mapped] == ["r--"], "private and writable memory counts as committed"
     np.testing.assert_array_equal(shard.embeddings, VECTORS.astype(np.float16))
+    assert shard.chunk_ends.tolist() == [2, 3, 4]
+    assert shard.chunk_spans.tolist() == [[0, 100], [100, 320], [0, 0], [0, 300]]
+    assert (shard.cut().vectors, shard.cut().window) == ("chunks", 40)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
@@ -91,13 +96,13 @@ from craft_hf.retrieval.index.shard import Shard, mapped_tensor
 print(mapped_tensor(Shard(Path({str(path)!r})).codes).shape)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.returncode) == ("torch.Size([3, 8])\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == ("torch.Size([4, 8])\n", 0), done.stderr
 
 
 def test_single_documents_are_read_alone(tmp_path: Path) -> None:
     """Few rows of a large shard are the same as many of it."""
     documents = [Document(f"d{i}", f"text {i} " * (i % 7), f"s{i % 3}", license=f"l{i % 5}") for i in range(500)]
-    written = write_shard(tmp_path, content(documents, np.zeros((500, 2), dtype=np.float32)), "m")
+    written = write_shard(tmp_path, content(documents, np.zeros((500, 2)), chunks_of([[(0, 1)]] * 500)), "m")
     shard = Shard(tmp_path / str(written["file"]))
     assert shard.documents([499, 0]) == [documents[499], documents[0]]
     assert shard.documents(range(500)) == documents
@@ -120,11 +125,35 @@ def test_layout_is_the_designed_one(path: Path) -> None:
         assert all(dataset.id.get_offset() % 4096 == 0 for dataset in file.values() if dataset.nbytes >= 4096)
 
 
-def test_fingerprint_depends_on_content_only(tmp_path: Path) -> None:
-    """Equal content gives an equal fingerprint; another value of any field, vector, order or model another one."""
+def test_arrays_that_are_mapped_start_at_pages(tmp_path: Path) -> None:
+    """Embeddings, codes and their scales are aligned, so that a scan reads whole pages and machine code whole words."""
+    many = content([Document("a", "x")] * 2000, np.zeros((2000, 3)), chunks_of([[(0, 1)]] * 2000))
+    with h5py.File(tmp_path / str(write_shard(tmp_path, many, "m")["file"]), locking=False) as file:
+        names = ("embedding", "code", "scale", "residual", "chunk_end", "chunk_span")
+        assert [file[name].id.get_offset() % 4096 for name in names] == [0] * 6
 
-    def written(documents: list[Document], vectors: np.ndarray, model: str = "m") -> str:
-        return str(write_shard(tmp_path, content(documents, vectors), model)["fingerprint"])
+
+def test_content_is_taken_and_joined_with_its_chunks(path: Path) -> None:
+    """Some documents of a shard keep their chunks, vectors and hashes; two contents make one that holds both."""
+    whole = Shard(path).content()
+    some = whole.take([2, 0])
+    assert some.chunks.parts([d.text for d in some.documents]) == [
+        whole.chunks.parts([d.text for d in whole.documents])[chunk] for chunk in (3, 0, 1)
+    ]
+    np.testing.assert_array_equal(some.embeddings, whole.embeddings[[3, 0, 1]])
+    np.testing.assert_array_equal(some.hashes, whole.hashes[[3, 0, 1]])
+    joined = ShardContent.join([some, whole])
+    assert [d.id for d in joined.documents] == ["c", "a", "a", "b", "c"]
+    assert joined.chunks.ends.tolist() == [1, 3, 5, 6, 7]
+    np.testing.assert_array_equal(joined.chunks.spans, np.concatenate([some.chunks.spans, whole.chunks.spans]))
+    assert joined.chunks.window == 40
+
+
+def test_fingerprint_depends_on_content_only(tmp_path: Path) -> None:
+    """Equal content gives an equal fingerprint; another text, id, licence, vector, model or cut another one."""
+
+    def written(documents: list[Document], vectors: np.ndarray, model: str = "m", chunks: Chunks = CHUNKS) -> str:
+        return str(write_shard(tmp_path, content(documents, vectors, chunks), model)["fingerprint"])
 
     same = written(DOCUMENTS, VECTORS)
     assert written(DOCUMENTS, VECTORS) == same
@@ -133,8 +162,12 @@ def test_fingerprint_depends_on_content_only(tmp_path: Path) -> None:
         written(DOCUMENTS[::-1], VECTORS),
         written(DOCUMENTS, -VECTORS),
         written(DOCUMENTS, VECTORS, "other"),
+        written(DOCUMENTS, VECTORS, chunks=chunks_of([[(0, 99), (99, 320)], [(0, 0)], [(0, 300)]], window=40)),
+        written(DOCUMENTS, VECTORS, chunks=chunks_of([[(0, 100)], [(100, 320), (0, 0)], [(0, 300)]], window=40)),
+        written(DOCUMENTS, VECTORS, chunks=CHUNKS._replace(window=41)),
+        written(DOCUMENTS, VECTORS, chunks=CHUNKS._replace(vectors="document")),
     ]
-    assert len({same, *other}) == 1 + len(FIELDS) + 3
+    assert len({same, *other}) == 1 + len(FIELDS) + 7
 
 
 def test_hashes_keep_fields_apart() -> None:
@@ -196,12 +229,13 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np
 from craft_hf.base import StorageError
+from craft_hf.retrieval.index.chunks import chunks_of
 from craft_hf.retrieval.index.shard import Shard, ShardContent, write_shard
 from craft_hf.base import Document
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 folder = Path({str(tmp_path)!r})
-zeros = np.zeros((1, 8)), np.zeros((1, 2), dtype=np.uint64)
+zeros = chunks_of([[(0, 500)]]), np.zeros((1, 8)), np.zeros((1, 2), dtype=np.uint64)
 first = write_shard(folder, ShardContent([Document("a", "x" * 500)], *zeros), "m")["file"]
 try:
     write_shard(folder, ShardContent([Document("b", "x" * 500_000)], *zeros), "m")

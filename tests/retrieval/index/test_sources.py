@@ -41,7 +41,7 @@ def test_settings_of_each_build_are_kept(folder: Path) -> None:
         "field": [],
         "license": ["CC0", "MIT"], "name": "", "split": "train", "hub_config": None, "min_chars": 100,
         "max_chars": 25_000, "long": "split", "limit": None, "min_score": None,
-        "strict": False, "embedding_model": "embedded", "shard_documents": 3,
+        "strict": False, "embedding_model": "embedded", "shard_documents": 3, "vectors": None,
     }  # fmt: skip
     assert second == {}
 

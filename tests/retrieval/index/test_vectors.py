@@ -93,7 +93,7 @@ def test_torn_tail_is_left_out(tmp_path: Path, cut: int) -> None:
     size = path.stat().st_size
     os.truncate(path, size - cut)
     whole = (size - cut - 16) // 28
-    assert SavedVectors(path).rows == whole
+    assert SavedVectors(path).chunks == whole
     found = KnownVectors([path], 4).find(HASHES)[1]
     assert found.tolist() == [row < whole for row in range(6)]
 
@@ -160,9 +160,9 @@ def test_vectors_are_saved_when_it_is_time(tmp_path: Path, monkeypatch: pytest.M
         now[0] = module.SAVE_EVERY_S + 1
         saver.add(HASHES[2:3], HALVES[2:3])
         (path,) = tmp_path.iterdir()
-        assert SavedVectors(path).rows == 3
+        assert SavedVectors(path).chunks == 3
         saver.add(HASHES[3:], HALVES[3:])
-        assert SavedVectors(path).rows == 3
+        assert SavedVectors(path).chunks == 3
     assert not list(tmp_path.iterdir())
 
 
@@ -176,7 +176,7 @@ def test_interrupt_costs_no_vector(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), VectorSaver(tmp_path, 4) as saver:
         interrupted(saver)
     (path,) = tmp_path.iterdir()
-    assert SavedVectors(path).rows == 6
+    assert SavedVectors(path).chunks == 6
 
 
 def test_full_disk_keeps_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +196,7 @@ def test_full_disk_keeps_what_was_saved(tmp_path: Path, monkeypatch: pytest.Monk
         patch.setattr(os, "fsync", full)
         with pytest.raises(StorageError, match=r"cannot be saved .*No space left.*is kept; free disk space"):
             saver.save()
-    assert SavedVectors(path).rows == 2
+    assert SavedVectors(path).chunks == 2
     saver.save()
     assert KnownVectors([path], 4).find(HASHES)[1].tolist() == [True] * 4 + [False] * 2
 

@@ -1,0 +1,41 @@
+"""The vector of a few-shot: all of its parts count, or as much of them as the model reads at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from craft_hf.base.embedder import Vectors
+from craft_hf.retrieval.query import query_vectors
+from tests.vectors import WordEmbedder
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """Return vectors with a length of 1."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / lengths
+
+
+class CachedWords(WordEmbedder):
+    """Embeds without a model behind it, also where vectors are cached."""
+
+    def encode_cached(self, texts: list[str]) -> Vectors:
+        """Embed texts."""
+        return self.encode(texts)
+
+
+def test_parts_count_equally_and_in_full() -> None:
+    """A part of three chunks weighs as much as one of a few words, and its end as much as its beginning; parts without
+    a text are passed over."""
+    embedder = CachedWords(window=2)
+    one = embedder.encode(["one", "a b\n", "c d\n", "e f", "two"])
+    long = unit(one[1:4].mean(axis=0))
+    few_shots = [["one", "a b\nc d\ne f"], ["two"], ["one", " ", "two"]]
+    want = unit(np.stack([one[0] + long, one[4], one[0] + one[4]]))
+    np.testing.assert_allclose(query_vectors(few_shots, embedder), want, atol=1e-6)
+
+
+def test_whole_is_one_text() -> None:
+    """The paper's way joins the parts line by line, and leaves the cut to the model."""
+    embedder = CachedWords(window=2)
+    query_vectors([["one", "a b\nc d\ne f"], ["two"]], embedder, "whole")
+    assert embedder.asked == ["one\na b\nc d\ne f", "two"]
