@@ -19,6 +19,8 @@ With --data, a folder with corpus_*.jsonl.gz (fields id and text) and retrieval_
 doc_id), which `make` gives where it is beside the repository: building an index of all documents against a plain loop
 over `SentenceTransformer.encode`, and recall of the documents that questions were asked about.
 
+After that, what is found of what stands behind the model's window (see bench_chunks.py).
+
 The last line is JSON: ratios of speed at 1,000,000 documents, 1,000 best, one thread (1 means equally fast; recall is
 the share of the brute-force hits that were found; peak_mb is what a search needs beside the mapped files).
 """
@@ -52,6 +54,7 @@ from craft_hf.retrieval.index.scan import rounded
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import Shard
 from craft_hf.retrieval.similarity import Retriever, drawn_rows
+from tests.benchmarks import bench_chunks
 from tests.vectors import HashEmbedder
 
 DIMENSION, QUERIES, DEPTHS, THREADS, REPEATS = 384, 33, (1000, 25_000), (1, 2), 3
@@ -149,10 +152,10 @@ def authors_way(index: Index, queries: torch.Tensor, k: int) -> np.ndarray:
     for shard in shards(index):
         with h5py.File(shard.path, "r") as file:
             whole = torch.from_numpy(file["embedding"][:]).float()
-        best = torch.topk(cos_sim(queries, whole), min(k, shard.rows))
+        best = torch.topk(cos_sim(queries, whole), min(k, shard.chunks))
         scores.append(best.values)
         rows.append(best.indices + first)
-        first += shard.rows
+        first += shard.chunks
     order = torch.topk(torch.cat(scores, dim=1), k).indices
     return torch.gather(torch.cat(rows, dim=1), 1, order).numpy()
 
@@ -312,8 +315,8 @@ def cold(index: Index, queries: Vectors) -> None:
         for shard in shards(index):
             offset = shard._layout["code"][0]
             with shard.path.open("rb") as file:
-                for start in range(0, shard.rows * DIMENSION, 2**20):
-                    os.pread(file.fileno(), min(2**20, shard.rows * DIMENSION - start), offset + start)
+                for start in range(0, shard.chunks * DIMENSION, 2**20):
+                    os.pread(file.fileno(), min(2**20, shard.chunks * DIMENSION - start), offset + start)
 
     times = {}
     for name, function in (
@@ -384,7 +387,9 @@ def build(data: Path, folder: Path, documents: int | None) -> float:
     watcher = threading.Thread(target=watch)
     watcher.start()
     with Peak() as memory:
-        build_index([Corpus([{"text": text} for text in texts])], folder, embedder, shard_documents=5000)
+        build_index(
+            [Corpus([{"text": text} for text in texts])], folder, embedder, shard_documents=5000, vectors="document"
+        )
     ours = time.perf_counter() - start
     watched.set()
     watcher.join()
@@ -445,10 +450,11 @@ def main() -> None:
         figures.update(retrieval_steps(index, queries, Path(folder)))
         cold(index, queries)
     growth(options.growth, queries)
-    figures["build_vs_encode"] = None
+    figures["build_vs_encode"] = figures["recall_beyond_window"] = None
     if options.data:
         with tempfile.TemporaryDirectory() as folder:
             figures["build_vs_encode"] = build(options.data, Path(folder), options.build_documents)
+        figures["recall_beyond_window"] = bench_chunks.beyond(options.data, Embedder())
     print(json.dumps({name: value if value is None else round(value, 3) for name, value in figures.items()}))
 
 
