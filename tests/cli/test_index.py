@@ -227,7 +227,7 @@ def test_corpora_of_a_preset_and_with_names_are_one_index(built: tuple[Path, str
     sources = (f"left={tmp_path}/a.txt", f"right={tmp_path}/b.txt")
     output = run("build", *sources, "--out", folder, "--add", "--license", "CC0", "--license", "MIT")
     lines = [line.strip() for line in output.splitlines()]
-    assert lines[2:6] == ["1  left  (CC0)", "5  my notes  (CC0)", "1  right  (MIT)", "1  wikihow  (CC BY-NC-SA 3.0)"]
+    assert lines[3:7] == ["1  left  (CC0)", "5  my notes  (CC0)", "1  right  (MIT)", "1  wikihow  (CC BY-NC-SA 3.0)"]
 
 
 def test_build_without_a_source_or_a_preset_is_refused(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def others(
         "top_k": 5,
         "max_new_tokens": 333,
         "query": ["text", "prompt"],
+        "query_form": "whole",
         "retrieval": "random",
         "min_similarity": -0.5,
         "sources": ["*"],
