@@ -1,4 +1,9 @@
-"""Cuts texts into chunks, each of which the embedding model reads in full."""
+"""Cuts texts into chunks, each of which the embedding model reads in full.
+
+Of 700 textbook documents, the one that holds a given sentence from beyond the window is the first for 52% of the
+sentences if documents are found by their heads, for 76% by the means of their chunks, for 86% by their best chunks; a
+title before each chunk changes nothing (tests/benchmarks/bench_chunks.py).
+"""
 
 from __future__ import annotations
 
