@@ -38,6 +38,21 @@ class HashEmbedder(Embedder):
             yield list(range(len(texts))), self.encode(texts)
 
 
+class Interrupted(HashEmbedder):
+    """Is interrupted when it should embed one document more than it may."""
+
+    def __init__(self, documents: int) -> None:
+        super().__init__()
+        self._left = documents
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
+        """Embed, as long as that may go on."""
+        self._left -= len(texts)
+        if self._left < 0:
+            raise KeyboardInterrupt
+        return super().encode(texts, progress)
+
+
 class WordEmbedder(HashEmbedder):
     """Takes words for tokens, and reads `window` of them at once."""
 

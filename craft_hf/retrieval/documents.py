@@ -25,6 +25,7 @@ from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.hub import index_folder
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.selection import Selection
+from craft_hf.retrieval.index.shard import FORMAT
 from craft_hf.retrieval.query import query_vectors
 from craft_hf.retrieval.similarity import Retriever
 from craft_hf.tasks import QUERY_BY_PARTS, Task
@@ -48,8 +49,8 @@ def open_index(path: str | None) -> Index:
 
 
 def sample_index_identity() -> str:
-    """Return a name of the sample index that changes with the corpus and the embedding model."""
-    return f"sample-{fingerprint([file_fingerprint(sample_corpus()), embedder_weights().revision])}"
+    """Return a name of the sample index that changes with the corpus, the embedding model and the index's format."""
+    return f"sample-{fingerprint([file_fingerprint(sample_corpus()), embedder_weights().revision, FORMAT])}"
 
 
 class Documents:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from craft_hf.base import Embedder, Hit
+from craft_hf.base import Embedder, Hit, Vectors
 from craft_hf.retrieval.coverage import random_documents
-from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.index.search import Index, Rows
 
 ANSWER = 1 / 3
 """How far a document must be from a random one (0) towards the text itself (1), in similarity, to count as an answer.
@@ -23,14 +24,28 @@ class TextSearch:
     """What was found for a text.
 
     Attributes:
+        index: where it was searched.
+        query: embedding of the text, float32 (1, dimension).
         hits: the most similar documents, best first.
-        passages: the part of each document that is most similar.
-        is_answered: whether the best document is more similar than a random one by `ANSWER`.
+        chunks: the most similar chunk of each, int64 (1, hits).
     """
 
+    index: Index
+    query: Vectors
     hits: list[Hit]
-    passages: list[str]
-    is_answered: bool
+    chunks: Rows
+
+    @property
+    def passages(self) -> list[str]:
+        """The part of each document that is most similar."""
+        spans = self.index.passages(self.chunks[0]).tolist()
+        return [hit.document.text[start:end] for hit, (start, end) in zip(self.hits, spans, strict=True)]
+
+    @cached_property
+    def is_answered(self) -> bool:
+        """Whether the best document is more similar than a random one by `ANSWER`; reads random documents."""
+        random = float(np.median(self.index.similarities(self.query, random_documents(self.index))))
+        return self.hits[0].similarity - random >= ANSWER * (1 - random)
 
 
 def search_text(index: Index, text: str, k: int) -> TextSearch:
@@ -45,7 +60,4 @@ def search_text(index: Index, text: str, k: int) -> TextSearch:
     scores, rows, chunks = index.search_chunks(query, k)
     documents = index.documents(rows[0])
     hits = [Hit(document, score, ()) for score, document in zip(scores[0].tolist(), documents, strict=True)]
-    random = float(np.median(index.similarities(query, random_documents(index))))
-    spans = index.passages(chunks[0]).tolist()
-    passages = [document.text[start:end] for document, (start, end) in zip(documents, spans, strict=True)]
-    return TextSearch(hits, passages, hits[0].similarity - random >= ANSWER * (1 - random))
+    return TextSearch(index, query, hits, chunks)

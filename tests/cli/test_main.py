@@ -105,12 +105,14 @@ def test_retrieve_tells_what_the_few_shots_find(home: Path) -> None:
     """The same figures come as Markdown and as JSON; k beyond the index gives all of it; no generator is asked."""
     page = RUNNER.invoke(app, ["retrieve", "bioqa", "-k", "20"])
     assert page.exit_code == 0, page.output
-    assert page.stdout.startswith("# Retrieval for bioqa\n\nIndex: 452 documents, embedded with all-MiniLM-L6-v2.")
-    assert "| openstax-biology-1e | 14 | 70.0% |" in page.stdout
+    assert page.stdout.startswith("# Retrieval for bioqa\n\nIndex: 452 documents, embedded with all-MiniLM-L6-v2: ")
     assert "\n\n\n" not in page.stdout
     found = json.loads(RUNNER.invoke(app, ["retrieve", "bioqa", "-k", "20", "--json"]).stdout)
     assert (found["task"], found["asked"], found["coverage"]["hits"]) == ("bioqa", 20, 20)
-    assert found["coverage"]["sources"][0]["source"] == "openstax-biology-1e"
+    first = found["coverage"]["sources"][0]
+    assert first["source"] == "openstax-biology-1e"
+    assert first["hits"] > 10
+    assert f"| openstax-biology-1e | {first['hits']} | {first['share']:.1%} |" in page.stdout
     assert found["coverage"]["warnings"] == []
     everything = json.loads(RUNNER.invoke(app, ["retrieve", "bioqa", "-k", "5000", "--json"]).stdout)
     assert everything["coverage"]["hits"] == everything["index"]["documents"] == 452

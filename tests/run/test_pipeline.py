@@ -9,12 +9,14 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from craft_hf.base.embedder import Embedder
 from craft_hf.base.errors import InputError, StorageError
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.retrieval.documents import open_index
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.run.pipeline import RunResult, execute
 from craft_hf.run.progress import progress_line
@@ -145,9 +147,12 @@ def test_a_budget_in_money(home: Path, server: WriterServer) -> None:
 
 def test_a_floor_of_similarity_ends_the_run(home: Path, server: WriterServer, small_index: str) -> None:
     """No document below it is prompted, and the report says that nothing more was there."""
-    everything = execute(resolve(settings(server, small_index, 7)))
-    similarities = sorted(sample.hit.similarity for sample in everything.samples)
-    floor = (similarities[-2] + similarities[-1]) / 2
+    run = resolve(settings(server, small_index, 7))
+    execute(run)
+    index, documents = open_index(small_index), run.documents(open_index(small_index))
+    branches = np.vstack([documents._queries, documents._queries.mean(axis=0)])
+    similarities = np.sort(index.similarities(branches, range(len(TOPICS))).max(axis=0))
+    floor = float(similarities[-2] + similarities[-1]) / 2
     outcome = execute(resolve(settings(server, small_index, 7, min_similarity=floor)))
     assert all(sample.hit.similarity >= floor for sample in outcome.samples)
     assert 1 <= len(outcome.samples) < 7

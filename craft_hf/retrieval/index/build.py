@@ -100,7 +100,7 @@ def build_index(
         removed_ids, removed_sources = set(old.removed_ids if old else ()), set(old.removed_sources if old else ())
         deduplicator, ids = Deduplicator(), UniqueIds()
         for entry in shards:
-            _take_note(Shard(folder / str(entry["file"])), deduplicator, ids)
+            note_shard(Shard(folder / str(entry["file"])), deduplicator, ids)
         unfinished = UnfinishedBuild(
             folder, settings, [shard_documents, embedder.identity, vectors, old.fingerprint if old else ""]
         )
@@ -272,7 +272,7 @@ def _go_on(
 ) -> list[Mapping[str, JSON]]:
     """Put everything in the state that an unfinished build noted with its last shard, and return its shards."""
     for entry in noted["shards"]:
-        _take_note(Shard(folder / entry["file"]), deduplicator, ids)
+        note_shard(Shard(folder / entry["file"]), deduplicator, ids)
     deduplicator.dropped, deduplicator.example = noted["repeated_texts"], noted["example"]
     ids.changed = noted["repeated_ids"]
     for corpus, state in zip(corpora, noted["states"], strict=True):
@@ -280,7 +280,7 @@ def _go_on(
     return list(noted["shards"])
 
 
-def _take_note(shard: Shard, deduplicator: Deduplicator, ids: UniqueIds) -> None:
+def note_shard(shard: Shard, deduplicator: Deduplicator, ids: UniqueIds) -> None:
     """Remember texts and ids of a shard, so that they are not taken again."""
     deduplicator.add(shard.text_hashes)
     ids.add(hashes_of(shard.strings("id")))

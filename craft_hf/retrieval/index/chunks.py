@@ -47,9 +47,7 @@ class Chunks(NamedTuple):
 
     def take(self, rows: Sequence[int]) -> tuple[Chunks, np.ndarray]:
         """Return the chunks of some texts, and which of all chunks these are, int64."""
-        counts = (self.ends - self.starts)[rows]
-        ends = np.cumsum(counts, dtype=np.int64)
-        chosen = np.repeat(self.starts[rows] - (ends - counts), counts) + np.arange(counts.sum())
+        chosen, ends = chunks_at(self.ends, np.asarray(rows, dtype=np.int64))
         return self._replace(ends=ends, spans=self.spans[chosen]), chosen
 
     @staticmethod
@@ -86,6 +84,25 @@ def cut(texts: Sequence[str], embedder: Embedder, vectors: str = CHUNKS) -> Chun
         starts = embedder.token_starts(texts)
         spans = [_chunk_spans(text, tokens, window) for text, tokens in zip(texts, starts, strict=True)]
     return chunks_of(spans, vectors, embedder.window)
+
+
+def starts_at(ends: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return where the parts of some rows start: where those of the row before end, and 0 for the first row."""
+    starts: np.ndarray = np.where(rows > 0, ends[rows - 1], 0)
+    return starts
+
+
+def chunks_at(ends: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chunks of some texts, in the order given, and where those of each end among them.
+
+    Args:
+        ends: see `Chunks.ends`.
+        rows: which texts, int64.
+    """
+    starts = starts_at(ends, rows)
+    counts = ends[rows] - starts
+    new_ends = np.cumsum(counts, dtype=np.int64)
+    return np.repeat(starts - (new_ends - counts), counts) + np.arange(counts.sum()), new_ends
 
 
 def chunks_of(spans: Sequence[Sequence[tuple[int, int]]], vectors: str = CHUNKS, window: int | None = None) -> Chunks:

@@ -14,7 +14,7 @@ import numpy as np
 
 from craft_hf.base import EMBEDDED, JSON, Bar, CraftError, Document, Embedder, InputError, embedder_weights
 from craft_hf.corpus import Ledger, Reason
-from craft_hf.retrieval.index.build import build_shard
+from craft_hf.retrieval.index.build import build_shard, note_shard
 from craft_hf.retrieval.index.chunks import Chunks, chunks_of, cut
 from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of, text_hashes
 from craft_hf.retrieval.index.edit import with_shards
@@ -267,9 +267,7 @@ def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, _Broken]) ->
     deduplicator, ids = Deduplicator(), UniqueIds()
     for name in shard_names(info):
         if name not in broken:
-            shard = Shard(folder / name)
-            deduplicator.add(shard.text_hashes)
-            ids.add(hashes_of(shard.strings("id")))
+            note_shard(Shard(folder / name), deduplicator, ids)
     by_text: dict[int, tuple[_Broken, int]] = {}
     anywhere: list[tuple[_Broken, int]] = []
     for part in broken.values():

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from craft_hf.base import Bar, Document, Embedder, InputError, Vectors, Workers
-from craft_hf.retrieval.index.chunks import mean_vectors
+from craft_hf.retrieval.index.chunks import chunks_at, mean_vectors
 from craft_hf.retrieval.index.info import IndexInfo, read_info
 from craft_hf.retrieval.index.scan import Part, top_k
 from craft_hf.retrieval.index.selection import EVERYTHING, Selection
@@ -100,7 +100,7 @@ class Index:
 
     def check_embedder(self, embedder: Embedder) -> None:
         """Raise InputError unless the index was built with this model."""
-        if (embedder.model, embedder.revision) != (self.info.embedding_model, self.info.embedding_revision):
+        if embedder.identity != self.info.embedder:
             raise InputError(
                 f"{self.folder} was built with {self.info.embedding_model} ({self.info.embedding_revision}), but the "
                 f"embedding model is {embedder.model} ({embedder.revision}); use its model, or build it anew with this "
@@ -315,11 +315,8 @@ class Index:
         """Yield for each shard which of the rows (unique, sorted) it has, embeddings of their chunks, and starts."""
         done = 0
         for shard, here, start in self._by_shard(rows):
-            within, ends = here - start, shard.chunk_ends
-            firsts = np.where(within > 0, ends[within - 1], 0)
-            counts = ends[within] - firsts
-            places = np.cumsum(counts) - counts
-            chunks = np.repeat(firsts - places, counts) + np.arange(counts.sum())
+            chunks, ends = chunks_at(shard.chunk_ends, here - start)
+            places = np.concatenate([[0], ends])[:-1]
             yield slice(done, done + len(here)), shard.embeddings[chunks].astype(np.float32), places
             done += len(here)
             shard.check_unchanged()

@@ -36,7 +36,7 @@ import numpy as np
 import pyarrow
 
 from craft_hf.base import JSON, Document, InputError, StorageError, write_file
-from craft_hf.retrieval.index.chunks import Chunks
+from craft_hf.retrieval.index.chunks import Chunks, starts_at
 from craft_hf.retrieval.index.deduplication import Hashes, text_hashes
 from craft_hf.retrieval.index.quantize import Codes, Floats, Halves, quantize
 
@@ -142,11 +142,11 @@ def write_shard(folder: Path, content: ShardContent, embedder: str) -> Mapping[s
     Raises:
         StorageError: the disk is full or not writable; no partial file is left.
     """
-    documents, halves = content.documents, np.ascontiguousarray(content.embeddings, dtype=np.float16)
-    fingerprint = shard_fingerprint(embedder, document_hashes(documents), content.chunks, halves)
+    hashes = document_hashes(content.documents)
+    fingerprint = shard_fingerprint(embedder, hashes, content.chunks, content.embeddings)
     path = folder / shard_name(fingerprint)
     if not (path.is_file() and is_intact(path)):
-        data = _hdf5(content, {"format": FORMAT, "fingerprint": fingerprint, "embedder": embedder})
+        data = _hdf5(content, hashes, {"format": FORMAT, "fingerprint": fingerprint, "embedder": embedder})
         try:
             write_file(path, data, _trailer(len(data), hashlib.sha256(data)))
         except OSError as e:
@@ -167,13 +167,13 @@ def shard_name(fingerprint: str) -> str:
     return f"shard-{fingerprint[:16]}.h5"
 
 
-def _hdf5(content: ShardContent, attributes: Mapping[str, str | int]) -> bytes:
+def _hdf5(content: ShardContent, hashes: LongHashes, attributes: Mapping[str, str | int]) -> bytes:
     """Return the content of a shard's file.
 
     It is made in memory because HDF5 cannot close a file on a full disk: it tries again when the process ends, which
     crashes it.
     """
-    documents, halves = content.documents, np.ascontiguousarray(content.embeddings, dtype=np.float16)
+    documents, halves = content.documents, content.embeddings
     quantized = quantize(halves)
     lengths = np.linalg.norm(quantized.codes.astype(np.float32), axis=1) * quantized.scales
     with h5py.File(
@@ -183,7 +183,7 @@ def _hdf5(content: ShardContent, attributes: Mapping[str, str | int]) -> bytes:
         for name, data in zip(_MAPPED, (halves, *quantized, content.chunks.ends, content.chunks.spans), strict=True):
             file.create_dataset(name, data=data)
         file.create_dataset("embedding_hash", data=content.hashes)
-        file.create_dataset("document_hash", data=document_hashes(documents))
+        file.create_dataset("document_hash", data=hashes)
         for name in _STRINGS:
             _write_strings(file, name, [getattr(d, name) for d in documents])
         numbers: dict[tuple[str, str], int] = {}
@@ -425,7 +425,7 @@ class Shard:
 
     def _column(self, name: str, rows: np.ndarray) -> list[str]:
         blob, ends = self._array(name).data, self._array(f"{name}_end")
-        starts = np.where(rows > 0, ends[rows - 1], 0)
+        starts = starts_at(ends, rows)
         return [str(blob[a:b], "utf-8") for a, b in zip(starts.tolist(), ends[rows].tolist(), strict=True)]
 
 

@@ -72,7 +72,6 @@ class KnownVectors:
         found = np.zeros(len(hashes), dtype=bool)
         keys, rows = self._sorted
         places = np.searchsorted(keys, hashes[:, 0])
-        left = np.arange(len(hashes))
         left = np.flatnonzero(_equal(keys, places, hashes[:, 0]))
         while len(left):  # a vector may lie in several files, some of them damaged
             at = rows[places[left]]

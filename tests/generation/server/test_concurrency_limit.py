@@ -109,7 +109,7 @@ class Small(FakeServer):
 
 def test_requests_in_flight_rise_on_a_server_that_keeps_up() -> None:
     """From 8 to the maximum."""
-    with serving(FakeServer(always=ok(delay_s=0.1))) as fake:
+    with serving(FakeServer(always=ok(delay_s=0.4))) as fake:
         g = generator(fake.url, concurrency=32)
         it = g.generate(prompts(200), SCHEMA, Sampling())
         next(it)

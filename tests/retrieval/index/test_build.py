@@ -30,7 +30,7 @@ from craft_hf.retrieval.index.verify import verify_index
 from craft_hf.retrieval.index.writing import leftovers, writing
 from tests import ROOT
 from tests.corpus import left_out
-from tests.vectors import HashEmbedder, WordEmbedder, shard_paths, visible
+from tests.vectors import HashEmbedder, Interrupted, WordEmbedder, shard_paths, visible
 
 ROWS = [{"id": f"d{i}", "text": f"document {i} " * 30, "license": "CC0" if i % 2 else "MIT"} for i in range(10)]
 
@@ -55,21 +55,6 @@ class Slow(HashEmbedder):
 
 build_index([Corpus(json.loads(sys.argv[2]), name="mine")], Path(sys.argv[1]), Slow(), shard_documents=2)
 """
-
-
-class Interrupted(HashEmbedder):
-    """Is interrupted when it should embed one document more than it may."""
-
-    def __init__(self, documents: int) -> None:
-        super().__init__()
-        self._left = documents
-
-    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
-        """Embed, as long as that may go on."""
-        self._left -= len(texts)
-        if self._left < 0:
-            raise KeyboardInterrupt
-        return super().encode(texts, progress)
 
 
 def test_index_says_what_it_holds(tmp_path: Path) -> None:

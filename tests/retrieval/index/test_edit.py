@@ -18,7 +18,7 @@ from craft_hf.retrieval.index.info import read_info
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.verify import verify_index
 from craft_hf.retrieval.index.writing import leftovers
-from tests.vectors import HashEmbedder, shard_paths, visible
+from tests.vectors import HashEmbedder, Interrupted, shard_paths, visible
 
 ROWS = [
     {"id": f"d{i}", "text": f"document {i} " * 30, "license": ("MIT", "CC0")[i % 2], "source": ("web", "b")[i >= 4]}
@@ -141,18 +141,3 @@ def test_what_an_unfinished_build_left_is_told_and_goes(folder: Path) -> None:
     compact_index(folder, 2)
     assert leftovers(folder, info) == []
     assert read_info(folder) == info
-
-
-class Interrupted(HashEmbedder):
-    """Is interrupted when it should embed one document more than it may."""
-
-    def __init__(self, documents: int) -> None:
-        super().__init__()
-        self._left = documents
-
-    def encode(self, texts, progress=None):  # type: ignore[no-untyped-def]
-        """Embed, as long as that may go on."""
-        self._left -= len(texts)
-        if self._left < 0:
-            raise KeyboardInterrupt
-        return super().encode(texts, progress)

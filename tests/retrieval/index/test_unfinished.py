@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import datasets
 import pytest
 
 from craft_hf.base import JSON
-from craft_hf.base.embedder import Vectors
 from craft_hf.base.errors import InputError
 from craft_hf.corpus import Ledger
 from craft_hf.corpus.readers import files
@@ -21,22 +19,7 @@ from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.info import IndexInfo
 from craft_hf.retrieval.index.sources import open_sources
 from craft_hf.retrieval.index.verify import verify_index
-from tests.vectors import HashEmbedder, visible
-
-
-class Interrupted(HashEmbedder):
-    """Is interrupted when it should embed one document more than it may."""
-
-    def __init__(self, documents: int) -> None:
-        super().__init__()
-        self._left = documents
-
-    def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
-        """Embed, as long as that may go on."""
-        self._left -= len(texts)
-        if self._left < 0:
-            raise KeyboardInterrupt
-        return super().encode(texts, progress)
+from tests.vectors import HashEmbedder, Interrupted, visible
 
 
 @pytest.fixture
