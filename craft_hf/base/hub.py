@@ -81,7 +81,7 @@ def hub_call(what: str, step: Callable[[], _T]) -> _T:
     """Run a step that calls the Hub, up to four times if its error may be temporary, and return its result.
 
     Args:
-        what: the beginning of the error message: "the index x cannot be pushed to y".
+        what: the beginning of the error message: "x cannot be published to y".
         step: called again from its beginning at each attempt.
 
     Raises:

@@ -285,11 +285,16 @@ def push(
 ) -> None:
     """Upload an index to the Hub. If stopped, give the same command again: it continues, and uploads nothing twice.
 
+    Nothing is uploaded if a text contains a secret, or if local paths would be in the card. An index with documents of
+    which no licence is known stays private.
+
     Example: craft-hf index push my-index user/name
     """
-    from craft_hf.retrieval import push_index
+    from craft_hf.publishing import publish
+    from craft_hf.retrieval import read_info
 
-    url = push_index(folder, repository, private=not public)
+    read_info(folder)
+    url = publish(folder, repository, private=not public)
     typer.echo(f"{url}\nuse it with: craft-hf generate TASK --index {repository} --out FOLDER")
 
 

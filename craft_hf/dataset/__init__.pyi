@@ -8,6 +8,7 @@ from .folder import PARQUET as PARQUET
 from .folder import DatasetFolder as DatasetFolder
 from .funnel import Stage as Stage
 from .licenses import check_license as check_license
+from .licenses import combined_license as combined_license
 from .parquet import ParquetRows as ParquetRows
 from .parquet import write_rows as write_rows
 from .personal_data import count_personal as count_personal

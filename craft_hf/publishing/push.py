@@ -24,9 +24,9 @@ from craft_hf.base import (
 )
 from craft_hf.publishing.adapter import adapter_repository, find_adapter
 from craft_hf.publishing.dataset import dataset_repository
+from craft_hf.publishing.index import index_repository
 from craft_hf.publishing.repository import Repository
 from craft_hf.publishing.verify import verify_upload
-from craft_hf.retrieval import Index, index_files, push_index
 
 INDEX, DATASET, ADAPTER = "index", "dataset", "adapter"
 
@@ -70,8 +70,6 @@ def publish(folder: str | Path, repo_id: str, *, private: bool = True, mask_pers
     failure = f"{folder} cannot be published to {repo_id}"
     if parse_repo_name(repo_id) != (repo_id, None):
         raise InputError(f"{failure}: that is not the name of a Hub repository; expected user/name.")
-    if folder_kind(folder) == INDEX:
-        return push_index(folder, repo_id, private=private)
     with tempfile.TemporaryDirectory(prefix="craft-hf-") as work:
         repository = _repository(Path(folder), repo_id, Path(work), failure, private, mask_personal)
         check_login(failure)
@@ -149,4 +147,4 @@ def _repository(
         raise InputError(f"{failure}: mask_personal applies to datasets only; leave it out.")
     if kind == ADAPTER:
         return adapter_repository(folder, repo_id, failure)
-    return Repository("dataset", index_files(folder, Index.open(folder).info, repo_id), lambda path: True, "")
+    return index_repository(folder, repo_id, failure, private=private)

@@ -10,13 +10,14 @@ from .index.edit import remove_documents as remove_documents
 from .index.hub import find_index as find_index
 from .index.hub import index_files as index_files
 from .index.hub import index_folder as index_folder
+from .index.hub import is_index_file as is_index_file
 from .index.hub import pull_index as pull_index
-from .index.hub import push_index as push_index
 from .index.info import build_command as build_command
 from .index.info import read_info as read_info
 from .index.repair import Repair as Repair
 from .index.repair import repair_index as repair_index
 from .index.search import Index as Index
+from .index.shard import mending as mending
 from .index.sources import absolute_path as absolute_path
 from .index.sources import absolute_source as absolute_source
 from .index.sources import open_sources as open_sources

@@ -1,4 +1,4 @@
-"""Indexes on the Hub: push a folder to a dataset repository, pull a repository into the Hub's cache."""
+"""Indexes on the Hub: which files their repositories have, and how they come into the Hub's cache."""
 
 from __future__ import annotations
 
@@ -6,63 +6,26 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download, snapshot_download
 
-from craft_hf.base import (
-    Content,
-    InputError,
-    check_login,
-    ensure_repository,
-    hub_api,
-    hub_call,
-    parse_repo_name,
-    push_files,
-)
+from craft_hf.base import Content, InputError, hub_call, parse_repo_name
 from craft_hf.retrieval.index.card import index_card
 from craft_hf.retrieval.index.info import SHARD_FILE, IndexInfo, info_json, read_info, shard_names
 from craft_hf.retrieval.index.search import Index
-from craft_hf.retrieval.index.shard import mending
 from craft_hf.retrieval.index.sources import without_local_places
-from craft_hf.retrieval.index.verify import verify_index
 
 _TYPE = "dataset"
 _BESIDE_SHARDS = {".gitattributes", "README.md", "index.json"}
 
 
-def push_index(folder: str | Path, repo_id: str, *, private: bool = True) -> str:
-    """Upload an index to a dataset repository on the Hub, with a card as its README.md, and return its URL.
-
-    All files are in one commit: readers see the previous index or the complete new one. Interrupted at any moment, the
-    same call resumes; what the repository already has is not sent again. The index is verified first.
-
-    Args:
-        folder: an index.
-        repo_id: "user/name"; created if needed, may hold an earlier index, but nothing else.
-        private: visibility of the repository; an existing one must have it already.
-
-    Raises:
-        InputError: the index is broken, nobody is logged in, the token may not write there, the repository holds
-            something else, or its visibility is not the one that was asked for.
-        HubError: the Hub cannot be reached or fails.
-    """
-    folder = Path(folder)
-    what = f"the index {folder} cannot be pushed to {repo_id}"
-    if parse_repo_name(repo_id) != (repo_id, None):
-        raise InputError(f"{what}: that is not the name of a repository on the Hub; expected user/name.")
-    info = Index.open(folder).info
-    if problems := verify_index(folder):
-        raise InputError(f"{what}: {problems[0]}; {mending(folder)}.")
-    files = index_files(folder, info, repo_id)
-    check_login(what)
-    ensure_repository(what, repo_id, _TYPE, private)
-    message = f"Index of {info.documents} documents, fingerprint {info.fingerprint}"
-    push_files(what, repo_id, _TYPE, files, _belongs, message)
-    return f"{hub_api().endpoint}/datasets/{repo_id}"
-
-
 def index_files(folder: Path, info: IndexInfo, repo_id: str) -> dict[str, Content]:
-    """Return the files of an index's repository, by path."""
+    """Return the files of an index's repository, by path; `index.json` names no place of this machine."""
     files: dict[str, Content] = {name: folder / name for name in _shard_names(info, str(folder))}
     files["README.md"] = index_card(info, repo_id).encode()
     return files | {"index.json": info_json(without_local_places(info))}
+
+
+def is_index_file(path: str) -> bool:
+    """Tell whether a path belongs to an index's repository."""
+    return path in _BESIDE_SHARDS or bool(SHARD_FILE.fullmatch(path))
 
 
 def pull_index(repo_id: str, revision: str | None = None) -> Path:
@@ -72,7 +35,7 @@ def pull_index(repo_id: str, revision: str | None = None) -> Path:
     call downloads nothing, and offline the cache is used.
 
     Args:
-        repo_id: "user/name", a dataset repository that `push_index` wrote.
+        repo_id: "user/name", a dataset repository that `craft_hf.publish` wrote.
         revision: commit, tag or branch; by default the newest.
 
     Raises:
@@ -129,10 +92,6 @@ def find_index(index: str | Path) -> tuple[str, IndexInfo]:
         return str(index), read_info(Path(index))
     folder = _pull_info(*name)
     return f"{name[0]}@{folder.name}", read_info(folder)
-
-
-def _belongs(path: str) -> bool:
-    return path in _BESIDE_SHARDS or bool(SHARD_FILE.fullmatch(path))
 
 
 def _on_hub(index: str | Path) -> tuple[str, str | None] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,9 +18,12 @@ from typer.testing import CliRunner
 
 from craft_hf.base.errors import CraftError, HubError, InputError
 from craft_hf.base.hub import parse_repo_name
+from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.ledger import Ledger, Reason
+from craft_hf.publishing.push import publish
+from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.card import index_card
-from craft_hf.retrieval.index.hub import find_index, index_folder, pull_index, push_index
+from craft_hf.retrieval.index.hub import find_index, index_folder, pull_index
 from craft_hf.retrieval.index.info import read_info
 from craft_hf.retrieval.index.search import Index
 from craft_hf.tasks.task import load_task
@@ -29,6 +33,8 @@ from tests.vectors import HashEmbedder, given_index, shard_paths, whole_numbers
 
 ANN, READER, BOB = "hf_canaryOfAnn", "hf_canaryOfAReader", "hf_canaryOfBob"
 USERS = {ANN: User("ann", orgs=("team",)), READER: User("ann", role="read"), BOB: User("bob")}
+OF_TWO_LICENSES = [("own", "CC BY-SA 4.0"), ("other", "CC BY-NC 4.0")] * 15
+"""Source and licence of each document; rows of both could not be published under one licence."""
 OBJECT = re.compile(r"(GET|PUT) /datasets/.*/[0-9a-f]{64}")
 """A large file that goes to or comes from the storage."""
 
@@ -60,9 +66,9 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """An index of two shards, and what it became when documents for a third were added."""
     folder = tmp_path_factory.mktemp("indexes")
     vectors = whole_numbers(np.random.default_rng(0), 30)
-    given_index(folder / "small", vectors[:20], 10)
+    given_index(folder / "small", vectors[:20], 10, corpora=OF_TWO_LICENSES[:20])
     shutil.copytree(folder / "small", folder / "large")
-    given_index(folder / "large", vectors, 10)
+    given_index(folder / "large", vectors, 10, corpora=OF_TWO_LICENSES)
     return folder / "small", folder / "large"
 
 
@@ -93,7 +99,7 @@ def test_pulled_index_is_the_pushed_one(
     hub: HubServer, client: Client, indexes: tuple[Path, Path], name: str, home: Path
 ) -> None:
     """Files are equal to the last byte, hits as well; the repository is private, and has a card; no token is left."""
-    url = client.call(ANN, push_index, indexes[1], name)
+    url = client.call(ANN, publish, indexes[1], name)
     assert url == f"{hub.url}/datasets/{name}"
     folder = client.call(ANN, pull_index, name)
     assert contents(folder) == contents(indexes[1])
@@ -110,10 +116,10 @@ def test_pulled_index_is_the_pushed_one(
 
 def test_nothing_goes_twice(hub: HubServer, client: Client, indexes: tuple[Path, Path], name: str) -> None:
     """A second push makes no commit and uploads nothing; a second pull asks for the newest commit and that is all."""
-    client.call(ANN, push_index, indexes[0], name)
+    client.call(ANN, publish, indexes[0], name)
     client.call(ANN, pull_index, name)
     hub.start_counting()
-    client.call(ANN, push_index, indexes[0], name)
+    client.call(ANN, publish, indexes[0], name)
     assert len(hub.repos["dataset", name].commits) == 2
     assert hub.count("PUT") == hub.count("POST", "/lfs/") == hub.count("POST", "/commit/") == 0
     hub.start_counting()
@@ -126,15 +132,15 @@ def test_only_new_shards_go_over_the_wire(
 ) -> None:
     """An index that grew sends and fetches its new shard; one that shrank loses it; old commits stay as they were."""
     small, large = indexes
-    client.call(ANN, push_index, small, name)
+    client.call(ANN, publish, small, name)
     first = client.call(ANN, pull_index, name)
     hub.start_counting()
-    client.call(ANN, push_index, large, name)
+    client.call(ANN, publish, large, name)
     assert objects(hub) == hub.count("PUT") == 1
     hub.start_counting()
     assert contents(client.call(ANN, pull_index, name)) == contents(large)
     assert objects(hub) == 1
-    client.call(ANN, push_index, small, name)
+    client.call(ANN, publish, small, name)
     assert published(hub.repos["dataset", name]) == contents(small)
     hub.start_counting()
     assert contents(client.call(ANN, pull_index, name)) == contents(small)
@@ -151,7 +157,7 @@ def test_a_fault_during_a_push_does_not_show(
     for number in range(1, push_requests(hub, client, folder, name) + 1):
         repo_id = f"{name}-{number}"
         hub.start_counting(Fault(number, kind))
-        client.call(ANN, push_index, folder, repo_id)
+        client.call(ANN, publish, folder, repo_id)
         repo = hub.repos["dataset", repo_id]
         assert published(repo) == contents(folder)
         assert (len(repo.commits), repo.private) == (2, True)
@@ -167,18 +173,19 @@ def test_a_push_that_ends_anywhere_leaves_a_readable_repository(
     for number in range(1, push_requests(hub, client, large, name, small if before else None) + 1):
         repo_id = f"{name}-{number}"
         if before:
-            client.call(ANN, push_index, small, repo_id)
+            client.call(ANN, publish, small, repo_id)
         old = published(hub.repos.get(("dataset", repo_id)))
         hub.start_counting(Fault(number, kind, repeat=True))
-        with pytest.raises(HubError, match=f"cannot be pushed to {repo_id}: .* it resumes where it stopped") as error:
-            client.call(ANN, push_index, large, repo_id)
+        message = f"cannot be published to {repo_id}: .* it resumes where it stopped"
+        with pytest.raises(HubError, match=message) as error:
+            client.call(ANN, publish, large, repo_id)
         assert "signature" not in str(error.value)
         found = published(hub.repos.get(("dataset", repo_id)))
         assert found in (old, contents(large))
         hub.start_counting()
         if found:
             assert contents(client.call(ANN, pull_index, repo_id)) == found
-        client.call(ANN, push_index, large, repo_id)
+        client.call(ANN, publish, large, repo_id)
         assert len(hub.repos["dataset", repo_id].commits) == 2 + before
         assert contents(client.call(ANN, pull_index, repo_id)) == contents(large)
 
@@ -186,9 +193,9 @@ def test_a_push_that_ends_anywhere_leaves_a_readable_repository(
 def push_requests(hub: HubServer, client: Client, folder: Path, name: str, before: Path | None = None) -> int:
     """Number of requests of a push without faults, into a new repository or one with another index."""
     if before:
-        client.call(ANN, push_index, before, f"{name}-clean")
+        client.call(ANN, publish, before, f"{name}-clean")
     hub.start_counting()
-    client.call(ANN, push_index, folder, f"{name}-clean")
+    client.call(ANN, publish, folder, f"{name}-clean")
     return len(hub.requests)
 
 
@@ -200,7 +207,7 @@ def test_two_who_push_at_once_do_not_mix(
     with hub_client(hub.url, home) as other, ThreadPoolExecutor(2) as threads:
         for turn in range(6):
             pushers = zip((client, other), indexes if turn % 2 else indexes[::-1], strict=True)
-            for done in [threads.submit(who.call, ANN, push_index, folder, name) for who, folder in pushers]:
+            for done in [threads.submit(who.call, ANN, publish, folder, name) for who, folder in pushers]:
                 done.result()
     commits = hub.repos["dataset", name].commits[1:]
     assert len(commits) > 2
@@ -213,7 +220,7 @@ def test_an_interrupted_pull_goes_on(
     hub: HubServer, client: Client, indexes: tuple[Path, Path], name: str, kind: str, repeat: bool
 ) -> None:
     """One fault anywhere does not show; when the Hub is gone, that is said, and the next pull completes."""
-    client.call(ANN, push_index, indexes[1], name)
+    client.call(ANN, publish, indexes[1], name)
     hub.start_counting()
     client.call(ANN, pull_index, name)
     requests = len(hub.requests)
@@ -245,9 +252,9 @@ def test_an_interrupted_pull_goes_on(
         (ANN, "ann/open", True, "that repository is public, but a private one was asked for. Nothing was uploaded"),
         (ANN, "ann/closed", False, "that repository is private, but a public one was asked for. Nothing was uploaded"),
         (ANN, "ann/rows", True, "holds 'data/train.parquet', which is not part of it; give another name"),
-        (ANN, "name", True, "not the name of a repository on the Hub; expected user/name"),
-        (ANN, "ann/name@main", True, "not the name of a repository on the Hub; expected user/name"),
-        (ANN, "ann/na me", True, "not the name of a repository on the Hub; expected user/name"),
+        (ANN, "name", True, "not the name of a Hub repository; expected user/name"),
+        (ANN, "ann/name@main", True, "not the name of a Hub repository; expected user/name"),
+        (ANN, "ann/na me", True, "not the name of a Hub repository; expected user/name"),
     ],
 )
 def test_what_cannot_be_pushed_is_said_before_a_byte_goes_up(
@@ -265,8 +272,8 @@ def test_what_cannot_be_pushed_is_said_before_a_byte_goes_up(
     hub.add_repo("ann/rows").commit("rows", {"data/train.parquet": File(b"rows", is_large=True)})
     hub.start_counting()
     with pytest.raises(InputError, match=message) as error:
-        client.call(token, push_index, indexes[0], repo_id, private=private)
-    assert f"the index {indexes[0]} cannot be pushed to {repo_id}: " in str(error.value)
+        client.call(token, publish, indexes[0], repo_id, private=private)
+    assert f"{indexes[0]} cannot be published to {repo_id}: " in str(error.value)
     assert hub.count("PUT") == hub.count("POST", "/commit/") == 0
     assert hub.count("POST", "/preupload/") == (repo_id == "bob/open")
 
@@ -283,13 +290,50 @@ def test_a_broken_index_is_not_pushed(
     shard.unlink() if damage == "missing" else shard.write_bytes(data if damage == "bit" else data[:-1])
     hub.start_counting()
     with pytest.raises(InputError, match=rf"{shard.name} (was changed|has \d+ bytes|is missing)"):
-        client.call(ANN, push_index, tmp_path / "index", "ann/broken")
+        client.call(ANN, publish, tmp_path / "index", "ann/broken")
     assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "public", "message"),
+    [
+        (
+            {"text": "My key is sk-" + "canary" * 8 + " and more" * 30},
+            False,
+            "the document d3 contains what looks like an OpenAI",
+        ),
+        ({"url": "https://example.org/?token=hf_" + "Canary" * 6}, False, "the document d3 contains .* Hugging Face"),
+        ({"author": "correct horse battery"}, False, "the document d3 contains the value of MY_PASSWORD"),
+        ({"source": str(Path.home() / "notes")}, False, "contains a local path, below"),
+        ({"license": "unknown"}, True, r"not every source states a licence.*mine \(unknown\): 1 documents"),
+    ],
+)
+def test_documents_are_checked_before_a_byte_goes_up(
+    hub: HubServer, client: Client, tmp_path: Path, fields: dict[str, str], public: bool, message: str
+) -> None:
+    """A secret in any field, a local place in what the card lists, and publicity without a licence are refused."""
+    rows = [
+        {"id": f"d{i}", "text": f"document {i} {'of words ' * 30}", "source": "mine", "license": "CC BY 4.0"}
+        for i in range(5)
+    ]
+    rows[3] |= fields
+    build_index([Corpus(rows)], tmp_path / "index", HashEmbedder())
+    hub.start_counting()
+    with pytest.raises(InputError, match=message) as error:
+        client.call(ANN, _publish_with_password, tmp_path / "index", "ann/checked", private=not public)
+    assert "canary" not in str(error.value).lower()
+    assert "horse" not in str(error.value)
+    assert hub.requests == []
+
+
+def _publish_with_password(folder: Path, repo_id: str, private: bool) -> str:
+    with mock.patch.dict(os.environ, MY_PASSWORD="correct horse battery"):  # noqa: S106
+        return publish(folder, repo_id, private=private)
 
 
 def test_what_cannot_be_pulled_is_said(hub: HubServer, client: Client, indexes: tuple[Path, Path], name: str) -> None:
     """Missing repositories, revisions, indexes and shards, and names that lead out of the folder, are InputErrors."""
-    client.call(ANN, push_index, indexes[0], name)
+    client.call(ANN, publish, indexes[0], name)
     hub.add_repo("ann/empty")
     files = dict(hub.repos["dataset", name].commits[-1].files)
     info = json.loads(files["index.json"].content)
@@ -311,7 +355,7 @@ def test_what_cannot_be_pulled_is_said(hub: HubServer, client: Client, indexes: 
 
 def test_a_damaged_copy_in_the_cache_is_named(client: Client, indexes: tuple[Path, Path], name: str) -> None:
     """A shard that was cut short in the Hub's cache is found, and what to delete is said."""
-    client.call(ANN, push_index, indexes[0], name)
+    client.call(ANN, publish, indexes[0], name)
     shard = shard_paths(client.call(ANN, pull_index, name))[0].resolve()
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"the copy of the index .* is damaged: .*delete \S+ and run this again") as e:
@@ -385,7 +429,7 @@ def test_an_index_on_the_hub_works_like_its_folder(
     assert objects(hub) == 0  # an identity needs no shard
     few_shots = len(load_task("bioqa").few_shots)
     assert client.call(ANN, few_shot_rows, name) == few_shots
-    client.call(ANN, push_index, large, name)
+    client.call(ANN, publish, large, name)
     assert client.call(ANN, run_id, name)[0] == client.call(ANN, run_id, large)[0] != identity
     assert client.call(ANN, run_id, f"{name}@{first}") == (identity, pinned)
     assert "30 documents in 3 shards" in client.call(ANN, command, "index", "pull", name)
@@ -399,7 +443,7 @@ def test_an_index_on_the_hub_works_like_its_folder(
         with pytest.raises(InputError, match="HF_HUB_OFFLINE is set, and the cache does not hold it"):
             offline.call("", pull_index, "ann/other")
         with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
-            offline.call(ANN, push_index, small, name)
+            offline.call(ANN, publish, small, name)
         with pytest.raises(CraftError, match="'name' is no name on the Hub; expected user/name or user/name@revision"):
             offline.call("", command, "index", "pull", "name")
 
@@ -413,7 +457,7 @@ def test_public_is_public(hub: HubServer, client: Client, indexes: tuple[Path, P
 
 def test_an_organisation_takes_an_index(hub: HubServer, client: Client, indexes: tuple[Path, Path]) -> None:
     """A namespace of which the user is a member is as good as the own one."""
-    client.call(ANN, push_index, indexes[0], "team/index")
+    client.call(ANN, publish, indexes[0], "team/index")
     assert published(hub.repos["dataset", "team/index"]) == contents(indexes[0])
 
 
