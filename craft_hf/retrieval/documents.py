@@ -26,7 +26,7 @@ from craft_hf.retrieval.index.hub import index_folder
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.selection import Selection
 from craft_hf.retrieval.index.shard import FORMAT
-from craft_hf.retrieval.query import query_vectors
+from craft_hf.retrieval.query import few_shot_similarity, query_vectors
 from craft_hf.retrieval.similarity import Retriever
 from craft_hf.tasks import QUERY_BY_PARTS, Task
 
@@ -90,9 +90,12 @@ class Documents:
         return embedder
 
     @cached_property
+    def _parts(self) -> list[list[str]]:
+        return [self._task.query_parts(shot) for shot in self._task.few_shots]
+
+    @cached_property
     def _queries(self) -> Vectors:
-        parts = [self._task.query_parts(shot) for shot in self._task.few_shots]
-        return query_vectors(parts, self.embedder, self._query_form)
+        return query_vectors(self._parts, self.embedder, self._query_form)
 
     @cached_property
     def _retriever(self) -> Retriever:
@@ -118,7 +121,9 @@ class Documents:
 
     def coverage(self) -> Coverage:
         """Return how well all documents that were taken fit the few-shots."""
-        return measure_coverage(self._retriever)
+        texts = [shot.text for shot in self._task.few_shots]
+        each_other = few_shot_similarity(self._parts, texts, self._queries, self.embedder)
+        return measure_coverage(self._retriever, each_other)
 
     def take(self, start: int, count: int) -> list[Hit]:
         """Return the hits from `start` on, at most `count`; fewer when the index has no more."""

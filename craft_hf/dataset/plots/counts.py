@@ -89,7 +89,7 @@ def decay_plot(coverage: Mapping[str, Any]) -> Figure:
         axes.plot(ranks, median, color="black", marker="o", markersize=4, linewidth=1.4, label="hits, median")
         axes.axhline(half["random_high"], color="black", linestyle="--", linewidth=1, label="by chance, 1 of 20")
         if name == "averaged" and (each_other := coverage["few_shot_similarity"]) is not None:
-            axes.axhline(each_other, color=ORANGE, linestyle=":", linewidth=2.2, label="few-shots to each other")
+            axes.axhline(each_other, color=ORANGE, linestyle=":", linewidth=2.2, label="text of a few-shot")
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlim(0.5, half["bands"][-1]["last"] + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))

@@ -29,8 +29,12 @@ _SPREADS = 1.645 * 1.4826
 """From the median of normally distributed values to their upper 5%, in median absolute deviations."""
 
 
-def measure_coverage(retriever: Retriever) -> Coverage:
+def measure_coverage(retriever: Retriever, few_shot_similarity: float | None = None) -> Coverage:
     """Compute the coverage of what was retrieved so far; it is compared with documents that are drawn by a fixed seed.
+
+    Args:
+        retriever: what has retrieved.
+        few_shot_similarity: see `Coverage`.
 
     Raises:
         InputError: a shard of the index is broken.
@@ -48,6 +52,7 @@ def measure_coverage(retriever: Retriever) -> Coverage:
         left_out=len(found.left_out),
         not_selected=len(index) - selected.total(),
         passed_over=retriever.passed_over,
+        few_shot_similarity=few_shot_similarity,
     )
 
 
@@ -69,6 +74,7 @@ def compute_coverage(
     left_out: int = 0,
     not_selected: int = 0,
     passed_over: int = 0,
+    few_shot_similarity: float | None = None,
 ) -> Coverage:
     """Compute the coverage from embeddings that were read already; see `Coverage`.
 
@@ -84,6 +90,7 @@ def compute_coverage(
         left_out: documents that were left out because they are nearly the text of a few-shot.
         not_selected: documents of the index that are of other sources or licences than asked for.
         passed_over: documents that were not taken because their source gave its most.
+        few_shot_similarity: see `Coverage`.
     """
     vectors = normalized(embeddings)
     if random_similarities is None:
@@ -105,7 +112,7 @@ def compute_coverage(
         random_documents=len(random),
         mean_similarity=_rounded(mean_similarity(vectors)),
         random_similarity=_rounded(mean_similarity(normalized(random))),
-        few_shot_similarity=_rounded(mean_similarity(queries)),
+        few_shot_similarity=_rounded(few_shot_similarity),
         vendi_score=_rounded(vendi_score(vectors)),
         drawn=drawn,
     )

@@ -29,24 +29,24 @@ def advise(coverage: Coverage) -> tuple[str, ...]:
 
 
 def _fit(coverage: Coverage) -> Iterator[str]:
-    """Warn if the best documents are less similar to the few-shots than these are to each other.
+    """Warn if the best documents are less similar to the few-shots than the few-shots' own texts are.
 
-    Both are means of cosine similarities to few-shots, so they can be compared.
+    Both are means of cosine similarities of a text to few-shots, so they can be compared.
     """
     bands, each_other = coverage.decay["averaged"].bands, coverage.few_shot_similarity
     if bands and each_other is not None and bands[0].median < each_other:
         yield (
             "The index may hold no documents like the few-shots: those that are most similar to all of them have a "
-            f"similarity of {bands[0].median:.3f}, the few-shots have {each_other:.3f} to each other. Look at the "
-            "retrieved documents, and add a corpus that fits the task."
+            f"similarity of {bands[0].median:.3f}, the text of a few-shot has {each_other:.3f} to the others. Look at "
+            "the retrieved documents, and add a corpus that fits the task."
         )
 
 
 def _end(coverage: Coverage) -> Iterator[str]:
     """Warn of halves whose last documents are no more similar than unrelated documents may be by chance.
 
-    Where most of the index fits the task, so do random documents: what is as similar to the few-shots as these are to
-    each other needs no warning.
+    Where most of the index fits the task, so do random documents: what is as similar to the few-shots as their own
+    texts needs no warning.
     """
     for name, half in coverage.decay.items():
         limit = half.random_high

@@ -96,7 +96,8 @@ class Coverage:
         random_documents: random documents of the index that the hits were compared with.
         mean_similarity: mean cosine similarity of two hits.
         random_similarity: the same of two random documents.
-        few_shot_similarity: the same of two few-shots.
+        few_shot_similarity: of the text of a few-shot to the mean of the others, see `query.few_shot_similarity`; a
+            document that fits has as much in the averaged half. None where there are too few few-shots to tell.
         vendi_score: effective number of different hits.
         warnings: see `advice.advise`.
         drawn: the documents were drawn at random: few-shots found none of them, and there is no decay.
