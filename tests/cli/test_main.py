@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from craft_hf.base.errors import CraftError, StorageError
 from craft_hf.base.version import __version__
-from craft_hf.cli.main import app
+from craft_hf.cli.main import app, main
 from craft_hf.tasks.task import FOLDER
 from tests.writer_server import WriterServer
 
@@ -58,6 +58,7 @@ def test_generate_writes_a_dataset_folder_and_says_where(home: Path, server: Wri
     assert result.output.count("question: What is said of") == 3
     assert "similarity 0." in result.output
     assert "kept: 4" in result.output
+    assert list((tmp_path / "out" / "assets").glob("*.png"))
     for part in ("data", "report.html", "README.md"):
         assert f"{tmp_path / 'out'}/{part}" in result.output
         assert (tmp_path / "out" / part).exists()
@@ -84,20 +85,39 @@ def test_generate_never_writes_over_something_else(tmp_path: Path, kind: str) ->
     assert "mine" in (out.read_text() if kind == "file" else (out / "mine.txt").read_text())
 
 
-@pytest.mark.weights
-def test_mistakes_are_one_line_without_a_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", "bioga", "--out", "o"],
+        ["rejected", "."],
+        ["report", "."],
+        ["index", "info", "nowhere"],
+        ["evaluate", "embedded", "--task", "bioqa", "--data", "nowhere.jsonl"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_mistakes_are_one_line_without_a_traceback(
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
     """Errors go to stderr as one line that starts with the command's name; exit code 1."""
-    for arguments in (
-        ["generate", "bioga", "--out", str(tmp_path / "o")],
-        ["rejected", str(tmp_path)],
-        ["report", str(tmp_path)],
-        ["index", "info", str(tmp_path / "nowhere")],
-        ["evaluate", "embedded", "--task", "bioqa", "--data", str(tmp_path / "nowhere.jsonl")],
-    ):
-        result = craft_hf(*arguments)
-        assert (result.returncode, result.stdout) == (1, "")
-        assert result.stderr.startswith("craft-hf: ")
-        assert result.stderr.count("\n") == 1
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["craft-hf", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr()
+    assert (end.value.code, said.out) == (1, "")
+    assert said.err.startswith("craft-hf: ")
+    assert said.err.count("\n") == 1
+
+
+def test_the_installed_command_ends_with_one_line(tmp_path: Path) -> None:
+    """The same from a shell."""
+    result = craft_hf("index", "info", str(tmp_path / "nowhere"))
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
 
 
 @pytest.mark.weights

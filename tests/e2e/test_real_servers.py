@@ -34,7 +34,6 @@ from tests.openai_server import free_port, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.weights]
 
-PROMPTS = int(os.environ.get("CRAFT_HF_TEST_PROMPTS", "48"))
 KILLED_AFTER = 12
 """Answers of the second server, after which it is killed; if it has met all its faults by then, else a little later."""
 
@@ -78,11 +77,17 @@ def task(tmp_path: Path) -> str:
     return str(folder)
 
 
+@pytest.fixture(params=[48, pytest.param(200, marks=pytest.mark.long)])
+def count(request: pytest.FixtureRequest) -> int:
+    """How many documents there are, of each of which a sample is made."""
+    return int(request.param)
+
+
 @pytest.fixture
-def index(tmp_path: Path) -> str:
-    """An index of so many documents: the beginnings of those of the sample corpus."""
+def index(tmp_path: Path, count: int) -> str:
+    """An index of the beginnings of documents of the sample corpus."""
     with gzip.open(sample_corpus(), "rt", encoding="utf-8") as file:
-        texts = [json.loads(line)["text"][:240] for line, _ in zip(file, range(PROMPTS), strict=False)]
+        texts = [json.loads(line)["text"][:240] for line, _ in zip(file, range(count), strict=False)]
     rows = [{"id": f"d{number}", "text": text} for number, text in enumerate(texts)]
     build_index([Corpus(rows, name="made", license="see ATTRIBUTION.md")], tmp_path / "index", Embedder())
     return str(tmp_path / "index")
@@ -138,7 +143,7 @@ def running(kind: str, log: Path) -> Iterator[tuple[str, str, subprocess.Popen[b
     ],
 )
 def test_every_prompt_is_answered_once_whatever_happens(
-    home: Path, task: str, index: str, tmp_path: Path, kind: str
+    home: Path, task: str, index: str, tmp_path: Path, kind: str, count: int
 ) -> None:
     """Each of two servers answers badly or not at all now and then, and one dies: nothing is lost or repeated."""
     with ExitStack() as stack:
@@ -157,7 +162,7 @@ def test_every_prompt_is_answered_once_whatever_happens(
             index=index,
             generator=f"{first.url},{second.url}",
             generator_model=servers[0][1],
-            num_samples=PROMPTS,
+            num_samples=count,
         )
         folder = ensure_run(resolve(replace(settings, concurrency=8, timeout_s=60)))
         assert servers[1][2].poll() is not None
@@ -165,18 +170,18 @@ def test_every_prompt_is_answered_once_whatever_happens(
     rows = [row for row in DatasetFolder(folder).rows if not is_few_shot(row)]
     rejects = list(DatasetFolder(folder).rejects)
     assert Counter(row["document_id"] for row in [*rows, *rejects]) == Counter(
-        {f"d{number}": 1 for number in range(PROMPTS)}
+        {f"d{number}": 1 for number in range(count)}
     )
     assert rows
     journal = [json.loads(line)["key"] for file in (home / "journal").rglob("*.jsonl") for line in file.open()]
-    assert len(journal) == len(set(journal)) == PROMPTS
+    assert len(journal) == len(set(journal)) == count
 
     for proxy in proxies:
         assert not proxy.faults, "all of them were met"
         assert set(proxy.met) == {"none", *FAULTS}
-    assert KILLED_AFTER <= len(second.paid) < PROMPTS / 2
+    assert KILLED_AFTER <= len(second.paid) < count / 2
     paid, lost = Counter(first.paid + second.paid), Counter(first.lost + second.lost)
     assert lost.total() == 4
     assert set((paid - lost).values()) == {1}, "what arrived was not asked for again"
     report = json.loads((folder / "report.json").read_text())
-    assert report["usage"]["answers_generated"] == PROMPTS
+    assert report["usage"]["answers_generated"] == count

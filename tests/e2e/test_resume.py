@@ -23,7 +23,6 @@ from tests.writer_server import WriterServer
 pytestmark = [pytest.mark.slow, pytest.mark.weights]
 
 CONCURRENCY = 4
-KILLS = int(os.environ.get("CRAFT_HF_TEST_KILLS", "3"))
 
 
 def start(home: Path, server: WriterServer, out: Path, samples: int = 40) -> subprocess.Popen[str]:
@@ -104,9 +103,10 @@ def journalled(home: Path) -> int:
     return sum(len(segment.read_bytes().splitlines()) for segment in (home / "journal").rglob("*.jsonl"))
 
 
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", ["server", "local"])
 def test_kills_change_no_row(
-    home: Path, server: WriterServer, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    home: Path, server: WriterServer, tmp_path: Path, kind: str, kills: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """kill -9 at random moments: rows, rejects and their order are those of a run that nobody disturbed.
 
@@ -125,7 +125,7 @@ def test_kills_change_no_row(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["craft_hf.run.runs", "craft_hf.generation.local.generator", "openai", "torch"])
     rng, paid = random.Random(0), [0]
-    for _ in range(KILLS):
+    for _ in range(kills):
         child = context.Process(target=ensure, args=(str(home), settings))
         child.start()
         enough = paid[-1] + rng.randint(1, 6)
@@ -141,7 +141,7 @@ def test_kills_change_no_row(
     assert last.exitcode == 0
     if kind == "server":
         asked_twice = len(server.requests) - len(set(server.documents))
-        assert asked_twice <= KILLS * CONCURRENCY
+        assert asked_twice <= kills * CONCURRENCY
 
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()

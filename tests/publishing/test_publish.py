@@ -30,8 +30,6 @@ from tests.vectors import given_index, whole_numbers
 
 ANN, READER, BOB = "hf_canaryOfAnn", "hf_canaryOfAReader", "hf_canaryOfBob"
 USERS = {ANN: User("ann", orgs=("team",)), READER: User("ann", role="read"), BOB: User("bob")}
-KINDS = os.environ.get("CRAFT_HF_TEST_FAULTS", "503,lost").split(",")
-"""Faults of a dataset's requests that are tried, of `FAULTS`."""
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +209,11 @@ def requests(hub: HubServer, client: Client, folder: Path, name: str) -> int:
     return len(hub.requests)
 
 
-WAYS = [*(("small", kind) for kind in KINDS), *(("adapter", kind) for kind in FAULTS)]
+WAYS = [
+    pytest.param(what, kind, marks=() if kind == "lost" else pytest.mark.long)
+    for what in ("small", "adapter")
+    for kind in FAULTS
+]
 
 
 @pytest.mark.slow

@@ -182,7 +182,6 @@ def test_rejects_and_kept_rows_account_for_every_document(home: Path, server: Wr
     assert funnel["prompted"] == len(asked)
     assert funnel["kept"] == len(kept) == 6
     assert (folder / "README.md").read_text().startswith("---\n")
-    assert list((folder / "assets").glob("*.png"))
 
 
 def test_a_run_folder_loads_without_craft_hf(home: Path, server: WriterServer, tmp_path: Path) -> None:

@@ -32,13 +32,18 @@ def python(code: str, *arguments: str) -> str:
 @pytest.mark.weights
 def test_order_of_imports_does_not_matter(imports: str) -> None:
     """Both the functions that load and those that inspect know the builder."""
-    assert python(f"{imports}; print(datasets.get_dataset_config_names('craft'))") == NAMES
-    code = f"{imports}; print(datasets.load_dataset_builder('craft', task='bioqa').config.task)"
-    assert python(code) == "bioqa\n"
+    code = (
+        f"{imports}; print(datasets.get_dataset_config_names('craft'));"
+        "builder = datasets.load_dataset_builder('craft', task='bioqa', generator='http://127.0.0.1:9/v1',"
+        " generator_model='any'); print(builder.config.task)"
+    )
+    assert python(code) == f"{NAMES}bioqa\n"
 
 
-def test_registering_again_wraps_nothing_twice() -> None:
+def test_registering_again_wraps_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lookup is wrapped once, and other paths still reach the one of `datasets`."""
+    (tmp_path / "a.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)  # where datasets looks for files: not through all of .venv
     code = (
         "import craft_hf; from craft_hf.run import register; register(); import datasets.load; register();"
         "import datasets.inspect; register();"

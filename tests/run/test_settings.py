@@ -162,7 +162,7 @@ def call_on_the_card(folder: Path) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))
-@pytest.mark.weights
+@pytest.mark.long
 def test_run_yaml_and_card_ask_for_the_same_run(
     name: str, others: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,12 +185,16 @@ def test_run_yaml_and_card_ask_for_the_same_run(
     assert load_dataset_builder("craft", **call).config.run.run_id == run.run_id
 
 
-@pytest.mark.slow
+JUDGED = ("size", "judge", "judge_model", "judge_draws")
+
+
+@pytest.mark.parametrize("judged", [False, True])
 @pytest.mark.weights
-def test_run_yaml_and_card_hold_all_settings_at_once(others: dict[str, object], tmp_path: Path) -> None:
+def test_run_yaml_and_card_hold_all_settings_at_once(others: dict[str, object], tmp_path: Path, judged: bool) -> None:
     """The command with --config gives the same rows without a request, and the card's call finds the same run."""
-    given = {k: v for k, v in others.items() if k not in ("size", "judge", "judge_model", "judge_draws")}
-    run = resolve(settings_from(given))
+    others["size"] = "XS"
+    names = ["task", "generator", *JUDGED] if judged else [name for name in others if name not in JUDGED]
+    run = resolve(settings_from({name: others[name] for name in names}))
     folder = ensure_run(run)
     done = CliRunner().invoke(
         app, ["generate", "--config", str(folder / "run.yaml"), "--out", str(tmp_path / "again"), "--show", "0"]

@@ -410,12 +410,14 @@ def test_recipe_stops_on_sigterm_and_resumes(tiny: str, dataset: str, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", os.environ.get("CRAFT_HF_TEST_RECIPES", "csqa").split(","))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "terms" else pytest.mark.long) for name in NAMES]
+)
 @pytest.mark.weights
 def test_recipe_trains_the_embedded_model(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`accelerate launch recipes/NAME.py` on real weights: loss falls, the adapter reloads, the card's code runs.
 
-    Two passes over the few-shots; those of long texts take minutes, so CRAFT_HF_TEST_RECIPES says which are trained.
+    Two passes over the few-shots, which take minutes where the texts are longer.
     """
     accelerate = Path(sys.executable).with_name("accelerate")
     command = [str(accelerate), "launch", str(ROOT / "recipes" / f"{name}.py"), "--model_name_or_path", "embedded"]

@@ -87,8 +87,7 @@ def test_a_failed_training_ends_the_study_with_its_last_line(task: Task, tmp_pat
     assert (tmp_path / "out" / "points" / "craft-40-1" / "training.log").read_text().startswith("first")
 
 
-@pytest.mark.slow
-@pytest.mark.weights
+@pytest.mark.long
 def test_a_study_trains_evaluates_and_reuses_points(task: Task, tmp_path: Path, rows: str) -> None:
     """The command on a tiny model writes each point, table and figure; a second run reuses all of them."""
     model = str(save_tiny_model(tmp_path / "tiny"))

@@ -36,8 +36,8 @@ SCHEMA = {
 
 
 def prompts(count: int, length: int = 5) -> list[Prompt]:
-    """Prompts of the bioqa task about made-up documents of different lengths."""
-    builder = PromptBuilder(load_task("bioqa"))
+    """Prompts of the task with the shortest few-shots, about made-up documents of different lengths."""
+    builder = PromptBuilder(load_task("terms"))
     return [builder.build(Document(f"d{i}", "A cell has a nucleus. " * (length + i))) for i in range(count)]
 
 
@@ -166,8 +166,7 @@ def test_shared_prefixes_change_no_logit(tiny: str) -> None:
     torch.testing.assert_close(shared, alone, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
-@pytest.mark.weights
+@pytest.mark.long
 def test_shared_prefixes_change_no_logit_of_the_real_model() -> None:
     """The same on the embedded default weights."""
     shared, alone = logits_with_and_without_prefix("embedded", count=8)

@@ -53,7 +53,7 @@ def at_once(folder: Path, names: Sequence[str]) -> None:
     assert [process.exitcode for process in processes] == [0] * len(processes)
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.long)])
 def test_two_writers_at_once_lose_nothing(tmp_path: Path, rounds: int) -> None:
     """Whatever the order: both corpora are in the index at the end, and it is whole."""
     folder = tmp_path / "index"
