@@ -121,7 +121,7 @@ def test_kills_change_no_row(
         settings = RunSettings("bioqa", generator=server.url, num_samples=60)
     else:
         model = str(save_tiny_model(tmp_path / "model"))
-        settings = RunSettings("csqa", generator=model, num_samples=8, max_new_tokens=64, temperature=1.5)
+        settings = RunSettings("terms", generator=model, num_samples=8, max_new_tokens=64, temperature=1.5)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["craft_hf.run.runs", "craft_hf.generation.local.generator", "openai", "torch"])
     rng, paid = random.Random(0), [0]

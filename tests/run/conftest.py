@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 
+@pytest.fixture
+def plots() -> None:
+    """Let the runs of a test draw their plots."""
+
+
 @pytest.fixture(autouse=True)
-def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a run draw nothing."""
-    monkeypatch.setattr("craft_hf.dataset.folder.draw_plots", lambda *_, **__: {})
+def no_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a run draw nothing, unless a test asks for `plots`."""
+    if "plots" not in request.fixturenames:
+        monkeypatch.setattr("craft_hf.dataset.folder.draw_plots", lambda *_, **__: {})

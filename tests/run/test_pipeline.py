@@ -48,7 +48,7 @@ def settings(server: WriterServer, index: str, samples: int, **more: object) -> 
 
 
 def test_more_than_the_index_has_gives_what_there_is(
-    home: Path, server: WriterServer, small_index: str, caplog: pytest.LogCaptureFixture
+    home: Path, server: WriterServer, small_index: str, caplog: pytest.LogCaptureFixture, plots: None
 ) -> None:
     """Asked for 50 of seven documents, the run gives seven, says so, and has left the few-shot's text out."""
     with caplog.at_level(logging.WARNING, logger="craft_hf"):
@@ -334,7 +334,7 @@ def test_what_is_written_out_is_the_same_run_as_the_default(home: Path, server: 
     assert len({resolve(s).run_id for s in (plain, *other)}) == 5
 
 
-def test_random_documents_are_a_run_of_their_own(home: Path, server: WriterServer) -> None:
+def test_random_documents_are_a_run_of_their_own(home: Path, server: WriterServer, plots: None) -> None:
     """Every row says that its document was drawn; report and card do not speak of finding; a longer run goes on."""
     asked = RunSettings("bioqa", generator=server.url, num_samples=3, retrieval="random", seed=4)
     run = resolve(asked)
