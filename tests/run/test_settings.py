@@ -16,6 +16,7 @@ from datasets import load_dataset, load_dataset_builder
 from typer.testing import CliRunner
 
 from craft_hf.base.errors import InputError
+from craft_hf.base.models import embedder_weights
 from craft_hf.cli.main import app
 from craft_hf.generation.prompt import FEW_SHOTS_IN_PROMPT
 from craft_hf.run.craft import CraftConfig
@@ -57,6 +58,7 @@ def others(
         "task": str(task),
         "few_shots": str(tmp_path / "shots.jsonl"),
         "index": small_index,
+        "embedding": embedder_weights().location,
         "generator": server.url,
         "generator_model": "served",
         "num_samples": 2,
