@@ -101,10 +101,8 @@ def small_index(home: Path) -> str:
     """An index that is not the default: the sample corpus's, at another place."""
     from craft_hf.retrieval.documents import open_index
 
-    open_index(None)
-    (index,) = (path for path in (home / "indexes").resolve().iterdir() if (path / "index.json").is_file())
     copy = home / "my index"
-    shutil.copytree(index, copy)
+    shutil.copytree(open_index(None).folder, copy)
     info = json.loads((copy / "index.json").read_text())
     (copy / "index.json").write_text(json.dumps({**info, "fingerprint": "0123456789abcdef"}))
     return str(copy)
