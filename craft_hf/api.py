@@ -127,7 +127,7 @@ def build_index(
     return Index.open(Path(out))
 
 
-def search(text: str, index: str | Path | Index | None = None, k: int = 5) -> list[Hit]:
+def search(text: str, index: str | Path | Index | None = None, k: int = 5, *, embedding: str | Path = "") -> list[Hit]:
     """Return the documents of an index that are most similar to a text, best first.
 
     Example:
@@ -139,13 +139,14 @@ def search(text: str, index: str | Path | Index | None = None, k: int = 5) -> li
         index: its folder, "user/name" or "user/name@revision" on the Hub, or one that is open; by default the sample
             index, which is built when it is first used (seconds).
         k: how many documents, 1 or more.
+        embedding: where the index's embedding model lies, a folder or a Hub id; by default where the index says.
 
     Raises:
-        InputError: there is no such index, it is broken, or its embedding model is not installed.
+        InputError: there is no such index, it is broken, or its embedding model is not there.
         HubError: the Hub cannot be reached.
     """
     opened = index if isinstance(index, Index) else retrieval.open_index(None if index is None else str(index))
-    return retrieval.search_text(opened, text, k).hits
+    return retrieval.search_text(opened, text, k, str(embedding)).hits
 
 
 def retrieve(task: str | Path | run.RunSettings, *, k: int = 100, **settings: object) -> RetrievedDocuments:
@@ -158,7 +159,7 @@ def retrieve(task: str | Path | run.RunSettings, *, k: int = 100, **settings: ob
     Args:
         task: a shipped task, the folder of your own, or all settings at once.
         k: how many documents; CRAFT takes two for each sample wanted.
-        settings: any of `RunSettings`, of which `few_shots`, `index`, `query`, `query_form`, `retrieval`,
+        settings: any of `RunSettings`, of which `few_shots`, `index`, `embedding`, `query`, `query_form`, `retrieval`,
             `min_similarity`, `sources`, `licenses`, `most_per_source` and `seed` count here.
 
     Raises:

@@ -21,6 +21,7 @@ class HashEmbedder(Embedder):
 
     def __init__(self, dimension: int = 16, revision: str = "1") -> None:
         self.name, self.model, self.revision, self.dimension = "hash", "hash-model", revision, dimension
+        self.identity = f"hash {revision}"
         self.asked: list[str] = []
 
     def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:

@@ -30,6 +30,7 @@ from .markdown import render as render
 from .models import EMBEDDED as EMBEDDED
 from .models import Weights as Weights
 from .models import cache_folder as cache_folder
+from .models import embedder_fingerprint as embedder_fingerprint
 from .models import embedder_weights as embedder_weights
 from .models import file_fingerprint as file_fingerprint
 from .models import generator_identity as generator_identity

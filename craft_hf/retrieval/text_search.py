@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from craft_hf.base import Embedder, Hit, Vectors
+from craft_hf.base import Hit, Vectors
 from craft_hf.retrieval.coverage import random_documents
 from craft_hf.retrieval.index.search import Index, Rows
 
@@ -48,15 +48,13 @@ class TextSearch:
         return self.hits[0].similarity - random >= ANSWER * (1 - random)
 
 
-def search_text(index: Index, text: str, k: int) -> TextSearch:
-    """Return the k documents that are most similar to a text.
+def search_text(index: Index, text: str, k: int, embedding: str = "") -> TextSearch:
+    """Return the k documents that are most similar to a text; `embedding` is that of `Index.open_embedder`.
 
     Raises:
         InputError: k is below 1, the index is broken, or its embedding model is not installed.
     """
-    embedder = Embedder(index.info.embedding_name)
-    index.check_embedder(embedder)
-    query = embedder.encode([text])
+    query = index.open_embedder(embedding).encode([text])
     scores, rows, chunks = index.search_chunks(query, k)
     documents = index.documents(rows[0])
     hits = [Hit(document, score, ()) for score, document in zip(scores[0].tolist(), documents, strict=True)]

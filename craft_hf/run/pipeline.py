@@ -45,7 +45,7 @@ class RunResult:
     funnel: list[Stage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     index: Mapping[str, JSON] = field(default_factory=dict)
-    embedding_name: str = ""
+    embedder: Embedder | None = None
     coverage: Coverage | None = None
     balance: Balance = field(default_factory=Balance)
     overlaps: Sequence[Overlap] = ()
@@ -79,14 +79,13 @@ def steps(run: ResolvedRun, result: RunResult, fresh: bool = False) -> Iterator[
     with Activity("Loading the index"):
         index = open_index(run.settings.index)
     result.index = index_summary(index)
-    result.embedding_name = index.info.embedding_name
     wanted = run.settings.rows_wanted(run.task)
     documents = run.documents(index)
     if wanted:
         sampling = run.settings.sampling(run.task)
         with open_journal(run.generator, sampling, replay=not fresh) as journal, _people(run) as people:
             yield from _rounds(run, documents, journal, wanted, result, people)
-        result.coverage = documents.coverage()
+        result.coverage, result.embedder = documents.coverage(), documents.embedder
     result.funnel = _funnel(run.task, result, len(index))
 
 

@@ -64,6 +64,7 @@ def open_documents(settings: RunSettings, task: Task, index: Index) -> Documents
         settings.licenses or (),
         settings.most_per_source,
         settings.query_form,
+        settings.embedding or "",
     )
 
 

@@ -20,7 +20,7 @@ import pyarrow
 from datasets import Features
 from filelock import FileLock, Timeout
 
-from craft_hf.base import JSON, Activity, Embedder, InputError, Sample, StorageError, replaced_folder
+from craft_hf.base import JSON, Activity, InputError, Sample, StorageError, replaced_folder
 from craft_hf.dataset import (
     DatasetFolder,
     ParquetRows,
@@ -250,7 +250,7 @@ def _write(run: ResolvedRun, result: RunResult, folder: DatasetFolder, seconds: 
     rows, rejects = folder.rows, folder.rejects  # as they are on the disk: they are in memory as samples already
     budget = run.settings.budget
     cost = budget.spent(result.usage) if budget.prices else None
-    vectors = embed_rows(rows, run.task.fields, Embedder(result.embedding_name)) if result.samples else None
+    vectors = embed_rows(rows, run.task.fields, result.embedder) if result.samples and result.embedder else None
     diversity = measure_diversity(generated_texts(rows, run.task.fields), vectors) if vectors else None
     report = make_report(
         run.task,

@@ -205,6 +205,15 @@ class RunSettings:
         default_text="the sample corpus",
         commands=ALL_COMMANDS,
     )
+    embedding: str | None = _setting(
+        None,
+        'Where the index\'s embedding model lies: "embedded", a folder, or a Hub id; another model is refused.',
+        place="path or name",
+        words=(EMBEDDED,),
+        decides_rows=False,
+        default_text="where the index says",
+        commands=ALL_COMMANDS,
+    )
     generator: str = _setting(
         EMBEDDED,
         '"embedded", a Hub id, a model folder, or the URL of an OpenAI-compatible server; several URLs, separated by '

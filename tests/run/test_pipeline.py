@@ -285,7 +285,7 @@ def test_an_index_of_another_model_is_refused(
 
     shutil.copytree(small_index, tmp_path / "index")
     info = json.loads((tmp_path / "index" / "index.json").read_text())
-    (tmp_path / "index" / "index.json").write_text(json.dumps({**info, "embedding_revision": "older"}))
+    (tmp_path / "index" / "index.json").write_text(json.dumps({**info, "embedding_identity": "another"}))
     with pytest.raises(InputError, match="was built with"):
         execute(resolve(settings(server, str(tmp_path / "index"), 3)))
     assert not server.requests

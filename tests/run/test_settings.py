@@ -16,6 +16,7 @@ from datasets import load_dataset, load_dataset_builder
 from typer.testing import CliRunner
 
 from craft_hf.base.errors import InputError
+from craft_hf.base.models import embedder_weights
 from craft_hf.cli.main import app
 from craft_hf.generation.prompt import FEW_SHOTS_IN_PROMPT
 from craft_hf.run.craft import CraftConfig
@@ -57,6 +58,7 @@ def others(
         "task": str(task),
         "few_shots": str(tmp_path / "shots.jsonl"),
         "index": small_index,
+        "embedding": embedder_weights().location,
         "generator": server.url,
         "generator_model": "served",
         "num_samples": 2,
@@ -99,10 +101,8 @@ def small_index(home: Path) -> str:
     """An index that is not the default: the sample corpus's, at another place."""
     from craft_hf.retrieval.documents import open_index
 
-    open_index(None)
-    (index,) = (path for path in (home / "indexes").resolve().iterdir() if (path / "index.json").is_file())
     copy = home / "my index"
-    shutil.copytree(index, copy)
+    shutil.copytree(open_index(None).folder, copy)
     info = json.loads((copy / "index.json").read_text())
     (copy / "index.json").write_text(json.dumps({**info, "fingerprint": "0123456789abcdef"}))
     return str(copy)

@@ -134,6 +134,7 @@ def build_index(
             embedding_name=embedder.name,
             embedding_model=embedder.model,
             embedding_revision=embedder.revision,
+            embedding_identity=embedder.identity,
             dimension=embedder.dimension,
             vectors=vectors,
             window=embedder.window,
@@ -180,7 +181,9 @@ def build_shard(
     vectors[found] = known
     with VectorSaver(folder, embedder.dimension) as saver:
         embed(chunks.parts([d.text for d in documents]), hashes, vectors, found, embedder, saver, progress)
-        return write_shard(folder, ShardContent(documents, chunks, vectors, hashes), embedder.identity)
+        return write_shard(
+            folder, ShardContent(documents, chunks, vectors, hashes), embedder.identity, embedder.versioned_name
+        )
 
 
 def _shards(
@@ -308,7 +311,7 @@ def _existing(folder: Path, embedder: Embedder, add: bool, replace: bool, vector
             "put documents behind these, --replace (replace=True) to build it anew, or another folder. What is "
             "embedded is not embedded again."
         )
-    if add and info.embedder != embedder.identity:
+    if add and info.embedding_identity != embedder.identity:
         raise InputError(
             f"{folder} was built with {info.embedding_model} ({info.embedding_revision}), but the embedding model is "
             f"{embedder.model} ({embedder.revision}); an index holds the embeddings of one model only: use its model, "

@@ -49,7 +49,7 @@ def remove_documents(folder: Path, ids: Collection[str] = (), sources: Collectio
                     if keep:
                         content = _content(shard).take(keep)
                         counts.update((d.source, d.license) for d in content.documents)
-                        left.append(write_shard(folder, content, shard.embedder))
+                        left.append(write_shard(folder, content, shard.embedder, shard.model))
                 bar.update(len(fields))
         if unseen:
             kind = "id" if min(unseen) in wanted else "source"
@@ -92,7 +92,7 @@ def compact_index(folder: Path, shard_documents: int = SHARD_DOCUMENTS) -> Index
                 else:
                     parts = [_opened(folder, entry) for entry in group]
                     content = ShardContent.join([_content(shard) for shard in parts])
-                    shards.append(write_shard(folder, content, parts[0].embedder))
+                    shards.append(write_shard(folder, content, parts[0].embedder, parts[0].model))
                 bar.update(sum(int(str(entry["documents"])) for entry in group))
         info = with_shards(old, shards, counts_of(old.corpora))
         replace_index(info, folder, old, clear=True)
@@ -114,7 +114,7 @@ def with_shards(
         documents=sum(counts.values()),
         shards=tuple(shards),
         corpora=corpora_of(counts),
-        fingerprint=index_fingerprint(info.embedder, shards),
+        fingerprint=index_fingerprint(info.embedding_identity, shards),
     )
 
 

@@ -34,7 +34,8 @@ class IndexInfo:
         format: version of the format.
         embedding_name: the name that loads the embedding model.
         embedding_model: what the model is called.
-        embedding_revision: its revision.
+        embedding_revision: its revision, at which it is opened again if it is a Hub model.
+        embedding_identity: hash of its weights, tokenizer and pooling, see `Embedder.identity`.
         dimension: of the embeddings.
         vectors: what has an embedding: "chunks" of documents, or the "document" by its head.
         window: most tokens that the model reads at once, None without a limit.
@@ -53,6 +54,7 @@ class IndexInfo:
     embedding_name: str
     embedding_model: str
     embedding_revision: str
+    embedding_identity: str
     dimension: int
     vectors: str
     window: int | None
@@ -64,11 +66,6 @@ class IndexInfo:
     builds: tuple[Mapping[str, JSON], ...] = ()
     removed_ids: tuple[str, ...] = ()
     removed_sources: tuple[str, ...] = ()
-
-    @property
-    def embedder(self) -> str:
-        """Tells of which model the embeddings are, see `Embedder.identity`."""
-        return f"{self.embedding_model}@{self.embedding_revision}"
 
     @property
     def chunks(self) -> int:

@@ -20,6 +20,7 @@ from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hash
 from craft_hf.retrieval.index.edit import with_shards
 from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, read_info, shard_files, shard_names
 from craft_hf.retrieval.index.quantize import Halves
+from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import (
     FORMAT,
     Shard,
@@ -76,7 +77,7 @@ class _Broken:
         return self.documents.count(None)
 
 
-def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = False) -> Repair:
+def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = False, embedding: str = "") -> Repair:
     """Mend what `verify_index` finds; an index that is whole is left alone.
 
     A document that is whole in a damaged shard stays. Others are read from the sources again, as far as these are known
@@ -86,6 +87,7 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
         folder: of the index.
         device: torch device for what is embedded.
         drop_lost: go on without the documents that cannot be brought back; they are counted in the index.
+        embedding: where the embedding model lies, see `Index.open_embedder`.
 
     Raises:
         InputError: there is no index, documents are lost and `drop_lost` was not given, or the embedding model is not
@@ -110,7 +112,7 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
         lost -= read_again
         if lost and not drop_lost:
             raise InputError(_what_is_lost(folder, broken, lost, reasons))
-        embedder = _LazyEmbedder(old, device)
+        embedder = _LazyEmbedder(folder, old, embedding, device)
         known = KnownVectors(vector_files(folder), old.dimension)
         shards: list[Mapping[str, JSON]] = []
         counts: Counter[tuple[str, str]] = Counter()
@@ -138,12 +140,16 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
 class _LazyEmbedder:
     """Opens the embedding model of an index when something has to be embedded."""
 
-    def __init__(self, info: IndexInfo, device: str | None) -> None:
-        self._info, self._device = info, device
+    def __init__(self, folder: Path, info: IndexInfo, embedding: str, device: str | None) -> None:
+        self._folder, self._info, self._embedding, self._device = folder, info, embedding, device
 
     @property
     def identity(self) -> str:
-        return self._info.embedder
+        return self._info.embedding_identity
+
+    @property
+    def versioned_name(self) -> str:
+        return f"{self._info.embedding_model}@{self._info.embedding_revision}"
 
     def cut(self, texts: Sequence[str]) -> Chunks:
         """Cut texts as those of the index are."""
@@ -158,14 +164,7 @@ class _LazyEmbedder:
         Raises:
             InputError: it cannot be loaded, or is another one than that of the index.
         """
-        embedder = Embedder(self._info.embedding_name, self._device)
-        if embedder.identity != self.identity:
-            raise InputError(
-                f"documents have to be embedded again by {self._info.embedding_model} "
-                f"({self._info.embedding_revision}), but {self._info.embedding_name!r} is {embedder.model} "
-                f"({embedder.revision}) here; install that of the index."
-            )
-        return embedder
+        return Index(self._folder, self._info).open_embedder(self._embedding, self._device)
 
 
 def _info_of(folder: Path) -> tuple[IndexInfo, list[str]]:
@@ -179,13 +178,13 @@ def _info_of(folder: Path) -> tuple[IndexInfo, list[str]]:
             raise
         problem = str(e)
     first = shards[0]
-    model, _, revision = first.embedder.rpartition("@")
+    model, _, revision = first.model.rpartition("@")
     name = EMBEDDED if model == _embedded_model() else model
     made = first.embedder, first.dimension, first.vectors, first.window
     entries = [shard_entry(s) for s in shards if (s.embedder, s.dimension, s.vectors, s.window) == made]
     documents = sum(int(str(entry["documents"])) for entry in entries)
     ledger = Ledger(whole=documents).to_json()  # what else was read is not known any more
-    info = IndexInfo(FORMAT, name, model, revision, *made[1:], documents, tuple(entries), (), ledger, "")
+    info = IndexInfo(FORMAT, name, model, revision, *made, documents, tuple(entries), (), ledger, "")
     return replace(info, builds=({},)), [problem]
 
 
@@ -224,7 +223,7 @@ def _is_whole(path: Path, info: IndexInfo) -> bool:
     except InputError:
         return False
     found = shard.embedder, shard.dimension, shard.vectors, shard.window, shard_name(shard.fingerprint)
-    wanted = info.embedder, info.dimension, info.vectors, info.window, path.name
+    wanted = info.embedding_identity, info.dimension, info.vectors, info.window, path.name
     return found == wanted and shard.is_intact()
 
 
@@ -346,7 +345,9 @@ def _mended(
         hashes = embedding_hashes(chunks.parts(texts), embedder.identity)
         vectors, found = known.find(hashes)
     if found.all():
-        return write_shard(folder, ShardContent(documents, chunks, vectors, hashes), embedder.identity), 0
+        return write_shard(
+            folder, ShardContent(documents, chunks, vectors, hashes), embedder.identity, embedder.versioned_name
+        ), 0
     entry = build_shard(folder, documents, chunks, hashes, found, vectors[found], embedder.opened)
     missing = np.repeat(np.arange(len(texts)), chunks.ends - chunks.starts)[~found]
     return entry, len(np.unique(missing))

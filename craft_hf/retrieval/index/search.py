@@ -98,13 +98,34 @@ class Index:
             self._shards[number] = shard
         return self._shards[number]
 
+    def open_embedder(self, place: str = "", device: str | None = None) -> Embedder:
+        """Open the index's embedding model, a Hub model at the revision that embedded the documents.
+
+        Args:
+            place: where the model lies: "embedded", a folder or a Hub id; by default where it was.
+            device: a torch device; by default CUDA where there is one.
+
+        Raises:
+            InputError: it cannot be opened, or is another model.
+        """
+        name = place or self.info.embedding_name
+        try:
+            embedder = Embedder(name, device, None if place else self.info.embedding_revision)
+        except InputError as e:
+            raise InputError(
+                f"{self.folder} was built with {self.info.embedding_model}, which cannot be opened: {e} If the model "
+                "lies elsewhere, say where: --embedding FOLDER (embedding=FOLDER)."
+            ) from e
+        self.check_embedder(embedder)
+        return embedder
+
     def check_embedder(self, embedder: Embedder) -> None:
-        """Raise InputError unless the index was built with this model."""
-        if embedder.identity != self.info.embedder:
+        """Raise InputError unless the index was built with this model, wherever that lies."""
+        if embedder.identity != self.info.embedding_identity:
             raise InputError(
                 f"{self.folder} was built with {self.info.embedding_model} ({self.info.embedding_revision}), but the "
-                f"embedding model is {embedder.model} ({embedder.revision}); use its model, or build it anew with this "
-                "one (--replace)."
+                f"embedding model is {embedder.model} ({embedder.revision}), whose weights, tokenizer or pooling are "
+                "others; say where its model lies (--embedding), or build it anew with this one (--replace)."
             )
         if embedder.dimension != self.info.dimension:
             raise InputError(

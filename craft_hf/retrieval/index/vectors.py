@@ -278,7 +278,7 @@ def _halves(vectors: Vectors, texts: Sequence[str], embedder: Embedder) -> Halve
     if len(bad := np.flatnonzero(~np.isfinite(halves).all(axis=1))):
         raise InputError(
             f"the embedding of the text {texts[bad[0]][:80]!r} holds NaN, infinity or a number beyond float16; "
-            f"expected unit vectors from {embedder.identity}: try another device or model."
+            f"expected unit vectors from {embedder.versioned_name}: try another device or model."
         )
     return halves
 

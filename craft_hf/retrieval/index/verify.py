@@ -87,7 +87,7 @@ def _wrong_numbers(info: IndexInfo, entry: Mapping[str, JSON], shard: Shard) -> 
             ("vectors", info.vectors, shard.vectors),
             ("window", info.window, shard.window),
             ("dimension", info.dimension, shard.dimension),
-            ("embedding model", info.embedder, shard.embedder),
+            ("embedding model", info.embedding_identity, shard.embedder),
         )
         if said != is_so
     ]
@@ -95,7 +95,7 @@ def _wrong_numbers(info: IndexInfo, entry: Mapping[str, JSON], shard: Shard) -> 
 
 def _wrong_sums(folder: Path, info: IndexInfo, counts: Mapping[tuple[str, str], int]) -> list[str]:
     problems = []
-    if info.fingerprint != (found := index_fingerprint(info.embedder, info.shards)):
+    if info.fingerprint != (found := index_fingerprint(info.embedding_identity, info.shards)):
         problems.append(
             f"{folder / 'index.json'} gives the fingerprint {info.fingerprint}, but the shards make {found}"
         )

@@ -17,7 +17,7 @@ import pytest
 
 from craft_hf.base.embedder import Vectors
 from craft_hf.corpus.corpus import Corpus
-from craft_hf.retrieval.index import repair, vectors
+from craft_hf.retrieval.index import search, vectors
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.edit import compact_index
 from craft_hf.retrieval.index.info import read_info
@@ -65,7 +65,7 @@ def add(folder: Path, log: Path) -> None:
 
 def mend(folder: Path, log: Path) -> None:
     """Embed again what is damaged."""
-    repair.Embedder = lambda name, device: Logged(log)  # type: ignore[misc, assignment]
+    search.Embedder = lambda name, device, revision: Logged(log)  # type: ignore[misc, assignment]
     repair_index(folder)
 
 

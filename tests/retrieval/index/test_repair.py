@@ -67,7 +67,7 @@ def folder(tmp_path: Path, source: Path) -> Path:
 def embedder(monkeypatch: pytest.MonkeyPatch) -> HashEmbedder:
     """What repairs embed with."""
     made = HashEmbedder()
-    monkeypatch.setattr("craft_hf.retrieval.index.repair.Embedder", lambda name, device: made)
+    monkeypatch.setattr("craft_hf.retrieval.index.search.Embedder", lambda name, device, revision: made)
     return made
 
 
@@ -273,10 +273,12 @@ def test_documents_of_one_id_get_their_own_ids_back(tmp_path: Path, embedder: Ha
 def test_another_model_is_not_mixed_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the index's model is another one now, the error says so, and the index stays as it was."""
     other = HashEmbedder(revision="2")
-    monkeypatch.setattr("craft_hf.retrieval.index.repair.Embedder", lambda name, device: other)
+    monkeypatch.setattr("craft_hf.retrieval.index.search.Embedder", lambda name, device, revision: other)
     flip_in_vectors(shard_paths(folder)[1])
     before = (folder / "index.json").read_bytes()
-    with pytest.raises(InputError, match=r"embedded again by hash-model \(1\), but 'hash' is hash-model \(2\) here"):
+    with pytest.raises(
+        InputError, match=r"built with hash-model \(1\), but the .* is hash-model \(2\), whose weights"
+    ):
         repair_index(folder)
     assert (folder / "index.json").read_bytes() == before
 
