@@ -33,7 +33,7 @@ def read_with_times(stderr: int) -> list[tuple[float, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["file", "terminal"])
+@pytest.mark.parametrize("where", ["file", pytest.param("terminal", marks=pytest.mark.long)])
 def test_a_slow_model_is_no_silence(home: Path, server: WriterServer, tmp_path: Path, where: str) -> None:
     """Something is shown within five seconds, and then at least every fifteen; lines in a file, few of them."""
     server.delay_s, server.bad_every = 18.0, 2

@@ -32,7 +32,7 @@ from craft_hf.run.settings import RunSettings
 from tests.fault_proxy import FaultProxy
 from tests.openai_server import free_port, serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.weights]
+pytestmark = pytest.mark.long
 
 KILLED_AFTER = 12
 """Answers of the second server, after which it is killed; if it has met all its faults by then, else a little later."""
@@ -77,7 +77,7 @@ def task(tmp_path: Path) -> str:
     return str(folder)
 
 
-@pytest.fixture(params=[48, pytest.param(200, marks=pytest.mark.long)])
+@pytest.fixture(params=[48, 200])
 def count(request: pytest.FixtureRequest) -> int:
     """How many documents there are, of each of which a sample is made."""
     return int(request.param)

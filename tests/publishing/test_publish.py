@@ -152,7 +152,7 @@ def peft_logits(repo_id: str) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("xet", [False, True])
+@pytest.mark.parametrize("xet", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_an_adapter_is_loaded_back_by_peft(
     hub: HubServer, folders: dict[str, Path], name: str, tmp_path: Path, xet: bool
 ) -> None:
@@ -210,17 +210,17 @@ def requests(hub: HubServer, client: Client, folder: Path, name: str) -> int:
 
 
 WAYS = [
-    pytest.param(what, kind, marks=() if kind == "lost" else pytest.mark.long)
-    for what in ("small", "adapter")
-    for kind in FAULTS
+    *(("small", "lost", 4), ("adapter", "lost", 1)),
+    *(pytest.param(what, kind, 1, marks=pytest.mark.long) for what in ("small", "adapter") for kind in FAULTS),
 ]
+"""What is published, which fault occurs, and at which requests: 4 is every fourth."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("what", "kind"), WAYS)
+@pytest.mark.parametrize(("what", "kind", "every"), WAYS)
 def test_every_fault_at_every_request(
     hub: HubServer, client: Client, folders: dict[str, Path], name: str, what: str, kind: str,
-    capsys: pytest.CaptureFixture[str],
+    every: int, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """A single fault is retried. After a lasting one the repository has all files or none; a second call completes it.
 
@@ -230,7 +230,7 @@ def test_every_fault_at_every_request(
     number = requests(hub, client, folder, f"{name}-clean")
     whole = state(hub, repo_type, f"{name}-clean")
     counts = {"went through": 0, "clear error, nothing there": 0, "clear error, all there": 0, "completed": 0}
-    for at in range(1, number + 1):
+    for at in range(1, number + 1, every):
         for repeat in (False, True):
             repo_id = f"{name}-{at}-{repeat}"
             hub.start_counting(Fault(at, kind, repeat))

@@ -409,11 +409,8 @@ def test_recipe_stops_on_sigterm_and_resumes(tiny: str, dataset: str, tmp_path: 
     assert state["global_step"] == done + 2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "terms" else pytest.mark.long) for name in NAMES]
-)
-@pytest.mark.weights
+@pytest.mark.long
+@pytest.mark.parametrize("name", NAMES)
 def test_recipe_trains_the_embedded_model(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`accelerate launch recipes/NAME.py` on real weights: loss falls, the adapter reloads, the card's code runs.
 
@@ -481,8 +478,7 @@ def test_resume_after_sigterm_is_bit_exact(
     assert any(weight.abs().max() > 0 for name, weight in whole.items() if "lora_B" in name)
 
 
-@pytest.mark.slow
-@pytest.mark.weights
+@pytest.mark.long
 def test_two_processes_train_as_one(tiny: str, dataset: str, tmp_path: Path) -> None:
     """One process and two that split each batch reach the same losses and weights."""
     more = ["--max_steps", "4", "--learning_rate", "1e-2", "--logging_steps", "1", "--max_length", "512"]

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -65,8 +66,8 @@ def add(folder: Path, log: Path) -> None:
 
 def mend(folder: Path, log: Path) -> None:
     """Embed again what is damaged."""
-    search.Embedder = lambda name, device, revision: Logged(log)  # type: ignore[misc, assignment]
-    repair_index(folder)
+    with mock.patch.object(search, "Embedder", lambda name, device, revision: Logged(log)):
+        repair_index(folder)
 
 
 def compact(folder: Path, log: Path) -> None:

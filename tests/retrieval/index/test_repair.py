@@ -276,9 +276,7 @@ def test_another_model_is_not_mixed_in(folder: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("craft_hf.retrieval.index.search.Embedder", lambda name, device, revision: other)
     flip_in_vectors(shard_paths(folder)[1])
     before = (folder / "index.json").read_bytes()
-    with pytest.raises(
-        InputError, match=r"built with hash-model \(1\), but the .* is hash-model \(2\), whose weights"
-    ):
+    with pytest.raises(InputError, match=r"built with hash-model \(1\), but the .* is hash-model \(2\), whose weights"):
         repair_index(folder)
     assert (folder / "index.json").read_bytes() == before
 
