@@ -66,7 +66,7 @@ def add(folder: Path, log: Path) -> None:
 
 def mend(folder: Path, log: Path) -> None:
     """Embed again what is damaged."""
-    with mock.patch.object(search, "Embedder", lambda name, device, revision: Logged(log)):
+    with mock.patch.object(search, "Embedder", return_value=Logged(log)):
         repair_index(folder)
 
 
