@@ -50,6 +50,7 @@ from .records import Reject as Reject
 from .records import Sample as Sample
 from .records import Verdict as Verdict
 from .records import fingerprint as fingerprint
+from .segmentation import SENTENCE_END as SENTENCE_END
 from .segmentation import sentence_spans as sentence_spans
 from .segmentation import sentences as sentences
 from .templates import chat_template as chat_template

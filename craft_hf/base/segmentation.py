@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])\s*|\n+")
+SENTENCE_END = r"(?<=[.!?])\s+|(?<=[。！？｡．])\s*"
+"""What stands between two sentences of a line, as a regular expression; in scripts without blanks it may be empty."""
+
+_END = re.compile(rf"{SENTENCE_END}|\n+")
 _WORD = re.compile(r"\w")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from craft_hf.base import SENTENCE_END
+
 MIN_CHARS = 200
 MAX_CHARS = 25_000
 """Length of a document in characters, both ends included (CRAFT, arXiv 2409.02098, section 3.1)."""
@@ -24,7 +26,7 @@ characters in English, the Chinese text has 2,526, the Japanese 3,683, the Thai 
 _ENDS = (
     re.compile(r"\n[^\S\n]*\n\s*"),  # of a paragraph
     re.compile(r"\n\s*"),  # of a line
-    re.compile(r"(?<=[.!?])\s+|(?<=[。！？｡．])\s*"),  # of a sentence
+    re.compile(SENTENCE_END),  # of a sentence
     re.compile(r"\s+"),  # of a word
 )
 

@@ -16,9 +16,7 @@ from craft_hf.evaluation.model import EvaluatedModel
 from craft_hf.evaluation.statistics import Scores, summarize
 
 
-def score_letters(
-    model: EvaluatedModel, items: Sequence[Item], *, batch_size: int = 16, seed: int = 0, progress: bool = True
-) -> list[Scores]:
+def score_letters(model: EvaluatedModel, items: Sequence[Item], *, batch_size: int = 16, seed: int = 0) -> list[Scores]:
     """Return the accuracy by the most likely letter ("letter"), and the bits of the right letter ("letter_bits").
 
     The accuracy is that of the CRAFT paper, and of lm-eval's multiple choice with the letters as choices. Ties go to
@@ -29,7 +27,7 @@ def score_letters(
         prefix, continuations = likelihood_request(model, item.prompt, item.labels, item.id)
         first = [tokens[:1] for tokens in continuations]
         requests.append((prefix, first if len(set(map(tuple, first))) == len(first) else continuations))
-    found = log_probabilities(model, requests, batch_size, "letter" if progress else "")
+    found = log_probabilities(model, requests, batch_size, "Scoring letters")
     correct = [float(_argmax(values) == item.answer) for values, item in zip(found, items, strict=True)]
     bits = [-values[item.answer] / math.log(2) for values, item in zip(found, items, strict=True)]
     uniform = sum(math.log2(len(item.options)) for item in items) / len(items)
@@ -43,14 +41,14 @@ def score_letters(
 
 
 def score_option_texts(
-    model: EvaluatedModel, items: Sequence[Item], *, batch_size: int = 16, seed: int = 0, progress: bool = True
+    model: EvaluatedModel, items: Sequence[Item], *, batch_size: int = 16, seed: int = 0
 ) -> list[Scores]:
     """Return the accuracy by the option text most likely per UTF-8 byte, and the bits per byte of the right one.
 
     Ties go to the first option. Arguments and errors are those of `score_bits_per_byte`.
     """
     requests = [likelihood_request(model, item.question, item.options, item.id) for item in items]
-    found = log_probabilities(model, requests, batch_size, "option_text" if progress else "")
+    found = log_probabilities(model, requests, batch_size, "Scoring option texts")
     correct, bits, sizes = [], [], []
     for values, item in zip(found, items, strict=True):
         lengths = [len(option.encode()) for option in item.options]

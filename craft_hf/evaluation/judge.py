@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from craft_hf.base import JSON, Answer, Prompt, fingerprint
+from craft_hf.base import JSON, Answer, Bar, Prompt, fingerprint
 from craft_hf.evaluation.items import Item
 from craft_hf.evaluation.statistics import Scores, percentile_interval, summarize
 from craft_hf.generation import Generator, Sampling, Usage, ask, open_journal
@@ -31,7 +31,7 @@ _RESAMPLES = 1_000
 
 
 def score_win_rate(
-    items: Sequence[Item], answers: Sequence[Answer], judge: Generator, *, seed: int = 0, progress: bool = True
+    items: Sequence[Item], answers: Sequence[Answer], judge: Generator, *, seed: int = 0
 ) -> list[Scores]:
     """Return the win rate of the written answers against the human ones, with two figures on the judge itself.
 
@@ -49,7 +49,6 @@ def score_win_rate(
         answers: one for each item, in the same order.
         judge: the generator that compares the answers.
         seed: of the bootstrap.
-        progress: show a progress bar.
 
     Raises:
         GeneratorError: the judge cannot be reached.
@@ -59,7 +58,7 @@ def score_win_rate(
         for item, answer in zip(items, answers, strict=True)
     ]
     prompts = [prompt for pair, answer in zip(pairs, answers, strict=True) if answer.text for prompt in pair]
-    verdicts = _verdicts(judge, prompts, progress)
+    verdicts = _verdicts(judge, prompts)
     values, same, firsts = [], [], list[float]()
     for (written_first, human_first), answer in zip(pairs, answers, strict=True):
         one, other = verdicts.get(written_first.key, ""), verdicts.get(human_first.key, "")
@@ -129,15 +128,10 @@ def _at_zero(by_length: np.ndarray, wins: np.ndarray) -> float:
     return float(fitted.predict_proba([[0.0]])[0, 1])
 
 
-def _verdicts(judge: Generator, prompts: Sequence[Prompt], progress: bool) -> dict[str, str]:
+def _verdicts(judge: Generator, prompts: Sequence[Prompt]) -> dict[str, str]:
     """Return the verdicts, "A" or "B", by prompt key, without those that cannot be parsed."""
-    from datasets.utils import tqdm
-
     sampling, verdicts = Sampling(temperature=0.0, max_new_tokens=32), {}
-    with (
-        open_journal(judge, sampling) as journal,
-        tqdm(total=len(prompts), desc="judged", unit=" verdicts", disable=not progress) as bar,
-    ):
+    with open_journal(judge, sampling) as journal, Bar("Judging", len(prompts), "verdicts") as bar:
         for prompt, answer in ask(judge, _SCHEMA, sampling, prompts, journal, Usage(), lambda: True):
             if verdict := _parse_verdict(answer.text):
                 verdicts[prompt.key] = verdict

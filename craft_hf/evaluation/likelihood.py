@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-from craft_hf.base import InputError
+from craft_hf.base import Bar, InputError
 from craft_hf.evaluation.items import Item
 from craft_hf.evaluation.model import EvaluatedModel, pad
 from craft_hf.evaluation.statistics import Scores, summarize
@@ -24,7 +24,7 @@ _MAX_CONTINUATION_TOKENS = {"cpu": 2_048, "cuda": 16_384}
 
 
 def score_bits_per_byte(
-    model: EvaluatedModel, items: Sequence[Item], *, batch_size: int = 16, seed: int = 0, progress: bool = True
+    model: EvaluatedModel, items: Sequence[Item], *, batch_size: int = 16, seed: int = 0
 ) -> list[Scores]:
     """Return the bits per UTF-8 byte of the reference answers, given their prompts; lower is better.
 
@@ -35,13 +35,12 @@ def score_bits_per_byte(
         items: with their references; two or more.
         batch_size: most items in a batch; affects values only by rounding.
         seed: of the bootstrap.
-        progress: show a progress bar.
 
     Raises:
         InputError: an item exceeds the model's context, or there are fewer than two items.
     """
     requests = [likelihood_request(model, item.prompt, [item.reference], item.id) for item in items]
-    found = log_probabilities(model, requests, batch_size, "bits_per_byte" if progress else "")
+    found = log_probabilities(model, requests, batch_size, "Scoring human answers")
     sizes = [len(item.reference.encode()) for item in items]
     values = [-value / math.log(2) / size for [value], size in zip(found, sizes, strict=True)]
     description = "bits per UTF-8 byte of the human answer, given the prompt"
@@ -72,7 +71,7 @@ def likelihood_request(model: EvaluatedModel, prompt: str, answers: Sequence[str
 
 
 def log_probabilities(
-    model: EvaluatedModel, requests: Sequence[LikelihoodRequest], batch_size: int, label: str = ""
+    model: EvaluatedModel, requests: Sequence[LikelihoodRequest], batch_size: int, activity: str = "Scoring"
 ) -> list[list[float]]:
     """Return the natural log-probability of each continuation of each request, in the order given.
 
@@ -80,17 +79,15 @@ def log_probabilities(
         model: a causal language model with a key-value cache.
         requests: prefixes with their continuations.
         batch_size: most prefixes in a batch.
-        label: of the progress bar; "" for no bar.
+        activity: what the progress says.
     """
-    from datasets.utils import tqdm
-
     results: list[list[float]] = [[] for _ in requests]
     most_continued = _MAX_CONTINUATION_TOKENS.get(model.model.device.type, _MAX_CONTINUATION_TOKENS["cpu"])
-    with tqdm(total=len(requests), desc=label, unit=" items", disable=not label) as progress:
+    with Bar(activity, len(requests), "items") as bar:
         for batch in _batches(requests, batch_size, max_batch_tokens(model.model), most_continued):
             for i, sums in zip(batch, _score_batch(model, [requests[i] for i in batch]), strict=True):
                 results[i] = sums
-            progress.update(len(batch))
+            bar.update(len(batch))
     return results
 
 

@@ -63,7 +63,6 @@ def evaluate(
     batch_size: int = 16,
     seed: int = 0,
     data: str = "",
-    progress: bool = True,
 ) -> Results:
     """Evaluate a model, with the adapter attached to it, on the items of a task.
 
@@ -79,7 +78,6 @@ def evaluate(
         batch_size: most items in a batch, 1 or more.
         seed: of the bootstrap.
         data: name of the data, recorded in the results.
-        progress: show progress bars.
 
     Raises:
         InputError: a measure does not suit the task, or an item exceeds the model's context.
@@ -94,18 +92,18 @@ def evaluate(
         ("letter", score_letters), ("option_text", score_option_texts), ("bits_per_byte", score_bits_per_byte)
     ):  # fmt: skip
         if name in chosen:
-            scores += score(model, items, batch_size=batch_size, seed=seed, progress=progress)
+            scores += score(model, items, batch_size=batch_size, seed=seed)
     outputs = {}
     if "written" in chosen:
         limit = max_new_tokens or (8 if task.multiple_choice else task.max_new_tokens)
         with open_answer_journal(model) as journal:
-            answers = write_answers(model, items, limit, batch_size=batch_size, journal=journal, progress=progress)
+            answers = write_answers(model, items, limit, batch_size=batch_size, journal=journal)
         outputs = {item.id: answer.text for item, answer in zip(items, answers, strict=True)}
         scores += score_written(task, items, answers, seed=seed)
         if not task.multiple_choice:
             scores += score_rouge(items, answers, seed=seed)
             scores += score_embedding_similarity(items, answers, Embedder(), seed=seed)
         if judge is not None:
-            scores += score_win_rate(items, answers, judge, seed=seed, progress=progress)
+            scores += score_win_rate(items, answers, judge, seed=seed)
     items_hash = fingerprint([[asdict(item)[k] for k in ("id", "prompt", "reference")] for item in items])
     return Results(model.name, task.name, data, items_hash, model.identity, tuple(scores), outputs)

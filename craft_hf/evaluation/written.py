@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 
-from craft_hf.base import Answer, InputError, cache_folder, fingerprint
+from craft_hf.base import Answer, Bar, InputError, cache_folder, fingerprint
 from craft_hf.evaluation.choice import chance
 from craft_hf.evaluation.completion_parser import CompletionParser
 from craft_hf.evaluation.items import Item
@@ -24,7 +24,6 @@ def write_answers(
     *,
     batch_size: int = 16,
     journal: Journal | None = None,
-    progress: bool = True,
 ) -> list[Answer]:
     """Return the model's answers to the items' prompts under greedy decoding, in the same order.
 
@@ -34,13 +33,10 @@ def write_answers(
         max_new_tokens: limit after which an answer is cut off (finish_reason "length" instead of "stop").
         batch_size: most answers in a batch; affects an answer only where rounding decides between equal tokens.
         journal: holds the answers of earlier calls, and receives the new ones; None to keep nothing.
-        progress: show a progress bar.
 
     Raises:
         InputError: a prompt leaves less room than `max_new_tokens` in the model's context.
     """
-    from datasets.utils import tqdm
-
     identity = {**model.identity, "max_new_tokens": max_new_tokens}
     keys = [fingerprint({**identity, "prompt": item.prompt}) for item in items]
     known = [journal.get(key) if journal is not None else None for key in keys]
@@ -52,9 +48,8 @@ def write_answers(
                 f"of {model.context_length} tokens of {model.base}; remove it from the data, or lower max_new_tokens."
             )
     missing = [i for i, answer in enumerate(known) if answer is None]
-    with tqdm(
-        total=len(items), initial=len(items) - len(missing), desc="written", unit=" answers", disable=not progress
-    ) as bar:
+    with Bar("Writing", len(items), "answers") as bar:
+        bar.update(len(items) - len(missing))
         for batch in _batches(missing, prompts, batch_size, max_new_tokens, max_batch_tokens(model.model)):
             for i, answer in zip(
                 batch, _generate_batch(model, [prompts[i] for i in batch], max_new_tokens), strict=True

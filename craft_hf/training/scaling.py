@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from craft_hf.base import JSON, CraftError, InputError, fingerprint, write_file
+from craft_hf.base import JSON, Bar, CraftError, InputError, fingerprint, write_file
 from craft_hf.dataset import FEW_SHOT_COLUMN, DataArguments, few_shot_rows, is_few_shot, load_rows
 from craft_hf.evaluation import EvaluatedModel, Item, Results, evaluate, read_results, to_json
 from craft_hf.run import SIZES
@@ -95,8 +95,6 @@ def train_points(study: Study) -> None:
         InputError: a dataset is too small, or `out` contains points of another study.
         CraftError: a training run failed; its output is in the point's folder.
     """
-    from datasets.utils import tqdm
-
     points = [point for point in study.points() if point.rows]
     tables = {name: load_rows(DataArguments(dataset=place), study.task) for name, place in study.datasets.items()}
     for name, table in tables.items():
@@ -107,9 +105,11 @@ def train_points(study: Study) -> None:
                 f"the dataset {name} has {have} rows, including few-shots, but the largest size needs {most}; leave "
                 "out that size, or generate more rows."
             )
-    for point in tqdm(points, desc="trained", unit=" points"):
-        table = tables.get(point.dataset, next(iter(tables.values())))
-        _train(study, point, _first_rows(table, study.task, point.rows))
+    with Bar("Training", len(points), "points") as bar:
+        for point in points:
+            table = tables.get(point.dataset, next(iter(tables.values())))
+            _train(study, point, _first_rows(table, study.task, point.rows))
+            bar.update()
 
 
 def evaluate_points(

@@ -109,8 +109,8 @@ def test_log_probabilities_equal_those_of_single_forward_passes(
 def test_letter_and_option_text_take_the_likeliest(model: EvaluatedModel, tmp_path: Path) -> None:
     """Letters are compared by log-probability; option texts by log-probability per byte, with the options not shown."""
     items = questions(tmp_path)
-    accuracy, bits = score_letters(model, items, progress=False)
-    by_text, text_bits = score_option_texts(model, items, progress=False)
+    accuracy, bits = score_letters(model, items)
+    by_text, text_bits = score_option_texts(model, items)
     for n, item in enumerate(items):
         head = model.tokenize(model.render_chat(item.prompt))
         letters = [plain(model, head + model.tokenize(a), len(head)) for a in "ABCD"[: len(item.options)]]
@@ -131,7 +131,7 @@ def test_letter_and_option_text_take_the_likeliest(model: EvaluatedModel, tmp_pa
 def test_bits_per_byte_are_all_bits_over_all_bytes(model: EvaluatedModel) -> None:
     """The mean is a ratio of sums, also with characters of several bytes; lower is better."""
     items = [Item("a", "Say it.", "Wasser, Öl"), Item("b", "Say more of it.", "水と油 and so on")]
-    [found] = score_bits_per_byte(model, items, progress=False)
+    [found] = score_bits_per_byte(model, items)
     bits = []
     for item in items:
         head = model.tokenize(model.render_chat(item.prompt))
@@ -145,9 +145,7 @@ def test_values_do_not_depend_on_the_batch(model: EvaluatedModel, tmp_path: Path
     """Batches of one give the same values as larger batches."""
     items = questions(tmp_path)
     for score in (score_letters, score_option_texts, score_bits_per_byte):
-        for one, many in zip(
-            score(model, items, batch_size=1, progress=False), score(model, items, progress=False), strict=True
-        ):
+        for one, many in zip(score(model, items, batch_size=1), score(model, items), strict=True):
             assert one.values == pytest.approx(many.values, abs=1e-4)
 
 
@@ -156,7 +154,7 @@ def test_adapters_can_be_replaced_and_removed(tiny: str, adapters: list[str], tm
     items = questions(tmp_path)
 
     def bits(of: EvaluatedModel) -> tuple[float, ...]:
-        return score_bits_per_byte(of, items, progress=False)[0].values
+        return score_bits_per_byte(of, items)[0].values
 
     model = EvaluatedModel(tiny)
     bare = bits(model)

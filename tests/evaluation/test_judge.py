@@ -82,18 +82,18 @@ def by_name(scores: list[Scores]) -> dict[str, Scores]:
 def test_a_consistent_judge_gives_wins_and_losses(home: Path) -> None:
     """Both orders agree; an empty answer loses without a call; a second evaluation sends nothing."""
     judge = Judge(best)
-    found = by_name(score_win_rate(ITEMS, ANSWERS, judge, progress=False))
+    found = by_name(score_win_rate(ITEMS, ANSWERS, judge))
     assert found["win_rate"].values == (1, 0, 1, 0)
     assert found["same_in_both_orders"].value == 1
     assert found["prefers_first"].value == 0.5
     assert judge.asked == 6
-    again = by_name(score_win_rate(ITEMS, ANSWERS, judge, progress=False))
+    again = by_name(score_win_rate(ITEMS, ANSWERS, judge))
     assert (judge.asked, again) == (6, found)
 
 
 def test_a_judge_that_prefers_a_position_gives_ties(home: Path) -> None:
     """Verdicts that disagree count as a tie, and show in the figures on the judge."""
-    found = by_name(score_win_rate(ITEMS, ANSWERS, Judge(first), progress=False))
+    found = by_name(score_win_rate(ITEMS, ANSWERS, Judge(first)))
     assert found["win_rate"].values == (0.5, 0.5, 0.5, 0)
     assert found["same_in_both_orders"].values == (0, 0, 0, 1)
     assert found["prefers_first"].value == 1
@@ -101,7 +101,7 @@ def test_a_judge_that_prefers_a_position_gives_ties(home: Path) -> None:
 
 def test_a_judge_without_verdicts_gives_ties(home: Path) -> None:
     """A missing verdict counts as a tie, and there is no figure on the judge's preferred position."""
-    found = by_name(score_win_rate(ITEMS, ANSWERS, Judge(nothing), progress=False))
+    found = by_name(score_win_rate(ITEMS, ANSWERS, Judge(nothing)))
     assert found["win_rate"].values == (0.5, 0.5, 0.5, 0)
     assert "prefers_first" not in found
 
@@ -117,7 +117,7 @@ def test_any_generator_can_judge(home: Path) -> None:
             return ok(best(*shown(messages[-1]["content"])))  # type: ignore[call-overload, index]
 
     with serving(Choosing()) as server:
-        found = by_name(score_win_rate(ITEMS, ANSWERS, ServerGenerator(server.url), progress=False))
+        found = by_name(score_win_rate(ITEMS, ANSWERS, ServerGenerator(server.url)))
     assert found["win_rate"].values == (1, 0, 1, 0)
     assert found["win_rate"].description == "win rate against the human answer, ties count half, judged by tiny"
     assert len(server.requests) == 6

@@ -132,7 +132,7 @@ def test_evaluate_scores_a_written_task(tiny: str, home: Path, tmp_path: Path) -
     """Every measure of written answers has a value for each item, and the answers are in the results."""
     rows = [{"id": name, "instruction": f"Make {name}.", "output": "Boil water."} for name in ("tea", "rice", "eggs")]
     items = read_items(write(tmp_path / "r.jsonl", *rows), RECIPES)
-    found = evaluate(EvaluatedModel(tiny), RECIPES, items, max_new_tokens=4, progress=False)
+    found = evaluate(EvaluatedModel(tiny), RECIPES, items, max_new_tokens=4)
     assert [s.measure for s in found.scores] == [
         "bits_per_byte", "format", "ended", "length", "rouge1", "rouge2", "rougeL", "embedding_similarity"
     ]  # fmt: skip

@@ -42,7 +42,7 @@ def test_write_answers_equals_generation_one_by_one(model: EvaluatedModel) -> No
     )[0, -1]
     model.model.generation_config.eos_token_id = [model.tokenizer.eos_token_id, int(likely)]
     try:
-        answers = write_answers(model, items, 6, batch_size=3, progress=False)
+        answers = write_answers(model, items, 6, batch_size=3)
         for item, answer in zip(items, answers, strict=True):
             ids = torch.tensor([model.tokenize(model.render_chat(item.prompt))])
             made = model.model.generate(ids, max_new_tokens=6, do_sample=False)[0, ids.shape[1] :].tolist()
@@ -61,7 +61,7 @@ def test_write_answers_continues_where_it_stopped(
     """Answers in the journal are not generated again, except under another limit of new tokens."""
     items = [Item(str(n), f"Say {n}.", "x") for n in range(4)]
     with open_answer_journal(model) as journal:
-        first = write_answers(model, items[:3], 4, journal=journal, progress=False)
+        first = write_answers(model, items[:3], 4, journal=journal)
     asked: list[int] = []
     generate = model.model.generate
 
@@ -72,8 +72,8 @@ def test_write_answers_continues_where_it_stopped(
 
     monkeypatch.setattr(model.model, "generate", counted)
     with open_answer_journal(model) as journal:
-        again = write_answers(model, items, 4, journal=journal, progress=False)
-        write_answers(model, items[:2], 5, journal=journal, progress=False)
+        again = write_answers(model, items, 4, journal=journal)
+        write_answers(model, items[:2], 5, journal=journal)
     assert again[:3] == first
     assert asked == [1, 2]
 
@@ -84,7 +84,7 @@ def test_write_answers_refuses_a_prompt_that_leaves_no_room(model: EvaluatedMode
     with pytest.raises(
         InputError, match=r"long has \d+ tokens, which leaves no room for 100 new ones in the context of 2048"
     ):
-        write_answers(model, [Item("long", "word " * 1990, "x")], 100, progress=False)
+        write_answers(model, [Item("long", "word " * 1990, "x")], 100)
 
 
 @pytest.mark.parametrize("name", NAMES)
