@@ -7,6 +7,7 @@ from .api import publish as publish
 from .api import retrieve as retrieve
 from .api import search as search
 from .base import CraftError as CraftError
+from .base import EmbeddingError as EmbeddingError
 from .base import GeneratorError as GeneratorError
 from .base import HubError as HubError
 from .base import InputError as InputError

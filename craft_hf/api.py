@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from craft_hf import corpus, dataset, evaluation, publishing, retrieval, run, tasks  # each lazy: costs no import here
 from craft_hf.base import EMBEDDED, JSON, Activity, Hit, InputError
 from craft_hf.retrieval import Coverage, Index
+
+if TYPE_CHECKING:
+    from craft_hf.base import Embedder
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ def build_index(
     min_score: int | None = None,
     strict: bool = False,
     embedding_model: str = EMBEDDED,
+    embedding_server: str = "",
+    embedding_server_model: str = "",
     shard_documents: int = retrieval.SHARD_DOCUMENTS,
     vectors: str | None = None,
     device: str | None = None,
@@ -85,21 +91,27 @@ def build_index(
         min_score: of the preset stackexchange, leave out questions and answers with a lower score.
         strict: raise an error for the first broken file or record, which otherwise is left out and counted.
         embedding_model: "embedded" (all-MiniLM-L6-v2), a Hub id, or the folder of a sentence-transformers model.
+        embedding_server: URL of an OpenAI-compatible server that embeds in place of this machine, or several, separated
+            by commas; some texts are embedded by all and here first, and must get the same vectors. The index does not
+            keep it. Its key is that of CRAFT_HF_API_KEY or OPENAI_API_KEY.
+        embedding_server_model: what the servers call the model; by default what they list.
         shard_documents: documents of one file of the index.
         vectors: "chunks" embeds all of a document's text, in chunks that the model can read; "document" gives each
             document one embedding, of the head that the model reads (CRAFT's way). By default chunks; with `add`, as
             the index has it.
-        device: torch device; by default CUDA where there is one.
+        device: torch device; by default CUDA where there is one. With `embedding_server`, where the model runs that its
+            vectors are compared with; by default the CPU.
         add: keep what the index holds, and put the new documents behind it.
         replace: let the new index take the place of the one that the folder holds.
         workers: number of processes, "ray", "ray://host:port", "dask", or the address of a Dask scheduler.
 
     Raises:
         InputError: a source is missing, or nothing could be read; the folder holds something else, or an index and
-            neither `add` nor `replace` was given.
+            neither `add` nor `replace` was given; an embedding server gives other vectors than the model.
+        EmbeddingError: an embedding server cannot be reached, or fails; what was embedded is kept.
         StorageError: the disk is full; what was built is whole.
     """
-    from craft_hf.base import Embedder, open_workers
+    from craft_hf.base import open_workers
 
     given = [sources] if isinstance(sources, str | Path | corpus.Corpus) else list(sources)
     corpora = [source for source in given if isinstance(source, corpus.Corpus)]
@@ -118,7 +130,7 @@ def build_index(
             }
         )  # fmt: skip
         corpora += retrieval.open_sources(settings[-1])
-    embedder = Embedder(model, device)
+    embedder = _open_embedder(model, device, embedding_server, embedding_server_model)
     with open_workers(str(workers)) as running:
         retrieval.build_index(
             corpora, Path(out), embedder, shard_documents=shard_documents, vectors=vectors, add=add, replace=replace,
@@ -323,6 +335,22 @@ def publish(folder: str | Path, repository: str, *, private: bool = True, mask_p
         HubError: the Hub cannot be reached.
     """
     return publishing.publish(folder, repository, private=private, mask_personal=mask_personal)
+
+
+def _open_embedder(model: str, device: str | None, servers: str, server_model: str) -> Embedder:
+    """Return the embedding model, which runs here or, where URLs of servers are given, at these."""
+    if servers:
+        from craft_hf.servers import ServerEmbedder
+
+        return ServerEmbedder(servers, model, device, server_model=server_model)
+    if server_model:
+        raise InputError(
+            f"embedding_server_model= (--embedding-server-model) is {server_model!r}, but no embedding server was "
+            "given; give embedding_server= (--embedding-server), too."
+        )
+    from craft_hf.base import Embedder
+
+    return Embedder(model, device)
 
 
 def _settings(task: str | Path | run.RunSettings, given: Mapping[str, object]) -> run.RunSettings:

@@ -85,6 +85,17 @@ def build(
     embedding_model: Annotated[
         str, typer.Option(help='"embedded", a Hub id, or a sentence-transformers folder.')
     ] = EMBEDDED,
+    embedding_server: Annotated[
+        str,
+        typer.Option(
+            metavar="URL[,URL...]",
+            help="OpenAI-compatible servers (/v1/embeddings) that embed in place of this machine, if their vectors are "
+            "those of the embedding model. Their key is CRAFT_HF_API_KEY or OPENAI_API_KEY.",
+        ),
+    ] = "",
+    embedding_server_model: Annotated[
+        str, typer.Option(help="What these servers call the model (default: what they list).")
+    ] = "",
     shard_documents: Annotated[int, typer.Option(help="Documents per shard.", min=1)] = SHARD_DOCUMENTS,
     vectors: Annotated[
         str | None,
@@ -120,6 +131,7 @@ def build(
         source or [], out, preset=preset, fields=parse_fields(fields), license=license or "", name=name,
         split=split, hub_config=hub_config, min_chars=min_chars, max_chars=max_chars, long=long,
         limit=limit, min_score=min_score, strict=strict, embedding_model=embedding_model,
+        embedding_server=embedding_server, embedding_server_model=embedding_server_model,
         shard_documents=shard_documents, vectors=vectors, device=device, add=add, replace=replace,
         workers=workers,
     )  # fmt: skip

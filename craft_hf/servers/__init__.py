@@ -1,4 +1,4 @@
-"""OpenAI-compatible servers: their addresses and keys, retries, how many requests each gets.
+"""OpenAI-compatible servers: their addresses and keys, retries, how many requests each gets; embeddings from them.
 
 The public names are listed in `__init__.pyi`; each is imported when it is first used.
 """

@@ -10,6 +10,7 @@ from .connection_pool import Connection as Connection
 from .connection_pool import ConnectionPool as ConnectionPool
 from .connection_pool import Endpoint as Endpoint
 from .connection_pool import Request as Request
+from .embedder import ServerEmbedder as ServerEmbedder
 from .responses import Failure as Failure
 from .responses import send_request as send_request
 from .urls import parse_urls as parse_urls
