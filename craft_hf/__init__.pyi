@@ -2,6 +2,7 @@ from .api import RetrievedDocuments as RetrievedDocuments
 from .api import build_index as build_index
 from .api import estimate as estimate
 from .api import evaluate as evaluate
+from .api import forecast_index as forecast_index
 from .api import generate as generate
 from .api import publish as publish
 from .api import retrieve as retrieve
@@ -16,6 +17,7 @@ from .base import __version__ as __version__
 from .corpus import Corpus as Corpus
 from .dataset import DatasetFolder as DatasetFolder
 from .evaluation import Evaluation as Evaluation
+from .retrieval import Forecast as Forecast
 from .retrieval import Index as Index
 from .run import Estimate as Estimate
 from .run import RunSettings as RunSettings

@@ -89,6 +89,11 @@ class Embedder:
         return encoder
 
     @property
+    def place(self) -> str:
+        """Where it embeds, as "on cpu"."""
+        return f"on {self._encoder.device}"
+
+    @property
     def prompt(self) -> str:
         """What the model puts before each text, "" for nothing."""
         return _prompt(self._encoder)

@@ -115,6 +115,11 @@ class ServerEmbedder(Embedder):
                 endpoint.model = server_model or self._listed_model(endpoint)
             self._check(endpoints)
 
+    @property
+    def place(self) -> str:
+        """Where it embeds, as "by 2 servers"."""
+        return "by 1 server" if len(self._endpoints) == 1 else f"by {len(self._endpoints)} servers"
+
     def encode_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Vectors]]:
         """Embed texts like `Embedder.encode_batches`; batches come as they are answered.
 
