@@ -2,11 +2,13 @@ from .api import RetrievedDocuments as RetrievedDocuments
 from .api import build_index as build_index
 from .api import estimate as estimate
 from .api import evaluate as evaluate
+from .api import forecast_index as forecast_index
 from .api import generate as generate
 from .api import publish as publish
 from .api import retrieve as retrieve
 from .api import search as search
 from .base import CraftError as CraftError
+from .base import EmbeddingError as EmbeddingError
 from .base import GeneratorError as GeneratorError
 from .base import HubError as HubError
 from .base import InputError as InputError
@@ -15,6 +17,7 @@ from .base import __version__ as __version__
 from .corpus import Corpus as Corpus
 from .dataset import DatasetFolder as DatasetFolder
 from .evaluation import Evaluation as Evaluation
+from .retrieval import Forecast as Forecast
 from .retrieval import Index as Index
 from .run import Estimate as Estimate
 from .run import RunSettings as RunSettings

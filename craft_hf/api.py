@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from craft_hf import corpus, dataset, evaluation, publishing, retrieval, run, tasks  # each lazy: costs no import here
 from craft_hf.base import EMBEDDED, JSON, Activity, Hit, InputError
 from craft_hf.retrieval import Coverage, Index
+
+if TYPE_CHECKING:
+    from craft_hf.base import Embedder
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ def build_index(
     min_score: int | None = None,
     strict: bool = False,
     embedding_model: str = EMBEDDED,
+    embedding_server: str = "",
+    embedding_server_model: str = "",
     shard_documents: int = retrieval.SHARD_DOCUMENTS,
     vectors: str | None = None,
     device: str | None = None,
@@ -85,46 +92,75 @@ def build_index(
         min_score: of the preset stackexchange, leave out questions and answers with a lower score.
         strict: raise an error for the first broken file or record, which otherwise is left out and counted.
         embedding_model: "embedded" (all-MiniLM-L6-v2), a Hub id, or the folder of a sentence-transformers model.
+        embedding_server: URL of an OpenAI-compatible server that embeds in place of this machine, or several, separated
+            by commas; some texts are embedded by all and here first, and must get the same vectors. The index does not
+            keep it. Its key is that of CRAFT_HF_API_KEY or OPENAI_API_KEY.
+        embedding_server_model: what the servers call the model; by default what they list.
         shard_documents: documents of one file of the index.
         vectors: "chunks" embeds all of a document's text, in chunks that the model can read; "document" gives each
             document one embedding, of the head that the model reads (CRAFT's way). By default chunks; with `add`, as
             the index has it.
-        device: torch device; by default CUDA where there is one.
+        device: torch device; by default CUDA where there is one. With `embedding_server`, where the model runs that its
+            vectors are compared with; by default the CPU.
         add: keep what the index holds, and put the new documents behind it.
         replace: let the new index take the place of the one that the folder holds.
         workers: number of processes, "ray", "ray://host:port", "dask", or the address of a Dask scheduler.
 
     Raises:
         InputError: a source is missing, or nothing could be read; the folder holds something else, or an index and
-            neither `add` nor `replace` was given.
+            neither `add` nor `replace` was given; an embedding server gives other vectors than the model.
+        EmbeddingError: an embedding server cannot be reached, or fails; what was embedded is kept.
         StorageError: the disk is full; what was built is whole.
     """
-    from craft_hf.base import Embedder, open_workers
+    from craft_hf.base import open_workers
 
-    given = [sources] if isinstance(sources, str | Path | corpus.Corpus) else list(sources)
-    corpora = [source for source in given if isinstance(source, corpus.Corpus)]
-    named = [retrieval.absolute_source(str(source)) for source in given if not isinstance(source, corpus.Corpus)]
-    settings: list[dict[str, JSON]] = [{} for _ in corpora]
-    model = embedding_model if embedding_model == EMBEDDED else retrieval.absolute_path(embedding_model)
-    if named or not corpora:
-        licenses = [license] if isinstance(license, str) else license
-        settings.append(
-            {
-                "sources": named, "preset": preset, "field": [f"{to}={of}" for to, of in (fields or {}).items()],
-                "license": [text for text in licenses if text], "name": name, "split": split, "hub_config": hub_config,
-                "min_chars": min_chars, "max_chars": max_chars, "long": long, "limit": limit,
-                "min_score": min_score, "strict": strict, "embedding_model": model,
-                "shard_documents": shard_documents, "vectors": vectors,
-            }
-        )  # fmt: skip
-        corpora += retrieval.open_sources(settings[-1])
-    embedder = Embedder(model, device)
+    given: dict[str, Any] = {
+        "preset": preset, "fields": fields, "license": license, "name": name, "split": split, "hub_config": hub_config,
+        "min_chars": min_chars, "max_chars": max_chars, "long": long, "limit": limit, "min_score": min_score,
+        "strict": strict, "embedding_model": embedding_model, "shard_documents": shard_documents, "vectors": vectors,
+    }  # fmt: skip
+    corpora, settings = _open_sources(sources, given)
+    embedder = _open_embedder(embedding_model, device, embedding_server, embedding_server_model)
     with open_workers(str(workers)) as running:
         retrieval.build_index(
             corpora, Path(out), embedder, shard_documents=shard_documents, vectors=vectors, add=add, replace=replace,
             workers=running, settings=settings,
         )  # fmt: skip
     return Index.open(Path(out))
+
+
+def forecast_index(
+    sources: str | Path | corpus.Corpus | Sequence[str | Path | corpus.Corpus], **settings: Any
+) -> retrieval.Forecast:
+    """Say what `build_index` will take, from a sample: documents, chunks, hours, GiB. Nothing is written.
+
+    Files are extrapolated by their bytes on disk; of a Hub dataset or other rows without a known number, it says what
+    1,000,000 documents take. Some chunks are embedded with a clock.
+
+    Example:
+        >>> print(*craft_hf.forecast_index(["articles.jsonl.gz", "notes/"]).lines(), sep="\\n")
+
+    Args:
+        sources: see `build_index`.
+        settings: those that you will give to `build_index`; `out`, `add`, `replace` and `shard_documents` change
+            nothing.
+
+    Raises:
+        InputError: a source is missing, or nothing could be read; an embedding server gives other vectors than the
+            model.
+        EmbeddingError: an embedding server cannot be reached.
+    """
+    from craft_hf.base import open_workers
+
+    bound = inspect.signature(build_index).bind(sources, settings.pop("out", ""), **settings)
+    bound.apply_defaults()
+    given = bound.arguments
+    corpora, _ = _open_sources(sources, given)
+    embedder = _open_embedder(
+        given["embedding_model"], given["device"], given["embedding_server"], given["embedding_server_model"]
+    )
+    with open_workers(str(given["workers"])) as running:
+        return retrieval.forecast_index(corpora, embedder, vectors=given["vectors"], workers=running)
 
 
 def search(text: str, index: str | Path | Index | None = None, k: int = 5, *, embedding: str | Path = "") -> list[Hit]:
@@ -323,6 +359,56 @@ def publish(folder: str | Path, repository: str, *, private: bool = True, mask_p
         HubError: the Hub cannot be reached.
     """
     return publishing.publish(folder, repository, private=private, mask_personal=mask_personal)
+
+
+def _open_sources(
+    sources: str | Path | corpus.Corpus | Sequence[str | Path | corpus.Corpus], given: Mapping[str, Any]
+) -> tuple[list[corpus.Corpus], list[dict[str, JSON]]]:
+    """Return the corpora, and the settings that they were opened with, as the index keeps them.
+
+    Args:
+        sources: see `build_index`.
+        given: its other arguments, by name.
+    """
+    listed = [sources] if isinstance(sources, str | Path | corpus.Corpus) else list(sources)
+    corpora = [source for source in listed if isinstance(source, corpus.Corpus)]
+    named = [retrieval.absolute_source(str(source)) for source in listed if not isinstance(source, corpus.Corpus)]
+    settings: list[dict[str, JSON]] = [{} for _ in corpora]
+    if named or not corpora:
+        licenses = [given["license"]] if isinstance(given["license"], str) else given["license"]
+        of_records = ("name", "split", "hub_config", "min_chars", "max_chars", "long", "limit", "min_score", "strict")
+        settings.append(
+            {
+                "sources": named, "preset": given["preset"],
+                "field": [f"{to}={of}" for to, of in (given["fields"] or {}).items()],
+                "license": [text for text in licenses if text], **{name: given[name] for name in of_records},
+                "embedding_model": _absolute_model(given["embedding_model"]),
+                "shard_documents": given["shard_documents"], "vectors": given["vectors"],
+            }
+        )  # fmt: skip
+        corpora += retrieval.open_sources(settings[-1])
+    return corpora, settings
+
+
+def _absolute_model(name: str) -> str:
+    return name if name == EMBEDDED else retrieval.absolute_path(name)
+
+
+def _open_embedder(model: str, device: str | None, servers: str, server_model: str) -> Embedder:
+    """Return the embedding model, which runs here or, where URLs of servers are given, at these."""
+    model = _absolute_model(model)
+    if servers:
+        from craft_hf.servers import ServerEmbedder
+
+        return ServerEmbedder(servers, model, device, server_model=server_model)
+    if server_model:
+        raise InputError(
+            f"embedding_server_model= (--embedding-server-model) is {server_model!r}, but no embedding server was "
+            "given; give embedding_server= (--embedding-server), too."
+        )
+    from craft_hf.base import Embedder
+
+    return Embedder(model, device)
 
 
 def _settings(task: str | Path | run.RunSettings, given: Mapping[str, object]) -> run.RunSettings:

@@ -79,6 +79,8 @@ class FakeServer:
     `by_content` gives the reply to requests whose last message is a key of it, and goes before `replies`.
     """
 
+    path = "/v1/chat/completions"
+
     def __init__(
         self,
         replies: Sequence[Reply] = (),
@@ -152,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         with fake.lock:
             fake.in_flight += 1
             fake.most_in_flight = max(fake.most_in_flight, fake.in_flight)
-        reply = fake.reply_to(body) if self.path == "/v1/chat/completions" else error(404, "Not Found")
+        reply = fake.reply_to(body) if self.path == fake.path else error(404, "Not Found")
         gone = self._wait(reply.delay_s)
         with fake.lock:
             fake.in_flight -= 1

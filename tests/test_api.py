@@ -28,7 +28,17 @@ from tests.writer_server import WriterServer
 PACKAGE = ROOT / "craft_hf"
 STUB = ast.parse((PACKAGE / "__init__.pyi").read_text())
 NAMES = [alias.name for node in STUB.body if isinstance(node, ast.ImportFrom) for alias in node.names]
-FUNCTIONS = ["build_index", "estimate", "evaluate", "generate", "load_task", "publish", "retrieve", "search"]
+FUNCTIONS = [
+    "build_index",
+    "estimate",
+    "evaluate",
+    "forecast_index",
+    "generate",
+    "load_task",
+    "publish",
+    "retrieve",
+    "search",
+]
 USER = "hf_canaryOfUser"
 TEXTS = ["Plants make sugar from light, water and carbon dioxide. ", "Lysosomes are the recycling centres of cells. "]
 

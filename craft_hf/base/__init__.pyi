@@ -1,6 +1,7 @@
 from .embedder import Embedder as Embedder
 from .embedder import Vectors as Vectors
 from .errors import CraftError as CraftError
+from .errors import EmbeddingError as EmbeddingError
 from .errors import GeneratorError as GeneratorError
 from .errors import HubError as HubError
 from .errors import InputError as InputError

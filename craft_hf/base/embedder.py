@@ -60,6 +60,9 @@ class Embedder:
 
     window: int | None = None
 
+    _is_float32 = False
+    """Whether the model runs in float32 even where the hardware has bfloat16."""
+
     def __init__(self, name: str = EMBEDDED, device: str | None = None, revision: str | None = None) -> None:
         weights = embedder_weights(name, revision)
         self.name = str(Path(name).absolute()) if name != EMBEDDED and Path(name).is_dir() else name
@@ -77,13 +80,23 @@ class Embedder:
     @property
     def _encoder(self) -> SentenceTransformer:
         """The model, loaded once in each process, so that an embedder can be pickled."""
-        encoder, identity = _load(self.name, self._device, self.revision)
+        encoder, identity = _load(self.name, self._device, self.revision, self._is_float32)
         if identity != self.identity:
             raise InputError(
                 f"the embedding model {self.name!r} is not the same on this machine: expected {self.revision}, found "
                 "other weights, tokenizer or pooling; install the same one on all machines."
             )
         return encoder
+
+    @property
+    def place(self) -> str:
+        """Where it embeds, as "on cpu"."""
+        return f"on {self._encoder.device}"
+
+    @property
+    def prompt(self) -> str:
+        """What the model puts before each text, "" for nothing."""
+        return _prompt(self._encoder)
 
     def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
         """Embed texts, in batches of similar length, and return the vectors in the order of the texts.
@@ -209,12 +222,16 @@ def _without_surrogates(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def _prompt(encoder: SentenceTransformer) -> str:
+    return encoder.prompts.get(encoder.default_prompt_name or "") or ""
+
+
 def _window(encoder: SentenceTransformer) -> int | None:
     """Return how many tokens of a text the model reads, besides special ones and the prompt that it puts before it."""
     limit, tokenizer = encoder.max_seq_length, encoder.tokenizer
     if not limit or limit > _NO_LIMIT or not getattr(tokenizer, "is_fast", False):
         return None
-    prompt = encoder.prompts.get(encoder.default_prompt_name or "") or ""
+    prompt = _prompt(encoder)
     before = len(tokenizer(prompt, add_special_tokens=False)["input_ids"]) if prompt else 0
     return max(1, int(limit - tokenizer.num_special_tokens_to_add() - before))
 
@@ -255,13 +272,13 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 
 @functools.lru_cache(maxsize=2)
-def _load(name: str, device: str | None, revision: str) -> tuple[SentenceTransformer, str]:
+def _load(name: str, device: str | None, revision: str, is_float32: bool) -> tuple[SentenceTransformer, str]:
     """Load a model onto a device, by default CUDA where there is one; return it with its `embedder_fingerprint`."""
     with Activity("Loading the embedding model"):
-        return _load_now(name, device, revision)
+        return _load_now(name, device, revision, is_float32)
 
 
-def _load_now(name: str, device: str | None, revision: str) -> tuple[SentenceTransformer, str]:
+def _load_now(name: str, device: str | None, revision: str, is_float32: bool) -> tuple[SentenceTransformer, str]:
     import torch
     from safetensors import SafetensorError
 
@@ -278,4 +295,6 @@ def _load_now(name: str, device: str | None, revision: str) -> tuple[SentenceTra
             f"the embedding model {name!r} cannot be loaded on {device}: {reason}. Expected a "
             f'sentence-transformers folder, the Hub id of one that is in the cache or can be reached, or "{EMBEDDED}".'
         ) from e
-    return encoder.to(inference_dtype(device)), embedder_fingerprint(Path(weights.location))
+    return encoder.to(torch.float32 if is_float32 else inference_dtype(device)), embedder_fingerprint(
+        Path(weights.location)
+    )

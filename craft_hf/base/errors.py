@@ -15,6 +15,10 @@ class GeneratorError(CraftError, RuntimeError):
     """The generator cannot continue: it is unreachable, refuses requests, or its responses are unusable."""
 
 
+class EmbeddingError(CraftError, RuntimeError):
+    """The embedding servers cannot continue: they are unreachable, refuse requests, or their responses are unusable."""
+
+
 class StorageError(CraftError, RuntimeError):
     """Writing to disk failed; what was written before is complete."""
 

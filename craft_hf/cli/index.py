@@ -6,7 +6,7 @@ import json
 import os
 import textwrap
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -85,6 +85,17 @@ def build(
     embedding_model: Annotated[
         str, typer.Option(help='"embedded", a Hub id, or a sentence-transformers folder.')
     ] = EMBEDDED,
+    embedding_server: Annotated[
+        str,
+        typer.Option(
+            metavar="URL[,URL...]",
+            help="OpenAI-compatible servers (/v1/embeddings) that embed in place of this machine, if their vectors are "
+            "those of the embedding model. Their key is CRAFT_HF_API_KEY or OPENAI_API_KEY.",
+        ),
+    ] = "",
+    embedding_server_model: Annotated[
+        str, typer.Option(help="What these servers call the model (default: what they list).")
+    ] = "",
     shard_documents: Annotated[int, typer.Option(help="Documents per shard.", min=1)] = SHARD_DOCUMENTS,
     vectors: Annotated[
         str | None,
@@ -99,6 +110,13 @@ def build(
     workers: Annotated[
         str, typer.Option(help='Number of processes, "ray", "ray://host:port", "dask", or a Dask scheduler.')
     ] = "",
+    forecast: Annotated[
+        bool,
+        typer.Option(
+            "--forecast",
+            help="Say what it will take, from a sample: documents, chunks, hours, GiB on disk. Nothing is written.",
+        ),
+    ] = False,
 ) -> None:
     """Embed corpora into an index. If stopped, give the same command again: it goes on where it was.
 
@@ -109,6 +127,8 @@ def build(
 
     Several corpora: craft-hf index build web=allenai/c4:en:train notes=notes/ --out my-index
 
+    What a large one will take: craft-hf index build dumps/ --out my-index --forecast
+
     A corpus of the paper: craft-hf index build dumps/ --preset stackexchange --out my-index --add
 
     At its end it prints what was read, and what was left out and why.
@@ -116,13 +136,17 @@ def build(
     import craft_hf
 
     fields = [*([f"text={text_column}"] if text_column else []), *(field or [])]
-    craft_hf.build_index(
-        source or [], out, preset=preset, fields=parse_fields(fields), license=license or "", name=name,
-        split=split, hub_config=hub_config, min_chars=min_chars, max_chars=max_chars, long=long,
-        limit=limit, min_score=min_score, strict=strict, embedding_model=embedding_model,
-        shard_documents=shard_documents, vectors=vectors, device=device, add=add, replace=replace,
-        workers=workers,
-    )  # fmt: skip
+    settings: dict[str, Any] = {
+        "preset": preset, "fields": parse_fields(fields), "license": license or "", "name": name, "split": split,
+        "hub_config": hub_config, "min_chars": min_chars, "max_chars": max_chars, "long": long, "limit": limit,
+        "min_score": min_score, "strict": strict, "embedding_model": embedding_model,
+        "embedding_server": embedding_server, "embedding_server_model": embedding_server_model,
+        "shard_documents": shard_documents, "vectors": vectors, "device": device, "workers": workers,
+    }  # fmt: skip
+    if forecast:
+        typer.echo("\n".join(craft_hf.forecast_index(source or [], **settings).lines()))
+        return
+    craft_hf.build_index(source or [], out, add=add, replace=replace, **settings)
     info(out)
 
 

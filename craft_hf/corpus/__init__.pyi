@@ -19,3 +19,6 @@ from .readers.hub import HUB_DATASET_SYNTAX as HUB_DATASET_SYNTAX
 from .readers.hub import parse_hub_dataset as parse_hub_dataset
 from .readers.jsonl import json_rows as json_rows
 from .sample import sample_corpus as sample_corpus
+from .sampling import Reading as Reading
+from .sampling import Stratum as Stratum
+from .sampling import survey as survey

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -11,7 +12,7 @@ from craft_hf.base import JSON, CraftError, Document, InputError
 from craft_hf.corpus.fields import SPELLINGS, Fields, WholeFile, as_line, as_text, names_of
 from craft_hf.corpus.ledger import Ledger, Reason
 from craft_hf.corpus.length import MAX_CHARS, MIN_CHARS, passages, says_less_than
-from craft_hf.corpus.readers import LocatedRows, Place, Row, Source
+from craft_hf.corpus.readers import LocatedRows, Piece, Place, Row, Source, Stream
 from craft_hf.corpus.readers.files import FORMATS, FileSource, ending_of
 from craft_hf.corpus.readers.hub import parse_hub_dataset
 
@@ -149,6 +150,26 @@ class Corpus:
                     break
         self._is_done = True
 
+    def pieces(self) -> Sequence[Piece]:
+        """Return what its source consists of, such as files, without reading it."""
+        return self._source.pieces()
+
+    def of_piece(self, source: Source) -> Corpus:
+        """Return the corpus of a piece of the source, or of a part of one, with the same settings but the limit."""
+        corpus = copy.copy(self)
+        corpus._source, corpus._limit, corpus._resume = source, None, None
+        return corpus
+
+    @property
+    def limit(self) -> int | None:
+        """How many documents are taken at most; None for all."""
+        return self._limit
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether the first broken file or record is an error."""
+        return self._strict
+
     def _stands_at(self, place: Place) -> bool:
         return self._at is not None and self._at[0] == place
 
@@ -258,6 +279,18 @@ class _RowSource(Source):
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._rows, self.name = rows, "documents"
+
+    def pieces(self) -> Sequence[Piece]:
+        """Return all rows as one piece.
+
+        Raises:
+            InputError: they can be read only once.
+        """
+        if iter(self._rows) is self._rows:
+            raise InputError(
+                f"{self.name}: these rows can be read only once, and would be gone; pass a list or a Dataset."
+            )
+        return [Stream(self, len(self._rows) if isinstance(self._rows, Sized) else None)]
 
     def rows(self, ledger: Ledger) -> LocatedRows:
         yield from ((Place(self.name, "row", number), row) for number, row in enumerate(self._rows, 1))

@@ -9,7 +9,6 @@ from .prompt import FEW_SHOTS_IN_PROMPT as FEW_SHOTS_IN_PROMPT
 from .prompt import PromptBuilder as PromptBuilder
 from .prompt import default_prefix_groups as default_prefix_groups
 from .prompt import user_message as user_message
-from .server.api_keys import holds_api_key as holds_api_key
 from .server.generator import ServerGenerator as ServerGenerator
 from .usage import Budget as Budget
 from .usage import Prices as Prices

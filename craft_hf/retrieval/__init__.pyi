@@ -7,6 +7,8 @@ from .index import SHARD_DOCUMENTS as SHARD_DOCUMENTS
 from .index.build import build_index as build_index
 from .index.edit import compact_index as compact_index
 from .index.edit import remove_documents as remove_documents
+from .index.forecast import Forecast as Forecast
+from .index.forecast import forecast_index as forecast_index
 from .index.hub import find_index as find_index
 from .index.hub import index_files as index_files
 from .index.hub import index_folder as index_folder

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from craft_hf.base import EMBEDDED, JSON, InputError, token_kind
-from craft_hf.generation import Budget, Prices, Sampling, holds_api_key
+from craft_hf.generation import Budget, Prices, Sampling
+from craft_hf.servers import holds_api_key
 from craft_hf.tasks import NAMES, QUERY_BY_PARTS, QUERY_FORMS, QUERY_PARTS, Task
 
 SIZES: Mapping[str, int] = {"XS": 0, "S": 100, "M": 500, "L": 5_000, "XL": 25_000}

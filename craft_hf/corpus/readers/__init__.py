@@ -57,6 +57,51 @@ class Source(ABC):
         place = Place(*position)
         return itertools.dropwhile(lambda located: located[0] != place, self.rows(ledger))
 
+    def pieces(self) -> Sequence[Piece]:
+        """Return what it consists of, in order, without reading it; what is not read in any case is not among them."""
+        return [Stream(self)]
+
+
+class Piece(Source):
+    """A part of a source that can be read alone, such as a file.
+
+    Attributes:
+        kind: what it is; pieces of a kind are alike.
+        size: bytes on disk of a file, rows of what is in memory; None if that is known only when all was read.
+        is_file: whether it is one.
+        is_streamed: whether its first records can be read without the others.
+    """
+
+    kind: str = ""
+    size: int | None = None
+    is_file = False
+    is_streamed = True
+
+    @abstractmethod
+    def share(self) -> float:
+        """Return how much of `size` was read so far, from 0 to 1."""
+
+    def close(self) -> None:
+        """End reading, wherever it stands."""
+
+
+class Stream(Piece):
+    """A source that cannot be divided, of whose rows at most the number is known."""
+
+    def __init__(self, source: Source, size: int | None = None) -> None:
+        self._source, self.name, self.kind, self.size = source, source.name, source.name, size
+        self._number = 0
+
+    def rows(self, ledger: Ledger) -> LocatedRows:
+        """Read the source."""
+        for located in self._source.rows(ledger):
+            self._number += 1
+            yield located
+
+    def share(self) -> float:
+        """Return the share of the rows, 0 if their number is not known."""
+        return self._number / self.size if self.size else 0.0
+
 
 class ChainedSource(Source):
     """Several sources as one corpus, whose rows are numbered throughout."""
@@ -64,6 +109,10 @@ class ChainedSource(Source):
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources, self.name = sources, sources[0].name
         self._number = 0
+
+    def pieces(self) -> Sequence[Piece]:
+        """Return those of all sources."""
+        return [piece for source in self._sources for piece in source.pieces()]
 
     def rows(self, ledger: Ledger) -> LocatedRows:
         """Read one source after the other."""

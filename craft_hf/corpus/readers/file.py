@@ -28,6 +28,34 @@ _MARKS = (  # UTF-32 before UTF-16, whose mark it begins with
 )
 
 
+class Meter:
+    """Says how much of a file was read.
+
+    Attributes:
+        share: what a reader says that does not read from the start to the end, from 0 to 1.
+    """
+
+    def __init__(self) -> None:
+        self.share: float | None = None
+        self._opened: list[io.FileIO] = []
+
+    def open(self, path: Path) -> io.FileIO:
+        """Open a file for its bytes, packed as they are; it is closed by `close`."""
+        self._opened.append(io.FileIO(path))
+        return self._opened[-1]
+
+    def bytes_read(self) -> int | None:
+        """Return how many bytes on disk were read, some of them ahead, since the file was last opened; None if all."""
+        if not self._opened or self._opened[-1].closed:
+            return None
+        return self._opened[-1].tell()
+
+    def close(self) -> None:
+        """Close what is open."""
+        for file in self._opened:
+            file.close()
+
+
 @dataclass(frozen=True)
 class File:
     """A file of a corpus.
@@ -37,12 +65,14 @@ class File:
         name: what ledger and errors call it: no place of this machine.
         id: of a document that is the whole file.
         fields: which fields are wanted of its records; a reader may leave out others.
+        meter: is told how much is read, if somebody wants to know.
     """
 
     path: Path
     name: str
     id: str = ""
     fields: Fields = field(default_factory=Fields)
+    meter: Meter | None = None
 
     @property
     def packed(self) -> str:
@@ -111,13 +141,14 @@ class File:
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
     def _unpacked(self) -> IO[bytes]:
+        file = self.meter.open(self.path) if self.meter else self.path
         if self.packed == ".gz":
-            return cast(IO[bytes], gzip.open(self.path))
+            return cast(IO[bytes], gzip.open(file))
         if self.packed == ".bz2":
-            return bz2.open(self.path)
+            return bz2.open(file)
         if self.packed == ".zst":
-            return cast(IO[bytes], zstd.open(self.path, options=_LONG))
-        return self.path.open("rb", buffering=0)
+            return cast(IO[bytes], zstd.open(file, options=_LONG))
+        return file if isinstance(file, io.FileIO) else file.open("rb", buffering=0)
 
 
 @dataclass

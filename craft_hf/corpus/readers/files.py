@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from craft_hf.base import InputError, MissingExtra
 from craft_hf.corpus.fields import Fields
 from craft_hf.corpus.ledger import Fault, Ledger, Reason
-from craft_hf.corpus.readers import LocatedRows, Place, Position, Source
+from craft_hf.corpus.readers import LocatedRows, Piece, Place, Position, Source
 from craft_hf.corpus.readers.docx import docx_rows
-from craft_hf.corpus.readers.file import PACKED, File
+from craft_hf.corpus.readers.file import PACKED, File, Meter
 from craft_hf.corpus.readers.jsonl import json_file_rows, json_line_rows
 from craft_hf.corpus.readers.markdown import markdown_rows
 from craft_hf.corpus.readers.parquet import parquet_rows
@@ -42,6 +43,9 @@ READERS: dict[str, Reader] = {
 }
 """The reader of each ending; each may be followed by one of `PACKED`, and be in upper case."""
 
+_READ_WHOLE = frozenset((".txt", ".md", ".markdown", ".html", ".htm", ".xhtml", ".pdf", ".docx"))
+"""Endings of files that are one document."""
+
 FORMATS = f"{', '.join(READERS)} (also {', '.join(PACKED)})"
 
 
@@ -50,6 +54,41 @@ def ending_of(name: str) -> str:
     name = name.lower()
     packed = next((ending for ending in PACKED if name.endswith(ending)), "")
     return next((ending for ending in READERS if name.removesuffix(packed).endswith(ending)), "")
+
+
+class FilePiece(Piece):
+    """A file of a corpus.
+
+    Args:
+        file: which.
+        read: yields its rows.
+        is_streamed: whether its first records can be read without the others; by default what its ending says.
+    """
+
+    is_file = True
+
+    def __init__(self, file: File, read: Reader, is_streamed: bool | None = None) -> None:
+        self._meter = Meter()
+        self._file, self._read, self.name = replace(file, meter=self._meter), read, file.name
+        ending = ending_of(file.path.name)
+        self.kind, self.size = ending + file.packed, file.path.stat().st_size
+        is_whole = ending in _READ_WHOLE or bool(ending == ".parquet" and file.packed)
+        self.is_streamed = not is_whole if is_streamed is None else is_streamed
+
+    def rows(self, ledger: Ledger) -> LocatedRows:
+        """Read the file."""
+        yield from self._read(self._file, ledger)
+
+    def share(self) -> float:
+        """Return the share of the bytes on disk, of Parquet that of the rows."""
+        if self._meter.share is not None:
+            return self._meter.share
+        count = self._meter.bytes_read()
+        return 1.0 if count is None or not self.size else min(1.0, count / self.size)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._meter.close()
 
 
 class FileSource(Source):
@@ -82,6 +121,19 @@ class FileSource(Source):
             yield from self.file_rows(File(self._path, self._path.name, self._path.name, self._fields), ledger)
         else:
             raise InputError(f"{self._path} is not a corpus file; expected {FORMATS}.")
+
+    def pieces(self) -> Sequence[Piece]:
+        """Return the files of known kinds, with their sizes."""
+        if not self._path.is_dir():
+            if not ending_of(self._path.name):
+                return super().pieces()  # which says what is wrong
+            return [FilePiece(File(self._path, self._path.name, self._path.name, self._fields), self.file_rows)]
+        top = self._path.resolve().name
+        return [
+            FilePiece(File(path, f"{top}/{below}", below, self._fields), self.file_rows)
+            for path, below in found_files(self._path, top, Ledger())
+            if ending_of(path.name)
+        ]
 
     def rows_from(self, position: Position, ledger: Ledger) -> LocatedRows:
         """Read on in the file of a record; the files before are not opened."""

@@ -35,6 +35,8 @@ def parquet_rows(file: File, ledger: Ledger) -> LocatedRows:
                 for batch in table.iter_batches(batch_size=1024, columns=columns):
                     for row in batch.to_pylist():
                         number += 1
+                        if file.meter:
+                            file.meter.share = number / table.metadata.num_rows
                         yield Place(file.name, "row", number), row
     except pyarrow.ArrowException as e:
         raise InputError(f"{file.name}, after row {number}: not a readable Parquet file ({e}).") from e

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from xml.parsers import expat
 
 from craft_hf.base import InputError, StorageError
 from craft_hf.corpus.ledger import Ledger, Reason
-from craft_hf.corpus.readers import LocatedRows, Place, Row, Source
+from craft_hf.corpus.readers import LocatedRows, Piece, Place, Row, Source
 from craft_hf.corpus.readers.file import File
-from craft_hf.corpus.readers.files import read_file
+from craft_hf.corpus.readers.files import FilePiece, read_file
 from craft_hf.corpus.readers.html import html_to_text
 
 _QUESTION, _ANSWER = 1, 2
@@ -56,10 +56,20 @@ class StackExchange(Source):
 
     def rows(self, ledger: Ledger) -> LocatedRows:
         """Read site by site, in sorted order; a site whose XML is broken, or without questions, is counted."""
-        for path in self._files:
-            site = path.resolve().parent.name.removesuffix("-Posts")
-            file = File(path, f"{site}/{path.name}")
-            yield from read_file(self._site(file, site, ledger), file, ledger)
+        for file in self._sites():
+            yield from self._file_rows(file, ledger)
+
+    def pieces(self) -> Sequence[Piece]:
+        """Return the sites; an answer may stand anywhere, so that each is read whole."""
+        return [FilePiece(file, self._file_rows, is_streamed=False) for file in self._sites()]
+
+    def _sites(self) -> list[File]:
+        names = [path.resolve().parent.name.removesuffix("-Posts") for path in self._files]
+        return [File(path, f"{site}/{path.name}") for path, site in zip(self._files, names, strict=True)]
+
+    def _file_rows(self, file: File, ledger: Ledger) -> LocatedRows:
+        site = file.name.rpartition("/")[0]
+        yield from read_file(self._site(file, site, ledger), file, ledger)
 
     def _site(self, file: File, site: str, ledger: Ledger) -> LocatedRows:
         empty = True

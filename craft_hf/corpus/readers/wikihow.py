@@ -15,9 +15,9 @@ from pathlib import Path
 
 from craft_hf.base import InputError
 from craft_hf.corpus.ledger import Ledger
-from craft_hf.corpus.readers import LocatedRows, Row, Source
+from craft_hf.corpus.readers import LocatedRows, Piece, Row, Source
 from craft_hf.corpus.readers.file import File
-from craft_hf.corpus.readers.files import read_file
+from craft_hf.corpus.readers.files import FilePiece, read_file
 from craft_hf.corpus.readers.table import table_columns, table_rows
 
 _ALL = ("headline", "title", "text")
@@ -45,10 +45,17 @@ class WikiHow(Source):
     def rows(self, ledger: Ledger) -> LocatedRows:
         """Read the articles in the file's order; rows without all columns are counted."""
         path = self._file()
-        file = File(path, path.name)
+        yield from self._rows(File(path, path.name), ledger)
+
+    def pieces(self) -> Sequence[Piece]:
+        """Return the file."""
+        path = self._file()
+        return [FilePiece(File(path, path.name), self._rows)]
+
+    def _rows(self, file: File, ledger: Ledger) -> LocatedRows:
         columns = table_columns(file)
         if not any(set(names) <= set(columns) for names in (_SEP, _ALL, _CLEANED)):
-            raise InputError(f"{path} has the columns {', '.join(columns) or 'none'}; expected {_EXPECTED}.")
+            raise InputError(f"{file.path} has the columns {', '.join(columns) or 'none'}; expected {_EXPECTED}.")
         read = _articles if set(_SEP) <= set(columns) else _methods
         yield from read_file(read(table_rows(file, ledger)), file, ledger)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from craft_hf.base import InputError
 from craft_hf.corpus.ledger import Ledger, Reason
-from craft_hf.corpus.readers import LocatedRows, Source
+from craft_hf.corpus.readers import LocatedRows, Piece, Source
 from craft_hf.corpus.readers.file import File
-from craft_hf.corpus.readers.files import FileSource, found_files, read_file
+from craft_hf.corpus.readers.files import FilePiece, FileSource, found_files, read_file
 from craft_hf.corpus.readers.jsonl import json_line_rows
 
 _REDIRECT = re.compile(
@@ -40,27 +41,63 @@ class Wikipedia(Source):
 
     def rows(self, ledger: Ledger) -> LocatedRows:
         """Read the files in sorted order."""
-        for place, row in self._all_rows(ledger):
-            if is_redirect(str(row.get("text") or "")):
-                ledger.leave_out(Reason.REDIRECT, str(place))
-            else:
-                yield place, row
+        found = self._extracted(ledger)
+        if found is None:
+            yield from _without_redirects(FileSource(self._path).rows(ledger), ledger)
+            return
+        for file in found:
+            yield from _without_redirects(_file_rows(file, ledger), ledger)
 
-    def _all_rows(self, ledger: Ledger) -> LocatedRows:
-        if self._path.is_dir():
-            extracted = any(_EXTRACTED.fullmatch(path.name) for path in self._path.rglob("wiki_*"))
-            found = list(found_files(self._path, self.name, ledger)) if extracted else []
+    def pieces(self) -> Sequence[Piece]:
+        """Return the files."""
+        found = self._extracted(Ledger())
+        if found is None:
+            return [_WithoutRedirects(piece) for piece in FileSource(self._path).pieces()]
+        return [_WithoutRedirects(FilePiece(file, _file_rows)) for file in found if _is_extracted(file.path)]
+
+    def _extracted(self, ledger: Ledger) -> list[File] | None:
+        """The files, if they are those of WikiExtractor."""
+        if not self._path.is_dir():
+            return [File(self._path, f"{self.name}/{self._path.name}")] if _is_extracted(self._path) else None
+        if not any(_is_extracted(path) for path in self._path.rglob("wiki_*")):
+            return None
+        return [File(path, f"{self.name}/{below}") for path, below in found_files(self._path, self.name, ledger)]
+
+
+class _WithoutRedirects(Piece):
+    """A piece whose redirects are left out and counted."""
+
+    def __init__(self, piece: Piece) -> None:
+        self._piece, self.name, self.kind, self.size = piece, piece.name, piece.kind, piece.size
+        self.is_file, self.is_streamed = piece.is_file, piece.is_streamed
+
+    def rows(self, ledger: Ledger) -> LocatedRows:
+        return _without_redirects(self._piece.rows(ledger), ledger)
+
+    def share(self) -> float:
+        return self._piece.share()
+
+    def close(self) -> None:
+        self._piece.close()
+
+
+def _is_extracted(path: Path) -> bool:
+    return _EXTRACTED.fullmatch(path.name) is not None
+
+
+def _without_redirects(rows: LocatedRows, ledger: Ledger) -> LocatedRows:
+    for place, row in rows:
+        if is_redirect(str(row.get("text") or "")):
+            ledger.leave_out(Reason.REDIRECT, str(place))
         else:
-            extracted = bool(_EXTRACTED.fullmatch(self._path.name))
-            found = [(self._path, self._path.name)] if extracted else []
-        if not extracted:
-            yield from FileSource(self._path).rows(ledger)
-        for path, below in found:
-            file = File(path, f"{self.name}/{below}")
-            if _EXTRACTED.fullmatch(path.name):
-                yield from read_file(_extracted_rows(file, ledger), file, ledger)
-            else:
-                ledger.leave_out(Reason.UNKNOWN_ENDING, file.name)
+            yield place, row
+
+
+def _file_rows(file: File, ledger: Ledger) -> LocatedRows:
+    if _is_extracted(file.path):
+        yield from read_file(_extracted_rows(file, ledger), file, ledger)
+    else:
+        ledger.leave_out(Reason.UNKNOWN_ENDING, file.name)
 
 
 def is_redirect(text: str) -> bool:

@@ -14,10 +14,37 @@ from typing import Any
 
 from craft_hf.base import JSON, Answer, GeneratorError, Prompt, fingerprint
 from craft_hf.generation.generator import Sampling
-from craft_hf.generation.server.connection_pool import PERMANENT_STATUSES, Connection, ConnectionPool, Request
-from craft_hf.generation.server.endpoints import Endpoint
-from craft_hf.generation.server.responses import Failure, parse_answer, send_request
+from craft_hf.generation.server.endpoints import ChatEndpoint
+from craft_hf.generation.server.responses import ADVICE, parse_answer
 from craft_hf.generation.server.structured_output import MAX_REASKS, AnswerParser, reask_messages
+from craft_hf.servers import PERMANENT_STATUSES, Connection, ConnectionPool, Failure, Request, send_request
+
+
+@dataclass(eq=False)
+class PromptRequest(Request):
+    """A prompt that is being answered.
+
+    Attributes:
+        prompt: what is asked.
+        invalid_answer: the last answer that was not valid under the schema, with the tokens of all answers so far.
+        validation_error: why it was invalid.
+        reasks: how often the prompt was asked again because of an invalid answer.
+    """
+
+    prompt: Prompt
+    invalid_answer: Answer | None = None
+    validation_error: str = ""
+    reasks: int = 0
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether it was sent before."""
+        return super().is_repeated or self.invalid_answer is not None
+
+    @property
+    def affinity(self) -> tuple[str, ...]:
+        """The few-shots, which stand before everything else."""
+        return self.prompt.few_shot_ids
 
 
 @dataclass(frozen=True)
@@ -30,7 +57,9 @@ class CompletionSettings:
     parser: AnswerParser
     timeout_s: float
 
-    async def send(self, connection: Connection, request: Request, options: Mapping[str, Any]) -> Answer | Failure:
+    async def send(
+        self, connection: Connection[ChatEndpoint], request: PromptRequest, options: Mapping[str, Any]
+    ) -> Answer | Failure:
         """Send a request once."""
         # Lone surrogates, as cut web pages hold, cannot be sent: each becomes a question mark.
         messages = [
@@ -48,9 +77,9 @@ class CompletionSettings:
             max_tokens=self.sampling.max_new_tokens,
             extra_body=options,
         )
-        return await send_request(create, parse_answer, self.timeout_s)
+        return await send_request(create, parse_answer, self.timeout_s, ADVICE)
 
-    def options(self, endpoint: Endpoint, request: Request) -> dict[str, Any]:
+    def options(self, endpoint: ChatEndpoint, request: PromptRequest) -> dict[str, Any]:
         """Return the parameters that a server may refuse; the seed follows from the prompt and the number of reasks."""
         parts: list[JSON] = [request.prompt.key, self.sampling.seed]
         seed = int(fingerprint([*parts, request.reasks] if request.reasks else parts), 16) % 2**31
@@ -58,7 +87,10 @@ class CompletionSettings:
 
 
 async def complete(
-    pool: ConnectionPool, settings: CompletionSettings, request: Request, should_send: Callable[[Prompt], bool]
+    pool: ConnectionPool[ChatEndpoint],
+    settings: CompletionSettings,
+    request: PromptRequest,
+    should_send: Callable[[Prompt], bool],
 ) -> Answer | None:
     """Send a request until there is an answer; return None if `should_send` says no when its turn comes.
 
@@ -80,11 +112,11 @@ async def complete(
                 return answer
         elif endpoint.learn_unsupported(response, options, settings.schema):
             pool.release(connection)
-        elif response.is_prompt_too_long or not (response.retryable or response.status in PERMANENT_STATUSES):
+        elif response.is_too_long or not (response.retryable or response.status in PERMANENT_STATUSES):
             pool.release(connection)
             if request.invalid_answer:
                 return request.invalid_answer
-            if response.is_prompt_too_long:
+            if response.is_too_long:
                 return Answer("", "prompt_too_long")
             raise GeneratorError(response.message(endpoint.url))
         else:
@@ -94,7 +126,7 @@ async def complete(
     raise GeneratorError(pool.failure_message(request))
 
 
-def _validated(response: Answer, endpoint: Endpoint, parser: AnswerParser, request: Request) -> Answer | None:
+def _validated(response: Answer, endpoint: ChatEndpoint, parser: AnswerParser, request: PromptRequest) -> Answer | None:
     """The answer to return, with the tokens of all tries; None if the prompt has to be asked again."""
     text, error = parser.parse(response.text)
     previous = request.invalid_answer or Answer("", "")

@@ -1,44 +1,34 @@
-"""The URLs that serve a model, and what a run has learned of the server behind each."""
+"""The URLs that serve a chat model, and what a run has learned of the server behind each."""
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from craft_hf.base import JSON, InputError
+from craft_hf.base import JSON
 from craft_hf.generation.generator import Sampling
-from craft_hf.generation.server.api_keys import API_KEY_VARIABLES, redact
-from craft_hf.generation.server.concurrency_limit import ConcurrencyLimit
-from craft_hf.generation.server.responses import Failure
+from craft_hf.generation.server.responses import unsupported_option
 from craft_hf.generation.server.structured_output import JsonMode, response_format
+from craft_hf.servers import Endpoint, Failure, redact
 
 _log = logging.getLogger(__name__)
-_URL = re.compile(r"(?i)(https?://(?:\[[\da-f:.]+\]|[\w.-]+)(?::\d{1,5})?)(/[^\s?#,]*)?")
 
 
 @dataclass(eq=False)
-class Endpoint:
+class ChatEndpoint(Endpoint):
     """One URL, and what a run has learned of the server behind it.
 
     Attributes:
-        url: where its API is, up to /v1.
-        limit: how many requests it may have in flight.
         unsupported: optional parameters that it has refused, which are not sent any more.
         json_mode: the strictest way to ask for JSON that it has not refused.
         follows_schema: False once a finished answer was not valid under the schema.
-        few_shots: the few-shots (a tuple of their ids a prompt) whose prompts are sent here by preference, because its
-            prefix cache may hold them.
     """
 
-    url: str
-    limit: ConcurrencyLimit
     unsupported: set[str] = field(default_factory=set)
     json_mode: JsonMode = JsonMode.JSON_SCHEMA
     follows_schema: bool = True
-    few_shots: set[tuple[str, ...]] = field(default_factory=set)
 
     def options(self, schema: Mapping[str, JSON], sampling: Sampling, seed: int) -> dict[str, Any]:
         """Return the optional parameters of a request, without those that the server has refused."""
@@ -53,7 +43,7 @@ class Endpoint:
             sent: the `options` of the request.
             schema: the schema of the request.
         """
-        name = failure.unsupported_option(sent)
+        name = unsupported_option(failure, sent)
         if name is None:
             return False
         if name != "response_format":
@@ -71,31 +61,3 @@ class Endpoint:
         if self.follows_schema:
             _log.warning("%s does not constrain answers to the schema: invalid ones are asked for again.", self.url)
         self.follows_schema = False
-
-
-def parse_urls(text: str) -> list[str]:
-    """Split and normalise URLs, each up to /v1; no message shows what stands before an @ or after a ?.
-
-    Args:
-        text: "http://host:8000", "https://host/v1", or several of them, separated by commas.
-
-    Raises:
-        InputError: one of them is not a URL, holds a password or a query, or is given twice.
-    """
-    if "@" in text:
-        raise InputError(
-            f"the generator URL holds a user or password (before @); expected none: set {API_KEY_VARIABLES[0]}."
-        )
-    urls = []
-    for part in text.split(","):
-        match = _URL.fullmatch(part.strip())
-        if not match:
-            shown = re.split(r"[?#]", part)[0]
-            raise InputError(
-                f"{shown!r} is not a generator URL; expected http://host:port/v1 or https://..., without query, or "
-                "several, separated by commas."
-            )
-        urls.append(str(match[1]) + ((match[2] or "").rstrip("/").removesuffix("/chat/completions") or "/v1"))
-    if duplicate := next((url for url in urls if urls.count(url) > 1), None):
-        raise InputError(f"the generator URL names {duplicate} twice; name each server once.")
-    return urls

@@ -1,6 +1,6 @@
 """A generator that sends prompts to OpenAI-compatible servers, many at a time, and yields answers as they arrive.
 
-API keys come from the environment (see `api_keys`).
+API keys come from the environment (see `craft_hf.servers.api_keys`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,22 @@ from typing import Any
 
 from craft_hf.base import JSON, Answer, GeneratorError, InputError, Prompt, fingerprint, require
 from craft_hf.generation.generator import Sampling, ignore_answer, send_all
-from craft_hf.generation.server.api_keys import api_key_for, check_api_keys, redact
-from craft_hf.generation.server.background import iterate_in_background
-from craft_hf.generation.server.completion import CompletionSettings, complete
-from craft_hf.generation.server.concurrency_limit import ConcurrencyLimit
-from craft_hf.generation.server.connection_pool import Connection, ConnectionPool, Request, backoff
-from craft_hf.generation.server.endpoints import Endpoint, parse_urls
-from craft_hf.generation.server.responses import Failure, parse_models, send_request
+from craft_hf.generation.server.completion import CompletionSettings, PromptRequest, complete
+from craft_hf.generation.server.endpoints import ChatEndpoint
+from craft_hf.generation.server.responses import ADVICE
 from craft_hf.generation.server.structured_output import AnswerParser
+from craft_hf.servers import (
+    ConcurrencyLimit,
+    Connection,
+    ConnectionPool,
+    Failure,
+    check_api_keys,
+    iterate_in_background,
+    list_models,
+    open_client,
+    parse_urls,
+    redact,
+)
 
 MAX_CONCURRENCY = 1000
 """Highest `concurrency`; beyond it, a process runs out of sockets before servers reach their limits."""
@@ -60,17 +68,17 @@ class ServerGenerator:
     timeout_s: float = 120.0
     max_retries: int = 4
     backoff_s: float = 0.5
-    _endpoints: list[Endpoint] = field(init=False, repr=False)
+    _endpoints: list[ChatEndpoint] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        urls = parse_urls(self.url)
+        urls = parse_urls(self.url, "generator")
         self.url = ",".join(urls)
         if not 1 <= self.concurrency <= MAX_CONCURRENCY:
             raise InputError(f"concurrency is {self.concurrency}, expected a whole number from 1 to {MAX_CONCURRENCY}.")
         for name, least in (("timeout_s", 1e-3), ("max_retries", 0), ("backoff_s", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}, expected {least:g} or more.")
-        self._endpoints = [Endpoint(url, ConcurrencyLimit(self.concurrency)) for url in urls]
+        self._endpoints = [ChatEndpoint(url, ConcurrencyLimit(self.concurrency)) for url in urls]
         check_api_keys()
         require("openai", "server")
 
@@ -111,7 +119,7 @@ class ServerGenerator:
 
         async def work(put: Callable[[tuple[Prompt, Answer]], None], slots: asyncio.Semaphore) -> None:
             async def answer_one(prompt: Prompt) -> None:
-                answer = await complete(pool, settings, Request(prompt), should_send)
+                answer = await complete(pool, settings, PromptRequest(prompt), should_send)
                 if answer is None:
                     slots.release()
                 else:
@@ -133,9 +141,8 @@ class ServerGenerator:
 
         yield from iterate_in_background(work, self.concurrency)
 
-    def _client(self, endpoint: Endpoint) -> Any:
-        make, key = require("openai", "server").AsyncOpenAI, api_key_for(endpoint.url)
-        return make(api_key=key, base_url=endpoint.url, timeout=self.timeout_s, max_retries=0)
+    def _client(self, endpoint: ChatEndpoint) -> Any:
+        return open_client(endpoint.url, self.timeout_s)
 
     def _model_name(self) -> str:
         """The model that was named, or the only one that the servers have in common; they are asked once."""
@@ -157,19 +164,13 @@ class ServerGenerator:
             self.model = self._common_model(responses)
         return self.model
 
-    async def _list_models(self, endpoint: Endpoint) -> list[str] | Failure:
+    async def _list_models(self, endpoint: ChatEndpoint) -> list[str] | Failure:
         """The models that a server lists; a retryable failure is retried."""
         async with self._client(endpoint) as client:
-            attempts = 0
-            while True:
-                response = await send_request(client.models.with_raw_response.list, parse_models, self.timeout_s)
-                attempts += 1
-                if not isinstance(response, Failure):
-                    return response
-                if not response.retryable or attempts > self.max_retries:
-                    hint = " Or pass generator_model=." if response.status >= 404 else ""
-                    return replace(response, advice=response.advice + hint, attempts=attempts)
-                await asyncio.sleep(max(response.retry_after_s, backoff(self.backoff_s, attempts)))
+            response = await list_models(client, self.timeout_s, self.max_retries, self.backoff_s, ADVICE)
+        if isinstance(response, Failure) and response.status >= 404:
+            return replace(response, advice=response.advice + " Or pass generator_model=.")
+        return response
 
     def _common_model(self, responses: Sequence[list[str] | Failure | None]) -> str:
         """The one model that all servers that have responded list."""

@@ -161,6 +161,20 @@ def write_shard(folder: Path, content: ShardContent, embedder: str, model: str =
     return shard_entry(Shard(path))
 
 
+def shard_bytes(documents: float, chunks: float, dimension: int, text_bytes: float) -> float:
+    """Return the size of shards in bytes, without what fills up pages, some 50 kB a shard.
+
+    Args:
+        documents: how many they hold.
+        chunks: how many these have.
+        dimension: of the embeddings.
+        text_bytes: of the documents' strings in UTF-8.
+    """
+    of_chunk = dimension * (2 + 1) + 2 * 4 + 2 * 4 + 2 * 8  # embedding, code; scale, residual; span; embedding_hash
+    of_document = 8 + 8 * len(_STRINGS) + 4 + 8 + 2 * 8  # chunk_end; ends of strings; corpus; text_ and document_hash
+    return chunks * of_chunk + documents * of_document + text_bytes
+
+
 def mending(folder: Path) -> str:
     """Return what to do about a shard that is missing or damaged."""
     return f"mend it with: craft-hf index repair {folder}"

@@ -17,8 +17,8 @@ import pytest
 from craft_hf.base.errors import GeneratorError, InputError
 from craft_hf.base.records import Answer, Prompt
 from craft_hf.generation.generator import Generator, Sampling
-from craft_hf.generation.server.api_keys import api_key_for
 from craft_hf.generation.server.generator import ServerGenerator
+from craft_hf.servers.api_keys import api_key_for
 from tests.openai_server import (
     ANSWER,
     CUT_CONNECTION,

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from craft_hf.generation.generator import Sampling
-from craft_hf.generation.server.concurrency_limit import INITIAL_LIMIT, ConcurrencyLimit
+from craft_hf.servers.concurrency_limit import INITIAL_LIMIT, ConcurrencyLimit
 from tests.openai_server import FakeServer, Reply, error, ok, serving
 from tests.server_client import SCHEMA, clean, generator, prompts
 

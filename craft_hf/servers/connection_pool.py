@@ -1,7 +1,7 @@
 """Which server gets which request, and when: limits, retries with backoff, and a circuit breaker for each server.
 
-Requests with the same few-shots go to the same server where that does not overload it, because its prefix cache holds
-them.
+Requests that begin alike go to the same server where that does not overload it, because its prefix cache holds what
+they have in common.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from craft_hf.base import Answer, Prompt
-from craft_hf.generation.server.api_keys import redact
-from craft_hf.generation.server.endpoints import Endpoint
-from craft_hf.generation.server.responses import Failure
+from craft_hf.servers.api_keys import redact
+from craft_hf.servers.concurrency_limit import ConcurrencyLimit
+from craft_hf.servers.responses import Failure
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ TRIP_AFTER = 3
 """Consecutive failures that trip a server's circuit breaker; a refused connection trips it at once."""
 
 AFFINITY_SLACK = 0.25
-"""How much higher than the lowest a server's load may be if it is to get the prompts whose few-shots it has read."""
+"""How much higher than the lowest a server's load may be if it is to get the requests whose beginning it has read."""
 
 PERMANENT_STATUSES = (401, 403, 404)
 """HTTP statuses with which a server refuses every request."""
@@ -45,7 +44,25 @@ def backoff(base_s: float, failures: int) -> float:
 
 
 @dataclass(eq=False)
-class Connection:
+class Endpoint:
+    """One URL, and what is learned of the server behind it.
+
+    Attributes:
+        url: where its API is, up to /v1.
+        limit: how many requests it may have in flight.
+        affinities: those of requests that are sent here by preference, see `Request.affinity`.
+    """
+
+    url: str
+    limit: ConcurrencyLimit
+    affinities: set[Hashable] = field(default_factory=set, kw_only=True)
+
+
+E = TypeVar("E", bound=Endpoint)
+
+
+@dataclass(eq=False)
+class Connection(Generic[E]):
     """A run's connection to one server, with the state of its circuit breaker.
 
     Attributes:
@@ -60,7 +77,7 @@ class Connection:
         last_failure: what the error message of the run tells of this server.
     """
 
-    endpoint: Endpoint
+    endpoint: E
     client: Any
     in_flight: int = 0
     failures: int = 0
@@ -88,24 +105,26 @@ class Connection:
 
 @dataclass(eq=False)
 class Request:
-    """A prompt that is being answered.
+    """Something that is sent until a server answers it.
 
     Attributes:
-        prompt: what is asked.
-        failures: failures of this request, by connection.
-        invalid_answer: the last answer that was not valid under the schema, with the tokens of all answers so far.
-        validation_error: why it was invalid.
-        reasks: how often the prompt was asked again because of an invalid answer.
+        failures: of this request, by connection.
     """
 
-    prompt: Prompt
-    failures: Counter[Connection] = field(default_factory=Counter)
-    invalid_answer: Answer | None = None
-    validation_error: str = ""
-    reasks: int = 0
+    failures: Counter[Connection[Any]] = field(default_factory=Counter, kw_only=True)
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether it was sent before; then it goes before others."""
+        return bool(self.failures)
+
+    @property
+    def affinity(self) -> Hashable:
+        """What it begins with; requests that have it in common go to the same server. None if that does not count."""
+        return None
 
 
-class ConnectionPool:
+class ConnectionPool(Generic[E]):
     """Hands out connections to requests, and stops using those that fail.
 
     Args:
@@ -114,29 +133,29 @@ class ConnectionPool:
         backoff_s: seconds of the first pause; see `backoff`.
     """
 
-    def __init__(self, connections: Sequence[Connection], max_retries: int, backoff_s: float) -> None:
+    def __init__(self, connections: Sequence[Connection[E]], max_retries: int, backoff_s: float) -> None:
         self._connections, self._max_retries, self._backoff_s = connections, max_retries, backoff_s
-        self._waiting: list[tuple[Request, asyncio.Future[Connection | None]]] = []
+        self._waiting: list[tuple[Request, asyncio.Future[Connection[E] | None]]] = []
         self._timer: asyncio.TimerHandle | None = None
         for connection in connections:
             connection.endpoint.limit.restart_window()
 
-    async def acquire(self, request: Request) -> Connection | None:
+    async def acquire(self, request: Request) -> Connection[E] | None:
         """Wait for a connection, retried requests first; return None if no server is left to send the request to."""
         if self._is_exhausted(request):
             return None
-        future: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
-        position = 0 if request.failures or request.invalid_answer else len(self._waiting)
+        future: asyncio.Future[Connection[E] | None] = asyncio.get_running_loop().create_future()
+        position = 0 if request.is_repeated else len(self._waiting)
         self._waiting.insert(position, (request, future))
         self._assign()
         return await future
 
-    def release(self, connection: Connection) -> None:
+    def release(self, connection: Connection[E]) -> None:
         """Give a connection back without saying anything of the server."""
         connection.in_flight -= 1
         self._assign()
 
-    def release_answered(self, connection: Connection) -> None:
+    def release_answered(self, connection: Connection[E]) -> None:
         """Give a connection back after an answer of any kind, which closes the circuit breaker."""
         if connection.tripped:
             _log.warning("%s answers again.", connection.endpoint.url)
@@ -144,7 +163,7 @@ class ConnectionPool:
         connection.endpoint.limit.on_answered()
         self.release(connection)
 
-    def release_failed(self, connection: Connection, request: Request, failure: Failure, sent_at: float) -> float:
+    def release_failed(self, connection: Connection[E], request: Request, failure: Failure, sent_at: float) -> float:
         """Give a connection back after a failure; return how many seconds the request should wait before its retry.
 
         Args:
@@ -196,7 +215,7 @@ class ConnectionPool:
         few-shots; then to the least loaded one.
         """
         now = time.monotonic()
-        for choose in (self._tripped, self._with_few_shots, self._least_loaded):
+        for choose in (self._tripped, self._with_affinity, self._least_loaded):
             for item in list(self._waiting):
                 available = [connection for connection in self._connections if connection.is_available(now)]
                 if not available:
@@ -208,22 +227,23 @@ class ConnectionPool:
                     self._hand_out(future, connection)
         self._set_timer(min((c.paused_until for c in self._connections if c.paused_until > now), default=0.0))
 
-    def _tripped(self, request: Request, allowed: Sequence[Connection]) -> Connection | None:
+    def _tripped(self, request: Request, allowed: Sequence[Connection[E]]) -> Connection[E] | None:
         return next((connection for connection in allowed if connection.tripped), None)
 
-    def _with_few_shots(self, request: Request, allowed: Sequence[Connection]) -> Connection | None:
-        """The healthy connection that has read these few-shots, or else the fewest; None if its load is too high."""
+    def _with_affinity(self, request: Request, allowed: Sequence[Connection[E]]) -> Connection[E] | None:
+        """The healthy connection that has read its beginning, or else the fewest; None if its load is too high."""
+        if (affinity := request.affinity) is None:
+            return None
         healthy = [connection for connection in self._connections if connection.is_healthy]
-        few_shots = request.prompt.few_shot_ids
-        preferred = next((c for c in healthy if few_shots in c.endpoint.few_shots), None)
+        preferred = next((c for c in healthy if affinity in c.endpoint.affinities), None)
         if preferred is None and healthy:
-            preferred = min(healthy, key=lambda c: len(c.endpoint.few_shots))
-            preferred.endpoint.few_shots.add(few_shots)
+            preferred = min(healthy, key=lambda c: len(c.endpoint.affinities))
+            preferred.endpoint.affinities.add(affinity)
         if preferred is None or preferred not in allowed:
             return None
         return preferred if preferred.load <= min(c.load for c in healthy) + AFFINITY_SLACK else None
 
-    def _least_loaded(self, request: Request, allowed: Sequence[Connection]) -> Connection | None:
+    def _least_loaded(self, request: Request, allowed: Sequence[Connection[E]]) -> Connection[E] | None:
         return min(allowed, key=lambda c: (request.failures[c], c.load), default=None)
 
     def _is_exhausted(self, request: Request) -> bool:
@@ -231,7 +251,7 @@ class ConnectionPool:
         most = self._max_retries
         return all(c.disabled or c.failures > most or request.failures[c] > most for c in self._connections)
 
-    def _hand_out(self, future: asyncio.Future[Connection | None], connection: Connection | None) -> None:
+    def _hand_out(self, future: asyncio.Future[Connection[E] | None], connection: Connection[E] | None) -> None:
         if future.done():  # cancelled: the run ends
             return
         if connection is not None:

@@ -1,0 +1,16 @@
+from .api_keys import check_api_keys as check_api_keys
+from .api_keys import holds_api_key as holds_api_key
+from .api_keys import redact as redact
+from .background import iterate_in_background as iterate_in_background
+from .client import list_models as list_models
+from .client import open_client as open_client
+from .concurrency_limit import ConcurrencyLimit as ConcurrencyLimit
+from .connection_pool import PERMANENT_STATUSES as PERMANENT_STATUSES
+from .connection_pool import Connection as Connection
+from .connection_pool import ConnectionPool as ConnectionPool
+from .connection_pool import Endpoint as Endpoint
+from .connection_pool import Request as Request
+from .embedder import ServerEmbedder as ServerEmbedder
+from .responses import Failure as Failure
+from .responses import send_request as send_request
+from .urls import parse_urls as parse_urls
