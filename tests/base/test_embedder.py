@@ -112,7 +112,7 @@ def test_embedder_can_be_sent_to_another_process() -> None:
     same = pickle.loads(sent)
     np.testing.assert_array_equal(same.encode(TEXTS), model.encode(TEXTS))
     same.identity = "another"
-    with pytest.raises(InputError, match="is not the same on this machine: expected gt-all.*, found other weights"):
+    with pytest.raises(InputError, match=r"is not the same on this machine: expected gt-all.*, found other weights"):
         same.encode(TEXTS)
 
 
