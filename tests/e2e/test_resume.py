@@ -93,10 +93,9 @@ def journalled(home: Path) -> int:
     return sum(len(segment.read_bytes().splitlines()) for segment in (home / "journal").rglob("*.jsonl"))
 
 
-@pytest.mark.parametrize(
-    ("kind", "kills"),
-    [("server", 2), *(pytest.param(kind, 10, marks=pytest.mark.long) for kind in ("server", "local"))],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["server", "local"])
+@pytest.mark.parametrize("kills", [3, 10])
 def test_kills_change_no_row(
     home: Path, server: WriterServer, tmp_path: Path, kind: str, kills: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -408,7 +408,7 @@ def command(*arguments: str) -> str:
 
 def search(name: str) -> str:
     """What `craft-hf index search` prints, with the embedding model of the test's indexes."""
-    with mock.patch("craft_hf.base.Embedder", return_value=HashEmbedder(8)):
+    with mock.patch("craft_hf.retrieval.index.search.Embedder", return_value=HashEmbedder(8)):
         return command("index", "search", name, "a text", "-k", "2")
 
 
