@@ -63,7 +63,7 @@ def test_servers_give_the_vectors_of_the_local_model(model: Path) -> None:
         assert not np.allclose(made[:-1], made[1:], atol=1e-3), "the texts are told apart"
         for name in ("identity", "name", "model", "revision", "dimension", "window"):
             assert getattr(embedder, name) == getattr(local, name)
-        assert [len(request["input"]) for request in fake.requests[:5]] == [32, 32, 32, 32, 22]
+        assert sorted(len(request["input"]) for request in fake.requests[:5]) == [22, 32, 32, 32, 32]
         assert {request["model"] for request in fake.requests} == {"tiny"}
         assert set(fake.keys) == {f"Bearer {KEY}"}
         assert fake.most_in_flight >= 3
