@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -100,7 +101,8 @@ def build_index(
         vectors: "chunks" embeds all of a document's text, in chunks that the model can read; "document" gives each
             document one embedding, of the head that the model reads (CRAFT's way). By default chunks; with `add`, as
             the index has it.
-        device: torch device; by default CUDA where there is one. With `embedding_server`, where the model runs that its
+        device: torch device; by default all of CUDA where there are some, each in a process of its own: a script that
+            calls this needs `if __name__ == "__main__":`. With `embedding_server`, where the model runs that its
             vectors are compared with; by default the CPU.
         add: keep what the index holds, and put the new documents behind it.
         replace: let the new index take the place of the one that the folder holds.
@@ -121,7 +123,7 @@ def build_index(
     }  # fmt: skip
     corpora, settings = _open_sources(sources, given)
     embedder = _open_embedder(embedding_model, device, embedding_server, embedding_server_model)
-    with open_workers(str(workers)) as running:
+    with open_workers(str(workers)) as running, contextlib.nullcontext() if running else embedder.on_all_devices():
         retrieval.build_index(
             corpora, Path(out), embedder, shard_documents=shard_documents, vectors=vectors, add=add, replace=replace,
             workers=running, settings=settings,
@@ -159,7 +161,10 @@ def forecast_index(
     embedder = _open_embedder(
         given["embedding_model"], given["device"], given["embedding_server"], given["embedding_server_model"]
     )
-    with open_workers(str(given["workers"])) as running:
+    with (
+        open_workers(str(given["workers"])) as running,
+        contextlib.nullcontext() if running else embedder.on_all_devices(),
+    ):
         return retrieval.forecast_index(corpora, embedder, vectors=given["vectors"], workers=running)
 
 

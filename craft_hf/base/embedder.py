@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from craft_hf.base.errors import InputError
+from craft_hf.base.errors import InputError, StorageError
 from craft_hf.base.models import EMBEDDED, embedder_fingerprint, embedder_weights, inference_dtype
 from craft_hf.base.progress import Activity
 from craft_hf.base.quiet import quiet_loading
@@ -26,11 +27,28 @@ Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 BATCH_TOKENS = (2048, 65_536)
 """Most tokens of a batch, padding included: on a CPU, and on CUDA."""
 
+_POOL_BATCHES = 16
+"""Batches that each device of a pool is given at a time; while the last of them is embedded, others wait."""
+
 _CHARACTERS = 8
 """Characters for each token of the window that a long text is tokenized up to at first; in English, a token has 4."""
 
 _NO_LIMIT = 10**9
 """Lengths above it are what tokenizers say that have none."""
+
+
+class _Pool(NamedTuple):
+    """A pool of sentence-transformers.
+
+    Attributes:
+        processes: what `start_multi_process_pool` returned.
+        devices: how many there are.
+        batch_tokens: most tokens of a batch, padding included.
+    """
+
+    processes: dict[str, Any]
+    devices: int
+    batch_tokens: int
 
 
 class Embedder:
@@ -63,6 +81,11 @@ class Embedder:
     _is_float32 = False
     """Whether the model runs in float32 even where the hardware has bfloat16."""
 
+    _device: str | None = None
+
+    _pool: _Pool | None = None
+    """Processes that embed, each on a device of its own."""
+
     def __init__(self, name: str = EMBEDDED, device: str | None = None, revision: str | None = None) -> None:
         weights = embedder_weights(name, revision)
         self.name = str(Path(name).absolute()) if name != EMBEDDED and Path(name).is_dir() else name
@@ -91,7 +114,32 @@ class Embedder:
     @property
     def place(self) -> str:
         """Where it embeds, as "on cpu"."""
-        return f"on {self._encoder.device}"
+        return f"on {self._pool.devices} devices" if self._pool else f"on {self._encoder.device}"
+
+    @contextlib.contextmanager
+    def on_all_devices(self, devices: Sequence[str] | None = None) -> Iterator[None]:
+        """Embed on several devices at a time while this is entered, in a process for each.
+
+        It begins such processes only where it makes a difference: a single device embeds in this process.
+
+        Args:
+            devices: torch devices; by default all of CUDA, if none was named.
+        """
+        if devices is None:
+            devices = [] if self._device else _cuda_devices()
+        if len(devices) < 2:
+            yield
+            return
+        encoder = self._encoder
+        home = encoder.device
+        processes = encoder.start_multi_process_pool(list(devices))
+        self._pool = _Pool(processes, len(devices), BATCH_TOKENS[devices[0].startswith("cuda")])
+        try:
+            yield
+        finally:
+            self._pool = None
+            encoder.stop_multi_process_pool(processes)
+            encoder.to(home)  # the pool has moved it to the CPU
 
     @property
     def prompt(self) -> str:
@@ -110,6 +158,7 @@ class Embedder:
 
         Raises:
             InputError: the model returns NaN, infinity, or zeros for a text.
+            StorageError: a process of `on_all_devices` was lost.
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for rows, made in self.encode_batches(texts):
@@ -122,6 +171,9 @@ class Embedder:
         """Embed texts like `encode`, and yield each batch when it is done: which texts it holds, and their vectors."""
         encoder = self._encoder
         clean = self._readable(texts)
+        if self._pool:
+            yield from self._pooled(clean, self._pool)
+            return
         on_gpu = encoder.device.type == "cuda"
         batches = _batches(_lengths(encoder, clean), BATCH_TOKENS[on_gpu])
 
@@ -173,12 +225,30 @@ class Embedder:
                 clean[i] = clean[i][:end]
         return clean
 
-    def _unit_vectors(self, batch: list[str]) -> Vectors:
+    def _pooled(self, texts: list[str], pool: _Pool) -> Iterator[tuple[list[int], Vectors]]:
+        """Let a pool embed texts: of similar length, several batches for each of its processes at a time."""
+        lengths = _lengths(self._encoder, texts)
+        rows = sorted(range(len(texts)), key=lambda row: -lengths[row])
+        while rows:
+            size = max(1, pool.batch_tokens // max(1, lengths[rows[0]]))
+            taken, rows = rows[: _POOL_BATCHES * size * pool.devices], rows[_POOL_BATCHES * size * pool.devices :]
+            try:
+                made = self._unit_vectors([texts[row] for row in taken], size, pool=pool.processes, chunk_size=size)
+            except RuntimeError as e:
+                if all(process.is_alive() for process in pool.processes["processes"]):
+                    raise
+                raise StorageError(
+                    "a process that embeds on a device of its own was lost, often because memory ran out "
+                    f"({' '.join(str(e).split())}). What was embedded is kept; run the same command again."
+                ) from e
+            yield taken, made
+
+    def _unit_vectors(self, batch: list[str], size: int | None = None, **options: Any) -> Vectors:
         import torch
 
         with torch.inference_mode():
             made = self._encoder.encode(
-                batch, batch_size=len(batch), convert_to_tensor=True, show_progress_bar=False
+                batch, batch_size=size or len(batch), convert_to_tensor=True, show_progress_bar=False, **options
             ).float()
             norms = made.norm(dim=1, keepdim=True)
             if len(bad := torch.nonzero(~((norms[:, 0] > 0) & torch.isfinite(norms[:, 0])))):
@@ -188,6 +258,12 @@ class Embedder:
                 )
             vectors: Vectors = (made / norms).cpu().numpy()
         return vectors
+
+
+def _cuda_devices() -> list[str]:
+    import torch
+
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
 
 
 @functools.lru_cache(maxsize=16)
