@@ -11,7 +11,6 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,16 +93,13 @@ def embedder_fingerprint(folder: Path) -> str:
 
     What else lies in the folder, a README or weights in formats that are not loaded, does not count.
     """
+    modules = {""}
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        modules = [str(module["path"]) for module in json.loads((folder / "modules.json").read_text(encoding="utf-8"))]
-        return _fingerprint_of(folder, {"", *modules})
-    return _fingerprint_of(folder, {""})
-
-
-def _fingerprint_of(folder: Path, modules: Iterable[str]) -> str:
+        listed = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        modules |= {str(module["path"]) for module in listed}
     found = []
-    for module in sorted(modules):
-        names = sorted(p.name for p in (folder / module).iterdir() if p.is_file())
+    for module in sorted(modules):  # one without settings, such as 2_Normalize, may have no folder
+        names = sorted(p.name for p in (folder / module).glob("*") if p.is_file())
         used = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in _EMBEDDER_FILES)]
         if any(name.endswith(".safetensors") for name in used):  # these are loaded, and not the same as *.bin
             used = [name for name in used if not name.endswith(".bin")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,16 @@ def test_weights_tokenizer_and_pooling_are_the_model(model: Path, tmp_path: Path
     """Other content in any of them is another model; a last byte that differs is enough."""
     content = (model / name).read_bytes() + b" "
     assert changed(model, tmp_path / "copy", name, content) != embedder_fingerprint(model)
+
+
+def test_pooling_counts_beside_a_module_without_a_folder(model: Path, tmp_path: Path) -> None:
+    """Git keeps no empty folder: that of a module without settings, as all-MiniLM-L6-v2 has one, is not there."""
+    shutil.copytree(model, tmp_path / "with")
+    modules = json.loads((model / "modules.json").read_text())
+    (tmp_path / "with" / "modules.json").write_text(json.dumps([*modules, {"path": "2_Normalize"}]))
+    other = (model / "1_Pooling" / "config.json").read_bytes() + b" "
+    before = embedder_fingerprint(tmp_path / "with")
+    assert changed(tmp_path / "with", tmp_path / "other", "1_Pooling/config.json", other) != before
 
 
 def test_a_model_that_was_moved_is_found_where_one_says(moved: tuple[Path, Path]) -> None:
