@@ -28,28 +28,14 @@ from craft_hf.retrieval.index.info import read_info
 from craft_hf.retrieval.index.search import Index
 from craft_hf.tasks.task import load_task
 from tests.hub_client import Client, hub_client
-from tests.hub_server import FAULTS, Fault, File, HubServer, Repo, User, serving_hub
+from tests.hub_server import FAULTS, Fault, File, HubServer, Repo
+from tests.publishing.users import ANN, BOB, READER
 from tests.vectors import HashEmbedder, given_index, shard_paths, whole_numbers
 
-ANN, READER, BOB = "hf_canaryOfAnn", "hf_canaryOfAReader", "hf_canaryOfBob"
-USERS = {ANN: User("ann", orgs=("team",)), READER: User("ann", role="read"), BOB: User("bob")}
 OF_TWO_LICENSES = [("own", "CC BY-SA 4.0"), ("other", "CC BY-NC 4.0")] * 15
 """Source and licence of each document; rows of both could not be published under one licence."""
 OBJECT = re.compile(r"(GET|PUT) /datasets/.*/[0-9a-f]{64}")
 """A large file that goes to or comes from the storage."""
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubServer]:
-    """A Hub with three users."""
-    with serving_hub(USERS) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The client's caches."""
-    return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="module")

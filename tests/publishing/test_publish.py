@@ -24,25 +24,10 @@ from craft_hf.dataset.personal_data import found_in
 from craft_hf.publishing import push as publishing
 from craft_hf.publishing.push import folder_kind, plan_publish, publish, write_repository
 from tests.hub_client import Client, hub_client
-from tests.hub_server import FAULTS, Fault, File, HubServer, User, serving_hub
+from tests.hub_server import FAULTS, Fault, File, HubServer
 from tests.publishable_folders import tiny_base, write_adapter, write_run
+from tests.publishing.users import ANN, READER
 from tests.vectors import given_index, whole_numbers
-
-ANN, READER, BOB = "hf_canaryOfAnn", "hf_canaryOfAReader", "hf_canaryOfBob"
-USERS = {ANN: User("ann", orgs=("team",)), READER: User("ann", role="read"), BOB: User("bob")}
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubServer]:
-    """A Hub with three users."""
-    with serving_hub(USERS) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The client's caches."""
-    return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="module")
