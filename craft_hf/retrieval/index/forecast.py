@@ -127,25 +127,6 @@ class Forecast:
         return lines
 
 
-@dataclass(frozen=True)
-class _Rates:
-    """What the chunks of a stratum come to.
-
-    Attributes:
-        per_character: chunks for each character; None where each document is one chunk.
-        cut_s: seconds of cutting for each chunk.
-        parts: texts of some chunks.
-    """
-
-    per_character: float | None
-    cut_s: float
-    parts: Sequence[str]
-
-    def chunks(self, reading: Reading) -> float:
-        """Return the chunks of all that was read of a piece."""
-        return reading.documents if self.per_character is None else self.per_character * reading.characters
-
-
 def forecast_index(
     corpora: Sequence[Corpus], embedder: Embedder, *, vectors: str | None = None, workers: Workers | None = None
 ) -> Forecast:
@@ -356,8 +337,8 @@ class _Speed:
         )
 
         def hours(count: float, per_second: float) -> float:
-            reading = main_s * count / max(chunks.value, 1e-9)
-            return (max if self._workers else _sum)(reading, count / per_second) / 3600
+            reading, embedding = main_s * count / max(chunks.value, 1e-9), count / per_second
+            return (max(reading, embedding) if self._workers else reading + embedding) / 3600
 
         low = None if chunks.low is None else hours(chunks.low, max(self.per_second))
         high = None if chunks.high is None else hours(chunks.high, min(self.per_second))
@@ -367,10 +348,6 @@ class _Speed:
 
 def _values(sums: _Sums) -> tuple[float, float, float]:
     return sums.documents, sums.chunks, sums.bytes
-
-
-def _sum(one: float, two: float) -> float:
-    return one + two
 
 
 def _range(parts: Sequence[tuple[float, float | None]]) -> Range:
