@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -339,11 +338,9 @@ def test_what_the_probes_tell_apart() -> None:
 
 
 def test_a_slow_server_gets_many_requests(model: Path) -> None:
-    """The number in flight rises with what the server takes: 64 requests of 0.2 s each take no 3 s."""
+    """The number of requests in flight rises with what the server takes."""
     with serving(EmbeddingServer(model, delay_s=0.2)) as fake:
         embedder = ServerEmbedder(fake.url, str(model))
         fake.most_in_flight = 0
-        start = time.monotonic()
         embedder.encode([f"{i} {text}" for i in range(14) for text in TEXTS])
         assert fake.most_in_flight > 8
-        assert time.monotonic() - start < 14 * 150 / 32 * 0.2 / 4
