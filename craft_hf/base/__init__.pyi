@@ -9,8 +9,11 @@ from .errors import StorageError as StorageError
 from .executors import Workers as Workers
 from .executors import open_workers as open_workers
 from .extras import MissingExtra as MissingExtra
+from .extras import is_installed as is_installed
 from .extras import require as require
+from .files import file_json as file_json
 from .files import incomplete as incomplete
+from .files import printable as printable
 from .files import replaced_folder as replaced_folder
 from .files import write_file as write_file
 from .hub import HUB_EXCEPTIONS as HUB_EXCEPTIONS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from craft_hf.base.errors import CraftError
@@ -11,6 +12,11 @@ from craft_hf.base.quiet import quiet_libraries
 
 class MissingExtra(CraftError, ImportError):
     """An optional package is not installed."""
+
+
+def is_installed(*modules: str) -> bool:
+    """Return whether all of some modules are installed, without importing them."""
+    return all(importlib.util.find_spec(module) is not None for module in modules)
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from craft_hf.base.records import JSON
 
 _NEW, _OLD, _LOCK = "new", "old", "lock"
 
@@ -38,6 +41,20 @@ def write_file(path: Path, *parts: bytes) -> None:
     finally:  # after Ctrl-C too; a complete file has its own name by now
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def file_json(value: JSON, indent: int | None = None) -> bytes:
+    """Return a value as the JSON of a file, readable in any script.
+
+    Half a character (a lone surrogate), as which Python names a file whose name is not UTF-8, is written as its escape,
+    and so is read back.
+    """
+    return json.dumps(value, indent=indent, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def printable(name: str) -> str:
+    """Return a file's name as text that can be printed and written down: what is not UTF-8 as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def incomplete(path: Path) -> Path:

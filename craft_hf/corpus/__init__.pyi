@@ -1,7 +1,6 @@
 from .corpus import Corpus as Corpus
 from .corpus import CorpusOptions as CorpusOptions
 from .corpus import Long as Long
-from .corpus import LostPositionError as LostPositionError
 from .corpus import parse_named_source as parse_named_source
 from .corpus import read_corpora as read_corpora
 from .fields import SPELLINGS as SPELLINGS
@@ -13,6 +12,7 @@ from .length import MIN_CHARS as MIN_CHARS
 from .presets import PRESETS as PRESETS
 from .presets import open_corpora as open_corpora
 from .readers import LocatedRows as LocatedRows
+from .readers import LostPositionError as LostPositionError
 from .readers import Row as Row
 from .readers.files import FORMATS as FORMATS
 from .readers.hub import HUB_DATASET_SYNTAX as HUB_DATASET_SYNTAX

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
-from craft_hf.base import JSON, CraftError, Document, InputError
+from craft_hf.base import JSON, Document, InputError
 from craft_hf.corpus.fields import SPELLINGS, Fields, WholeFile, as_line, as_text, names_of
 from craft_hf.corpus.ledger import Ledger, Reason
 from craft_hf.corpus.length import MAX_CHARS, MIN_CHARS, passages, says_less_than
-from craft_hf.corpus.readers import LocatedRows, Piece, Place, Row, Source, Stream
+from craft_hf.corpus.readers import LocatedRows, LostPositionError, Piece, Place, Row, Source, Stream
 from craft_hf.corpus.readers.files import FORMATS, FileSource, ending_of
 from craft_hf.corpus.readers.hub import parse_hub_dataset
 
@@ -21,10 +21,6 @@ Long = Literal["split", "drop"]
 
 _TRIED = 1000
 """Records that may lack a field before it is called missing."""
-
-
-class LostPositionError(CraftError):
-    """A source is not what it was when reading it was interrupted."""
 
 
 class CorpusOptions(TypedDict, total=False):
@@ -89,12 +85,12 @@ class Corpus:
                 f"min_chars is {self._min_chars}, max_chars {self._max_chars}, limit {self._limit}; expected max_chars "
                 "to be at least 1 and min_chars, and a limit of at least 1."
             )
-        self.name = name or self._source.name
-        self._source_name = as_line(self.name)
+        self.name = as_line(name or self._source.name)
         self._before, self._counted = Ledger(self._strict), Ledger(self._strict)
         self._resume: Mapping[str, Any] | None = None
         self._at: tuple[Place, int, int] | None = None
         self._taken, self._is_done = 0, False
+        self._fields_check = _FieldsCheck(self._fields, self.name)
 
     @property
     def ledger(self) -> Ledger:
@@ -113,7 +109,7 @@ class Corpus:
             place, number, part = self._at
             position = self._source.position(place)
             state |= {"place": list(place), "position": position, "record": number, "parts": part}
-            state["documents"] = self._taken
+            state["documents"], state["fields"] = self._taken, self._fields_check.state()
         return state
 
     def resume(self, state: Mapping[str, JSON] | None) -> None:
@@ -135,6 +131,7 @@ class Corpus:
         if start and self._is_done:
             self._before = Ledger.from_json(start["ledger"])
             return
+        self._fields_check = _FieldsCheck(self._fields, self.name, start and start["fields"])
         documents = self._documents(self._counted, start)
         if start:
             for _ in range(start["parts"]):
@@ -148,6 +145,7 @@ class Corpus:
                 yield document
                 if self._taken == self._limit:
                     break
+            self._fields_check.end(self.ledger)
         self._is_done = True
 
     def pieces(self) -> Sequence[Piece]:
@@ -174,12 +172,12 @@ class Corpus:
         return self._at is not None and self._at[0] == place
 
     def _documents(self, ledger: Ledger, start: Mapping[str, Any] | None) -> Iterator[Document]:
-        if start:  # the fields were checked then
-            rows, first = self._source.rows_from(start["position"], ledger), start["record"]
-        else:
-            rows, first = _CheckedRows(self._fields, self.name, ledger).rows(self._source.rows(ledger)), 1
+        first = start["record"] if start else 1
+        rows = self._source.rows_from(start["position"], ledger) if start else self._source.rows(ledger)
         for number, (place, row) in enumerate(rows, first):
             self._at = place, number, 1
+            if self._fields_check.add(place, row):
+                self._fields_check.end(self.ledger)
             text = self._fields.value(row, "text")
             if not isinstance(text, str) or not text.strip():
                 ledger.leave_out(Reason.NO_TEXT, str(place))
@@ -205,7 +203,7 @@ class Corpus:
         return Document(
             id=line(row, "id") or f"{self.name}:{number}",
             text=text,
-            source=line(row, "source") or self._source_name,
+            source=line(row, "source") or self.name,
             title=line(row, "title"),
             url=line(row, "url"),
             license=line(row, "license") or self._license,
@@ -228,30 +226,36 @@ def read_corpora(corpora: Sequence[Corpus]) -> Iterator[Document]:
         names = ", ".join(dict.fromkeys(corpus.name for corpus in corpora))
         if not total.left_out:
             raise InputError(f"{names}: the source is empty; expected documents.")
+        why = total.reasons().rstrip(".")
         advice = f" These endings are read: {FORMATS}." if Reason.UNKNOWN_ENDING in total.left_out else ""
         if {Reason.TOO_SHORT, Reason.TOO_LONG} & total.left_out.keys():
             advice += " Lengths are set by min_chars= and max_chars= (--min-chars, --max-chars)."
-        raise InputError(f"{names}: {total.met()}, but nothing became a document: {total.reasons()}.{advice}")
+        raise InputError(f"{names}: {total.met()}, but nothing became a document: {why}.{advice}")
 
 
-class _CheckedRows:
-    """Passes rows on, and raises an error if the first of them all lack a field that was given, or a text."""
+class _FieldsCheck:
+    """Raises an error if the first records all lack a field that was given, or a text.
 
-    def __init__(self, fields: Fields, name: str, ledger: Ledger) -> None:
-        self._fields, self._name, self._ledger = fields, name, ledger
-        self._missing = {"text", *fields.given}
-        self._names: dict[str, None] = {}
-        self._tried = 0
+    Args:
+        fields: where the fields of a document are.
+        name: of the corpus.
+        state: of the check that this one goes on with.
+    """
 
-    def rows(self, rows: LocatedRows) -> LocatedRows:
-        for place, row in rows:
-            if self._missing and not isinstance(row, WholeFile):
-                self._try(place, row)
-            yield place, row
-        if self._tried:
-            self._check()
+    def __init__(self, fields: Fields, name: str, state: Mapping[str, Any] | None = None) -> None:
+        self._fields, self._name = fields, name
+        self._missing = set(state["missing"]) if state else {"text", *fields.given}
+        self._names = dict.fromkeys(state["names"] if state else ())
+        self._tried: int = state["tried"] if state else 0
 
-    def _try(self, place: Place, row: Row) -> None:
+    def state(self) -> Mapping[str, JSON]:
+        """Return what was seen up to now."""
+        return {"missing": sorted(self._missing), "names": list(self._names), "tried": self._tried}
+
+    def add(self, place: Place, row: Row) -> bool:
+        """Look at a record; return whether enough were seen to say that a field is missing."""
+        if not self._missing or isinstance(row, WholeFile):
+            return False
         if not isinstance(row, Mapping):
             raise InputError(
                 f"{place}: a row is a {type(row).__name__}, expected a mapping with a field for the text; of a "
@@ -260,13 +264,13 @@ class _CheckedRows:
         self._tried += 1
         self._names.update(dict.fromkeys(names_of(row)))
         self._missing = {field for field in self._missing if not self._fields.has(row, field)}
-        if self._tried == _TRIED:
-            self._check()
+        return self._tried == _TRIED
 
-    def _check(self) -> None:
-        if self._ledger.documents and "text" not in self._fields.given:
+    def end(self, ledger: Ledger) -> None:
+        """Raise InputError if all records that were seen lack a field."""
+        if ledger.documents and "text" not in self._fields.given:
             self._missing.discard("text")  # other records have one
-        for field in filter(self._missing.__contains__, SPELLINGS):
+        for field in filter(self._missing.__contains__, SPELLINGS) if self._tried else ():
             raise InputError(
                 f"{self._name}: no field {self._fields.describe(field)} for the {field} in {self._tried:,} records; "
                 f"their fields: {', '.join(self._names) or 'none'}. Name the right one with "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from craft_hf.base import JSON, InputError
 from craft_hf.tasks import normalized_value
@@ -139,9 +139,7 @@ def as_line(value: JSON) -> str:
 
     "" stands for null, NaN and what holds nothing.
     """
-    if value is None:
-        return ""
-    value = normalized_value(value)
+    value = normalized_value(value if isinstance(value, str) else _plain(value))
     if value is None:
         return ""
     if isinstance(value, str):
@@ -151,6 +149,17 @@ def as_line(value: JSON) -> str:
     if isinstance(value, list):
         return ", ".join(filter(None, map(as_line, value)))
     return str(value)
+
+
+def _plain(value: object) -> JSON:
+    """Return a value of a Parquet file or of YAML in the types of JSON."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    return list(map(_plain, value)) if isinstance(value, Sequence) else str(value)
 
 
 def as_text(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from craft_hf.base import JSON, InputError
+from craft_hf.base import JSON, InputError, printable
 
 _LONGEST_EXAMPLE = 300
 """Characters of an example that are kept."""
@@ -102,7 +102,7 @@ class Ledger:
             raise Fault(f"{example} Without strict= (--strict), it is left out and counted.")
         found = self.left_out.get(reason)
         if found is None:
-            self.left_out[reason] = LeftOut(count, example[:_LONGEST_EXAMPLE])
+            self.left_out[reason] = LeftOut(count, printable(example[:_LONGEST_EXAMPLE]))
         else:
             found.count += count
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from craft_hf.base import Document, InputError
 from craft_hf.corpus.corpus import Corpus
-from craft_hf.corpus.ledger import Ledger
+from craft_hf.corpus.ledger import Ledger, Reason
 from craft_hf.corpus.readers import LocatedRows, Piece, Source
 
 PIECES = 64
@@ -200,3 +200,5 @@ class _Beginning(Source):
             yield located
         if size is None:
             self.share = 0.0
+        elif Reason.UNREADABLE in ledger.left_out:  # it broke off
+            self.share, self.is_whole = before, False

@@ -6,6 +6,7 @@ from .multiple_choice import MultipleChoice as MultipleChoice
 from .multiple_choice import leading_option as leading_option
 from .multiple_choice import options_of as options_of
 from .sample import DECODER as DECODER
+from .sample import NAN_IS_NULL as NAN_IS_NULL
 from .sample import map_texts as map_texts
 from .sample import normalized as normalized
 from .sample import normalized_value as normalized_value

@@ -55,7 +55,8 @@ DECODER = _Decoder(parse_float=_finite, parse_constant=_no_number)
 """Reads what RFC 8259 calls JSON, nested no deeper than `MOST_NESTED`: Python's own decoder takes NaN, Infinity and
 1e999 as well."""
 
-_NAN_IS_NULL = _Decoder(parse_float=_finite, parse_constant=lambda name: None)
+NAN_IS_NULL = _Decoder(parse_float=_finite, parse_constant=lambda name: None)
+"""Reads NaN and Infinity as null, as which some tools write a missing number."""
 
 
 def parse_json(text: str | bytes, *, nan_is_null: bool = False) -> JSON:
@@ -69,7 +70,7 @@ def parse_json(text: str | bytes, *, nan_is_null: bool = False) -> JSON:
         ValueError: it is none: also NaN and Infinity, unless they are null, a number too great for a float (1e999), or
             brackets that are nested deeper than `MOST_NESTED`.
     """
-    decoder = _NAN_IS_NULL if nan_is_null else DECODER
+    decoder = NAN_IS_NULL if nan_is_null else DECODER
     value: JSON = decoder.decode(text if isinstance(text, str) else text.decode("utf-8"))
     return value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import date
 from pathlib import Path
 
 import pyarrow
@@ -80,6 +81,24 @@ def test_a_name_that_no_record_has_is_an_error_that_lists_those_there_are() -> N
     assert len(list(Corpus(late, fields={"license": "licence of it"}))) == 1000
 
 
+def test_a_wrong_name_is_told_though_few_records_are_read(tmp_path: Path) -> None:
+    """Also with a limit, behind an interruption, and in Parquet, of which only the columns in use are read."""
+    rows = [{"text": f"{TEXT}{i}", "licence_name": "CC0"} for i in range(5)]
+    wrong = {"license": "licence"}
+    message = r"no field 'licence' for the license in \d records; their fields: text, licence_name"
+    with pytest.raises(InputError, match=message):
+        list(Corpus(rows, fields=wrong, limit=2))
+    begun = Corpus(rows, fields=wrong)
+    next(begun.read())
+    resumed = Corpus(rows, fields=wrong)
+    resumed.resume(json.loads(json.dumps(begun.state())))
+    with pytest.raises(InputError, match=message):
+        list(resumed.read())
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=message):
+        list(Corpus(tmp_path / "a.parquet", fields=wrong))
+
+
 def test_records_without_a_text_stop_no_corpus_that_has_one(tmp_path: Path) -> None:
     """A settings file beside notes is counted as without text; names that are given do not apply to whole files."""
     (tmp_path / "package.json").write_text('{"name": "x"}')
@@ -116,6 +135,7 @@ def test_only_columns_that_are_used_are_read_from_parquet(tmp_path: Path) -> Non
     ("value", "line"),
     [
         (None, ""), (math.nan, ""), (" ", ""), ([], ""), ({}, ""), (0, "0"), (2.0, "2"), (True, "True"),
+        (b"caf\xe9", "caf\ufffd"), ({"since": date(2020, 1, 2)}, '{"since": "2020-01-02"}'), ({2020: 1}, '{"2020": 1}'),
         ([1, None, "a"], "1, a"), ({"name": "CC0"}, '{"name": "CC0"}'), ("a\0b\ud800", "ab?"),
     ],
 )  # fmt: skip

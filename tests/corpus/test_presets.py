@@ -17,6 +17,7 @@ from craft_hf.base.errors import InputError
 from craft_hf.base.records import Document
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.presets import PRESETS, open_corpora, preset_corpus
+from craft_hf.corpus.readers.hub import HubDataset
 
 TEXT = "Cells divide to grow, and to mend what was hurt. " * 6
 PAGE = {"text": TEXT, "timestamp": "2019-04-25T12:57:54Z", "url": "https://e.org"}
@@ -123,6 +124,7 @@ def test_without_a_source_the_hub_dataset_is_streamed(
 def test_hub_datasets_are_asked_for_at_a_revision(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """C4 and Wikipedia are pinned to a commit. The Hub is replaced here: only what is asked of it is looked at."""
     asked = []
+    monkeypatch.setattr(HubDataset, "_resolved", lambda self, commit: self.revision)
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: asked.append((*a, k["split"], k["revision"])) or [])
     with pytest.raises(InputError, match=f"{preset}: the source is empty"):
         list(preset_corpus(preset))

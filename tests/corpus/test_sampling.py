@@ -128,6 +128,9 @@ def test_a_broken_file_is_left_out_and_a_wrong_field_is_said(tmp_path: Path) -> 
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(LINES)[:3000])
     found = survey(Corpus(tmp_path))
     assert sum(reading.documents for stratum in found for reading in stratum.readings) >= 2000
+    (whole,), (broken,) = (stratum.readings for stratum in found)
+    assert (whole.is_whole, broken.is_whole) == (True, False)
+    assert broken.amount <= 3000
     with pytest.raises(InputError, match="no field 'body' for the text"):
         survey(Corpus(tmp_path / "a.jsonl", fields={"text": "body"}))
     with pytest.raises(InputError, match="file is broken or cut"):

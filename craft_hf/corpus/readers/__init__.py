@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from craft_hf.base import JSON
+from craft_hf.base import JSON, CraftError
 from craft_hf.corpus.ledger import Ledger
 
 Row = Mapping[str, JSON]
@@ -30,6 +30,10 @@ LocatedRows = Iterator[tuple[Place, Row]]
 
 Position = list[Any]
 """Where reading stands in a source, as JSON can hold it."""
+
+
+class LostPositionError(CraftError):
+    """A source is not what it was when reading it was interrupted."""
 
 
 class Source(ABC):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from zipfile import BadZipFile
 
-from craft_hf.base import InputError, require
+from craft_hf.base import require
 from craft_hf.corpus.fields import WholeFile
 from craft_hf.corpus.ledger import Ledger
 from craft_hf.corpus.readers import LocatedRows, Place
@@ -22,7 +21,7 @@ def docx_rows(file: File, ledger: Ledger) -> LocatedRows:
     docx = require("docx", "documents")
     with file.reading(), file.open() as stream:
         content = io.BytesIO(stream.read())
-    try:
+    with file.parsing("a Word file"):
         document = docx.Document(content)
         blocks = [
             block.text
@@ -31,8 +30,6 @@ def docx_rows(file: File, ledger: Ledger) -> LocatedRows:
             for block in document.iter_inner_content()
         ]
         about = document.core_properties
-    except (BadZipFile, KeyError, ValueError, SyntaxError, docx.opc.exceptions.OpcError) as e:  # lxml's are SyntaxError
-        raise InputError(f"{file.name}: not readable as a Word file ({type(e).__name__}: {e}).") from e
     text = "\n\n".join(filter(None, (block.strip() for block in blocks)))
     title = about.title or file.stem
     yield Place(file.name), WholeFile(id=file.id, title=title, author=about.author, text=text)

@@ -15,7 +15,7 @@ from typing import IO, cast
 
 from backports import zstd
 
-from craft_hf.base import InputError
+from craft_hf.base import CraftError, InputError, printable
 from craft_hf.corpus.fields import Fields
 
 PACKED = {".gz": "gzip", ".bz2": "bzip2", ".zst": "zstd"}
@@ -74,6 +74,10 @@ class File:
     fields: Fields = field(default_factory=Fields)
     meter: Meter | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", printable(self.name))
+        object.__setattr__(self, "id", printable(self.id))
+
     @property
     def packed(self) -> str:
         """The ending that says how it is packed, such as ".gz", "" if it is not."""
@@ -83,7 +87,8 @@ class File:
     @property
     def stem(self) -> str:
         """Its name without endings, the title of a document without one."""
-        return Path(self.path.name[: -len(self.packed)] if self.packed else self.path.name).stem
+        name = printable(self.path.name)
+        return Path(name[: -len(self.packed)] if self.packed else name).stem
 
     @contextmanager
     def reading(self, after: object = "") -> Iterator[None]:
@@ -101,6 +106,19 @@ class File:
                 f"{self.name}{behind}: the {PACKED[self.packed]} file is broken or cut ({why}); copy or download it "
                 "again."
             ) from e
+
+    @contextmanager
+    def parsing(self, kind: str) -> Iterator[None]:
+        """Turn whatever a library raises that parses the file as a `kind` into an InputError.
+
+        What a broken file makes such a library raise is documented nowhere.
+        """
+        try:
+            yield
+        except (CraftError, MemoryError):
+            raise
+        except Exception as e:
+            raise InputError(f"{self.name}: not readable as {kind} ({type(e).__name__}: {e}).") from e
 
     def open(self) -> io.BufferedReader:
         """Open it for its bytes, unpacked."""

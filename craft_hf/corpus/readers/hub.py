@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 from craft_hf.base import JSON, InputError
 from craft_hf.corpus.ledger import Ledger, Reason
-from craft_hf.corpus.readers import LocatedRows, Place, Position, Row, Source
+from craft_hf.corpus.readers import LocatedRows, LostPositionError, Place, Position, Row, Source
 
 HUB_DATASET_SYNTAX = "REPO@REVISION:CONFIG:SPLIT"
 """How a Hub dataset is written in one string, such as "allenai/c4:en"; all parts after REPO are optional."""
@@ -40,34 +42,53 @@ class HubDataset(Source):
         self.repo, self.config, self.split, self.revision = repo, config, split, revision
         self._convert = convert
         self.name = repo
+        self._commit: str | None = None
         self._mark: tuple[int, JSON] = (0, None)
 
     def rows(self, ledger: Ledger) -> LocatedRows:
         """Stream the split in the dataset's order."""
-        return self._rows(ledger, 0, None)
+        return self._rows(ledger, None, 0, None)
 
     def position(self, place: Place) -> Position:
-        """Return the row's number, and the state of the stream a while before."""
-        return [place.number, *self._mark]
+        """Return the commit, the row's number, and the state of the stream a while before."""
+        return [self._commit, place.number, *self._mark]
 
     def rows_from(self, position: Position, ledger: Ledger) -> LocatedRows:
-        """Stream on from a row; what is long before is not downloaded."""
-        number, marked, state = position
-        rows = self._rows(ledger, marked, state)
+        """Stream on from a row, of the commit that was begun with; what is long before is not downloaded."""
+        commit, number, marked, state = position
+        rows = self._rows(ledger, commit, marked, state)
         return itertools.dropwhile(lambda located: located[0].number < number, rows)
 
-    def _rows(self, ledger: Ledger, number: int, state: JSON) -> LocatedRows:
+    def _resolved(self, commit: str | None) -> str | None:
+        """Return the commit to read, so that what is read later is of the same; None for a folder.
+
+        Args:
+            commit: at which reading began.
+        """
+        from craft_hf.base import hub_api
+
+        if Path(self.repo).is_dir():  # which `datasets` takes before it asks the Hub
+            return None
+        if not commit and re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
+            return self.revision
+        return hub_api().dataset_info(self.repo, revision=commit or self.revision).sha
+
+    def _rows(self, ledger: Ledger, commit: str | None, number: int, state: JSON) -> LocatedRows:
         import datasets
         from datasets.exceptions import DatasetsError
+        from huggingface_hub.errors import RevisionNotFoundError
 
         from craft_hf.base import HUB_EXCEPTIONS, error_text
 
         errors = (*HUB_EXCEPTIONS, EOFError, zlib.error, DatasetsError)
         try:
+            self._commit = self._resolved(commit)
             stream = datasets.load_dataset(
-                self.repo, self.config, split=self.split, revision=self.revision, streaming=True
+                self.repo, self.config, split=self.split, revision=self._commit, streaming=True
             )
         except errors as e:
+            if commit and isinstance(e, RevisionNotFoundError):
+                raise LostPositionError(f"{self.repo}: the commit {commit} is not on the Hub any more.") from e
             raise InputError(
                 f"{self.repo!r} is neither a file nor a Hub dataset that can be reached: {error_text(e)}"
             ) from e

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
-from craft_hf.base import InputError
+from craft_hf.base import JSON, InputError
 from craft_hf.corpus.ledger import Ledger, Reason
 from craft_hf.corpus.readers import LocatedRows, Place, Row
 from craft_hf.corpus.readers.file import File
-from craft_hf.tasks import parse_json
+from craft_hf.tasks import NAN_IS_NULL, parse_json
 
 _START = 1 << 16
 """Characters that tell lines of JSON from an array and from objects over several lines."""
+
+_CUT = 16
+"""Characters before the end of what is read in which an error may come of reading no further."""
 
 
 def json_rows(path: Path) -> Iterator[tuple[str, Row]]:
@@ -61,25 +66,23 @@ def json_file_rows(file: File, ledger: Ledger) -> LocatedRows:
     if first.startswith("{") and (first.rstrip().endswith("}") or not more):
         yield from json_line_rows(file, ledger)
     elif first:
-        yield from _value_rows(file, "item" if first.startswith("[") else "", ledger)
+        yield from _value_rows(file, first.startswith("["), ledger)
 
 
 def _lines(file: File) -> Iterator[tuple[Place, bytes]]:
     return ((Place(file.name, "line", number), line) for number, line in file.lines() if not line.isspace())
 
 
-def _value_rows(file: File, prefix: str, ledger: Ledger) -> LocatedRows:
-    import ijson
-
+def _value_rows(file: File, is_array: bool, ledger: Ledger) -> LocatedRows:
     number = 0
     with file.reading(), file.open_text() as text:
-        values = ijson.items(_Bytes(text), prefix, use_float=True, multiple_values=True)
+        values = _Values(text, is_array)
         while True:
             try:
                 value = next(values)
             except StopIteration:
                 return
-            except (ijson.JSONError, ValueError) as e:
+            except ValueError as e:
                 raise InputError(f"{file.name}, after record {number}: not valid JSON ({e}).") from e
             number += 1
             place = Place(file.name, "record", number)
@@ -89,13 +92,64 @@ def _value_rows(file: File, prefix: str, ledger: Ledger) -> LocatedRows:
                 ledger.leave_out(Reason.BROKEN, f"{place}: holds {type(value).__name__}, expected a JSON object.")
 
 
-class _Bytes:
-    """A text file as the UTF-8 bytes that ijson wants, whatever its own encoding is."""
+class _Values(Iterator[JSON]):
+    """Iterates over the values of an array, or over values one behind the other, without all of them in memory.
 
-    def __init__(self, file: object) -> None:
-        self._read = file.read  # type: ignore[attr-defined]
+    Args:
+        file: the JSON.
+        is_array: whether it is an array.
 
-    def read(self, size: int = -1) -> bytes:
-        """Read so many characters."""
-        text: str = self._read(size)
-        return text.encode("utf-8", "replace")
+    Raises:
+        ValueError: while iterating, if it is no JSON.
+    """
+
+    def __init__(self, file: TextIO, is_array: bool) -> None:
+        self._file, self._is_array = file, is_array
+        self._text, self._at, self._is_all = "", 0, False
+        self._is_first = True
+
+    def __next__(self) -> JSON:
+        is_first, self._is_first = self._is_first, False
+        if self._is_array:
+            if is_first:
+                self._skip("[")
+            if self._skip("]"):
+                if self._next():
+                    raise ValueError(f"{self._next()!r} behind the end of the array")
+                raise StopIteration
+            if not is_first and not self._skip(","):
+                raise ValueError(f"{self._next()!r} where a comma or the end of the array was expected")
+        if not self._next() and not self._is_array:
+            raise StopIteration
+        while True:
+            try:
+                value, end = NAN_IS_NULL.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as e:
+                is_cut = e.msg.startswith("Unterminated string") or e.pos >= len(self._text) - _CUT
+                if self._is_all or not is_cut:
+                    raise ValueError(e.msg) from e
+            else:
+                if self._is_all or end < len(self._text):  # a number may go on
+                    self._at = end
+                    return value
+            self._read()
+
+    def _next(self) -> str:
+        """Return the next character that is no blank, "" at the end."""
+        while True:
+            while self._at < len(self._text) and self._text[self._at] in " \t\r\n":
+                self._at += 1
+            if self._at < len(self._text) or self._is_all:
+                return self._text[self._at : self._at + 1]
+            self._read()
+
+    def _skip(self, character: str) -> bool:
+        is_there = self._next() == character
+        self._at += is_there
+        return is_there
+
+    def _read(self) -> None:
+        """Read as much again as there is, so that a long value is not decoded many times."""
+        rest = self._text[self._at :]
+        more = self._file.read(max(_START, len(rest)))
+        self._text, self._at, self._is_all = rest + more, 0, not more

@@ -31,7 +31,9 @@ def parquet_rows(file: File, ledger: Ledger) -> LocatedRows:
                         f"{file.name}: has no column {file.fields.describe('text')} for the text; its columns: "
                         f"{', '.join(names)}."
                     )
-                columns = list(dict.fromkeys(itertools.chain.from_iterable(used.values())))
+                columns: list[str] | None = list(dict.fromkeys(itertools.chain.from_iterable(used.values())))
+                if not all(used[field] for field in file.fields.given):
+                    columns = None  # a field that was given is missing: let the error name those that are there
                 for batch in table.iter_batches(batch_size=1024, columns=columns):
                     for row in batch.to_pylist():
                         number += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from craft_hf.base import InputError, require
+from craft_hf.base import require
 from craft_hf.corpus.fields import WholeFile
 from craft_hf.corpus.ledger import Ledger, Reason
 from craft_hf.corpus.readers import LocatedRows, Place
@@ -19,15 +19,13 @@ def pdf_rows(file: File, ledger: Ledger) -> LocatedRows:
     pdfium = require("pypdfium2", "documents")
     with file.reading(), file.open() as stream:
         content = stream.read()
-    try:
+    with file.parsing("PDF"):
         pdf = pdfium.PdfDocument(content)
         try:
             about = pdf.get_metadata_dict()
             pages = [page.get_textpage().get_text_bounded() for page in pdf]
         finally:
             pdf.close()
-    except pdfium.PdfiumError as e:
-        raise InputError(f"{file.name}: not readable as PDF ({e}).") from e
     # where a hyphen breaks a word over two lines, PDFium has a control character, which no text keeps
     text = "\n\n".join(filter(None, (page.replace("\r\n", "\n").strip() for page in pages)))
     if not text:

@@ -42,7 +42,7 @@ class StackExchange(Source):
         name: documents get "NAME:SITE" as their source.
         min_score: questions and answers with a lower score are left out; None takes all.
 
-    A record's licence is that of its posts, which differ by their dates; several are joined by ", ". Its author are
+    A record's licence is that of its posts, which differ by their dates; several are joined by " and ". Its author are
     those who wrote the posts, as the licence asks for: by the names in Users.xml if that is beside Posts.xml, else by
     their pages on the site.
 
@@ -188,7 +188,7 @@ def _site_rows(file: File, site: str, min_score: int | None, ledger: Ledger) -> 
                     "title": post.get("Title", ""),
                     "text": _document(post.get("Title", ""), question, [html_to_text(html) for *_, html in found]),
                     "url": f"https://{site}/questions/{number}",
-                    "license": ", ".join(sorted(licenses)),
+                    "license": " and ".join(sorted(licenses)),
                     "author": _authors(author(user, name) for user, name in users),
                 },
             )

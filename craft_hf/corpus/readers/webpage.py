@@ -18,6 +18,8 @@ def webpage_rows(file: File, ledger: Ledger) -> LocatedRows:
     """
     trafilatura = require("trafilatura", "documents")
     with file.reading(), file.open() as stream:
-        page = trafilatura.bare_extraction(stream.read(), include_comments=False, with_metadata=True, url=None)
+        content = stream.read()
+    with file.parsing("a web page"):
+        page = trafilatura.bare_extraction(content, include_comments=False, with_metadata=True, url=None)
     found = {name: getattr(page, name, None) for name in ("title", "url", "author", "license", "text")}
     yield Place(file.name), WholeFile({**found, "id": file.id, "title": found["title"] or file.stem})

@@ -14,7 +14,7 @@ from craft_hf.corpus.readers.files import FilePiece, FileSource, found_files, re
 from craft_hf.corpus.readers.jsonl import json_line_rows
 
 _REDIRECT = re.compile(
-    r"\s*(?:REDIRECT\s|[#＃]\s*(?:\w+\s*:?\s*\[\[|(?:redirect|weiterleitung|redirecci[oó]n|redirection|rinvia|rinvio"
+    r"\s*(?:(?-i:REDIRECT\s)|[#＃]\s*(?:\w+\s*:?\s*\[\[|(?:redirect|weiterleitung|redirecci[oó]n|redirection|rinvia|rinvio"
     r"|rimando|doorverwijzing|patrz|przekieruj|tam|redirecionamento|перенаправление|перенапр|перенаправлення|перанакіраваньне"
     r"|omdirigering|ohjaus|uudelleenohjaus|suuna|přesměruj|átirányítás|preusmjeri|преусмери|пренасочване|виж|yönlendir"
     r"|ανακατευθυνση|đổi|alih|alidirektu|birzuzendu|転送|リダイレクト|重定向|넘겨주기|تحويل|تغییر_?مسیر|הפניה|अनुप्रेषित|पुनर्प्रेषित)"

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
-from craft_hf.base import JSON, InputError, StorageError, fingerprint, write_file
+from craft_hf.base import JSON, InputError, StorageError, file_json, fingerprint, write_file
 from craft_hf.corpus import Ledger
 from craft_hf.retrieval.index.chunks import DOCUMENT
 from craft_hf.retrieval.index.shard import FORMAT, mending
@@ -20,6 +20,8 @@ _TUPLES = ("shards", "corpora", "builds", "removed_ids", "removed_sources")
 
 SHARD_FILE = re.compile(r"shard-[0-9a-f]{16}\.h5|\.shard-[0-9a-f]{16}\.h5\.incomplete")
 """Names of shards, complete or not; "shard-00000-of-00010.parquet" is of another program."""
+
+_BESIDE_SHARDS = {".gitattributes", "README.md", "index.json"}
 
 
 class OtherFormatError(InputError):
@@ -40,7 +42,8 @@ class IndexInfo:
         vectors: what has an embedding: "chunks" of documents, or the "document" by its head.
         window: most tokens that the model reads at once, None without a limit.
         documents: how many there are.
-        shards: "file", "documents", "chunks", "longer_than_window", "bytes" and "fingerprint" of each.
+        shards: "file", "documents", "chunks", "longer_than_window", "bytes", "fingerprint" and "documents_hash" of
+            each.
         corpora: "source", "license" and "documents" of each.
         ledger: what was read, and what was left out and why; see `craft_hf.corpus.Ledger`.
         fingerprint: hash of the content.
@@ -116,6 +119,11 @@ def shard_names(info: IndexInfo) -> list[str]:
     return [str(shard["file"]) for shard in info.shards]
 
 
+def is_index_file(path: str) -> bool:
+    """Tell whether a path belongs to an index, or to its repository on the Hub."""
+    return path in _BESIDE_SHARDS or bool(SHARD_FILE.fullmatch(path))
+
+
 def shard_files(folder: Path) -> list[Path]:
     """Return the shards in a folder, complete or not."""
     return [p for p in folder.iterdir() if SHARD_FILE.fullmatch(p.name)]
@@ -125,8 +133,8 @@ def _check(info: IndexInfo) -> None:
     """Raise ValueError, TypeError or KeyError if an `index.json` does not describe its shards."""
     documents = 0
     for shard in info.shards:
-        if not (isinstance(shard["file"], str) and isinstance(shard["fingerprint"], str)):
-            raise TypeError("a shard's name or fingerprint is not a string")
+        if not all(isinstance(shard[name], str) for name in ("file", "fingerprint", "documents_hash")):
+            raise TypeError("a shard's name, fingerprint or hash of its documents is not a string")
         if not isinstance(shard["bytes"], int):
             raise TypeError("a shard's size is not a number")
         documents += cast(int, shard["documents"])
@@ -141,7 +149,7 @@ def _check(info: IndexInfo) -> None:
 
 def info_json(info: IndexInfo) -> bytes:
     """Return the content of an index's `index.json`."""
-    return json.dumps(asdict(info), indent=1, ensure_ascii=False).encode()
+    return file_json(asdict(info), indent=1)
 
 
 def write_info(info: IndexInfo, folder: Path) -> None:

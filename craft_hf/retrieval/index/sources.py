@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from craft_hf.base import JSON, InputError
+from craft_hf.base import JSON, InputError, __version__, is_installed
 from craft_hf.corpus import Corpus, open_corpora, parse_fields, parse_named_source
 from craft_hf.retrieval.index.info import IndexInfo
 
@@ -44,15 +44,15 @@ def open_sources_again(settings: Mapping[str, Any]) -> list[Corpus]:
 
 
 def source_versions(settings: Sequence[Mapping[str, Any]]) -> list[JSON]:
-    """Return what changes when a local source of some builds does: size and time of each file."""
-    found: list[JSON] = []
+    """Return what changes when the documents of some builds may: size and times of each local file, what reads them."""
+    found: list[JSON] = [__version__, is_installed("docx", "pypdfium2", "trafilatura")]
     for build in settings:
         for source in build["sources"]:
             path = Path(parse_named_source(source)[1])
             for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
                 if file.is_file():
                     state = file.stat()
-                    found.append([str(file), state.st_size, state.st_mtime_ns])
+                    found.append([str(file), state.st_size, state.st_mtime_ns, state.st_ctime_ns])  # the last: chmod
     return found
 
 

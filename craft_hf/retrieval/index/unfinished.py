@@ -8,11 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from craft_hf.base import JSON, InputError, StorageError, fingerprint, write_file
+from craft_hf.base import JSON, InputError, StorageError, file_json, fingerprint, write_file
 from craft_hf.retrieval.index.shard import Shard, shard_entry
 from craft_hf.retrieval.index.sources import source_versions
 
 _FILE = ".build.json"
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Return whether a folder holds the shards of a first build that was interrupted."""
+    return (folder / _FILE).exists() and not (folder / "index.json").exists()
 
 
 class UnfinishedBuild:
@@ -51,7 +56,7 @@ class UnfinishedBuild:
         if not self._key:
             return
         try:
-            write_file(self._path, json.dumps({"key": self._key, **note}, ensure_ascii=False).encode())
+            write_file(self._path, file_json({"key": self._key, **note}))
         except OSError as e:
             raise StorageError(
                 f"{self._path} cannot be written: {e}. What was embedded is kept; free disk space and run the same "

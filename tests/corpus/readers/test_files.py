@@ -173,11 +173,21 @@ A, B = (json.dumps({"id": name, "text": TEXT}) for name in "ab")
         (json.dumps({"id": "a", "text": TEXT}, indent=1), "a", {}),
         (A.replace(",", ",\n") + "\n" + B.replace(",", ",\n"), "ab", {}),
         (f"[{A},{B}]"[:-40], "a", {"unreadable or broken file": 1}),
+        (f"[{A},{B}", "ab", {"unreadable or broken file": 1}),
+        (f"[{A}\n{B}]", "a", {"unreadable or broken file": 1}),
+        (f"[{A}]{B}", "a", {"unreadable or broken file": 1}),
+        (f'[{A.replace("}", "")}, "score": NaN}},{B}]', "ab", {}),
+        (f"[{A}, {'[' * 5000}]", "a", {"unreadable or broken file": 1}),
+        (f"[{A}, 12{' ' * 70_000}, {B}]", "ab", {"broken record": 1}),
+        (f"[{A.replace('lichen', 'lichen' * 20_000)}, {B}]", "ab", {}),
         ("[]", "", {}),
         ("3", "", {"broken record": 1}),
         (f"{A}\n{{\n{B}", "ab", {"broken record": 1}),
     ],
-    ids=["array", "object", "objects", "cut", "empty", "number", "lines"],
+    ids=[
+        "array", "object", "objects", "cut", "no end", "no comma", "rest", "NaN", "deep", "blanks", "long", "empty",
+        "number", "lines",
+    ],
 )  # fmt: skip
 def test_json_files_of_all_shapes_are_read(tmp_path: Path, content: str, ids: str, counts: dict[str, int]) -> None:
     """An array, one object, several over many lines, and lines; what is no object is counted, a cut array told."""
@@ -285,8 +295,27 @@ def test_word_files_are_read_with_their_tables(tmp_path: Path) -> None:
     word.save(tmp_path / "a.docx")
     want = Document("a.docx", f"Lichens\n\na | b\n\n{PLAIN}", tmp_path.name, "On lichens", author="Ann Lee")
     assert read(tmp_path) == ([want], {})
+    whole = (tmp_path / "a.docx").read_bytes()
+    (tmp_path / "good.txt").write_text(TEXT)
+    for place in range(30, len(whole), len(whole) // 40):
+        (tmp_path / "a.docx").write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        assert set(read(tmp_path)[1]) <= {"unreadable or broken file", "no text", "too short"}
     (tmp_path / "a.docx").write_bytes(b"PK no")
     assert "/a.docx: not readable as a Word file" in example(tmp_path / "a.docx", Reason.UNREADABLE)
+
+
+def test_a_name_that_is_not_utf8_is_written_as_escapes(tmp_path: Path) -> None:
+    """Files of other systems: whether read or left out."""
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for name in (b"caf\xe9.txt", b"caf\xe9.png", b".caf\xe9"):
+        Path(os.fsdecode(bytes(folder / "") + b"/" + name)).write_text(TEXT)
+    documents, _ = read(folder)
+    assert [(d.id, d.title) for d in documents] == [("caf\\udce9.txt", "caf\\udce9")]
+    corpus = Corpus(folder)
+    list(corpus)
+    assert corpus.ledger.left_out[Reason.UNKNOWN_ENDING].example == "notes/caf\\udce9.png"
+    assert corpus.ledger.left_out[Reason.HIDDEN].example == "notes/.caf\\udce9"
 
 
 @pytest.mark.parametrize(("name", "module"), [("a.pdf", "pypdfium2"), ("a.docx", "docx"), ("a.html", "trafilatura")])

@@ -5,15 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from craft_hf.base import JSON
 from craft_hf.base.errors import InputError
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.ledger import Ledger
-from craft_hf.corpus.readers import Row
+from craft_hf.corpus.readers import LostPositionError, Row
 from craft_hf.corpus.readers.hub import HubDataset, parse_hub_dataset
 from tests.corpus import left_out
+from tests.hub_client import hub_client
+from tests.hub_server import File, User, serving_hub
 
 
 def shard(path: Path, rows: list[dict[str, str]]) -> None:
@@ -115,3 +119,33 @@ def test_shard_that_breaks_while_streaming_names_the_row(repository: Path) -> No
     path.write_bytes(path.read_bytes()[:-12])
     with pytest.raises(InputError, match="after row 1: reading the Hub dataset failed"):
         list(HubDataset(str(repository), "en").rows(Ledger()))
+
+
+def _begin(count: int) -> tuple[list[str], JSON]:
+    source = HubDataset("ann/notes")
+    rows = source.rows(Ledger())
+    found = [next(rows) for _ in range(count)]
+    return [str(row["text"]) for _, row in found], json.loads(json.dumps(source.position(found[-1][0])))
+
+
+def _go_on(position: list[Any]) -> list[str]:
+    return [str(row["text"]) for _, row in HubDataset("ann/notes").rows_from(position, Ledger())]
+
+
+def test_reading_goes_on_at_the_commit_at_which_it_began(tmp_path: Path) -> None:
+    """A commit that puts other rows before them changes nothing; one that is gone is told."""
+
+    def files(*rows: str) -> dict[str, File]:
+        lines = "".join(json.dumps({"text": row}) + "\n" for row in rows)
+        return {"train.jsonl": File(lines.encode(), is_large=False)}
+
+    with serving_hub({"hf_ann": User("ann")}) as hub, hub_client(hub.url, tmp_path / "home") as client:
+        repo = hub.add_repo("ann/notes", private=False)
+        repo.commit("first", files("a", "b", "c"))
+        rows, position = client.call("hf_ann", _begin, 2)
+        repo.commit("second", files("new", "a", "b", "c", "d"))
+        assert rows == ["a", "b"]
+        assert client.call("hf_ann", _go_on, position) == ["b", "c"]
+        assert client.call("hf_ann", _begin, 2)[0] == ["new", "a"]
+        with pytest.raises(LostPositionError, match=r"ann/notes: the commit 0{40} is not on the Hub any more"):
+            client.call("hf_ann", _go_on, ["0" * 40, *position[1:]])

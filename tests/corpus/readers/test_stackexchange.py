@@ -89,7 +89,7 @@ def test_question_and_answers_are_one_document(tmp_path: Path, given: str) -> No
     assert documents == [
         Document(
             f"{site}:1", DOCUMENT, f"stackexchange:{site}", 'Why is x < 1 & "small"?', f"https://{site}/questions/1",
-            "CC BY-SA 3.0, CC BY-SA 4.0",
+            "CC BY-SA 3.0 and CC BY-SA 4.0",
         ),
         Document(
             f"{site}:5", "Alone\n\nWhy?", f"stackexchange:{site}", "Alone", f"https://{site}/questions/5",

@@ -98,6 +98,8 @@ def test_other_formats_and_cut_files_are_named(tmp_path: Path, name: str, conten
         ("#Tambourines are drums.", False),
         ("# Cells\n\nA heading.", False),
         ("Redirects lead on.", False),
+        ("Redirect examination is a part of a trial.", False),
+        ("REDIRECT Cell", True),
         ("", False),
     ],
 )

@@ -16,7 +16,7 @@ from craft_hf.corpus import Ledger
 from craft_hf.corpus.readers import files
 from craft_hf.corpus.readers.hub import HubDataset
 from craft_hf.retrieval.index.build import build_index
-from craft_hf.retrieval.index.info import IndexInfo
+from craft_hf.retrieval.index.info import IndexInfo, read_info
 from craft_hf.retrieval.index.sources import open_sources
 from craft_hf.retrieval.index.verify import verify_index
 from tests.vectors import HashEmbedder, Interrupted, visible
@@ -153,6 +153,19 @@ def test_source_that_lost_its_record_is_said(corpus: Path, tmp_path: Path) -> No
     assert build(folder, settings, HashEmbedder()) == build(tmp_path / "whole", settings, HashEmbedder())
 
 
+def test_names_that_are_not_utf8_can_be_noted(corpus: Path, tmp_path: Path) -> None:
+    """The folder of another system: a build of it goes on, and can be read again."""
+    place = corpus.rename(Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9")))
+    (place / "1.jsonl").rename(Path(os.fsdecode(bytes(place) + b"/1\xe9.jsonl")))
+    Path(os.fsdecode(bytes(place) + b"/caf\xe9.png")).touch()
+    settings = settings_of(place)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "index", settings, Interrupted(10))
+    info = build(tmp_path / "index", settings, HashEmbedder())
+    assert info == build(tmp_path / "whole", settings, HashEmbedder())
+    assert read_info(tmp_path / "index").builds == (settings,)
+
+
 def test_limit_counts_what_was_taken_before(corpus: Path, tmp_path: Path) -> None:
     """A limit is for the whole corpus."""
     settings = {**settings_of(corpus), "limit": 20}
@@ -175,6 +188,7 @@ def test_hub_dataset_goes_on_in_its_stream(tmp_path: Path, monkeypatch: pytest.M
         return datasets.IterableDataset.from_generator(rows, gen_kwargs={"shards": list(range(5))})
 
     monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(HubDataset, "_resolved", lambda self, commit: "0123")
     monkeypatch.setattr("craft_hf.corpus.readers.hub._MARK_EVERY", 50)
     source = HubDataset("user/name")
     for place, row in source.rows(Ledger()):
