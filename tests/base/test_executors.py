@@ -17,7 +17,6 @@ from craft_hf.base.embedder import Embedder, Vectors
 from craft_hf.base.errors import InputError, StorageError
 from craft_hf.base.executors import open_workers
 from craft_hf.corpus.corpus import Corpus
-from craft_hf.retrieval.index import vectors as index_vectors
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import Shard
@@ -98,7 +97,7 @@ def test_lost_process_is_a_clear_error_and_costs_nothing(tmp_path: Path) -> None
     assert whole >= 4
     log.unlink()
     built(tmp_path / "index", SlowEmbedder(log, 0), "")
-    assert len(log.read_text().splitlines()) == 20 - whole
+    assert 20 - whole - 2 <= len(log.read_text().splitlines()) <= 20 - whole, "vectors of shards in hand are kept, too"
 
 
 class Poisoned(HashEmbedder):
@@ -148,11 +147,10 @@ def test_paths_are_absolute_before_they_travel(tmp_path: Path, monkeypatch: pyte
 
 
 class Dying(HashEmbedder):
-    """Saves after each batch of two texts, and kills its process at one of the texts."""
+    """Embeds two texts at a time, and kills its process at one of the texts."""
 
     def encode_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Vectors]]:
         """Embed texts."""
-        index_vectors.SAVE_EVERY_S = 0
         for start in range(0, len(texts), 2):
             rows = list(range(start, min(start + 2, len(texts))))
             if any("document 17 " in texts[row] for row in rows):

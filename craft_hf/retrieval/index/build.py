@@ -62,7 +62,7 @@ def build_index(
     """Embed the documents of some corpora and write them to a folder; of equal texts only the first is taken.
 
     An index in the folder stays as it is until the new one is complete. Interrupted at any moment, the same call goes
-    on: a vector that is in the folder, in whatever file, is not made again.
+    on: a vector that was in the folder when it began, in whatever file, is not made again.
 
     Args:
         corpora: what to index, in this order.

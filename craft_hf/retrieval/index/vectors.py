@@ -5,13 +5,13 @@ While a shard is embedded, its vectors are saved in a file beside, which goes wh
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
 from typing import Self
 
@@ -21,13 +21,14 @@ from craft_hf.base import Embedder, InputError, StorageError, Vectors
 from craft_hf.retrieval.index.quantize import Halves
 from craft_hf.retrieval.index.shard import LongHashes, Shard
 
-SAVE_EVERY_S = 30.0
-"""Seconds of embedding after which vectors are saved; a kill costs what was made since, and the batch in hand."""
+SYNC_EVERY_S = 30.0
+"""Seconds after which saved vectors are forced to the disk: a power cut costs what came since, a kill one batch."""
 
 SAVED_VECTORS = ".vectors-*.part"
 """Names of files with saved vectors."""
 
 _MAGIC = b"craftvec"
+_MOST_DIMENSIONS = 1 << 20
 
 
 def vector_files(folder: Path) -> list[Path]:
@@ -56,7 +57,7 @@ class KnownVectors:
     """
 
     def __init__(self, files: Iterable[Path], dimension: int) -> None:
-        self._files, self._dimension = files, dimension
+        self._files, self.dimension = files, dimension
         self._trusted: dict[int, bool] = {}
 
     def find(self, hashes: LongHashes) -> tuple[Halves, np.ndarray]:
@@ -68,7 +69,7 @@ class KnownVectors:
         Returns:
             The vectors, float16 (rows, dimension), and which rows were found, bool (rows,); the others are zeros.
         """
-        vectors = np.zeros((len(hashes), self._dimension), dtype=np.float16)
+        vectors = np.zeros((len(hashes), self.dimension), dtype=np.float16)
         found = np.zeros(len(hashes), dtype=bool)
         keys, rows = self._sorted
         places = np.searchsorted(keys, hashes[:, 0])
@@ -100,7 +101,7 @@ class KnownVectors:
                 source = open_vectors(path)
             except InputError:
                 continue
-            if source.dimension == self._dimension and source.chunks:
+            if source.dimension == self.dimension and source.chunks:
                 found.append(source)
         return found
 
@@ -141,14 +142,17 @@ class SavedVectors:
     """
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            head = file.read(16)
-        if len(head) < 16 or head[:8] != _MAGIC:
-            raise InputError(f"{path} holds no vectors.")
-        self.dimension = int.from_bytes(head[8:], "little")
-        record = _record(self.dimension)
-        count = (path.stat().st_size - 16) // record.itemsize
-        records = np.memmap(path, record, "r", 16, (count,)) if count else np.zeros(0, record)
+        try:
+            with path.open("rb") as file:
+                head = file.read(16)
+            self.dimension = int.from_bytes(head[8:], "little")
+            if len(head) < 16 or head[:8] != _MAGIC or not 0 < self.dimension <= _MOST_DIMENSIONS:
+                raise InputError(f"{path} holds no vectors.")
+            record = _record(self.dimension)
+            count = (path.stat().st_size - 16) // record.itemsize
+            records = np.memmap(path, record, "r", 16, (count,)) if count else np.zeros(0, record)
+        except OSError as e:
+            raise InputError(f"{path} cannot be read: {e}") from e
         whole = np.array([_check(row) == row["check"] for row in records], dtype=bool)
         self._records = records if whole.all() else records[whole]
         self.chunks = len(self._records)
@@ -171,7 +175,7 @@ class SavedVectors:
 
 
 class VectorSaver:
-    """Saves vectors to a file of its own, at the latest `SAVE_EVERY_S` after they were made.
+    """Saves vectors to a file of its own as they are made.
 
     Args:
         folder: where; must exist when the first vector comes.
@@ -181,11 +185,11 @@ class VectorSaver:
     def __init__(self, folder: Path, dimension: int) -> None:
         self._path = folder / SAVED_VECTORS.replace("*", uuid.uuid4().hex)
         self._record = _record(dimension)
-        self._waiting: list[np.ndarray] = []
-        self._saved_at = time.monotonic()
+        self._file: FileIO | None = None
+        self._synced_at = time.monotonic()
 
     def add(self, hashes: LongHashes, vectors: Halves) -> None:
-        """Take vectors, and save what waits when it is time.
+        """Save vectors, so that no kill can take them.
 
         Raises:
             StorageError: the disk is full; what was saved before stays.
@@ -193,46 +197,40 @@ class VectorSaver:
         records = np.zeros(len(hashes), self._record)
         records["hash"], records["vector"] = hashes, vectors
         records["check"] = [_check(row) for row in records]
-        self._waiting.append(records)
-        if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
-            self.save()
-
-    def save(self) -> None:
-        """Save what waits, so that a kill cannot take it.
-
-        Raises:
-            StorageError: the disk is full; what was saved before stays.
-        """
         try:
-            with self._path.open("ab") as file:
-                start = file.tell()
-                try:
-                    if not start:
-                        file.write(_MAGIC + self._record["vector"].shape[0].to_bytes(8, "little"))
-                    file.writelines(records.tobytes() for records in self._waiting)
-                    file.flush()
-                    os.fsync(file.fileno())
-                except OSError:
-                    os.truncate(self._path, start)  # no torn record in the middle, should there be room later
-                    raise
+            if self._file is None:
+                self._file = FileIO(self._path, "w")
+                self._write(self._file, _MAGIC + self._record["vector"].shape[0].to_bytes(8, "little"))
+            self._write(self._file, records.tobytes())
+            if time.monotonic() - self._synced_at >= SYNC_EVERY_S:
+                os.fsync(self._file.fileno())
+                self._synced_at = time.monotonic()
         except OSError as e:
             raise StorageError(
                 f"vectors cannot be saved to {self._path}: {e}. What was saved before is kept; free disk space and run "
                 "the same command again: it goes on from here."
             ) from e
-        self._waiting.clear()
-        self._saved_at = time.monotonic()
+
+    @staticmethod
+    def _write(file: FileIO, data: bytes) -> None:
+        start, rest = file.tell(), memoryview(data)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(start)  # no torn record in the middle, should there be room later
+            file.seek(start)
+            raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Remove the file when its vectors are in a shard; on an error keep it, with what waits."""
+        """Remove the file when its vectors are in a shard; on an error keep it."""
+        if self._file:
+            self._file.close()
         if error is None:
             self._path.unlink(missing_ok=True)
-        elif self._waiting:
-            with contextlib.suppress(StorageError):  # the error at hand is the one to tell
-                self.save()
 
 
 def embed(

@@ -188,7 +188,7 @@ def test_ten_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     assert verify_index(folder) == []
     embedded_texts = Counter(log.read_text().splitlines())
     assert len(embedded_texts) == 60
-    assert embedded_texts.total() == 60 + cut_short
+    assert 60 <= embedded_texts.total() <= 60 + cut_short
     assert cut_short <= 10
 
 
@@ -469,10 +469,10 @@ def test_any_flipped_byte_of_index_json_is_harmless_or_refused(tmp_path: Path) -
         ({"shards": [1]}, "TypeError"),
         (
             {"shards": [{"file": 1, "documents": 10, "bytes": 1, "fingerprint": ""}]},
-            "name or fingerprint is not a string",
+            "name, fingerprint or hash of its documents is not a string",
         ),
         (
-            {"shards": [{"file": "a", "documents": 10, "bytes": "1", "fingerprint": ""}]},
+            {"shards": [{"file": "a", "documents": 10, "bytes": "1", "fingerprint": "", "documents_hash": ""}]},
             "size is not a number",
         ),
     ],

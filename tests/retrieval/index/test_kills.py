@@ -18,7 +18,7 @@ import pytest
 
 from craft_hf.base.embedder import Vectors
 from craft_hf.corpus.corpus import Corpus
-from craft_hf.retrieval.index import search, vectors
+from craft_hf.retrieval.index import search
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.edit import compact_index
 from craft_hf.retrieval.index.info import read_info
@@ -77,7 +77,6 @@ def compact(folder: Path, log: Path) -> None:
 
 def run(work: Callable[[Path, Path], None], folder: Path, log: Path, begun: multiprocessing.synchronize.Event) -> None:
     """Do the work in a process that is killed."""
-    vectors.SAVE_EVERY_S = 0
     begun.set()
     work(folder, log)
 
@@ -98,7 +97,7 @@ def test_kills_lose_nothing(folder: Path, tmp_path: Path, work: Callable[[Path, 
     damaged = shard_paths(folder)[::2] if work is mend else []
     for path in damaged:
         content = bytearray(path.read_bytes())
-        content[Shard(path)._layout["embedding"][0] + 7] ^= 64
+        content[Shard(path)._layout["chunk_span"][0]] ^= 64
         path.write_bytes(content)
     old = read_info(folder)
     shutil.copytree(folder, tmp_path / "start")

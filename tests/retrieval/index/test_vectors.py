@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,14 +42,13 @@ class InBatches(HashEmbedder):
 
 KILLED = """
 import sys, time
+from io import FileIO
 from pathlib import Path
+from typing import Any
 from craft_hf.corpus import Corpus
 from craft_hf.retrieval import build_index
-from craft_hf.retrieval.index import vectors
 from craft_hf.base import open_workers
 from tests.retrieval.index.test_vectors import InBatches, ROWS
-
-vectors.SAVE_EVERY_S = 0
 
 class Stuck(InBatches):
     def encode(self, texts, progress=None):
@@ -67,7 +68,6 @@ def saved(folder: Path, rows: Sequence[int]) -> Path:
     """Save the vectors of some texts, as a process does that is killed then."""
     saver = VectorSaver(folder, 4)
     saver.add(HASHES[rows], HALVES[rows])
-    saver.save()
     (path,) = folder.glob(".vectors-*.part")
     return path
 
@@ -105,9 +105,13 @@ def test_damaged_record_is_left_out(tmp_path: Path) -> None:
     content[16 + 28 + 20] ^= 1
     path.write_bytes(content)
     assert KnownVectors([path], 4).find(HASHES)[1].tolist() == [True, False, True, False, False, False]
-    path.write_bytes(b"short")
-    with pytest.raises(InputError, match="holds no vectors"):
-        open_vectors(path)
+    damaged = bytearray(content)
+    damaged[14] ^= 1  # of the dimension
+    for wrong in (b"short", bytes(damaged)):
+        path.write_bytes(wrong)
+        with pytest.raises(InputError, match="holds no vectors"):
+            open_vectors(path)
+        assert not KnownVectors([path], 4).find(HASHES)[1].any()
 
 
 def test_vectors_of_a_damaged_file_are_taken_from_another(tmp_path: Path) -> None:
@@ -150,54 +154,47 @@ def test_vector_that_is_no_number_is_refused_and_not_saved(tmp_path: Path) -> No
     assert visible(tmp_path) == []
 
 
-def test_vectors_are_saved_when_it_is_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not at each batch, but when the time has passed; at the end of a shard the file goes."""
-    now = [0.0]
+def test_vectors_are_saved_at_once_and_synced_when_it_is_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is asked for certainty when the time has passed; at the end of a shard the file goes."""
+    now, synced = [0.0], list[int]()
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module.os, "fsync", synced.append)
     with VectorSaver(tmp_path, 4) as saver:
-        saver.add(HASHES[:2], HALVES[:2])
         assert not list(tmp_path.iterdir())
-        now[0] = module.SAVE_EVERY_S + 1
-        saver.add(HASHES[2:3], HALVES[2:3])
+        saver.add(HASHES[:2], HALVES[:2])
         (path,) = tmp_path.iterdir()
-        assert SavedVectors(path).chunks == 3
+        assert SavedVectors(path).chunks == 2
+        assert not synced
+        now[0] = module.SYNC_EVERY_S + 1
+        saver.add(HASHES[2:3], HALVES[2:3])
         saver.add(HASHES[3:], HALVES[3:])
-        assert SavedVectors(path).chunks == 3
+        assert SavedVectors(path).chunks == 6
+        assert len(synced) == 1
     assert not list(tmp_path.iterdir())
-
-
-def test_interrupt_costs_no_vector(tmp_path: Path) -> None:
-    """Ctrl-C saves what waits."""
-
-    def interrupted(saver: VectorSaver) -> None:
-        saver.add(HASHES, HALVES)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt), VectorSaver(tmp_path, 4) as saver:
-        interrupted(saver)
-    (path,) = tmp_path.iterdir()
-    assert SavedVectors(path).chunks == 6
 
 
 def test_full_disk_keeps_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that fails in the middle leaves whole records, and the next one goes behind them."""
+    free = [1000]
+
+    class SmallDisk(FileIO):
+        def write(self, data: Any) -> int:
+            if not free[0]:
+                raise OSError(28, "No space left on device")
+            written = super().write(data[: free[0]])
+            free[0] -= written
+            return written
+
+    monkeypatch.setattr(module, "FileIO", SmallDisk)
     saver = VectorSaver(tmp_path, 4)
     saver.add(HASHES[:2], HALVES[:2])
-    saver.save()
     (path,) = tmp_path.iterdir()
+    free[0] = 40
+    with pytest.raises(StorageError, match=r"cannot be saved .*No space left.*is kept; free disk space"):
+        saver.add(HASHES[2:4], HALVES[2:4])
+    assert path.stat().st_size == 16 + 2 * 28
+    free[0] = 1000
     saver.add(HASHES[2:4], HALVES[2:4])
-
-    def full(_: int) -> None:
-        with path.open("ab") as file:
-            file.write(b"torn")
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(StorageError, match=r"cannot be saved .*No space left.*is kept; free disk space"):
-            saver.save()
-    assert SavedVectors(path).chunks == 2
-    saver.save()
     assert KnownVectors([path], 4).find(HASHES)[1].tolist() == [True] * 4 + [False] * 2
 
 
