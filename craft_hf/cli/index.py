@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import textwrap
@@ -169,10 +170,13 @@ def info(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
     if any(found.builds):
         typer.echo(f"built by: {build_command(found.builds, str(folder))}")
     if left := leftovers(folder, found):
-        size = sum(path.stat().st_size for path in left)
+        size = 0
+        for path in left:
+            with contextlib.suppress(FileNotFoundError):  # a build is going on
+                size += path.stat().st_size
         typer.echo(
-            f"an unfinished build left {len(left)} files ({size / 1e6:.1f} MB): the command that began it goes on with "
-            f"them, craft-hf index compact {folder} removes them"
+            f"{len(left)} files ({size / 1e6:.1f} MB) are of a build that goes on or was interrupted: the command that "
+            f"began it goes on with them, craft-hf index compact {folder} removes them"
         )
 
 
@@ -188,7 +192,7 @@ def verify(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
     problems = verify_index(folder)
     found = read_info(folder)
     if problems:
-        typer.echo(f"{len(problems)} of {len(found.shards)} shards are broken:", err=True)
+        typer.echo(f"{folder}: {len(problems)} problem{'s' * (len(problems) > 1)}:", err=True)
         for problem in problems:
             typer.echo(f"  {problem}", err=True)
         typer.echo(f"Mend it with: craft-hf index repair {folder}", err=True)

@@ -35,13 +35,14 @@ def remove_documents(folder: Path, ids: Collection[str] = (), sources: Collectio
         wanted, named = set(ids), set(sources)
         left: list[Mapping[str, JSON]] = []
         counts = counts_of(old.corpora)
-        unseen = wanted | named
+        unseen_ids, unseen_sources = set(wanted), set(named)
         with Bar("Looking for documents", old.documents, "documents") as bar:
             for entry in old.shards:
                 shard = _opened(folder, entry)
                 fields = list(zip(shard.strings("id"), shard.strings("source"), strict=True))
                 keep = [row for row, (name, source) in enumerate(fields) if name not in wanted and source not in named]
-                unseen -= {text for field in fields for text in field}
+                unseen_ids.difference_update(name for name, _ in fields)
+                unseen_sources.difference_update(source for _, source in fields)
                 if len(keep) == len(fields):
                     left.append(entry)
                 else:
@@ -51,10 +52,14 @@ def remove_documents(folder: Path, ids: Collection[str] = (), sources: Collectio
                         counts.update((d.source, d.license) for d in content.documents)
                         left.append(write_shard(folder, content, shard.embedder, shard.model))
                 bar.update(len(fields))
-        if unseen:
-            kind = "id" if min(unseen) in wanted else "source"
-            there = "" if kind == "id" else f"; its sources: {', '.join(sorted({s for s, _ in counts}))}"
-            raise InputError(f"no document of {folder} has the {kind} {min(unseen)!r}{there}. Nothing was removed.")
+        if unseen_ids:
+            raise InputError(f"no document of {folder} has the id {min(unseen_ids)!r}. Nothing was removed.")
+        if unseen_sources:
+            there = ", ".join(sorted({source for source, _ in counts_of(old.corpora)}))
+            raise InputError(
+                f"no document of {folder} has the source {min(unseen_sources)!r}; its sources: {there}. Nothing was "
+                "removed."
+            )
         if not left:
             raise InputError(f"that is all that {folder} holds; to be rid of it, delete the folder.")
         info = with_shards(old, left, counts)

@@ -13,7 +13,6 @@ from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.sources import without_local_places
 
 _TYPE = "dataset"
-_BESIDE_SHARDS = {".gitattributes", "README.md", "index.json"}
 
 
 def index_files(folder: Path, info: IndexInfo, repo_id: str) -> dict[str, Content]:
@@ -21,11 +20,6 @@ def index_files(folder: Path, info: IndexInfo, repo_id: str) -> dict[str, Conten
     files: dict[str, Content] = {name: folder / name for name in _shard_names(info, str(folder))}
     files["README.md"] = index_card(info, repo_id).encode()
     return files | {"index.json": info_json(without_local_places(info))}
-
-
-def is_index_file(path: str) -> bool:
-    """Tell whether a path belongs to an index's repository."""
-    return path in _BESIDE_SHARDS or bool(SHARD_FILE.fullmatch(path))
 
 
 def pull_index(repo_id: str, revision: str | None = None) -> Path:

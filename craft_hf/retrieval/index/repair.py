@@ -19,13 +19,15 @@ from craft_hf.retrieval.index.chunks import Chunks, chunks_of, cut
 from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of, text_hashes
 from craft_hf.retrieval.index.edit import with_shards
 from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, read_info, shard_files, shard_names
-from craft_hf.retrieval.index.quantize import Halves
+from craft_hf.retrieval.index.quantize import Halves, quantize
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import (
+    BROKEN,
     FORMAT,
     Shard,
     ShardContent,
     document_hashes,
+    documents_hash,
     embedding_hashes,
     shard_entry,
     shard_fingerprint,
@@ -33,6 +35,7 @@ from craft_hf.retrieval.index.shard import (
     write_shard,
 )
 from craft_hf.retrieval.index.sources import open_sources_again
+from craft_hf.retrieval.index.unfinished import is_unfinished
 from craft_hf.retrieval.index.vectors import KnownVectors, vector_files
 from craft_hf.retrieval.index.verify import find_problems, shard_counts
 from craft_hf.retrieval.index.writing import replace_index, writing
@@ -64,6 +67,7 @@ class _Broken:
         documents: its documents in order; None for each that is not whole.
         texts: hashes of their texts, uint64 (documents,), or None if these are not known.
         chunks, vectors: what of its documents is embedded, and the embeddings, if these are whole.
+        sound: which embeddings are whole, bool (chunks,).
     """
 
     entry: Mapping[str, JSON]
@@ -71,10 +75,16 @@ class _Broken:
     texts: np.ndarray | None = None
     chunks: Chunks | None = None
     vectors: Halves | None = None
+    sound: np.ndarray | None = None
 
     @property
     def lost(self) -> int:
         return self.documents.count(None)
+
+    def is_as_it_was(self) -> bool:
+        """Whether its documents are those that `index.json` says it held."""
+        documents = [document for document in self.documents if document]
+        return not self.lost and documents_hash(document_hashes(documents)) == self.entry["documents_hash"]
 
 
 def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = False, embedding: str = "") -> Repair:
@@ -94,9 +104,9 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
             there; the index was not changed.
         StorageError: the disk is full; the index stays what it was.
     """
-    _info_of(folder)
+    _info_of(folder, drop_lost)
     with writing(folder):
-        old, problems = _info_of(folder)
+        old, problems = _info_of(folder, drop_lost)
         in_shards, in_info = find_problems(folder, old)
         problems += [*in_shards.values(), *in_info]
         if not problems:
@@ -167,16 +177,28 @@ class _LazyEmbedder:
         return Index(self._folder, self._info).open_embedder(self._embedding, self._device)
 
 
-def _info_of(folder: Path) -> tuple[IndexInfo, list[str]]:
-    """Return what `index.json` says or, if it cannot be read, what the shards say, and what is wrong with it."""
+def _info_of(folder: Path, drop_lost: bool) -> tuple[IndexInfo, list[str]]:
+    """Return what `index.json` says or, if it cannot be read, what the shards say, and what is wrong with it.
+
+    Raises:
+        InputError: a shard cannot be read either, so that nobody knows what it held, and `drop_lost` is not set.
+    """
     try:
         return read_info(folder), []
     except OtherFormatError:
         raise
     except InputError as e:
-        if not folder.is_dir() or not (shards := _shards_by_age(folder)):
+        if not folder.is_dir() or is_unfinished(folder):
             raise
-        problem = str(e)
+        shards, unreadable = _shards_by_age(folder)
+        if not shards:
+            raise
+        problems = [str(e), *unreadable]
+    if unreadable and not drop_lost:
+        raise InputError(
+            f"{' '.join(problems)} Nothing was changed: bring index.json back, which says what these shards held, or "
+            f"go on without their documents: craft-hf index repair {folder} --drop-lost"
+        )
     first = shards[0]
     model, _, revision = first.model.rpartition("@")
     name = EMBEDDED if model == _embedded_model() else model
@@ -185,20 +207,24 @@ def _info_of(folder: Path) -> tuple[IndexInfo, list[str]]:
     documents = sum(int(str(entry["documents"])) for entry in entries)
     ledger = Ledger(whole=documents).to_json()  # what else was read is not known any more
     info = IndexInfo(FORMAT, name, model, revision, *made, documents, tuple(entries), (), ledger, "")
-    return replace(info, builds=({},)), [problem]
+    return replace(info, builds=({},)), problems
 
 
-def _shards_by_age(folder: Path) -> list[Shard]:
-    """Return the shards in a folder, oldest first, without those whose texts are all in older ones."""
-    deduplicator, found = Deduplicator(), []
-    for path in sorted(shard_files(folder), key=lambda path: (path.stat().st_mtime_ns, path.name)):
+def _shards_by_age(folder: Path) -> tuple[list[Shard], list[str]]:
+    """Return the shards in a folder, oldest first, without those whose texts are all in older ones.
+
+    The second value says which cannot be read.
+    """
+    deduplicator, found, unreadable = Deduplicator(), [], []
+    complete = [path for path in shard_files(folder) if path.suffix == ".h5"]
+    for path in sorted(complete, key=lambda path: (path.stat().st_mtime_ns, path.name)):
         try:
             shard = Shard(path)
             if deduplicator.add(shard.text_hashes).any():
                 found.append(shard)
-        except InputError:
-            continue  # nothing can be read of it
-    return found
+        except InputError as e:
+            unreadable.append(str(e))
+    return found, unreadable
 
 
 def _embedded_model() -> str:
@@ -247,7 +273,20 @@ def _salvaged(folder: Path, entry: Mapping[str, JSON]) -> _Broken:
     documents = [document if ok else None for document, ok in zip(documents, whole, strict=True)]
     if shard_fingerprint(shard.embedder, written, chunks, vectors) == shard.fingerprint:
         return _Broken(entry, documents, texts, chunks, vectors)
+    with contextlib.suppress(*BROKEN, InputError):
+        parts = chunks.parts([document.text for document in documents if document])
+        if whole.all() and np.array_equal(embedding_hashes(parts, shard.embedder), shard.embedding_hashes):
+            return _Broken(entry, documents, texts, chunks, vectors, _sound(shard, vectors))
     return _Broken(entry, documents, texts)
+
+
+def _sound(shard: Shard, vectors: Halves) -> np.ndarray:
+    """Return which embeddings of a shard are those of which its codes, scales and errors were made, bool (chunks,)."""
+    with np.errstate(all="ignore"):
+        made = quantize(vectors)
+    same_codes = (made.codes == shard.codes).all(axis=1)
+    same: np.ndarray = same_codes & (made.scales == shard.scales) & (made.residuals == shard.residuals)
+    return same
 
 
 def _readable(shard: Shard, rows: Sequence[int]) -> list[Document | None]:
@@ -263,6 +302,7 @@ def _readable(shard: Shard, rows: Sequence[int]) -> list[Document | None]:
 
 def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, _Broken]) -> tuple[int, list[str]]:
     """Fill in documents that are lost from the sources; return how many, and why others were not found."""
+    lost = sum(part.lost for part in broken.values())
     deduplicator, ids = Deduplicator(), UniqueIds()
     for name in shard_names(info):
         if name not in broken:
@@ -279,7 +319,6 @@ def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, _Broken]) ->
             elif document is None:
                 anywhere.append((part, row))
     anywhere.reverse()
-    count = 0
     reasons = []
     for settings in info.builds:
         try:
@@ -292,11 +331,18 @@ def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, _Broken]) ->
                 place = by_text.pop(int(text_hashes([document])[0]), None) or (anywhere.pop() if anywhere else None)
                 if place:
                     place[0].documents[place[1]] = document
-                    count += 1
                 if not by_text and not anywhere:
-                    return count, []
+                    break
         except InputError as e:
             reasons.append(str(e).rstrip("."))
+        if not by_text and not anywhere:
+            break
+    for part in broken.values():
+        if part.texts is None and not part.is_as_it_was():
+            if not part.lost:
+                reasons.append("the sources hold other documents beside them, or in another order")
+            part.documents = [None] * len(part.documents)  # those that were read may never have been in the index
+    count = lost - sum(part.lost for part in broken.values())
     return count, reasons or ["the sources do not hold them any more"]
 
 
@@ -310,8 +356,9 @@ def _what_is_lost(folder: Path, broken: Mapping[str, _Broken], lost: int, reason
             where.append(f"{part.lost} of the {len(part.documents)} of {name} ({_ids(folder / name, part)})")
     return (
         f"{lost} documents of the index {folder} are lost: {'; '.join(where)}. They cannot be read again: "
-        f"{'; '.join(reasons)}. Nothing was changed: bring the sources back to where they were, or go on without these "
-        f"documents: craft-hf index repair {folder} --drop-lost"
+        f"{'; '.join(reasons)}. Nothing was changed: bring the sources back to what they were, or go on without these "
+        f"documents: craft-hf index repair {folder} --drop-lost. What the sources hold is then added by "
+        "craft-hf index build with --add."
     )
 
 
@@ -338,16 +385,19 @@ def _mended(
     texts = [document.text for document in documents]
     if part.chunks is not None and part.vectors is not None:
         chunks, chosen = part.chunks.take(rows)
-        vectors, found = part.vectors[chosen], np.ones(len(chosen), dtype=bool)
-        hashes = embedding_hashes(chunks.parts(texts), embedder.identity)
+        vectors = part.vectors[chosen]
+        found = np.ones(len(chosen), dtype=bool) if part.sound is None else part.sound[chosen]
     else:
         chunks = embedder.cut(texts)
-        hashes = embedding_hashes(chunks.parts(texts), embedder.identity)
-        vectors, found = known.find(hashes)
+        vectors = np.zeros((len(chunks.spans), known.dimension), dtype=np.float16)
+        found = np.zeros(len(chunks.spans), dtype=bool)
+    hashes = embedding_hashes(chunks.parts(texts), embedder.identity)
+    if len(missing := np.flatnonzero(~found)):
+        vectors[missing], found[missing] = known.find(hashes[missing])
     if found.all():
         return write_shard(
             folder, ShardContent(documents, chunks, vectors, hashes), embedder.identity, embedder.versioned_name
         ), 0
     entry = build_shard(folder, documents, chunks, hashes, found, vectors[found], embedder.opened)
-    missing = np.repeat(np.arange(len(texts)), chunks.ends - chunks.starts)[~found]
-    return entry, len(np.unique(missing))
+    owners = np.repeat(np.arange(len(texts)), chunks.ends - chunks.starts)
+    return entry, len(np.unique(owners[~found]))

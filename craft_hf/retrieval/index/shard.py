@@ -53,7 +53,7 @@ _STRINGS = ("text", "id", "title", "url", "author")
 Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
 """uint8, shape (bytes,)."""
 
-_BROKEN = (
+BROKEN = (
     OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, IndexError, OverflowError, MemoryError
 )  # fmt: skip
 """What reading a damaged HDF5 file raises: a wrong type, size or name comes up where it is used."""
@@ -108,6 +108,11 @@ def embedding_hashes(texts: Sequence[str], embedder: str) -> LongHashes:
 def document_hashes(documents: Sequence[Document]) -> LongHashes:
     """Return 128 bits of BLAKE2b for each document, with all its fields."""
     return _long_hashes(astuple(document) for document in documents)
+
+
+def documents_hash(hashes: LongHashes) -> str:
+    """Return the hash of some documents in their order, from their `document_hashes`."""
+    return hashlib.blake2b(np.ascontiguousarray(hashes).data, digest_size=16).hexdigest()
 
 
 def _long_hashes(rows: Iterator[tuple[str, ...]]) -> LongHashes:
@@ -286,7 +291,7 @@ class Shard:
                     self._layout = {name: _placed(dataset) for name, dataset in file.items()}
                     size = _written_size(path)
                     whole = size is not None and max(end for _, end, _, _ in self._layout.values()) <= size
-        except _BROKEN as e:
+        except BROKEN as e:
             raise InputError(
                 f"the shard {path} is missing, truncated or not a shard of craft_hf ({e}); {mending(path.parent)}."
             ) from e
@@ -402,7 +407,7 @@ class Shard:
             try:
                 start, end, dtype, shape = self._layout[name]
                 array = mapped[start:end].view(dtype).reshape(shape)
-            except _BROKEN as e:
+            except BROKEN as e:
                 raise self._damaged(e) from e
             if self._keep_mapped:
                 self._arrays[name] = array
@@ -434,7 +439,7 @@ class Shard:
                 return self._column(name, rows)
             values = [pair[name == "license"] for pair in self.corpora]
             return [values[number] for number in self.corpus[rows].tolist()]
-        except _BROKEN as e:
+        except BROKEN as e:
             raise self._damaged(e) from e
 
     def _damaged(self, error: Exception) -> InputError:
@@ -480,6 +485,7 @@ def shard_entry(shard: Shard) -> Mapping[str, JSON]:
         "longer_than_window": shard.longer_than_window,
         "bytes": shard.path.stat().st_size,
         "fingerprint": shard.fingerprint,
+        "documents_hash": documents_hash(shard.document_hashes),
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from craft_hf.base import JSON, Bar, InputError
 from craft_hf.retrieval.index.info import IndexInfo, corpora_of, index_fingerprint, read_info
-from craft_hf.retrieval.index.shard import Shard, is_intact
+from craft_hf.retrieval.index.shard import Shard, documents_hash, is_intact
 
 
 def verify_index(folder: Path) -> list[str]:
@@ -87,6 +87,7 @@ def _wrong_numbers(info: IndexInfo, entry: Mapping[str, JSON], shard: Shard) -> 
             ("vectors", info.vectors, shard.vectors),
             ("window", info.window, shard.window),
             ("dimension", info.dimension, shard.dimension),
+            ("hash of its documents", entry["documents_hash"], documents_hash(shard.document_hashes)),
             ("embedding model", info.embedding_identity, shard.embedder),
         )
         if said != is_so

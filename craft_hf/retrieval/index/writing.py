@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from craft_hf.base import Activity, InputError, StorageError
-from craft_hf.retrieval.index.info import SHARD_FILE, IndexInfo, shard_files, shard_names, write_info
+from craft_hf.retrieval.index.info import IndexInfo, is_index_file, shard_files, shard_names, write_info
 from craft_hf.retrieval.index.vectors import KnownVectors, open_vectors, vector_files
 
 WAIT_QUIETLY_S = 1.0
@@ -144,7 +144,7 @@ def _check_folder(folder: Path) -> None:
     """Raise InputError if the folder holds something else, so that no other file is overwritten."""
     if folder.is_dir():
         for path in folder.iterdir():
-            if path.name != "index.json" and not path.name.startswith(".") and not SHARD_FILE.fullmatch(path.name):
+            if not path.name.startswith(".") and not is_index_file(path.name):
                 raise InputError(
                     f"the folder {folder} holds {path.name!r}, which is not part of an index; give an empty one."
                 )

@@ -59,6 +59,8 @@ def test_documents_are_removed_by_id_and_by_source(folder: Path) -> None:
     ("arguments", "message"),
     [
         ({"ids": ["d1", "d99"]}, "has the id 'd99'. Nothing was removed"),
+        ({"ids": ["web"]}, "has the id 'web'. Nothing was removed"),
+        ({"sources": ["d1"]}, "has the source 'd1'; its sources: b, web. Nothing was removed"),
         ({"sources": ["Web"]}, "has the source 'Web'; its sources: b, web. Nothing was removed"),
         ({"sources": ["web", "b"]}, "to be rid of it, delete the folder"),
         ({}, "nothing was given to remove"),
@@ -136,7 +138,7 @@ def test_what_an_unfinished_build_left_is_told_and_goes(folder: Path) -> None:
     info = read_info(folder)
     assert len(leftovers(folder, info)) == 1
     told = CliRunner().invoke(app, ["index", "info", str(folder)]).output
-    assert "an unfinished build left 1 files (0.0 MB): the command that began it goes on with them, " in told
+    assert "1 files (0.0 MB) are of a build that goes on or was interrupted: the command that began it " in told
     assert f"craft-hf index compact {folder} removes them" in told
     compact_index(folder, 2)
     assert leftovers(folder, info) == []

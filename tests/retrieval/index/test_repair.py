@@ -25,7 +25,7 @@ from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import Shard
 from craft_hf.retrieval.index.sources import open_sources, without_local_places
 from craft_hf.retrieval.index.verify import verify_index
-from tests.vectors import HashEmbedder, shard_paths
+from tests.vectors import HashEmbedder, Interrupted, shard_paths
 
 ROWS = [
     {"id": f"d{i}", "text": f"document {i} " * 30, "license": "CC0" if i % 2 else "MIT", "source": "ab"[i % 2]}
@@ -41,13 +41,18 @@ def write(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
 
 def built(folder: Path, source: Path, *, add: bool = False) -> IndexInfo:
     """Build an index of a file in shards of four, as `craft_hf.build_index` does."""
-    settings: dict[str, JSON] = {
+    settings = settings_of(source)
+    corpora = open_sources(settings)
+    return build_index(corpora, folder, HashEmbedder(), shard_documents=4, add=add, settings=[settings])
+
+
+def settings_of(source: Path) -> dict[str, JSON]:
+    """The settings with which a file is opened."""
+    return {
         "sources": [str(source)], "preset": "", "field": [], "license": [], "name": "", "split": "train",
         "hub_config": None, "min_chars": 200, "max_chars": 25_000, "long": "split", "limit": None,
         "min_score": None, "strict": False,
     }  # fmt: skip
-    corpora = open_sources(settings)
-    return build_index(corpora, folder, HashEmbedder(), shard_documents=4, add=add, settings=[settings])
 
 
 @pytest.fixture
@@ -83,6 +88,11 @@ def flip_in_vectors(path: Path) -> None:
     flip(path, Shard(path)._layout["embedding"][0] + 2 * 16 * 2)
 
 
+def flip_in_spans(path: Path) -> None:
+    """Damage what is embedded of a shard's third document."""
+    flip(path, Shard(path)._layout["chunk_span"][0] + 2 * 2 * 4)
+
+
 def flip_in_text(path: Path) -> None:
     """Damage the text of a shard's second document."""
     flip(path, path.read_bytes().index(b"document 5 document 5") + 40)
@@ -100,7 +110,14 @@ def cut(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "embedded", "read_again"),
-    [(flip_in_vectors, 4, 0), (flip_in_text, 0, 1), (flip_in_codes, 0, 0), (cut, 4, 4), (Path.unlink, 4, 4)],
+    [
+        (flip_in_vectors, 1, 0),
+        (flip_in_spans, 4, 0),
+        (flip_in_text, 0, 1),
+        (flip_in_codes, 0, 0),
+        (cut, 4, 4),
+        (Path.unlink, 4, 4),
+    ],
 )
 def test_damage_is_undone(
     folder: Path, embedder: HashEmbedder, damage: Callable[[Path], None], embedded: int, read_again: int
@@ -160,7 +177,7 @@ def test_without_sources_it_is_said_what_is_lost(
     assert message.startswith(f"3 documents of the index {folder} are lost: 1 of the 4 of ")
     assert "(d5); all 2 of shard-" in message
     assert (f"there is no corpus file {source}" if is_known else "it was built of rows in memory") in message
-    assert message.endswith(f"craft-hf index repair {folder} --drop-lost")
+    assert f": craft-hf index repair {folder} --drop-lost. What the sources hold is then added by " in message
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     done = CliRunner().invoke(app, ["index", "repair", str(folder), "--drop-lost"])
     assert done.exit_code == 0, done.output
@@ -182,11 +199,64 @@ def test_sources_that_came_back_mend_it(folder: Path, source: Path, embedder: Ha
     info = read_info(folder)
     source.unlink()
     flip_in_text(shard_paths(folder)[1])
-    with pytest.raises(InputError, match="bring the sources back to where they were"):
+    with pytest.raises(InputError, match="bring the sources back to what they were"):
         repair_index(folder)
     write(source, [{"id": "new", "text": "a new one " * 30}, *ROWS, {"id": "newer", "text": "a newer one " * 30}])
     assert repair_index(folder).read_again == 1
     assert read_info(folder) == info
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_other_documents_are_not_taken_for_those_of_a_lost_shard(
+    folder: Path, source: Path, embedder: HashEmbedder, first: bool
+) -> None:
+    """Where the file of a shard is gone and the sources have grown, nobody knows which documents it held."""
+    shard_paths(folder)[1].unlink()
+    new = {"id": "new", "text": "a new one " * 30}
+    write(source, [new, *ROWS] if first else [*ROWS, new])
+    if not first:
+        assert repair_index(folder).read_again == 4
+        assert [d.id for d in Index.open(folder).documents(range(10))] == [str(row["id"]) for row in ROWS]
+        return
+    before = read_info(folder)
+    with pytest.raises(InputError, match=r"^4 documents .*the sources hold other documents beside them"):
+        repair_index(folder)
+    assert read_info(folder) == before
+    assert repair_index(folder, drop_lost=True).lost == 4
+    built(folder, source, add=True)
+    assert {d.id for d in Index.open(folder).documents(range(11))} == {"new", *(str(row["id"]) for row in ROWS)}
+
+
+def test_without_index_json_no_shard_is_dropped_unseen(folder: Path, embedder: HashEmbedder) -> None:
+    """A shard that cannot be read either is told, and costs its documents only if one says so."""
+    shards = shard_paths(folder)
+    cut(shards[1])
+    (folder / "index.json").write_bytes(b"{")
+    with pytest.raises(InputError, match=rf"{shards[1].name} is .*bring index.json back.*--drop-lost"):
+        repair_index(folder)
+    assert all(path.exists() for path in shards)
+    assert any(shards[1].name in problem for problem in repair_index(folder, drop_lost=True).problems)
+    assert read_info(folder).documents == 6
+
+
+def test_what_is_unfinished_is_not_taken_for_an_index(folder: Path, source: Path, embedder: HashEmbedder) -> None:
+    """Neither a shard that was being written, nor the shards of a build that was interrupted."""
+    shard = shard_paths(folder)[1]
+    shutil.copy(shard, folder / f".{shard.name}.incomplete")
+    (folder / "index.json").unlink()
+    shard.unlink()
+    repair_index(folder)
+    assert read_info(folder).documents == 6
+    with pytest.raises(KeyboardInterrupt):
+        build_index(
+            open_sources(settings_of(source)),
+            folder.with_name("other"),
+            Interrupted(5),
+            shard_documents=4,
+            settings=[settings_of(source)],
+        )
+    with pytest.raises(InputError, match="is unfinished; run the command that builds it again"):
+        repair_index(folder.with_name("other"))
 
 
 def test_file_of_the_same_name_is_not_taken_for_the_source(
