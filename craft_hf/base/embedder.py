@@ -33,8 +33,8 @@ _POOL_BATCHES = 16
 _CHARACTERS = 8
 """Characters for each token of the window that a long text is tokenized up to at first; in English, a token has 4."""
 
-_NO_LIMIT = 10**9
-"""Lengths above it are what tokenizers say that have none."""
+_NO_LIMIT = 10**6
+"""Lengths from it on are what models say that have none."""
 
 
 class _Pool(NamedTuple):
@@ -305,8 +305,14 @@ def _prompt(encoder: SentenceTransformer) -> str:
 def _window(encoder: SentenceTransformer) -> int | None:
     """Return how many tokens of a text the model reads, besides special ones and the prompt that it puts before it."""
     limit, tokenizer = encoder.max_seq_length, encoder.tokenizer
-    if not limit or limit > _NO_LIMIT or not getattr(tokenizer, "is_fast", False):
+    if not limit or limit >= _NO_LIMIT:
         return None
+    if not getattr(tokenizer, "is_fast", False):
+        raise InputError(
+            f"the embedding model reads {limit} tokens at once, but its tokenizer ({type(tokenizer).__name__}) does "
+            "not tell where these are in a text: longer texts would be cut unseen. Expected a model with a fast "
+            "tokenizer (tokenizer.json)."
+        )
     prompt = _prompt(encoder)
     before = len(tokenizer(prompt, add_special_tokens=False)["input_ids"]) if prompt else 0
     return max(1, int(limit - tokenizer.num_special_tokens_to_add() - before))

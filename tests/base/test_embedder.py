@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -144,3 +145,12 @@ def test_folder_without_weights_is_refused(tmp_path: Path) -> None:
     """A folder that holds no model is called so."""
     with pytest.raises(InputError, match="has no weights"):
         Embedder(str(tmp_path))
+
+
+def test_a_tokenizer_that_tells_no_places_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With it, long texts would be cut, and the index would say that they are not."""
+    model = SimpleNamespace(max_seq_length=512, tokenizer=SimpleNamespace(is_fast=False))
+    with pytest.raises(InputError, match=r"reads 512 tokens at once, but its tokenizer \(SimpleNamespace\) does not"):
+        embed._window(model)  # type: ignore[arg-type]
+    model.max_seq_length = 1_000_000
+    assert embed._window(model) is None  # type: ignore[arg-type]

@@ -146,13 +146,19 @@ def _units(text: str, tokens: Sequence[int], window: int) -> list[int]:
 
     These are the first tokens of sentences, and in sentences longer than the window the ends of equal parts.
     """
-    sentences = {bisect_left(tokens, start) for start, _ in sentence_spans(text)[1:]}
+    sentences = {_token_at(text, tokens, start) for start, _ in sentence_spans(text)[1:]}
     bounds = sorted({0, len(tokens)} | sentences)
     places = [0]
     for start, end in itertools.pairwise(bounds):
         parts = -(-(end - start) // window)
         places += [start + (end - start) * part // parts for part in range(1, parts + 1)]
     return places
+
+
+def _token_at(text: str, tokens: Sequence[int], start: int) -> int:
+    """Return the token with which a sentence starts; those of some tokenizers begin with the blank before the word."""
+    token = bisect_left(tokens, start)
+    return token - 1 if token and text[tokens[token - 1] : start].isspace() else token
 
 
 def _balanced(places: Sequence[int], window: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -51,6 +52,22 @@ def test_chunks_end_at_sentence_ends_and_are_alike_in_length() -> None:
     assert all(part.rstrip().endswith(".") for part in parts)
     _, ((*parts,),) = cut_texts([f"{sentence(7)} {sentence(2)}\n\n{sentence(6)}"])
     assert [len(part.split()) for part in parts] == [7, 8]
+
+
+def test_tokens_may_begin_with_the_blank_before_the_word() -> None:
+    """As those of byte-level tokenizers do: a chunk ends at a sentence end all the same."""
+
+    class ByteLevel(WordEmbedder):
+        def token_starts(self, texts: Sequence[str]) -> Iterator[list[int]]:
+            for starts in super().token_starts(texts):
+                yield [max(0, start - 1) for start in starts]
+
+    text = " ".join([sentence(3)] * 5)
+    chunks = cut([text], ByteLevel(window=8), "chunks")
+    parts = chunks.parts([text])
+    assert "".join(parts) == text
+    assert [part.count(".") for part in parts] == [1, 2, 2]
+    assert all(part.endswith(".") for part in parts)
 
 
 def test_long_sentence_is_cut_into_equal_parts() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import transformers
 from typer.testing import CliRunner
 
 import craft_hf
@@ -195,3 +196,56 @@ def test_a_hub_model_is_opened_at_the_commit_that_embedded(
     assert client.call("hf_ann", _search, tmp_path / "index") == found, "from the cache"
     with pytest.raises(InputError, match="at 0123 is neither a model folder nor a Hub model"):
         client.call("hf_ann", _identity, "ann/tiny", "0123")
+
+
+def test_weights_in_several_files_are_fetched(hub: HubServer, client: Client, model: Path, tmp_path: Path) -> None:
+    """With the list of the parameters in each, without which they cannot be loaded."""
+    several = shutil.copytree(model, tmp_path / "several")
+    transformers.AutoModel.from_pretrained(model).save_pretrained(several, max_shard_size="2KB")
+    (several / "model.safetensors").unlink()
+    assert len(list(several.glob("*.safetensors"))) > 1
+    hub.add_repo("ann/several", kind="model", private=False).commit("first", model_files(several))
+    assert client.call("hf_ann", _identity, "ann/several")[0] == embedder_fingerprint(several)
+
+
+def _plain(name: str) -> None:
+    transformers.AutoModel.from_pretrained(name)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_another_library_fetched_is_not_taken_for_the_model(
+    hub: HubServer, client: Client, model: Path, is_whole: bool
+) -> None:
+    """Out of reach of the Hub, a copy in the cache without its pooling would give other vectors."""
+    name = f"ann/fetched{is_whole}"
+    hub.add_repo(name, kind="model", private=False).commit("first", model_files(model))
+    client.call("hf_ann", _plain, name)
+    identity = client.call("hf_ann", _identity, name) if is_whole else None
+    hub.repos.pop(("model", name))
+    if is_whole:
+        assert client.call("hf_ann", _identity, name) == identity
+    else:
+        with pytest.raises(InputError, match="is neither a model folder nor a Hub model that can be reached or is in"):
+            client.call("hf_ann", _identity, name)
+
+
+def test_a_model_without_modules_is_used_from_the_cache(hub: HubServer, client: Client, model: Path) -> None:
+    """The cache knows that it has none."""
+    files = {path: file for path, file in model_files(model).items() if path != "modules.json"}
+    hub.add_repo("ann/plain", kind="model", private=False).commit("first", files)
+    identity = client.call("hf_ann", _identity, "ann/plain")
+    hub.repos.pop(("model", "ann/plain"))
+    assert client.call("hf_ann", _identity, "ann/plain") == identity
+
+
+def test_a_changed_weight_is_another_model_wherever_it_lies(tmp_path: Path) -> None:
+    """Also in a file so large that its hash is kept."""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(bytes(9 << 20))
+    (tmp_path / "config.json").write_text("{}")
+    before = embedder_fingerprint(tmp_path)
+    assert embedder_fingerprint(tmp_path) == before
+    with path.open("r+b") as file:
+        file.seek(5_000_001)
+        file.write(b"x")
+    assert embedder_fingerprint(tmp_path) != before
