@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from craft_hf.base import InputError
-from craft_hf.servers.api_keys import API_KEY_VARIABLES
+from craft_hf.base import InputError, token_kind
+from craft_hf.servers.api_keys import API_KEY_VARIABLES, holds_api_key
 
 _URL = re.compile(r"(?i)(https?://(?:\[[\da-f:.]+\]|[\w.-]+)(?::\d{1,5})?)(/[^\s?#,]*)?")
 _ROUTE = re.compile(r"/(chat/completions|embeddings)$")
@@ -19,12 +19,14 @@ def parse_urls(text: str, what: str) -> list[str]:
         what: the servers are, such as "generator", for messages.
 
     Raises:
-        InputError: one of them is not a URL, holds a password or a query, or is given twice.
+        InputError: one of them is not a URL, holds a password, a key or a query, or is given twice.
     """
     if "@" in text:
         raise InputError(
             f"the {what} URL holds a user or password (before @); expected none: set {API_KEY_VARIABLES[0]}."
         )
+    if token_kind(text) or holds_api_key(text):
+        raise InputError(f"the {what} URL holds an API key; expected none: set {API_KEY_VARIABLES[0]}.")
     urls = []
     for part in text.split(","):
         match = _URL.fullmatch(part.strip())

@@ -344,3 +344,10 @@ def test_a_slow_server_gets_many_requests(model: Path) -> None:
         fake.most_in_flight = 0
         embedder.encode([f"{i} {text}" for i in range(14) for text in TEXTS])
         assert fake.most_in_flight > 8
+
+
+def test_a_url_that_holds_a_key_is_refused_without_showing_it() -> None:
+    """It would stand in every message."""
+    with pytest.raises(InputError, match=r"^the embedding server URL holds an API key; expected none: set ") as error:
+        ServerEmbedder("http://gateway/hf_abcdefghijklmnopqrstuvwxyz012345/v1", "no such model")
+    assert "hf_abc" not in str(error.value)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import multiprocessing
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 import craft_hf
+from craft_hf.base import Embedder, Workers
 from craft_hf.base.errors import InputError
 from craft_hf.cli.main import app
 from craft_hf.corpus import sampling
@@ -221,12 +225,22 @@ def test_the_command_writes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_workers_are_timed_together(tmp_path: Path) -> None:
-    """Each embeds a part of every round."""
+    """Each is given a part of what is embedded with the clock, as large as that of the other."""
+    sizes = list[int]()
+
+    class Recorder(ProcessPoolExecutor):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            sizes.append(len(args[0]))
+            return super().submit(fn, *args, **kwargs)
+
     model = save_tiny_embedder(tmp_path / "tiny")
     write(tmp_path / "a.jsonl.gz", texts(1, 40))
-    said = craft_hf.forecast_index(tmp_path / "a.jsonl.gz", embedding_model=str(model), workers=2)
+    with Recorder(2, multiprocessing.get_context("spawn")) as executor:
+        said = forecast_index([Corpus(tmp_path / "a.jsonl.gz")], Embedder(str(model)), workers=Workers(executor, 2))
     assert said.place == "with 2 workers"
     assert said.chunks_per_second > 0
+    assert sum(sizes) >= 40
+    assert all(abs(a - b) <= 1 for a, b in zip(sizes[::2], sizes[1::2], strict=True))
 
 
 def test_a_real_build_takes_about_as_many_chunks(tmp_path: Path) -> None:
