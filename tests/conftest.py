@@ -30,6 +30,13 @@ NO_WEIGHTS = str(Path(__file__).with_name("no_weights"))
 """A folder with modules that hide the packages of the embedded weights."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure no coverage in slow tests: it takes a third of their time, and the others cover the code."""
+    for item in items:
+        if item.get_closest_marker("slow") or item.get_closest_marker("long"):
+            item.add_marker("no_cover")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Hide the embedded weights, also from subprocesses, from the tests of the quick round."""

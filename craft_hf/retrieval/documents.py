@@ -27,6 +27,7 @@ from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.selection import Selection
 from craft_hf.retrieval.index.shard import FORMAT
 from craft_hf.retrieval.query import few_shot_similarity, query_vectors
+from craft_hf.retrieval.sample_vectors import put_sample_vectors
 from craft_hf.retrieval.similarity import Retriever
 from craft_hf.tasks import QUERY_BY_PARTS, Task
 
@@ -44,6 +45,7 @@ def open_index(path: str | None) -> Index:
         try:
             return Index.open(folder)
         except InputError:  # not built yet, or damaged: only what is missing is embedded
+            put_sample_vectors(folder)
             build_index([Corpus(sample_corpus())], folder, Embedder(), replace=True)
             return Index.open(folder)
 

@@ -44,6 +44,7 @@ def test_two_devices_give_the_vectors_of_one(model: Path) -> None:
     np.testing.assert_allclose(embedder.encode(TEXTS), plain, atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_build_takes_all_devices_unless_one_is_named(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

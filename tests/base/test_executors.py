@@ -66,6 +66,7 @@ def test_processes_build_the_same_index(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows, want_rows)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.weights
 def test_real_model_in_processes_gives_the_same_vectors(tmp_path: Path) -> None:
@@ -79,6 +80,7 @@ def test_real_model_in_processes_gives_the_same_vectors(tmp_path: Path) -> None:
     np.testing.assert_allclose(here[0], there[0], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_lost_process_is_a_clear_error_and_costs_nothing(tmp_path: Path) -> None:
     """A process that is killed ends the build; run again, only what is missing is embedded."""
     log = tmp_path / "log"
@@ -111,7 +113,7 @@ class Poisoned(HashEmbedder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["2", "dask", "ray"])
+@pytest.mark.parametrize("where", ["2", "dask", pytest.param("ray", marks=pytest.mark.long)])
 def test_worker_that_dies_again_and_again_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """The error says which documents the shard holds that killed it, and why; what was embedded is kept.
 
@@ -168,6 +170,7 @@ def test_lost_process_costs_the_batch_in_hand(tmp_path: Path) -> None:
     assert visible(tmp_path) == ["index.json", *sorted(path.name for path in shard_paths(tmp_path))]
 
 
+@pytest.mark.slow
 def test_interrupt_does_not_wait_for_the_shards_in_hand(tmp_path: Path) -> None:
     """Ctrl-C ends the build at once, and its processes with it, though each would work for minutes."""
     log = tmp_path / "log"
@@ -194,6 +197,7 @@ def test_interrupt_does_not_wait_for_the_shards_in_hand(tmp_path: Path) -> None:
         assert not Path(f"/proc/{process}").exists()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ray_cluster_that_loses_a_node_builds_the_same_index(tmp_path: Path) -> None:
     """A real cluster of two nodes; one is killed in the middle, its shards are embedded by the other."""

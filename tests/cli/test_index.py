@@ -207,6 +207,7 @@ def test_installed_command_says_a_mistake_in_one_line(built: tuple[Path, str], t
     )
 
 
+@pytest.mark.long
 def test_corpus_is_added_by_two_processes(built: tuple[Path, str], tmp_path: Path) -> None:
     """--add puts documents behind those that are there, --workers embeds them elsewhere; verify finds all whole."""
     folder = shutil.copytree(built[0], tmp_path / "index")

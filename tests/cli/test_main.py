@@ -70,6 +70,7 @@ def test_generate_writes_a_dataset_folder_and_says_where(home: Path, server: Wri
     assert {json.loads(line)["reason"] for line in shown} == {"no valid JSON"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_generate_never_writes_over_something_else(tmp_path: Path, kind: str) -> None:
     """A folder that holds other things, or a file, is refused before anything is done."""

@@ -47,6 +47,7 @@ def in_parts(dataset: DatasetFolder, count: int) -> None:
     (data / f"._train-00000-of-{count:05d}.parquet").write_bytes(b"\0\5\x16\7")
 
 
+@pytest.mark.slow
 def test_rows_of_several_files_are_read_everywhere(
     dataset: DatasetFolder, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -204,7 +204,8 @@ def test_report_without_generated_rows_or_answers(tmp_path: Path) -> None:
     assert "No row was made by the model." in page
 
 
-@settings(deadline=None)
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None)
 @given(text=st.text(max_size=30) | st.just(HOSTILE))
 def test_report_reads_back_equal(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is read equals what was written, whatever the texts are."""
@@ -217,6 +218,7 @@ def test_report_reads_back_equal(text: str, tmp_path_factory: pytest.TempPathFac
     assert DatasetFolder(folder).report == dataclasses.replace(report, notes=[text])
 
 
+@pytest.mark.slow
 def test_write_report_same_input_same_bytes(rows: list[dict[str, JSON]], tmp_path: Path) -> None:
     """Writing twice gives the same files, plots included, and no file holds the present date."""
     report = report_of(rows, [reject(i, similarity=0.3 + i / 50) for i in range(9)])
@@ -326,6 +328,7 @@ COVERAGE: Mapping[str, JSON] = {
 """What `coverage.Coverage` gives for a task with one few-shot, as plain data."""
 
 
+@pytest.mark.slow
 def test_report_shows_coverage_with_its_plot(rows: list[dict[str, JSON]], tmp_path: Path) -> None:
     """Warnings, tables and the plot of similarity over rank are in the page; writing twice gives the same bytes."""
     report = report_of(rows, coverage=COVERAGE)

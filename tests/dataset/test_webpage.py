@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from craft_hf.base.records import JSON
 from craft_hf.dataset.diversity import RowVectors, measure_diversity
@@ -55,6 +56,7 @@ def vectors() -> RowVectors:
     return RowVectors(lines[:2], lines[2:4], lines[4:])
 
 
+@pytest.mark.slow
 def test_page_of_hostile_rows_runs_and_fetches_nothing(tmp_path: Path) -> None:
     """Text from documents and models adds no element; there is no script, no handler, and no address to be fetched."""
     counts = {}

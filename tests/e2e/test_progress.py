@@ -32,6 +32,7 @@ def read_with_times(stderr: int) -> list[tuple[float, str]]:
         found.append((time.monotonic(), chunk.decode()))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["file", pytest.param("terminal", marks=pytest.mark.long)])
 def test_a_slow_model_is_no_silence(home: Path, server: WriterServer, tmp_path: Path, where: str) -> None:

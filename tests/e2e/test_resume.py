@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -18,6 +15,7 @@ import pytest
 
 from craft_hf.run.resolution import resolve
 from craft_hf.run.settings import RunSettings
+from tests.command_process import CONTEXT, CommandProcess
 from tests.writer_server import WriterServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.weights]
@@ -25,26 +23,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.weights]
 CONCURRENCY = 4
 
 
-def start(home: Path, server: WriterServer, out: Path, samples: int = 40) -> subprocess.Popen[str]:
+def start(server: WriterServer, out: Path, samples: int = 40) -> CommandProcess:
     """Start `craft-hf generate` against the server."""
-    command = [
-        sys.executable, "-c", "from craft_hf.cli.main import main; main()", "generate", "bioqa",
-        "--generator", server.url,
-        "--num-samples", str(samples), "--concurrency", str(CONCURRENCY), "--out", str(out),
-    ]  # fmt: skip
-    environment = {**os.environ, "CRAFT_HF_HOME": str(home)}
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell makes its jobs deaf to it
-    )  # fmt: skip
+    command = ["generate", "bioqa", "--generator", server.url, "--num-samples", str(samples)]
+    return CommandProcess([*command, "--concurrency", str(CONCURRENCY), "--out", str(out)], out.with_name("printed"))
 
 
-def wait_for_requests(server: WriterServer, count: int, process: subprocess.Popen[str]) -> None:
+def wait_for_requests(server: WriterServer, count: int, process: CommandProcess) -> None:
     """Wait until the server has seen so many requests, a minute at most."""
     end = time.monotonic() + 60
     while len(server.requests) < count and time.monotonic() < end and process.poll() is None:
         time.sleep(0.01)
-    assert len(server.requests) >= count, process.communicate()[1]
+    assert len(server.requests) >= count, process.stderr
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
@@ -53,12 +43,12 @@ def test_a_killed_run_goes_on_and_pays_for_nothing_twice(
 ) -> None:
     """Killed in the middle, run again: calls add up to the number of prompts plus at most what was in flight."""
     server.delay_s = 0.05
-    process = start(home, server, tmp_path / "out")
+    process = start(server, tmp_path / "out")
     wait_for_requests(server, 15, process)
     process.send_signal(kill)
     sent = time.monotonic()
-    error = process.communicate(timeout=60)[1]
-    assert process.returncode != 0
+    assert process.wait() != 0
+    error = process.stderr
     if kill == signal.SIGINT:
         assert time.monotonic() - sent < 15, "the answers in flight are not waited for"
         assert "Stopped; every answer is in the journal" in error
@@ -69,9 +59,8 @@ def test_a_killed_run_goes_on_and_pays_for_nothing_twice(
     assert not list((home / "runs").glob("bioqa-*/report.json"))
 
     server.delay_s = 0
-    again = start(home, server, tmp_path / "out")
-    output = again.communicate(timeout=120)
-    assert again.returncode == 0, output[1]
+    again = start(server, tmp_path / "out")
+    assert again.wait() == 0, again.stderr
     asked_twice = sum(count - 1 for count in Counter(server.documents).values())
     prompts = len(set(server.documents))
     assert len(server.requests) == prompts + asked_twice
@@ -113,11 +102,9 @@ def test_kills_change_no_row(
     else:
         model = str(save_tiny_model(tmp_path / "model"))
         settings = RunSettings("terms", generator=model, num_samples=8, max_new_tokens=64, temperature=1.5)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["craft_hf.run.runs", "craft_hf.generation.local.generator", "openai", "torch"])
     rng, paid = random.Random(0), [0]
     for _ in range(kills):
-        child = context.Process(target=ensure, args=(str(home), settings))
+        child = CONTEXT.Process(target=ensure, args=(str(home), settings))
         child.start()
         enough = paid[-1] + rng.randint(1, 6)
         while journalled(home) < enough and child.is_alive():
@@ -126,7 +113,7 @@ def test_kills_change_no_row(
         child.join()
         assert child.exitcode == -signal.SIGKILL, "it was still at work"
         paid.append(journalled(home))
-    last = context.Process(target=ensure, args=(str(home), settings))
+    last = CONTEXT.Process(target=ensure, args=(str(home), settings))
     last.start()
     last.join()
     assert last.exitcode == 0
@@ -152,13 +139,13 @@ def test_a_server_that_dies_midway_loses_nothing(home: Path, server: WriterServe
 
     server.fail_after = 12
     server.failure = error(401, "Invalid key")
-    process = start(home, server, tmp_path / "out")
-    message = process.communicate(timeout=120)[1]
-    assert process.returncode == 1
+    process = start(server, tmp_path / "out")
+    assert process.wait() == 1
+    message = process.stderr
     assert "401" in message
     assert "Traceback" not in message
     good = server.answered
     server.fail_after = 0
-    assert start(home, server, tmp_path / "out").wait(timeout=120) == 0
+    assert start(server, tmp_path / "out").wait() == 0
     assert server.answered == len(set(server.documents))
     assert good >= 12 - CONCURRENCY

@@ -93,6 +93,7 @@ def test_compare_of_equal_models_finds_no_difference() -> None:
     assert compare(measured, measured).mcnemar_p is None
 
 
+@pytest.mark.slow
 def test_paired_p_values_are_small_as_often_as_they_say() -> None:
     """Between models that do not differ, p is below 0.05 about five times in 100, whatever they have in common."""
     rng, small = np.random.default_rng(9), 0

@@ -81,6 +81,7 @@ def objects(hub: HubServer) -> int:
     return sum(bool(OBJECT.match(line)) for line in hub.requests)
 
 
+@pytest.mark.slow
 def test_pulled_index_is_the_pushed_one(
     hub: HubServer, client: Client, indexes: tuple[Path, Path], name: str, home: Path
 ) -> None:
@@ -134,6 +135,7 @@ def test_only_new_shards_go_over_the_wire(
     assert client.call(ANN, pull_index, name, first.name) == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_fault_during_a_push_does_not_show(
     hub: HubServer, client: Client, indexes: tuple[Path, Path], name: str, kind: str
@@ -149,8 +151,14 @@ def test_a_fault_during_a_push_does_not_show(
         assert (len(repo.commits), repo.private) == (2, True)
 
 
-@pytest.mark.parametrize("before", [False, True])
-@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "before"),
+    [
+        *(("lost", True), ("503", False)),
+        *(pytest.param(kind, before, marks=pytest.mark.long) for kind in FAULTS for before in (False, True)),
+    ],
+)
 def test_a_push_that_ends_anywhere_leaves_a_readable_repository(
     hub: HubServer, client: Client, indexes: tuple[Path, Path], name: str, kind: str, before: bool
 ) -> None:
@@ -185,6 +193,7 @@ def push_requests(hub: HubServer, client: Client, folder: Path, name: str, befor
     return len(hub.requests)
 
 
+@pytest.mark.slow
 def test_two_who_push_at_once_do_not_mix(
     hub: HubServer, client: Client, indexes: tuple[Path, Path], name: str, home: Path
 ) -> None:
@@ -200,6 +209,7 @@ def test_two_who_push_at_once_do_not_mix(
     assert all(published(Repo(True, [commit])) in whole for commit in commits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeat", [False, True])
 @pytest.mark.parametrize("kind", [*FAULTS, "cut"])
 def test_an_interrupted_pull_goes_on(

@@ -156,6 +156,7 @@ def test_an_adapter_is_loaded_back_by_peft(
     assert name in hub.repos["model", name].commits[-1].files["README.md"].content.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["small", "adapter", "index"])
 def test_an_unchanged_folder_is_not_uploaded_again(
     hub: HubServer, client: Client, folders: dict[str, Path], name: str, kind: str
@@ -195,7 +196,7 @@ def requests(hub: HubServer, client: Client, folder: Path, name: str) -> int:
 
 
 WAYS = [
-    *(("small", "lost", 4), ("adapter", "lost", 1)),
+    ("small", "lost", 4),
     *(pytest.param(what, kind, 1, marks=pytest.mark.long) for what in ("small", "adapter") for kind in FAULTS),
 ]
 """What is published, which fault occurs, and at which requests: 4 is every fourth."""
@@ -348,6 +349,7 @@ def test_an_adapter_that_names_this_machine_is_not_published(folders: dict[str, 
         write_repository(place, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_local_paths_and_personal_data_are_removed(tmp_path: Path) -> None:
     """Lineage has no local paths, and with mask_personal no text has e-mail addresses or phone numbers."""
     said = "Write to jo@example.org or 888-346-3656."
@@ -389,6 +391,7 @@ def test_a_run_of_a_standard_size_stores_its_rows_once(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "S").exists()
 
 
+@pytest.mark.slow
 def test_an_upload_that_differs_is_reported(
     hub: HubServer, client: Client, folders: dict[str, Path], name: str, tmp_path: Path
 ) -> None:

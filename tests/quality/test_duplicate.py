@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rapidfuzz import fuzz, utils
@@ -27,7 +28,8 @@ def made(name: str, text: str) -> GeneratedSample:
 ANY = st.text(st.sampled_from("abcde é1ßΔ .,"), max_size=40)
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
 @given(st.lists(WORDS | ANY, max_size=12), st.lists(WORDS, min_size=3, max_size=3), st.integers(0, 100) | st.just(85))
 def test_duplicates_agree_with_comparing_all_pairs(texts: list[str], shots: list[str], threshold: int) -> None:
     """Decisions, partners and scores are those of a plain loop over all pairs with thefuzz's preprocessing."""

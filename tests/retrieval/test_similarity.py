@@ -60,6 +60,7 @@ def found(folder: Path, vectors: Vectors, queries: Vectors, k: int, shard_docume
     return [(h.document.id, h.similarity, h.retrieved_by) for h in result.hits]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 50), st.sampled_from([1, 2, 4]), st.integers(1, 60))
 def test_retrieval_equals_the_reference(seed: int, documents: int, few_shots: int, k: int) -> None:
@@ -75,6 +76,7 @@ def random_texts(rng: np.random.Generator, count: int, leaks: float) -> list[str
     return [f"{STORY} The end." if rng.random() < leaks else "" for _ in range(count)]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 80), st.integers(1, 5), st.floats(0, 0.9), st.data())
 def test_fewer_hits_are_the_first_of_more(
@@ -141,6 +143,7 @@ def test_more_leaks_than_reckoned_with_need_a_deeper_search(
         assert len(result.left_out) > 16
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**32), st.integers(1, 80), st.integers(1, 4), st.floats(0, 0.5), st.sampled_from([-9, 0, 1]),
@@ -188,6 +191,7 @@ def test_rounds_give_what_one_retrieval_gives(
     assert all(hit.similarity >= least for hit in at_once.hits)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**32), st.integers(1, 60), st.sampled_from([1, 2, 4]), st.integers(1, 60), st.integers(3, 60),

@@ -25,6 +25,7 @@ from craft_hf.generation.prefix_order import prefix_order
 from craft_hf.run.resolution import ResolvedRun, resolve
 from craft_hf.run.runs import ensure_run, read_rows, stream_rows
 from craft_hf.run.settings import RunSettings
+from tests.command_process import CONTEXT
 from tests.openai_server import error, serving
 from tests.run.test_pipeline_quality import JudgingServer
 from tests.writer_server import WriterServer
@@ -213,23 +214,13 @@ def stream_in_process(home: str, run: RunSettings, rows: int, found: multiproces
         time.sleep(60)
 
 
-@pytest.fixture
-def processes() -> multiprocessing.context.BaseContext:
-    """Processes that have the heavy imports already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["craft_hf.run.runs", "openai", "torch"])
-    return context
-
-
 @pytest.mark.slow
-def test_a_worker_that_is_killed_asks_no_more_and_loses_no_answer(
-    home: Path, server: WriterServer, processes: multiprocessing.context.SpawnContext
-) -> None:
+def test_a_worker_that_is_killed_asks_no_more_and_loses_no_answer(home: Path, server: WriterServer) -> None:
     """kill -9 while answers arrive that nobody has taken yet."""
     server.delay_s = 0.1
-    found: multiprocessing.Queue[object] = processes.Queue()
+    found: multiprocessing.Queue[object] = CONTEXT.Queue()
     arguments = str(home), resolved(server, samples=40, concurrency=4).settings, FEW_SHOTS + 3, found
-    child = processes.Process(target=stream_in_process, args=arguments)
+    child = CONTEXT.Process(target=stream_in_process, args=arguments)
     child.start()
     assert len(found.get(timeout=120)) == FEW_SHOTS + 3  # type: ignore[arg-type]
     time.sleep(5 * server.delay_s)
@@ -245,14 +236,12 @@ def test_a_worker_that_is_killed_asks_no_more_and_loses_no_answer(
 
 
 @pytest.mark.slow
-def test_two_processes_stream_one_run(
-    home: Path, server: WriterServer, processes: multiprocessing.context.SpawnContext
-) -> None:
+def test_two_processes_stream_one_run(home: Path, server: WriterServer) -> None:
     """Both get all rows; one run is paid for."""
     server.delay_s = 0.05
-    queues = [processes.Queue() for _ in range(2)]
+    queues = [CONTEXT.Queue() for _ in range(2)]
     settings = resolved(server).settings
-    children = [processes.Process(target=stream_in_process, args=(str(home), settings, 0, q)) for q in queues]
+    children = [CONTEXT.Process(target=stream_in_process, args=(str(home), settings, 0, q)) for q in queues]
     for child in children:
         child.start()
     first, second = (q.get(timeout=120) for q in queues)

@@ -295,6 +295,7 @@ def test_a_name_without_servers_is_a_mistake(model: Path, tmp_path: Path) -> Non
         craft_hf.build_index(tmp_path / "c.txt", tmp_path / "i", embedding_model=str(model), embedding_server_model="m")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_workers_send_to_servers(model: Path, tmp_path: Path) -> None:
     """Each process keeps its own requests in flight."""

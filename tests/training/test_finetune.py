@@ -375,6 +375,7 @@ def test_accelerate_config_does_not_set_the_batch(file: Path) -> None:
     assert "gradient_accumulation_steps" not in text
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.weights
 def test_recipe_stops_on_sigterm_and_resumes(tiny: str, dataset: str, tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ def _go_on(position: list[Any]) -> list[str]:
     return [str(row["text"]) for _, row in HubDataset("ann/notes").rows_from(position, Ledger())]
 
 
+@pytest.mark.slow
 def test_reading_goes_on_at_the_commit_at_which_it_began(tmp_path: Path) -> None:
     """A commit that puts other rows before them changes nothing; one that is gone is told."""
 

@@ -121,6 +121,7 @@ def test_a_server_that_dies_alone_ends_the_run_soon() -> None:
         assert len(fake.requests) <= 8 + 3 * 8
 
 
+@pytest.mark.slow
 def test_retry_after_leaves_the_whole_server_alone() -> None:
     """Nobody asks a server that wants a pause, while the other goes on."""
     with serving(FakeServer([error(429, "x", {"Retry-After": "0.5"})])) as busy, serving(FakeServer()) as other:

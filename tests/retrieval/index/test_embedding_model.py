@@ -144,10 +144,16 @@ def hub() -> Iterator[HubServer]:
         yield server
 
 
-@pytest.fixture
-def client(hub: HubServer, tmp_path: Path) -> Iterator[Client]:
-    """A client of it, whose cache is empty."""
-    with hub_client(hub.url, tmp_path / "home") as running:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The client's cache."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def client(hub: HubServer, home: Path) -> Iterator[Client]:
+    """A client of it."""
+    with hub_client(hub.url, home) as running:
         yield running
 
 
@@ -171,8 +177,9 @@ def _search(folder: Path) -> tuple[str, float]:
     return index.open_embedder().revision, craft_hf.search("words", index, k=1)[0].similarity
 
 
+@pytest.mark.slow
 def test_a_hub_model_is_opened_at_the_commit_that_embedded(
-    hub: HubServer, client: Client, model: Path, tmp_path: Path
+    hub: HubServer, client: Client, model: Path, home: Path, tmp_path: Path
 ) -> None:
     """A commit to the README changes nothing; after one to the weights an index keeps its model, and needs no Hub."""
     repo = hub.add_repo("ann/tiny", kind="model", private=False)
@@ -181,7 +188,7 @@ def test_a_hub_model_is_opened_at_the_commit_that_embedded(
     first = client.call("hf_ann", _identity, "ann/tiny")
     assert first[0] == embedder_fingerprint(model)
     client.call("hf_ann", _build, "ann/tiny", tmp_path / "index")
-    assert not list((tmp_path / "home").rglob("*.onnx")), "what is not needed is not fetched"
+    assert not list(home.rglob("*.onnx")), "what is not needed is not fetched"
     repo.commit("README", {**files, "README.md": File(b"another text", is_large=False)})
     second = client.call("hf_ann", _identity, "ann/tiny")
     assert second[0] == first[0]
@@ -198,6 +205,7 @@ def test_a_hub_model_is_opened_at_the_commit_that_embedded(
         client.call("hf_ann", _identity, "ann/tiny", "0123")
 
 
+@pytest.mark.slow
 def test_weights_in_several_files_are_fetched(hub: HubServer, client: Client, model: Path, tmp_path: Path) -> None:
     """With the list of the parameters in each, without which they cannot be loaded."""
     several = shutil.copytree(model, tmp_path / "several")
@@ -212,6 +220,7 @@ def _plain(name: str) -> None:
     transformers.AutoModel.from_pretrained(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_whole", [True, False])
 def test_what_another_library_fetched_is_not_taken_for_the_model(
     hub: HubServer, client: Client, model: Path, is_whole: bool
@@ -229,6 +238,7 @@ def test_what_another_library_fetched_is_not_taken_for_the_model(
             client.call("hf_ann", _identity, name)
 
 
+@pytest.mark.slow
 def test_a_model_without_modules_is_used_from_the_cache(hub: HubServer, client: Client, model: Path) -> None:
     """The cache knows that it has none."""
     files = {path: file for path, file in model_files(model).items() if path != "modules.json"}

@@ -85,6 +85,7 @@ def test_of_a_small_corpus_everything_is_known(tmp_path: Path, vectors: str) -> 
     assert "known from 300 records in 1 of 1 files, 100.00% of the bytes on disk" in found.lines()[4]
 
 
+@pytest.mark.slow
 def test_of_a_large_corpus_the_truth_is_in_the_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty files that differ, of which ten are read, and these in part."""
     total = 0
@@ -223,6 +224,7 @@ def test_the_command_writes_nothing(tmp_path: Path) -> None:
         craft_hf.forecast_index(tmp_path / "a.jsonl.gz", minchars=3)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_workers_are_timed_together(tmp_path: Path) -> None:
     """Each is given a part of what is embedded with the clock, as large as that of the other."""

@@ -88,6 +88,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "index"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.long)])
 @pytest.mark.parametrize("work", [build, add, mend, compact])
 def test_kills_lose_nothing(folder: Path, tmp_path: Path, work: Callable[[Path, Path], None], kills: int) -> None:

@@ -136,6 +136,7 @@ def test_damage_is_undone(
     assert repair_index(folder) == Repair([])
 
 
+@pytest.mark.slow
 def test_any_flipped_bit_is_mended(folder: Path, embedder: HashEmbedder, tmp_path: Path) -> None:
     """One bit, anywhere in a shard: with the sources there, nothing is lost, and the index is whole."""
     rng = np.random.default_rng(1)

@@ -44,6 +44,7 @@ def clustered(rng: np.random.Generator, rows: int, dimension: int) -> Vectors:
     return np.rint(vectors * 1024).astype(np.float32) / 1024
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, 2**32), st.integers(1, 3000), st.sampled_from([1, 2, 3, 33, 384]), st.integers(1, 9),
@@ -165,6 +166,7 @@ def test_search_equals_brute_force_with_ties(
     assert (scores.dtype, rows.dtype, scores.shape) == (np.float32, np.int64, (9, min(k, 137)))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 20), st.integers(1, 5), st.integers(1, 70))
 def test_search_equals_brute_force_whatever_the_sizes(
@@ -313,6 +315,7 @@ def brute_force_of_chunks(
     return np.take_along_axis(best, rows, axis=1), rows, np.array(chunks).reshape(rows.shape)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**32), st.integers(1, 300), st.sampled_from([1, 3, 30]), st.sampled_from([1, 2, 8, 33]),

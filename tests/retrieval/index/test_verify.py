@@ -23,6 +23,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "index"
 
 
+@pytest.mark.slow
 def test_any_flipped_bit_is_found(folder: Path) -> None:
     """One bit, anywhere in a shard: in embeddings, codes, texts, padding, HDF5's own structures, or the digest."""
     assert verify_index(folder) == []

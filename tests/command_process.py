@@ -1,0 +1,64 @@
+"""Processes that begin with libraries and model loaded, because they fork from one that has them.
+
+A start takes a tenth of a second in place of some twenty. Whatever is killed, ends or hangs is a real process.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.warm"])
+
+
+def _run(arguments: Sequence[str], environment: Mapping[str, str], output: Path) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell makes its jobs deaf to it
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(output / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.argv = ["craft-hf", *arguments]
+    from craft_hf.cli.main import main
+
+    main()
+
+
+class CommandProcess:
+    """`craft-hf` with some arguments, in a process that has the environment of this one.
+
+    Args:
+        arguments: of the command.
+        output: a folder for what it prints.
+    """
+
+    def __init__(self, arguments: Sequence[str], output: Path) -> None:
+        output.mkdir(parents=True, exist_ok=True)
+        self._output = output
+        self._process: ForkServerProcess = CONTEXT.Process(target=_run, args=(arguments, dict(os.environ), output))
+        self._process.start()
+
+    def poll(self) -> int | None:
+        """Return its exit status, None while it runs."""
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def wait(self, timeout_s: float = 120) -> int:
+        """Wait until it ends, and return its exit status."""
+        self._process.join(timeout_s)
+        assert self._process.exitcode is not None, f"it still runs after {timeout_s} s"
+        return self._process.exitcode
+
+    @property
+    def stderr(self) -> str:
+        """What it has written to stderr until now."""
+        return (self._output / "stderr").read_text(encoding="utf-8")
