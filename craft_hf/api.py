@@ -377,13 +377,16 @@ def _open_sources(
     """
     listed = [sources] if isinstance(sources, str | Path | corpus.Corpus) else list(sources)
     corpora = [source for source in listed if isinstance(source, corpus.Corpus)]
-    named = [retrieval.absolute_source(str(source)) for source in listed if not isinstance(source, corpus.Corpus)]
+    named = [retrieval.lasting_source(str(source)) for source in listed if not isinstance(source, corpus.Corpus)]
     of_records = ("name", "split", "hub_config", "min_chars", "max_chars", "long", "limit", "min_score", "strict")
     if corpora and not named:
         defaults = inspect.signature(build_index).parameters
         names = ("preset", "fields", "license", *of_records)
         if useless := [f"{name}=" for name in names if given[name] != defaults[name].default]:
-            raise InputError(f"{', '.join(useless)} would do nothing for a Corpus: give it to Corpus(...) itself.")
+            raise InputError(
+                f"{', '.join(useless)} would do nothing beside a Corpus, which has what it was opened with: give the "
+                "arguments that it knows to Corpus(...) itself, or name files or a preset in its place."
+            )
     settings: list[dict[str, JSON]] = [{} for _ in corpora]
     if named or not corpora:
         licenses = [given["license"]] if isinstance(given["license"], str) else given["license"]

@@ -5,16 +5,32 @@ A start takes a tenth of a second in place of some twenty. Whatever is killed, e
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver, popen_forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.warm"])
+_SERVER = forkserver.ForkServer()  # multiprocessing has one for all, with what other tests preload
+_SERVER.set_forkserver_preload(["tests.warm"])
+
+
+class WarmProcess(ForkServerProcess):
+    """A process as multiprocessing starts them, forked from one with libraries and model loaded."""
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:
+        with mock.patch.object(forkserver, "connect_to_new_process", _SERVER.connect_to_new_process):
+            return popen_forkserver.Popen(process)
+
+    def run(self) -> None:
+        """Run its function."""
+        assert "sentence_transformers" in sys.modules, "tests.warm could not be imported"
+        super().run()
 
 
 def _run(arguments: Sequence[str], environment: Mapping[str, str], output: Path) -> None:
@@ -40,7 +56,7 @@ class CommandProcess:
     def __init__(self, arguments: Sequence[str], output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
         self._output = output
-        self._process: ForkServerProcess = CONTEXT.Process(target=_run, args=(arguments, dict(os.environ), output))
+        self._process: WarmProcess = WarmProcess(target=_run, args=(arguments, dict(os.environ), output))
         self._process.start()
 
     def poll(self) -> int | None:

@@ -90,7 +90,7 @@ def test_an_index_of_files_and_of_rows_is_searched(tmp_path: Path, monkeypatch: 
     index = craft_hf.build_index("plants.txt", "index", license="CC0")
     assert (index.folder, len(index)) == (Path("index"), 1)
     index = craft_hf.build_index(["plants.txt", craft_hf.Corpus(rows, name="notes")], "both", license="CC0")
-    with pytest.raises(InputError, match="license=, limit= would do nothing for a Corpus"):
+    with pytest.raises(InputError, match="license=, limit= would do nothing beside a Corpus"):
         craft_hf.build_index(craft_hf.Corpus(rows), "index", license="CC0", limit=1, replace=True)
     assert sorted(str(corpus["source"]) for corpus in index.info.corpora) == ["notes", "plants"]
     found = craft_hf.search("What do lysosomes do?", index=index, k=2)

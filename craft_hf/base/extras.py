@@ -14,9 +14,9 @@ class MissingExtra(CraftError, ImportError):
     """An optional package is not installed."""
 
 
-def is_installed(*modules: str) -> bool:
-    """Return whether all of some modules are installed, without importing them."""
-    return all(importlib.util.find_spec(module) is not None for module in modules)
+def is_installed(module: str) -> bool:
+    """Return whether a module is installed, without importing it."""
+    return importlib.util.find_spec(module) is not None
 
 
 def require(module: str, extra: str) -> ModuleType:

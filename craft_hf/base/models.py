@@ -12,9 +12,10 @@ import importlib.util
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -39,6 +40,9 @@ _EMBEDDER_FILES = (
     *("special_tokens_map.json", "added_tokens.json", "vocab*", "*.model", "*.safetensors", "*.bin", "*.index.json"),
 )
 """What decides an embedding model's vectors: weights, tokenizer, pooling, prompts; not its README or other formats."""
+_MODULE_FILE = re.compile(r"((?:\d+|query_\d+|document_\d+)_[^/]*/)?([^/]+)")
+"""A file of a model, or of a module of one, such as 1_Pooling; other folders hold other formats."""
+
 _LARGE = 1 << 23
 """Bytes of a file from which on its hash is kept, as it takes a while: a second for some 300 MB."""
 
@@ -100,16 +104,21 @@ def embedder_fingerprint(folder: Path) -> str:
     """
     modules = {""}
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        listed = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        listed = json.loads((folder / _MODULES).read_text(encoding="utf-8"))
         modules |= {str(module["path"]) for module in listed}
     found = []
     for module in sorted(modules):  # one without settings, such as 2_Normalize, may have no folder
         names = sorted(p.name for p in (folder / module).glob("*") if p.is_file())
-        used = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in _EMBEDDER_FILES)]
-        if any(name.endswith(".safetensors") for name in used):  # these are loaded, and not the same as *.bin
-            used = [name for name in used if not name.endswith(".bin")]
-        found += [f"{module}/{name} {_content(folder / module / name)}" for name in used]
+        found += [f"{module}/{name} {_content(folder / module / name)}" for name in _used(names)]
     return fingerprint(found)
+
+
+def _used(names: Sequence[str]) -> list[str]:
+    """Return which files of a module decide its vectors."""
+    used = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in _EMBEDDER_FILES)]
+    if any(name.endswith(".safetensors") for name in used):  # these are loaded, and not the same as *.bin
+        used = [name for name in used if not name.endswith(".bin")]
+    return used
 
 
 def generator_identity(name: str = EMBEDDED) -> Weights:
@@ -254,15 +263,17 @@ def _hub_snapshot(name: str, revision: str | None) -> Path:
 
     try:
         info = huggingface_hub.model_info(name, revision=revision)
-        files = [file.rfilename for file in info.siblings or ()]
+        modules: dict[str, list[str]] = {}
+        for file in info.siblings or ():
+            if module := _MODULE_FILE.fullmatch(file.rfilename):
+                modules.setdefault(module[1] or "", []).append(module[2])
         with Activity(f"Fetching the embedding model {name}"):
             folder = huggingface_hub.snapshot_download(
                 name,
                 revision=revision,
-                allow_patterns=[pattern for file in _EMBEDDER_FILES for pattern in (file, f"[0-9]*_*/{file}")],
-                ignore_patterns=["*.bin"] if any(file.endswith(".safetensors") for file in files) else [],
+                allow_patterns=[f"{module}{name}" for module, names in modules.items() for name in _used(names)],
             )
-        if _MODULES not in files:
+        if _MODULES not in modules.get("", ()):
             with contextlib.suppress(EntryNotFoundError):  # so that the cache knows that there is none
                 huggingface_hub.hf_hub_download(name, _MODULES, revision=Path(folder).name)
     except HUB_EXCEPTIONS as e:  # whatever the Hub's failure, the cache decides
@@ -289,6 +300,12 @@ def _cached_snapshot(name: str, revision: str | None, error: Exception, *others:
     ):
         return Path(cached).parent
     at = f" at {revision}" if revision else ""
+    if isinstance(cached, str):
+        raise InputError(
+            f"the copy of {name!r}{at} in the Hub's cache does not tell whether the model has {' and '.join(others)}: "
+            "another library fetched it. Let craft_hf fetch it once while the Hub can be reached, or give a folder "
+            "that holds all of the model."
+        ) from error
     raise InputError(
         f"{name!r}{at} is neither a model folder nor a Hub model that can be reached or is in the cache "
         f'({type(error).__name__}); pass "{EMBEDDED}", a folder, or the id of a Hub model.'
@@ -312,6 +329,7 @@ def _convert_gguf(folder: Path, target: Path) -> None:
 
     A model loaded from GGUF refuses `save_pretrained`; its state dict in a fresh LlamaForCausalLM does not.
     """
+    import gguf
     import torch
     from transformers import (
         AutoModelForCausalLM,
@@ -321,14 +339,16 @@ def _convert_gguf(folder: Path, target: Path) -> None:
         modeling_gguf_pytorch_utils,
     )
 
-    bar = modeling_gguf_pytorch_utils.tqdm
+    bar, reader = modeling_gguf_pytorch_utils.tqdm, gguf.GGUFReader
     modeling_gguf_pytorch_utils.tqdm = functools.partial(bar, disable=True)  # no setting turns this bar off
+    once: Any = functools.lru_cache(maxsize=1)(reader)  # transformers reads the file three times, for seconds each
+    vars(gguf)["GGUFReader"] = once
     try:
         loaded = AutoModelForCausalLM.from_pretrained(folder, gguf_file=_GGUF, dtype=torch.float32)
+        AutoTokenizer.from_pretrained(folder, gguf_file=_GGUF).save_pretrained(target)
     finally:
-        modeling_gguf_pytorch_utils.tqdm = bar
+        modeling_gguf_pytorch_utils.tqdm, vars(gguf)["GGUFReader"] = bar, reader
     config = LlamaConfig(**{k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"})
     model = LlamaForCausalLM(config)
     model.load_state_dict(loaded.state_dict())
     model.to(torch.bfloat16).save_pretrained(target)
-    AutoTokenizer.from_pretrained(folder, gguf_file=_GGUF).save_pretrained(target)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from craft_hf.base import EMBEDDED, InputError
+from craft_hf.base import EMBEDDED, InputError, printable
 from craft_hf.corpus import (
     FORMATS,
     HUB_DATASET_SYNTAX,
@@ -168,15 +168,15 @@ def info(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
     for line in Ledger.from_json(found.ledger).lines():
         typer.echo(line)
     if any(found.builds):
-        typer.echo(f"built by: {build_command(found.builds, str(folder))}")
+        typer.echo(printable(f"built by: {build_command(found.builds, str(folder))}"))
     if left := leftovers(folder, found):
         size = 0
         for path in left:
             with contextlib.suppress(FileNotFoundError):  # a build is going on
                 size += path.stat().st_size
         typer.echo(
-            f"{len(left)} files ({size / 1e6:.1f} MB) are of a build that goes on or was interrupted: the command that "
-            f"began it goes on with them, craft-hf index compact {folder} removes them"
+            f"{len(left)} files ({size / 1e6:.1f} MB) are of a command that is at work or was interrupted: run again, "
+            f"it goes on with them; craft-hf index compact {folder} removes them"
         )
 
 
@@ -226,7 +226,7 @@ def repair(
     else:
         typer.echo(
             f"repaired: {done.embedded} documents were embedded again, {done.read_again} read from the sources again, "
-            f"{done.lost} lost"
+            f"{done.lost} lost{f', and all of {len(done.unreadable)} shards' if done.unreadable else ''}"
         )
         info(folder)
 

@@ -17,6 +17,7 @@ from .readers import Row as Row
 from .readers.files import FORMATS as FORMATS
 from .readers.hub import HUB_DATASET_SYNTAX as HUB_DATASET_SYNTAX
 from .readers.hub import parse_hub_dataset as parse_hub_dataset
+from .readers.hub import pinned as pinned
 from .readers.jsonl import json_rows as json_rows
 from .sample import sample_corpus as sample_corpus
 from .sampling import Reading as Reading

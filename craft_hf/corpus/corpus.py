@@ -33,6 +33,11 @@ class CorpusOptions(TypedDict, total=False):
     strict: bool
 
 
+_ARGUMENTS = (
+    *("source", "fields", "name", "split", "config", "revision", "license"), *CorpusOptions.__annotations__
+)  # fmt: skip
+
+
 class Corpus:
     """The documents of one source; iterate over it, then see in its `ledger` what became of each file and record.
 
@@ -78,6 +83,8 @@ class Corpus:
         self._min_chars, self._max_chars = options.get("min_chars", MIN_CHARS), options.get("max_chars", MAX_CHARS)
         self._long, self._limit = options.get("long", "split"), options.get("limit")
         self._strict = options.get("strict", False)
+        if unknown := options.keys() - CorpusOptions.__annotations__.keys():
+            raise TypeError(f"Corpus() has no argument {min(unknown)!r}; expected {', '.join(_ARGUMENTS)}.")
         if self._long not in ("split", "drop"):
             raise InputError(f"long is {self._long!r}, expected 'split' or 'drop'.")
         if self._max_chars < max(self._min_chars, 1) or (self._limit is not None and self._limit < 1):
@@ -131,7 +138,7 @@ class Corpus:
         if start and self._is_done:
             self._before = Ledger.from_json(start["ledger"])
             return
-        self._fields_check = _FieldsCheck(self._fields, self.name, start and start["fields"])
+        self._fields_check = _FieldsCheck(self._fields, self.name)
         documents = self._documents(self._counted, start)
         if start:
             for _ in range(start["parts"]):
@@ -139,6 +146,7 @@ class Corpus:
                     raise LostPositionError(f"{Place(*start['place'])}: this record is not there any more.")
             self._before = Ledger.from_json(start["ledger"]).without(self._counted)
             self._taken = start["documents"]
+            self._fields_check = _FieldsCheck(self._fields, self.name, start["fields"])
         if self._limit is None or self._taken < self._limit:
             for document in documents:
                 self._taken += 1

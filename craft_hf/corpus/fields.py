@@ -26,6 +26,16 @@ _CONTROLS = bytes({*range(32), 127} - set(b"\t\n\r\f"))
 _MOST_PLANS = 1000
 
 
+class TableRow(dict[str, JSON]):
+    """A record of a table of which not all columns were read.
+
+    Attributes:
+        columns: the names of all.
+    """
+
+    columns: Sequence[str] = ()
+
+
 class WholeFile(dict[str, JSON]):
     """A record that is made of a whole file: its fields are a document's already, so that no mapping applies."""
 
@@ -127,6 +137,8 @@ def walk(record: Mapping[str, JSON], name: str) -> JSON:
 
 def names_of(record: Mapping[str, JSON]) -> list[str]:
     """Return the names of a record's fields, those within others as paths such as "meta.license"."""
+    if isinstance(record, TableRow):
+        return list(record.columns)
     found = []
     for name, value in record.items():
         inner = [f"{name}.{part}" for part in names_of(value)] if isinstance(value, Mapping) else []

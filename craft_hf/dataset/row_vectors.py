@@ -47,9 +47,8 @@ def embed_rows(rows: Sequence[Mapping[str, JSON]], fields: Sequence[str], embedd
         elif next(number) in drawn:
             samples.append(row_text(row, fields))
             documents.append(str(row.get("document") or ""))
-    texts = [*samples, *documents, *few_shots]
+    texts = [*samples, *documents]
     with Bar("Measuring diversity", total=len(texts), unit="texts") as bar:
         vectors = embedder.encode(texts, bar.update)
-    count = len(samples)
-    parts = vectors[:count], vectors[count : 2 * count], vectors[2 * count :]
+    parts = vectors[: len(samples)], vectors[len(samples) :], embedder.encode_cached(few_shots)
     return RowVectors(*cast(tuple[Vectors, Vectors, Vectors], parts))

@@ -21,7 +21,7 @@ from .index.repair import repair_index as repair_index
 from .index.search import Index as Index
 from .index.shard import mending as mending
 from .index.sources import absolute_path as absolute_path
-from .index.sources import absolute_source as absolute_source
+from .index.sources import lasting_source as lasting_source
 from .index.sources import open_sources as open_sources
 from .index.verify import verify_index as verify_index
 from .index.writing import leftovers as leftovers

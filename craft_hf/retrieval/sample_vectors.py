@@ -1,7 +1,7 @@
 """The vectors of the sample corpus, which come with the package, so that the first run need not make them.
 
 They are found by the hash of text and embedding model, as all vectors are: with another model, or another text, those
-that fit are made. After a change of the corpus, of how texts are cut, or of the embedded model, write them anew:
+that are missing are made. After a change of the corpus, the embedded model, or how texts are cut, write them anew:
 
     python -m craft_hf.retrieval.sample_vectors
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from craft_hf.base import Embedder
+from craft_hf.base import Embedder, StorageError, write_file
 from craft_hf.corpus import Corpus, sample_corpus
 from craft_hf.retrieval.index.chunks import cut
 from craft_hf.retrieval.index.shard import embedding_hashes
@@ -24,9 +24,18 @@ PATH = sample_corpus().with_name("sample.vectors")
 
 
 def put_sample_vectors(folder: Path) -> None:
-    """Put the vectors where a build of the sample index in this folder finds them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / SAVED_VECTORS.replace("*", "sample")).write_bytes(PATH.read_bytes())
+    """Put the vectors where a build of the sample index in this folder finds them.
+
+    Raises:
+        StorageError: the folder cannot be written, or the disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(folder / SAVED_VECTORS.replace("*", "sample"), PATH.read_bytes())
+    except OSError as e:
+        raise StorageError(
+            f"the sample index cannot be written to {folder}: {e}; free disk space and try again."
+        ) from e
 
 
 def write_sample_vectors(path: Path) -> int:

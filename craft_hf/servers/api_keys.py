@@ -39,8 +39,10 @@ def check_api_keys() -> None:
 
 
 def holds_api_key(text: str) -> bool:
-    """Whether one of the keys in the environment is a part of a URL; a key such as "local" in another word is none."""
-    parts = re.split(r"[/?&=,:@]", text)
+    """Whether one of the keys in the environment is a part of URLs, other than a host's name, for which many servers
+    have their own name as key ("ollama"); a key such as "local" in another word is none.
+    """
+    parts = re.split(r"[/?&=,:@]", re.sub(r"://[^/?@,]*(?=[/?,]|$)", "", text))
     return any(key in parts for name in (*API_KEY_VARIABLES, HUB_KEY_VARIABLE) if (key := _read(name)))
 
 

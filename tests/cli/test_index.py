@@ -17,7 +17,7 @@ from craft_hf.cli.main import app
 from craft_hf.retrieval.index.info import read_info
 from tests.vectors import shard_paths
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
 RUNNER = CliRunner()
 TEXTS = {

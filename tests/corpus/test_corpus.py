@@ -278,3 +278,9 @@ def test_sample_corpus_is_whole_and_attributed() -> None:
 def test_sample_corpus_names_no_time() -> None:
     """The compressed file carries no time of its making, so that making it again gives the same bytes."""
     assert sample_corpus().read_bytes()[4:8] == bytes(4)
+
+
+def test_an_argument_that_there_is_not_is_refused() -> None:
+    """It would do nothing."""
+    with pytest.raises(TypeError, match=r"^Corpus\(\) has no argument 'minchars'; expected source, .* min_chars"):
+        Corpus(ROWS, minchars=5)  # type: ignore[call-arg]

@@ -25,7 +25,7 @@ from craft_hf.tasks.task import FOLDER
 from tests.openai_server import serving
 from tests.writer_server import WriterServer
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
 RUNNER = CliRunner()
 

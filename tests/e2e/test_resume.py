@@ -15,7 +15,7 @@ import pytest
 
 from craft_hf.run.resolution import resolve
 from craft_hf.run.settings import RunSettings
-from tests.command_process import CONTEXT, CommandProcess
+from tests.command_process import CommandProcess, WarmProcess
 from tests.writer_server import WriterServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.weights]
@@ -104,7 +104,7 @@ def test_kills_change_no_row(
         settings = RunSettings("terms", generator=model, num_samples=8, max_new_tokens=64, temperature=1.5)
     rng, paid = random.Random(0), [0]
     for _ in range(kills):
-        child = CONTEXT.Process(target=ensure, args=(str(home), settings))
+        child = WarmProcess(target=ensure, args=(str(home), settings))
         child.start()
         enough = paid[-1] + rng.randint(1, 6)
         while journalled(home) < enough and child.is_alive():
@@ -113,7 +113,7 @@ def test_kills_change_no_row(
         child.join()
         assert child.exitcode == -signal.SIGKILL, "it was still at work"
         paid.append(journalled(home))
-    last = CONTEXT.Process(target=ensure, args=(str(home), settings))
+    last = WarmProcess(target=ensure, args=(str(home), settings))
     last.start()
     last.join()
     assert last.exitcode == 0

@@ -21,7 +21,7 @@ from craft_hf.tasks.task import load_task
 from tests.evaluation.test_items import ROW, write
 from tests.tiny_model import save_tiny_model
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
 BIOQA = load_task("bioqa")
 

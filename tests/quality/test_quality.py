@@ -21,7 +21,7 @@ from craft_hf.tasks.sample import sample_json
 from craft_hf.tasks.task import NAMES, load_task
 from tests.quality_samples import BIOQA, CHECKS, GOOD, OPTIONAL, PLANTS, answer, changed, last, quality, task
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
 MISSING = [
     ("repetitive", {"question": "Which of the gases " + "of the air of the air " * 6 + "do plants take up?"}),

@@ -17,7 +17,7 @@ from craft_hf.run.resolution import resolve
 from craft_hf.run.settings import RunSettings
 from tests.writer_server import WriterServer
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
 
 def test_an_estimate_comes_close_to_the_run(home: Path, server: WriterServer) -> None:

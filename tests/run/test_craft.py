@@ -19,7 +19,7 @@ from craft_hf.run.craft import CraftConfig
 from craft_hf.tasks.task import FOLDER
 from tests.writer_server import WriterServer
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
 
 def load(server: WriterServer, **more: object) -> datasets.Dataset:

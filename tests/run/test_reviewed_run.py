@@ -27,7 +27,7 @@ from craft_hf.run.settings import RunSettings
 from tests.reviewing import decide
 from tests.writer_server import WriterServer
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
 
 def settings(server: WriterServer, reviews: Path, samples: int = 6, **more: object) -> RunSettings:

@@ -25,12 +25,12 @@ from craft_hf.generation.prefix_order import prefix_order
 from craft_hf.run.resolution import ResolvedRun, resolve
 from craft_hf.run.runs import ensure_run, read_rows, stream_rows
 from craft_hf.run.settings import RunSettings
-from tests.command_process import CONTEXT
+from tests.command_process import WarmProcess
 from tests.openai_server import error, serving
 from tests.run.test_pipeline_quality import JudgingServer
 from tests.writer_server import WriterServer
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
 FEW_SHOTS = 32
 
@@ -218,9 +218,9 @@ def stream_in_process(home: str, run: RunSettings, rows: int, found: multiproces
 def test_a_worker_that_is_killed_asks_no_more_and_loses_no_answer(home: Path, server: WriterServer) -> None:
     """kill -9 while answers arrive that nobody has taken yet."""
     server.delay_s = 0.1
-    found: multiprocessing.Queue[object] = CONTEXT.Queue()
+    found: multiprocessing.Queue[object] = multiprocessing.get_context("forkserver").Queue()
     arguments = str(home), resolved(server, samples=40, concurrency=4).settings, FEW_SHOTS + 3, found
-    child = CONTEXT.Process(target=stream_in_process, args=arguments)
+    child = WarmProcess(target=stream_in_process, args=arguments)
     child.start()
     assert len(found.get(timeout=120)) == FEW_SHOTS + 3  # type: ignore[arg-type]
     time.sleep(5 * server.delay_s)
@@ -239,9 +239,9 @@ def test_a_worker_that_is_killed_asks_no_more_and_loses_no_answer(home: Path, se
 def test_two_processes_stream_one_run(home: Path, server: WriterServer) -> None:
     """Both get all rows; one run is paid for."""
     server.delay_s = 0.05
-    queues = [CONTEXT.Queue() for _ in range(2)]
+    queues = [multiprocessing.get_context("forkserver").Queue() for _ in range(2)]
     settings = resolved(server).settings
-    children = [CONTEXT.Process(target=stream_in_process, args=(str(home), settings, 0, q)) for q in queues]
+    children = [WarmProcess(target=stream_in_process, args=(str(home), settings, 0, q)) for q in queues]
     for child in children:
         child.start()
     first, second = (q.get(timeout=120) for q in queues)

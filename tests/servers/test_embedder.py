@@ -18,6 +18,7 @@ from craft_hf.retrieval.index.shard import Shard
 from craft_hf.retrieval.index.verify import verify_index
 from craft_hf.servers import embedder as servers
 from craft_hf.servers.embedder import LEAST_COSINE, ServerEmbedder, parse_embeddings, probes
+from craft_hf.servers.urls import parse_urls
 from tests.embedding_server import EmbeddingServer, Rows
 from tests.openai_server import CUT_CONNECTION, HANG_UP, HTML, Reply, error, free_port, serving
 from tests.tiny_embedder import save_tiny_embedder
@@ -352,3 +353,12 @@ def test_a_url_that_holds_a_key_is_refused_without_showing_it() -> None:
     with pytest.raises(InputError, match=r"^the embedding server URL holds an API key; expected none: set ") as error:
         ServerEmbedder("http://gateway/hf_abcdefghijklmnopqrstuvwxyz012345/v1", "no such model")
     assert "hf_abc" not in str(error.value)
+
+
+def test_a_host_may_be_called_like_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As servers are whose key does not matter; in a path it would be shown."""
+    monkeypatch.setenv("OPENAI_API_KEY", "ollama")
+    assert parse_urls("http://ollama:11434,http://b/v1", "generator") == ["http://ollama:11434/v1", "http://b/v1"]
+    for url in ("http://b/ollama/v1", "http://ollama:11434,http://b/ollama"):
+        with pytest.raises(InputError, match="holds an API key"):
+            parse_urls(url, "generator")

@@ -119,6 +119,23 @@ class HubDataset(Source):
                 yield place, converted
 
 
+def pinned(text: str) -> str:
+    """Return a Hub dataset in `HUB_DATASET_SYNTAX` with its newest commit, if it names no revision.
+
+    It stays as it is if the Hub cannot be reached, or does not have it: reading it will say so.
+    """
+    from craft_hf.base import HUB_EXCEPTIONS, hub_api
+
+    repo, colon, rest = text.partition(":")
+    if "@" in repo:
+        return text
+    try:
+        commit = hub_api().dataset_info(repo).sha
+    except HUB_EXCEPTIONS:
+        return text
+    return f"{repo}@{commit}{colon}{rest}" if commit else text
+
+
 def parse_hub_dataset(text: str, config: str | None, split: str, revision: str | None) -> HubDataset:
     """Parse `HUB_DATASET_SYNTAX`; parts that are left out are taken from the other arguments."""
     repo, _, rest = text.partition(":")

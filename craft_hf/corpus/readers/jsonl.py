@@ -93,11 +93,11 @@ def _value_rows(file: File, is_array: bool, ledger: Ledger) -> LocatedRows:
 
 
 class _Values(Iterator[JSON]):
-    """Iterates over the values of an array, or over values one behind the other, without all of them in memory.
+    """Iterates over the items of arrays, or over values, one behind the other, without all of them in memory.
 
     Args:
         file: the JSON.
-        is_array: whether it is an array.
+        is_array: whether it begins with an array; then it may hold more of them, as tools write that append pages.
 
     Raises:
         ValueError: while iterating, if it is no JSON.
@@ -109,17 +109,9 @@ class _Values(Iterator[JSON]):
         self._is_first = True
 
     def __next__(self) -> JSON:
-        is_first, self._is_first = self._is_first, False
         if self._is_array:
-            if is_first:
-                self._skip("[")
-            if self._skip("]"):
-                if self._next():
-                    raise ValueError(f"{self._next()!r} behind the end of the array")
-                raise StopIteration
-            if not is_first and not self._skip(","):
-                raise ValueError(f"{self._next()!r} where a comma or the end of the array was expected")
-        if not self._next() and not self._is_array:
+            self._go_to_item()
+        elif not self._next():
             raise StopIteration
         while True:
             try:
@@ -129,10 +121,21 @@ class _Values(Iterator[JSON]):
                 if self._is_all or not is_cut:
                     raise ValueError(e.msg) from e
             else:
-                if self._is_all or end < len(self._text):  # a number may go on
+                if self._is_all or end <= len(self._text) - _CUT:  # a number may go on
                     self._at = end
                     return value
             self._read()
+
+    def _go_to_item(self) -> None:
+        is_first, self._is_first = self._is_first, False
+        if not is_first and not self._skip(",") and self._next() != "]":
+            raise ValueError(f"{self._next()!r} where a comma or the end of the array was expected")
+        while is_first or self._skip("]"):
+            is_first = False
+            if not self._next():
+                raise StopIteration
+            if not self._skip("["):
+                raise ValueError(f"{self._next()!r} behind the end of the array")
 
     def _next(self) -> str:
         """Return the next character that is no blank, "" at the end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from craft_hf.base import InputError
+from craft_hf.corpus.fields import TableRow
 from craft_hf.corpus.ledger import Ledger
 from craft_hf.corpus.readers import LocatedRows, Place
 from craft_hf.corpus.readers.file import File
@@ -31,14 +32,14 @@ def parquet_rows(file: File, ledger: Ledger) -> LocatedRows:
                         f"{file.name}: has no column {file.fields.describe('text')} for the text; its columns: "
                         f"{', '.join(names)}."
                     )
-                columns: list[str] | None = list(dict.fromkeys(itertools.chain.from_iterable(used.values())))
-                if not all(used[field] for field in file.fields.given):
-                    columns = None  # a field that was given is missing: let the error name those that are there
+                columns = list(dict.fromkeys(itertools.chain.from_iterable(used.values())))
                 for batch in table.iter_batches(batch_size=1024, columns=columns):
                     for row in batch.to_pylist():
                         number += 1
                         if file.meter:
                             file.meter.share = number / table.metadata.num_rows
-                        yield Place(file.name, "row", number), row
+                        record = TableRow(row)
+                        record.columns = names
+                        yield Place(file.name, "row", number), record
     except pyarrow.ArrowException as e:
         raise InputError(f"{file.name}, after row {number}: not a readable Parquet file ({e}).") from e

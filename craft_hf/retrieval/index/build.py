@@ -24,10 +24,11 @@ from craft_hf.retrieval.index.info import (
     counts_of,
     index_fingerprint,
     read_info,
+    shard_names,
 )
 from craft_hf.retrieval.index.quantize import Halves
 from craft_hf.retrieval.index.shard import FORMAT, LongHashes, Shard, ShardContent, embedding_hashes, write_shard
-from craft_hf.retrieval.index.unfinished import UnfinishedBuild
+from craft_hf.retrieval.index.unfinished import UnfinishedBuild, forget_build
 from craft_hf.retrieval.index.vectors import KnownVectors, VectorSaver, embed, vector_files
 from craft_hf.retrieval.index.writing import replace_index, writing
 
@@ -102,14 +103,17 @@ def build_index(
         for entry in shards:
             note_shard(Shard(folder / str(entry["file"])), deduplicator, ids)
         unfinished = UnfinishedBuild(
-            folder, settings, [shard_documents, embedder.identity, vectors, old.fingerprint if old else ""]
+            folder,
+            settings,
+            [shard_documents, embedder.identity, vectors, old.fingerprint if old else ""],
+            shard_names(existing) if existing else [],
         )
         made: list[Mapping[str, JSON]] = []
         if noted := unfinished.read():
             made = _go_on(noted, folder, corpora, deduplicator, ids)
             counts = counts_of(noted["corpora"])
             removed_ids, removed_sources = set(noted["removed_ids"]), set(noted["removed_sources"])
-        batches = _batches(corpora, shard_documents, deduplicator, ids, unfinished)
+        batches = _batches(corpora, shard_documents, deduplicator, ids, folder)
         with Bar("Embedding", unit="chunks") as bar:
             bar.update(sum(int(str(entry["chunks"])) for entry in made))
             for entry, batch in _shards(batches, folder, embedder, vectors, workers, bar.update):
@@ -148,7 +152,6 @@ def build_index(
             removed_sources=tuple(sorted(removed_sources)),
         )
         replace_index(info, folder, existing, clear=replace)
-        unfinished.forget()
     return info
 
 
@@ -244,7 +247,7 @@ def _shards(
 
 
 def _batches(
-    corpora: Sequence[Corpus], size: int, deduplicator: Deduplicator, ids: UniqueIds, unfinished: UnfinishedBuild
+    corpora: Sequence[Corpus], size: int, deduplicator: Deduplicator, ids: UniqueIds, folder: Path
 ) -> Iterator[_Batch]:
     """Read documents for one shard after the other; nothing is read beyond them, so that their state is exact."""
     documents = read_corpora(corpora)
@@ -263,7 +266,7 @@ def _batches(
                 },
             )  # fmt: skip
     except LostPositionError as e:
-        unfinished.forget()
+        forget_build(folder)
         raise InputError(
             f"{e} The build that was interrupted cannot go on where it was; run the same command again: it reads the "
             "sources from the start, and embeds only what is new."

@@ -33,35 +33,37 @@ def remove_documents(folder: Path, ids: Collection[str] = (), sources: Collectio
     with writing(folder):
         old = read_info(folder)
         wanted, named = set(ids), set(sources)
-        left: list[Mapping[str, JSON]] = []
-        counts = counts_of(old.corpora)
+        staying: list[int] = []
         unseen_ids, unseen_sources = set(wanted), set(named)
         with Bar("Looking for documents", old.documents, "documents") as bar:
             for entry in old.shards:
                 shard = _opened(folder, entry)
-                fields = list(zip(shard.strings("id"), shard.strings("source"), strict=True))
-                keep = [row for row, (name, source) in enumerate(fields) if name not in wanted and source not in named]
-                unseen_ids.difference_update(name for name, _ in fields)
-                unseen_sources.difference_update(source for _, source in fields)
-                if len(keep) == len(fields):
-                    left.append(entry)
-                else:
-                    counts -= shard_counts(shard)
-                    if keep:
-                        content = _content(shard).take(keep)
-                        counts.update((d.source, d.license) for d in content.documents)
-                        left.append(write_shard(folder, content, shard.embedder, shard.model))
-                bar.update(len(fields))
+                staying.append(len(_staying(shard, wanted, named)))
+                unseen_ids.difference_update(shard.strings("id"))
+                unseen_sources.difference_update(source for source, _ in shard.corpora)
+                bar.update(shard.rows)
+        counts = counts_of(old.corpora)
         if unseen_ids:
             raise InputError(f"no document of {folder} has the id {min(unseen_ids)!r}. Nothing was removed.")
         if unseen_sources:
-            there = ", ".join(sorted({source for source, _ in counts_of(old.corpora)}))
+            there = ", ".join(sorted({source for source, _ in counts}))
             raise InputError(
                 f"no document of {folder} has the source {min(unseen_sources)!r}; its sources: {there}. Nothing was "
                 "removed."
             )
-        if not left:
+        if not any(staying):
             raise InputError(f"that is all that {folder} holds; to be rid of it, delete the folder.")
+        left: list[Mapping[str, JSON]] = []
+        for entry, count in zip(old.shards, staying, strict=True):
+            shard = _opened(folder, entry)
+            if count == shard.rows:
+                left.append(entry)
+                continue
+            counts -= shard_counts(shard)
+            if count:
+                content = _content(shard).take(_staying(shard, wanted, named))
+                counts.update((d.source, d.license) for d in content.documents)
+                left.append(write_shard(folder, content, shard.embedder, shard.model))
         info = with_shards(old, left, counts)
         ledger = Ledger.from_json(old.ledger)
         ledger.leave_out(Reason.REMOVED, min(wanted | named), old.documents - info.documents)
@@ -73,6 +75,12 @@ def remove_documents(folder: Path, ids: Collection[str] = (), sources: Collectio
         )
         replace_index(info, folder, old)
     return info
+
+
+def _staying(shard: Shard, ids: Collection[str], sources: Collection[str]) -> list[int]:
+    """Return the rows of a shard whose documents are not removed."""
+    fields = zip(shard.strings("id"), shard.strings("source"), strict=True)
+    return [row for row, (id, source) in enumerate(fields) if id not in ids and source not in sources]
 
 
 def compact_index(folder: Path, shard_documents: int = SHARD_DOCUMENTS) -> IndexInfo:

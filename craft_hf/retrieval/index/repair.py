@@ -24,6 +24,7 @@ from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import (
     BROKEN,
     FORMAT,
+    LongHashes,
     Shard,
     ShardContent,
     document_hashes,
@@ -35,10 +36,13 @@ from craft_hf.retrieval.index.shard import (
     write_shard,
 )
 from craft_hf.retrieval.index.sources import open_sources_again
-from craft_hf.retrieval.index.unfinished import is_unfinished
+from craft_hf.retrieval.index.unfinished import shards_before_build
 from craft_hf.retrieval.index.vectors import KnownVectors, vector_files
 from craft_hf.retrieval.index.verify import find_problems, shard_counts
 from craft_hf.retrieval.index.writing import replace_index, writing
+
+_REASONS = 5
+"""Reasons that a message gives at most."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,14 @@ class Repair:
         embedded: how many documents were embedded again.
         read_again: how many were read from the sources again.
         lost: how many are not in the index any more.
+        unreadable: shards that are not in it any more, of which nobody knows how many documents they held.
     """
 
     problems: Sequence[str]
     embedded: int = 0
     read_again: int = 0
     lost: int = 0
+    unreadable: Sequence[str] = ()
 
 
 @dataclass
@@ -66,6 +72,7 @@ class _Broken:
         entry: what `index.json` says of it.
         documents: its documents in order; None for each that is not whole.
         texts: hashes of their texts, uint64 (documents,), or None if these are not known.
+        written: hashes of the documents, uint64 (documents, 2), if those of the texts are known.
         chunks, vectors: what of its documents is embedded, and the embeddings, if these are whole.
         sound: which embeddings are whole, bool (chunks,).
     """
@@ -76,6 +83,7 @@ class _Broken:
     chunks: Chunks | None = None
     vectors: Halves | None = None
     sound: np.ndarray | None = None
+    written: LongHashes | None = None
 
     @property
     def lost(self) -> int:
@@ -106,7 +114,7 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
     """
     _info_of(folder, drop_lost)
     with writing(folder):
-        old, problems = _info_of(folder, drop_lost)
+        old, problems, unreadable = _info_of(folder, drop_lost)
         in_shards, in_info = find_problems(folder, old)
         problems += [*in_shards.values(), *in_info]
         if not problems:
@@ -143,8 +151,10 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
         ledger = Ledger.from_json(old.ledger)
         if lost:
             ledger.leave_out(Reason.LOST, next(name for name, part in broken.items() if part.lost), lost)
+        for name in unreadable:
+            ledger.leave_out(Reason.LOST, f"{name}, a shard of which nobody knows how many documents it held")
         replace_index(replace(with_shards(old, shards, counts), ledger=ledger.to_json()), folder, old)
-    return Repair(problems, embedded, read_again, lost)
+    return Repair(problems, embedded, read_again, lost, unreadable)
 
 
 class _LazyEmbedder:
@@ -177,23 +187,25 @@ class _LazyEmbedder:
         return Index(self._folder, self._info).open_embedder(self._embedding, self._device)
 
 
-def _info_of(folder: Path, drop_lost: bool) -> tuple[IndexInfo, list[str]]:
-    """Return what `index.json` says or, if it cannot be read, what the shards say, and what is wrong with it.
+def _info_of(folder: Path, drop_lost: bool) -> tuple[IndexInfo, list[str], list[str]]:
+    """Return what `index.json` says or, if it cannot be read, what the shards say; then what is wrong with it.
+
+    The third value names the shards that cannot be read either. Those of a build that was interrupted do not count.
 
     Raises:
         InputError: a shard cannot be read either, so that nobody knows what it held, and `drop_lost` is not set.
     """
     try:
-        return read_info(folder), []
+        return read_info(folder), [], []
     except OtherFormatError:
         raise
     except InputError as e:
-        if not folder.is_dir() or is_unfinished(folder):
+        if not folder.is_dir():
             raise
         shards, unreadable = _shards_by_age(folder)
         if not shards:
             raise
-        problems = [str(e), *unreadable]
+        problems = [str(e), *unreadable.values()]
     if unreadable and not drop_lost:
         raise InputError(
             f"{' '.join(problems)} Nothing was changed: bring index.json back, which says what these shards held, or "
@@ -207,23 +219,26 @@ def _info_of(folder: Path, drop_lost: bool) -> tuple[IndexInfo, list[str]]:
     documents = sum(int(str(entry["documents"])) for entry in entries)
     ledger = Ledger(whole=documents).to_json()  # what else was read is not known any more
     info = IndexInfo(FORMAT, name, model, revision, *made, documents, tuple(entries), (), ledger, "")
-    return replace(info, builds=({},)), problems
+    return replace(info, builds=({},)), problems, list(unreadable)
 
 
-def _shards_by_age(folder: Path) -> tuple[list[Shard], list[str]]:
-    """Return the shards in a folder, oldest first, without those whose texts are all in older ones.
+def _shards_by_age(folder: Path) -> tuple[list[Shard], dict[str, str]]:
+    """Return the shards of an index, oldest first, without those whose texts are all in older ones.
 
-    The second value says which cannot be read.
+    The second value says by their names which cannot be read, and why.
     """
-    deduplicator, found, unreadable = Deduplicator(), [], []
-    complete = [path for path in shard_files(folder) if path.suffix == ".h5"]
+    deduplicator, found, unreadable = Deduplicator(), list[Shard](), dict[str, str]()
+    before = shards_before_build(folder)
+    complete = [
+        path for path in shard_files(folder) if path.suffix == ".h5" and (before is None or path.name in before)
+    ]
     for path in sorted(complete, key=lambda path: (path.stat().st_mtime_ns, path.name)):
         try:
             shard = Shard(path)
             if deduplicator.add(shard.text_hashes).any():
                 found.append(shard)
         except InputError as e:
-            unreadable.append(str(e))
+            unreadable[path.name] = str(e)
     return found, unreadable
 
 
@@ -272,12 +287,12 @@ def _salvaged(folder: Path, entry: Mapping[str, JSON]) -> _Broken:
     whole = (now == written).all(axis=1)
     documents = [document if ok else None for document, ok in zip(documents, whole, strict=True)]
     if shard_fingerprint(shard.embedder, written, chunks, vectors) == shard.fingerprint:
-        return _Broken(entry, documents, texts, chunks, vectors)
+        return _Broken(entry, documents, texts, chunks, vectors, written=written)
     with contextlib.suppress(*BROKEN, InputError):
         parts = chunks.parts([document.text for document in documents if document])
         if whole.all() and np.array_equal(embedding_hashes(parts, shard.embedder), shard.embedding_hashes):
             return _Broken(entry, documents, texts, chunks, vectors, _sound(shard, vectors))
-    return _Broken(entry, documents, texts)
+    return _Broken(entry, documents, texts, written=written)
 
 
 def _sound(shard: Shard, vectors: Halves) -> np.ndarray:
@@ -307,15 +322,17 @@ def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, _Broken]) ->
     for name in shard_names(info):
         if name not in broken:
             note_shard(Shard(folder / name), deduplicator, ids)
-    by_text: dict[int, tuple[_Broken, int]] = {}
+    by_document: dict[tuple[int, ...], tuple[_Broken, int]] = {}
+    by_text = set[int]()
     anywhere: list[tuple[_Broken, int]] = []
     for part in broken.values():
         whole = [document for document in part.documents if document]
         deduplicator.add(text_hashes(whole))
         ids.add(hashes_of(document.id for document in whole))
         for row, document in enumerate(part.documents):
-            if document is None and part.texts is not None:
-                by_text[int(part.texts[row])] = part, row
+            if document is None and part.texts is not None and part.written is not None:
+                by_document[tuple(part.written[row].tolist())] = part, row
+                by_text.add(int(part.texts[row]))
             elif document is None:
                 anywhere.append((part, row))
     anywhere.reverse()
@@ -328,14 +345,16 @@ def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, _Broken]) ->
             for document in ids.rename(deduplicator.filter(itertools.chain.from_iterable(corpora))):
                 if document.id in info.removed_ids or document.source in info.removed_sources:
                     continue
-                place = by_text.pop(int(text_hashes([document])[0]), None) or (anywhere.pop() if anywhere else None)
-                if place:
+                place = by_document.pop(tuple(document_hashes([document])[0].tolist()), None)
+                if not place and int(text_hashes([document])[0]) in by_text:
+                    reasons.append(f"the sources hold the text of {document.id} with other fields, such as its licence")
+                elif place := place or (anywhere.pop() if anywhere else None):
                     place[0].documents[place[1]] = document
-                if not by_text and not anywhere:
+                if not by_document and not anywhere:
                     break
         except InputError as e:
             reasons.append(str(e).rstrip("."))
-        if not by_text and not anywhere:
+        if not by_document and not anywhere:
             break
     for part in broken.values():
         if part.texts is None and not part.is_as_it_was():
@@ -343,7 +362,7 @@ def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, _Broken]) ->
                 reasons.append("the sources hold other documents beside them, or in another order")
             part.documents = [None] * len(part.documents)  # those that were read may never have been in the index
     count = lost - sum(part.lost for part in broken.values())
-    return count, reasons or ["the sources do not hold them any more"]
+    return count, reasons[:_REASONS] or ["the sources do not hold them any more"]
 
 
 def _what_is_lost(folder: Path, broken: Mapping[str, _Broken], lost: int, reasons: Sequence[str]) -> str:
@@ -358,7 +377,7 @@ def _what_is_lost(folder: Path, broken: Mapping[str, _Broken], lost: int, reason
         f"{lost} documents of the index {folder} are lost: {'; '.join(where)}. They cannot be read again: "
         f"{'; '.join(reasons)}. Nothing was changed: bring the sources back to what they were, or go on without these "
         f"documents: craft-hf index repair {folder} --drop-lost. What the sources hold is then added by "
-        "craft-hf index build with --add."
+        "craft-hf index build with --add, also what was taken out by craft-hf index remove."
     )
 
 

@@ -44,7 +44,7 @@ from craft_hf.retrieval.index.quantize import Codes, Floats, Halves, quantize
 if TYPE_CHECKING:
     import torch
 
-FORMAT = 4
+FORMAT = 5
 _PAGE = 4096
 _TRAILER = 40
 _MAPPED = ("embedding", "code", "scale", "residual", "chunk_end", "chunk_span")

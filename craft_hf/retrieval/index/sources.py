@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from craft_hf.base import JSON, InputError, __version__, is_installed
-from craft_hf.corpus import Corpus, open_corpora, parse_fields, parse_named_source
+from craft_hf.corpus import Corpus, open_corpora, parse_fields, parse_named_source, pinned
 from craft_hf.retrieval.index.info import IndexInfo
 
 
@@ -45,7 +45,7 @@ def open_sources_again(settings: Mapping[str, Any]) -> list[Corpus]:
 
 def source_versions(settings: Sequence[Mapping[str, Any]]) -> list[JSON]:
     """Return what changes when the documents of some builds may: size and times of each local file, what reads them."""
-    found: list[JSON] = [__version__, is_installed("docx", "pypdfium2", "trafilatura")]
+    found: list[JSON] = [__version__, *map(is_installed, ("docx", "pypdfium2", "trafilatura"))]
     for build in settings:
         for source in build["sources"]:
             path = Path(parse_named_source(source)[1])
@@ -56,10 +56,14 @@ def source_versions(settings: Sequence[Mapping[str, Any]]) -> list[JSON]:
     return found
 
 
-def absolute_source(source: str) -> str:
-    """Return SOURCE or NAME=SOURCE with the absolute path of a file or folder, so that it is found from anywhere."""
+def lasting_source(source: str) -> str:
+    """Return SOURCE or NAME=SOURCE so that it means the same everywhere and always.
+
+    A file or folder gets its absolute path, a Hub dataset the newest commit.
+    """
     name, place = parse_named_source(source)
-    return f"{name}={absolute_path(place)}" if name else absolute_path(place)
+    place = absolute_path(place) if Path(place).exists() else pinned(place)
+    return f"{name}={place}" if name else place
 
 
 def absolute_path(place: str) -> str:

@@ -15,9 +15,16 @@ from craft_hf.retrieval.index.sources import source_versions
 _FILE = ".build.json"
 
 
-def is_unfinished(folder: Path) -> bool:
-    """Return whether a folder holds the shards of a first build that was interrupted."""
-    return (folder / _FILE).exists() and not (folder / "index.json").exists()
+def shards_before_build(folder: Path) -> list[str] | None:
+    """Return the shards of the index that a build has begun to change and not completed; None if there is no such."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return [str(name) for name in json.loads((folder / _FILE).read_text(encoding="utf-8"))["before"]]
+    return None
+
+
+def forget_build(folder: Path) -> None:
+    """Remove what a build has noted down: it is complete, or the index that it changes is another now."""
+    (folder / _FILE).unlink(missing_ok=True)
 
 
 class UnfinishedBuild:
@@ -30,10 +37,13 @@ class UnfinishedBuild:
         folder: of the index.
         settings: of the build, see `IndexInfo.builds`.
         others: what else the shards depend on.
+        before: the shards of the index that is in the folder, which stay until the build is complete.
     """
 
-    def __init__(self, folder: Path, settings: Sequence[Mapping[str, JSON]], others: Sequence[JSON]) -> None:
-        self._path = folder / _FILE
+    def __init__(
+        self, folder: Path, settings: Sequence[Mapping[str, JSON]], others: Sequence[JSON], before: Sequence[str]
+    ) -> None:
+        self._path, self._before = folder / _FILE, list(before)
         known = bool(settings) and all(settings)
         self._key = fingerprint([*settings, *source_versions(settings), *others]) if known else ""
 
@@ -53,16 +63,10 @@ class UnfinishedBuild:
         Raises:
             StorageError: the disk is full; what was noted before stays.
         """
-        if not self._key:
-            return
         try:
-            write_file(self._path, file_json({"key": self._key, **note}))
+            write_file(self._path, file_json({"key": self._key, "before": self._before, **note}))
         except OSError as e:
             raise StorageError(
                 f"{self._path} cannot be written: {e}. What was embedded is kept; free disk space and run the same "
                 "command again: it goes on from here."
             ) from e
-
-    def forget(self) -> None:
-        """Remove the note: the index is complete."""
-        self._path.unlink(missing_ok=True)

@@ -198,10 +198,12 @@ class VectorSaver:
         records["hash"], records["vector"] = hashes, vectors
         records["check"] = [_check(row) for row in records]
         try:
+            data = records.tobytes()
             if self._file is None:
                 self._file = FileIO(self._path, "w")
-                self._write(self._file, _MAGIC + self._record["vector"].shape[0].to_bytes(8, "little"))
-            self._write(self._file, records.tobytes())
+                data = _MAGIC + self._record["vector"].shape[0].to_bytes(8, "little") + data
+            while data:
+                data = data[self._file.write(data) :]
             if time.monotonic() - self._synced_at >= SYNC_EVERY_S:
                 os.fsync(self._file.fileno())
                 self._synced_at = time.monotonic()
@@ -210,17 +212,6 @@ class VectorSaver:
                 f"vectors cannot be saved to {self._path}: {e}. What was saved before is kept; free disk space and run "
                 "the same command again: it goes on from here."
             ) from e
-
-    @staticmethod
-    def _write(file: FileIO, data: bytes) -> None:
-        start, rest = file.tell(), memoryview(data)
-        try:
-            while rest:
-                rest = rest[file.write(rest) :]
-        except OSError:
-            file.truncate(start)  # no torn record in the middle, should there be room later
-            file.seek(start)
-            raise
 
     def __enter__(self) -> Self:
         return self

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from craft_hf.base import Activity, InputError, StorageError
 from craft_hf.retrieval.index.info import IndexInfo, is_index_file, shard_files, shard_names, write_info
+from craft_hf.retrieval.index.unfinished import forget_build
 from craft_hf.retrieval.index.vectors import KnownVectors, open_vectors, vector_files
 
 WAIT_QUIETLY_S = 1.0
@@ -113,6 +114,7 @@ def replace_index(info: IndexInfo, folder: Path, old: IndexInfo | None, *, clear
         StorageError: `index.json` cannot be written; the old index stays.
     """
     write_info(info, folder)
+    forget_build(folder)
     names = set(shard_names(info))
     dropped = set(shard_names(old)) - names if old else set()
     for path in shard_files(folder):

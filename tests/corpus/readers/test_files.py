@@ -176,6 +176,9 @@ A, B = (json.dumps({"id": name, "text": TEXT}) for name in "ab")
         (f"[{A},{B}", "ab", {"unreadable or broken file": 1}),
         (f"[{A}\n{B}]", "a", {"unreadable or broken file": 1}),
         (f"[{A}]{B}", "a", {"unreadable or broken file": 1}),
+        (f"[{A}][]\n[{B}]", "ab", {}),
+        (f"[{A},]", "a", {"unreadable or broken file": 1}),
+        (f"[{A}, {' ' * (65_536 - len(A) - 5)}1.5, {B}]", "ab", {"broken record": 1}),
         (f'[{A.replace("}", "")}, "score": NaN}},{B}]', "ab", {}),
         (f"[{A}, {'[' * 5000}]", "a", {"unreadable or broken file": 1}),
         (f"[{A}, 12{' ' * 70_000}, {B}]", "ab", {"broken record": 1}),
@@ -185,8 +188,8 @@ A, B = (json.dumps({"id": name, "text": TEXT}) for name in "ab")
         (f"{A}\n{{\n{B}", "ab", {"broken record": 1}),
     ],
     ids=[
-        "array", "object", "objects", "cut", "no end", "no comma", "rest", "NaN", "deep", "blanks", "long", "empty",
-        "number", "lines",
+        "array", "object", "objects", "cut", "no end", "no comma", "rest", "pages", "no item", "number on the edge",
+        "NaN", "deep", "blanks", "long", "empty", "number", "lines",
     ],
 )  # fmt: skip
 def test_json_files_of_all_shapes_are_read(tmp_path: Path, content: str, ids: str, counts: dict[str, int]) -> None:

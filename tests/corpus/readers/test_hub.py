@@ -14,7 +14,7 @@ from craft_hf.base.errors import InputError
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.ledger import Ledger
 from craft_hf.corpus.readers import LostPositionError, Row
-from craft_hf.corpus.readers.hub import HubDataset, parse_hub_dataset
+from craft_hf.corpus.readers.hub import HubDataset, parse_hub_dataset, pinned
 from tests.corpus import left_out
 from tests.hub_client import hub_client
 from tests.hub_server import File, User, serving_hub
@@ -148,5 +148,9 @@ def test_reading_goes_on_at_the_commit_at_which_it_began(tmp_path: Path) -> None
         assert rows == ["a", "b"]
         assert client.call("hf_ann", _go_on, position) == ["b", "c"]
         assert client.call("hf_ann", _begin, 2)[0] == ["new", "a"]
+        sha = repo.commits[-1].sha
+        for text in ("ann/notes", "ann/notes:default:train", "ann/notes@main", "ann/none"):
+            want = text if "@" in text or text == "ann/none" else text.replace("ann/notes", f"ann/notes@{sha}")
+            assert client.call("hf_ann", pinned, text) == want
         with pytest.raises(LostPositionError, match=r"ann/notes: the commit 0{40} is not on the Hub any more"):
             client.call("hf_ann", _go_on, ["0" * 40, *position[1:]])

@@ -138,7 +138,7 @@ def test_what_an_unfinished_build_left_is_told_and_goes(folder: Path) -> None:
     info = read_info(folder)
     assert len(leftovers(folder, info)) == 1
     told = CliRunner().invoke(app, ["index", "info", str(folder)]).output
-    assert "1 files (0.0 MB) are of a build that goes on or was interrupted: the command that began it " in told
+    assert "1 files (0.0 MB) are of a command that is at work or was interrupted: run again, it goes on" in told
     assert f"craft-hf index compact {folder} removes them" in told
     compact_index(folder, 2)
     assert leftovers(folder, info) == []

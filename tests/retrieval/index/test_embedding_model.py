@@ -234,7 +234,7 @@ def test_what_another_library_fetched_is_not_taken_for_the_model(
     if is_whole:
         assert client.call("hf_ann", _identity, name) == identity
     else:
-        with pytest.raises(InputError, match="is neither a model folder nor a Hub model that can be reached or is in"):
+        with pytest.raises(InputError, match=r"does not tell whether the model has modules\.json: another"):
             client.call("hf_ann", _identity, name)
 
 

@@ -229,35 +229,65 @@ def test_other_documents_are_not_taken_for_those_of_a_lost_shard(
 
 
 def test_without_index_json_no_shard_is_dropped_unseen(folder: Path, embedder: HashEmbedder) -> None:
-    """A shard that cannot be read either is told, and costs its documents only if one says so."""
+    """A shard that cannot be read either is told, costs its documents only if one says so, and is counted."""
     shards = shard_paths(folder)
     cut(shards[1])
     (folder / "index.json").write_bytes(b"{")
     with pytest.raises(InputError, match=rf"{shards[1].name} is .*bring index.json back.*--drop-lost"):
         repair_index(folder)
     assert all(path.exists() for path in shards)
-    assert any(shards[1].name in problem for problem in repair_index(folder, drop_lost=True).problems)
+    done = CliRunner().invoke(app, ["index", "repair", str(folder), "--drop-lost"])
+    assert "0 lost, and all of 1 shards" in done.output
+    assert f"1  left out: lost with a damaged shard, such as {shards[1].name}, a shard of which nobody" in done.output
     assert read_info(folder).documents == 6
 
 
-def test_what_is_unfinished_is_not_taken_for_an_index(folder: Path, source: Path, embedder: HashEmbedder) -> None:
-    """Neither a shard that was being written, nor the shards of a build that was interrupted."""
+def test_a_shard_that_was_being_written_is_not_taken_for_one(folder: Path, embedder: HashEmbedder) -> None:
+    """It may be whole already when its process is killed; it goes with the repair."""
     shard = shard_paths(folder)[1]
     shutil.copy(shard, folder / f".{shard.name}.incomplete")
     (folder / "index.json").unlink()
     shard.unlink()
     repair_index(folder)
     assert read_info(folder).documents == 6
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_shards_of_an_interrupted_build_are_not_taken_for_the_index(
+    folder: Path, source: Path, tmp_path: Path, embedder: HashEmbedder, in_memory: bool
+) -> None:
+    """Without index.json an index is what it was before the build, which then goes on; a first build is unfinished."""
+    info = read_info(folder)
+    write(source, [*ROWS, *({"id": f"n{i}", "text": f"new {i} " * 50} for i in range(10))])
+    settings: list[dict[str, JSON]] = [{} if in_memory else settings_of(source)]
+
+    def more(folder: Path, embedder: HashEmbedder, add: bool) -> IndexInfo:
+        corpora = open_sources_of(source) if in_memory else open_sources(settings[0])
+        return build_index(corpora, folder, embedder, shard_documents=4, add=add, settings=settings)
+
     with pytest.raises(KeyboardInterrupt):
-        build_index(
-            open_sources(settings_of(source)),
-            folder.with_name("other"),
-            Interrupted(5),
-            shard_documents=4,
-            settings=[settings_of(source)],
-        )
+        more(folder, Interrupted(5), add=True)
+    assert len(list(folder.glob("*.h5"))) > 3
+    (folder / "index.json").write_bytes(b"{")
+    assert repair_index(folder).lost == 0
+    assert read_info(folder).fingerprint == info.fingerprint
+    assert more(folder, HashEmbedder(), add=True).documents == 20
+    with pytest.raises(KeyboardInterrupt):
+        more(tmp_path / "other", Interrupted(5), add=False)
     with pytest.raises(InputError, match="is unfinished; run the command that builds it again"):
-        repair_index(folder.with_name("other"))
+        repair_index(tmp_path / "other")
+    assert more(tmp_path / "other", HashEmbedder(), add=False).documents == 20
+
+
+def test_a_document_with_another_licence_is_not_the_one_that_was_lost(
+    folder: Path, source: Path, embedder: HashEmbedder
+) -> None:
+    """The text alone does not make it the same."""
+    flip_in_text(shard_paths(folder)[1])
+    write(source, [{**row, "license": "GPL"} for row in ROWS])
+    with pytest.raises(InputError, match="hold the text of d5 with other fields, such as its licence"):
+        repair_index(folder)
+    assert repair_index(folder, drop_lost=True).lost == 1
 
 
 def test_file_of_the_same_name_is_not_taken_for_the_source(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import contextlib
 import os
 import re
 import subprocess
@@ -60,12 +60,21 @@ def test_documents_and_embeddings_come_back(path: Path) -> None:
 def test_mapped_shards_keep_no_files_open(tmp_path: Path) -> None:
     """A process may have only some 1,000 files open, and indexes have more shards."""
     names = [write_shard(tmp_path, content(DOCUMENTS, VECTORS), f"model@{i}")["file"] for i in range(20)]
-    gc.collect()  # files that other tests left to it are not to be closed in between
-    before = os.listdir("/proc/self/fd")
     shards = [Shard(tmp_path / str(name)) for name in names]
     assert {shard.documents([0])[0].id for shard in shards} == {"a"}
     assert len({shard.codes.ctypes.data for shard in shards}) == 20
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert not [path for path in _open_files() if path.startswith(str(tmp_path))]
+    with (tmp_path / str(names[0])).open("rb"):
+        assert len([path for path in _open_files() if path.startswith(str(tmp_path))]) == 1
+
+
+def _open_files() -> list[str]:
+    """The files that this process has open."""
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the listing itself
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+    return found
 
 
 def test_a_shard_is_mapped_as_long_as_it_is_used(path: Path) -> None:

@@ -15,7 +15,7 @@ from craft_hf.cli.main import app
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.retrieval.index.hub import index_files
 from craft_hf.retrieval.index.info import build_command, read_info
-from craft_hf.retrieval.index.sources import absolute_source
+from craft_hf.retrieval.index.sources import lasting_source
 from tests.vectors import HashEmbedder
 
 
@@ -109,7 +109,7 @@ def test_what_is_no_file_here_stays_as_it_is(tmp_path: Path, monkeypatch: pytest
     """Only files and folders get an absolute path."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes").mkdir()
-    assert absolute_source("allenai/c4:en") == "allenai/c4:en"
-    assert absolute_source("web=allenai/c4") == "web=allenai/c4"
-    assert absolute_source("notes") == str(tmp_path / "notes")
-    assert absolute_source("mine=notes") == f"mine={tmp_path / 'notes'}"
+    assert lasting_source("allenai/c4:en") == "allenai/c4:en"
+    assert lasting_source("web=allenai/c4") == "web=allenai/c4"
+    assert lasting_source("notes") == str(tmp_path / "notes")
+    assert lasting_source("mine=notes") == f"mine={tmp_path / 'notes'}"
