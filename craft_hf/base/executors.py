@@ -125,11 +125,13 @@ def _ray(where: str) -> Iterator[Workers]:
 
 def _dask(where: str) -> Iterator[Workers]:
     distributed = require("distributed", "dask")
-    try:
-        cluster = distributed.LocalCluster(threads_per_worker=1, dashboard_address=None) if where == "dask" else where
-        client = distributed.Client(cluster)
-    except OSError as e:
-        raise InputError(f"the Dask scheduler {where!r} cannot be reached: {e}") from e
-    with client:
+    with contextlib.ExitStack() as opened:
+        scheduler: Any = where
+        if where == "dask":
+            scheduler = opened.enter_context(distributed.LocalCluster(threads_per_worker=1, dashboard_address=None))
+        try:
+            client = opened.enter_context(distributed.Client(scheduler))
+        except OSError as e:
+            raise InputError(f"the Dask scheduler {where!r} cannot be reached: {e}") from e
         executor = client.get_executor(pure=False, retries=3)
         yield Workers(executor, max(1, sum(client.nthreads().values())), (distributed.KilledWorker,))

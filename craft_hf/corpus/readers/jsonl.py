@@ -111,7 +111,7 @@ class _Values(Iterator[JSON]):
     def __next__(self) -> JSON:
         if self._is_array:
             self._go_to_item()
-        elif not self._next():
+        if not self._next() and not self._is_array:
             raise StopIteration
         while True:
             try:
@@ -128,7 +128,9 @@ class _Values(Iterator[JSON]):
 
     def _go_to_item(self) -> None:
         is_first, self._is_first = self._is_first, False
-        if not is_first and not self._skip(",") and self._next() != "]":
+        if not is_first and self._skip(","):
+            return
+        if not is_first and self._next() != "]":
             raise ValueError(f"{self._next()!r} where a comma or the end of the array was expected")
         while is_first or self._skip("]"):
             is_first = False

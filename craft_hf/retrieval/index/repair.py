@@ -154,7 +154,7 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
         for name in unreadable:
             ledger.leave_out(Reason.LOST, f"{name}, a shard of which nobody knows how many documents it held")
         replace_index(replace(with_shards(old, shards, counts), ledger=ledger.to_json()), folder, old)
-    return Repair(problems, embedded, read_again, lost, unreadable)
+    return Repair(problems, embedded, read_again, lost, tuple(unreadable))
 
 
 class _LazyEmbedder:

@@ -89,7 +89,7 @@ def test_a_model_that_was_moved_is_found_where_one_says(moved: tuple[Path, Path]
         craft_hf.search("words", index)
     assert len(craft_hf.search("words", index, k=2, embedding=place)) == 2
     search = ["index", "search", str(index), "words", "-k", "1", "--embedding", str(place)]
-    assert CliRunner().invoke(app, search, catch_exceptions=False).output.startswith("0.")
+    assert CliRunner().invoke(app, search, catch_exceptions=False).stdout.startswith("0.")
     retrieved = CliRunner().invoke(
         app,
         ["retrieve", "bioqa", "--index", str(index), "--embedding", str(place), "-k", "2", "--json"],

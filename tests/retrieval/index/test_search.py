@@ -511,3 +511,27 @@ def test_bound_is_never_below_the_score() -> None:
             np.zeros(1, np.int64), keys, counts,
         )  # fmt: skip
         assert counts.tolist() == [1] * 64
+
+
+def test_bound_allows_for_all_of_a_residual() -> None:
+    """An embedding that is nearer than its codes are, by nearly as much as its residual is long, is scored."""
+    rng = np.random.default_rng(0)
+    steps = rng.integers(0, 127, (50, 384)) + 7 / 16  # of the scale 2^-10; the residual of each is 7/16
+    steps[:, 0] = 127
+    halves = (steps * 2.0**-10).astype(np.float16)
+    quantized = quantize(halves)
+    assert quantized.residuals == pytest.approx(np.sqrt(383) * 7 / 16 * 2.0**-10)
+    queries = scan._Queries.prepare(
+        np.full((1, 384), 0.05, np.float32)
+    )  # has the direction of the residuals, and codes
+    for row in range(50):
+        one = slice(row, row + 1)
+        score = (queries.exact.astype(np.float64) @ halves[one].astype(np.float64).T).astype(np.float32)[:, 0]
+        longest = float(np.linalg.norm(quantized.codes[row].astype(np.float32)) * quantized.scales[row]) * 1.00001
+        keys, counts = np.zeros((1, 1), np.uint64), np.zeros(1, np.int64)
+        kernel.compiled_collect()(
+            scan._products(quantized.codes[one], queries.codes), quantized.scales[one], quantized.residuals[one],
+            halves[one].view(np.uint16), queries.steps, queries.lengths, queries.bounds(longest), queries.exact, score,
+            np.zeros(1, np.int64), keys, counts,
+        )  # fmt: skip
+        assert counts.tolist() == [1]
