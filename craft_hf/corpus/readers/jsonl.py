@@ -82,6 +82,8 @@ def _value_rows(file: File, is_array: bool, ledger: Ledger) -> LocatedRows:
                 value = next(values)
             except StopIteration:
                 return
+            except UnicodeError:
+                raise  # which `reading` explains
             except ValueError as e:
                 raise InputError(f"{file.name}, after record {number}: not valid JSON ({e}).") from e
             number += 1

@@ -157,6 +157,12 @@ def test_what_is_no_text_is_counted(tmp_path: Path, content: bytes, why: str) ->
     assert f"/a.txt: {why}" in example(tmp_path / "a.txt", Reason.UNREADABLE)
 
 
+def test_an_array_in_another_encoding_is_told_as_such(tmp_path: Path) -> None:
+    """And not as broken JSON."""
+    (tmp_path / "a.json").write_bytes('[{"text": "é"}]'.encode("latin-1"))
+    assert "/a.json: not UTF-8 text" in example(tmp_path / "a.json", Reason.UNREADABLE)
+
+
 def test_line_ends_of_text_are_one_kind(tmp_path: Path) -> None:
     """Windows and old Macs end lines otherwise; control characters go."""
     (tmp_path / "a.txt").write_bytes(b"one\r\ntwo\rthree\x07 " + TEXT.encode())
