@@ -1,6 +1,7 @@
 from .corpus import Corpus as Corpus
 from .corpus import CorpusOptions as CorpusOptions
 from .corpus import Long as Long
+from .corpus import looks_like_a_path as looks_like_a_path
 from .corpus import parse_named_source as parse_named_source
 from .corpus import read_corpora as read_corpora
 from .fields import SPELLINGS as SPELLINGS

@@ -322,7 +322,7 @@ def open_source(
         return _RowSource(source)
     if Path(source).exists():
         return FileSource(Path(source), fields)
-    if isinstance(source, Path) or _looks_like_a_path(source):
+    if isinstance(source, Path) or looks_like_a_path(source):
         raise InputError(f"there is no corpus file {source}; expected {FORMATS}, or a folder of such files.")
     return parse_hub_dataset(source, config, split, revision)
 
@@ -337,6 +337,7 @@ def parse_named_source(source: str) -> tuple[str, str]:
     return name, rest
 
 
-def _looks_like_a_path(source: str) -> bool:
+def looks_like_a_path(source: str) -> bool:
+    """Return whether a source that is not on this machine was meant to be a file, and not a Hub dataset."""
     repo = source.partition(":")[0].partition("@")[0]
     return repo.count("/") > 1 or source.startswith((".", "/", "~")) or bool(ending_of(source))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from craft_hf.base import JSON, InputError, __version__, is_installed
-from craft_hf.corpus import Corpus, open_corpora, parse_fields, parse_named_source, pinned
+from craft_hf.corpus import Corpus, looks_like_a_path, open_corpora, parse_fields, parse_named_source, pinned
 from craft_hf.retrieval.index.info import IndexInfo
 
 
@@ -62,7 +62,10 @@ def lasting_source(source: str) -> str:
     A file or folder gets its absolute path, a Hub dataset the newest commit.
     """
     name, place = parse_named_source(source)
-    place = absolute_path(place) if Path(place).exists() else pinned(place)
+    if Path(place).exists():
+        place = absolute_path(place)
+    elif not looks_like_a_path(place):  # the name of a file is nothing that the Hub should be asked for
+        place = pinned(place)
     return f"{name}={place}" if name else place
 
 

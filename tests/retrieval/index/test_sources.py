@@ -113,3 +113,8 @@ def test_what_is_no_file_here_stays_as_it_is(tmp_path: Path, monkeypatch: pytest
     assert lasting_source("web=allenai/c4") == "web=allenai/c4"
     assert lasting_source("notes") == str(tmp_path / "notes")
     assert lasting_source("mine=notes") == f"mine={tmp_path / 'notes'}"
+    asked = list[str]()
+    monkeypatch.setattr("craft_hf.retrieval.index.sources.pinned", lambda text: asked.append(text) or text)
+    for source in ("my letters.jsonl", "./gone", "a/b/c", "mine=gone.pdf", "allenai/c4"):
+        assert lasting_source(source) == source
+    assert asked == ["allenai/c4"], "the Hub is asked for no file's name"
