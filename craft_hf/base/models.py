@@ -44,7 +44,7 @@ _MODULE_FILE = re.compile(r"((?:\d+|query_\d+|document_\d+)_[^/]*/)?([^/]+)")
 """A file of a model, or of a module of one, such as 1_Pooling; other folders hold other formats."""
 
 _LARGE = 1 << 23
-"""Bytes of a file from which on its hash is kept, as it takes a while: a second for some 300 MB."""
+"""Bytes of a file from which on its hash is kept, as it takes a while to make."""
 
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
