@@ -2,7 +2,9 @@
 # While you work, `make check` is the quick round of the checks; `make test-long` is what `make test` leaves out.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# A quarter of the installed modules is ever imported: they are compiled then, not all of them here.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+export PYTHONDONTWRITEBYTECODE :=
 
 PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
@@ -46,6 +48,7 @@ bench-quality: .venv/demo
 
 .venv/pip: constraints.txt
 	$(PYTHON) -m venv .venv
+	$(PIP) pip
 	$(PIP) torch
 	touch $@
 
