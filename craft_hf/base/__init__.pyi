@@ -11,6 +11,7 @@ from .executors import open_workers as open_workers
 from .extras import MissingExtra as MissingExtra
 from .extras import is_installed as is_installed
 from .extras import require as require
+from .files import check_target as check_target
 from .files import file_json as file_json
 from .files import incomplete as incomplete
 from .files import printable as printable
@@ -40,6 +41,7 @@ from .models import file_fingerprint as file_fingerprint
 from .models import generator_identity as generator_identity
 from .models import generator_weights as generator_weights
 from .models import inference_dtype as inference_dtype
+from .models import torch_device as torch_device
 from .progress import Activity as Activity
 from .progress import Bar as Bar
 from .quiet import quiet_libraries as quiet_libraries

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from craft_hf.base.errors import InputError, StorageError
-from craft_hf.base.models import EMBEDDED, embedder_fingerprint, embedder_weights, inference_dtype
+from craft_hf.base.models import EMBEDDED, embedder_fingerprint, embedder_weights, inference_dtype, torch_device
 from craft_hf.base.progress import Activity
 from craft_hf.base.quiet import quiet_loading
 
@@ -365,13 +365,13 @@ def _load_now(name: str, device: str | None, revision: str, is_float32: bool) ->
     from safetensors import SafetensorError
 
     weights = embedder_weights(name, revision)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = str(torch_device(device))
     try:
         with quiet_loading():
             from sentence_transformers import SentenceTransformer
 
             encoder = SentenceTransformer(weights.location, device=device)
-    except (OSError, ValueError, SafetensorError, RuntimeError, AssertionError) as e:  # last two: no such device
+    except (OSError, ValueError, SafetensorError, RuntimeError) as e:
         reason = " ".join(str(e).split())
         raise InputError(
             f"the embedding model {name!r} cannot be loaded on {device}: {reason}. Expected a "

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from craft_hf.base.errors import InputError
 from craft_hf.base.records import JSON
 
 _NEW, _OLD, _LOCK = "new", "old", "lock"
@@ -41,6 +42,21 @@ def write_file(path: Path, *parts: bytes) -> None:
     finally:  # after Ctrl-C too; a complete file has its own name by now
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def check_target(path: Path) -> None:
+    """Check that `write_file` can write a file that somebody names, before the work that it is for.
+
+    Raises:
+        InputError: it is a folder, or its folder is not there or may not be written to.
+    """
+    folder = path.resolve().parent
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file in it.")
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder} to write {path.name} into; make it first.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path.name} cannot be written into {folder}: you may not write there; give another folder.")
 
 
 def file_json(value: JSON, indent: int | None = None) -> bytes:

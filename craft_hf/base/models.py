@@ -162,6 +162,27 @@ def generator_weights(name: str = EMBEDDED) -> Weights:
     return weights
 
 
+def torch_device(name: str | None = None) -> torch.device:
+    """Return a torch device by its name, by default CUDA where there is one, else the CPU.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    import torch
+
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as e:
+        raise InputError(f"device is {name!r}, expected a torch device such as cpu, cuda or cuda:1.") from e
+    here = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 1)
+    if (device.index or 0) >= here:
+        raise InputError(
+            f"device is {name!r}, but torch sees {here} {device.type} devices here; leave it out for what there is, or "
+            "install a build of torch for this machine's devices."
+        )
+    return device
+
+
 def inference_dtype(device: str) -> torch.dtype:
     """Return the number format that a model runs in on a device.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.base import InputError
+from craft_hf.base import StorageError, check_target, write_file
 
 _MODEL = '"embedded", a Hub id, or a model folder.'
 _DATA = "JSONL, plain or compressed: rows with the task's fields, or its short forms (see the README)."
@@ -54,14 +54,17 @@ def evaluate(
     """
     import craft_hf
 
-    if out is not None and not out.resolve().parent.is_dir():
-        raise InputError(f"there is no folder {out.resolve().parent} to write {out.name} into; make it first.")
+    if out is not None:
+        check_target(out)
     found = craft_hf.evaluate(
         model, task, data, adapters=adapter or (), against=against,
         measures=measures.split(",") if measures is not None else None, judge=judge, judge_model=judge_model,
         limit=limit, max_new_tokens=max_new_tokens, seed=seed, batch_size=batch_size, device=device,
     )  # fmt: skip
     everything = found.to_json()
+    typer.echo(everything if as_json else found.to_markdown())  # first, as it is paid for
     if out is not None:
-        out.write_text(everything + "\n", encoding="utf-8")
-    typer.echo(everything if as_json else found.to_markdown())
+        try:
+            write_file(out, everything.encode(), b"\n")
+        except OSError as e:
+            raise StorageError(f"{out} cannot be written: {e}.") from e

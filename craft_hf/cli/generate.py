@@ -68,7 +68,7 @@ def generate(
     given: dict[str, object],
     out: Annotated[Path, typer.Option(help="Folder for dataset, report and card; new, or with a dataset to replace.")],
     config: CONFIG = None,
-    show: Annotated[int, typer.Option(help="Rows to print at the end.")] = 3,
+    show: Annotated[int, typer.Option(help="Rows to print at the end.", min=0)] = 3,
 ) -> None:
     """Generate a dataset: retrieve documents, let the model rewrite each into a sample, keep the good ones.
 

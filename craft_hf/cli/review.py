@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.base import InputError
+from craft_hf.base import InputError, check_target, file_json, write_file
 
 PASSWORD = "CRAFT_HF_REVIEW_PASSWORD"  # noqa: S105 (the variable's name)
 
@@ -127,10 +127,11 @@ def pairs(
     from craft_hf.review import ReviewStore, preference_pairs
     from craft_hf.tasks import load_task
 
+    check_target(out)
     with ReviewStore(reviews) as store:
         found = list(preference_pairs(store, load_task(task or store.task)))
     if not found:
         raise InputError(f"{reviews} has no edits, and no rejections beside accepted samples; review some first.")
-    out.write_text("".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in found), encoding="utf-8")
+    write_file(out, *(file_json(pair) + b"\n" for pair in found))
     kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(pair["kind"] for pair in found).items())
     typer.echo(f"{len(found)} pairs ({kinds}): {out}")

@@ -15,6 +15,7 @@ from craft_hf.base import (
     generator_weights,
     quiet_loading,
     require,
+    torch_device,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ class EvaluatedModel:
     def __init__(self, name: str, adapter: str | Path | None = None, device: str | None = None) -> None:
         import torch
 
+        device = str(torch_device(device))
         self.weights: Weights = generator_weights(name)
         self.base, self.adapter = name, ""
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.float32 if device == "cpu" else "auto"
         try:
             with quiet_loading():

@@ -1,3 +1,8 @@
+from .generator import BATCH_SIZE as BATCH_SIZE
+from .generator import CONCURRENCY as CONCURRENCY
+from .generator import MAX_CONCURRENCY as MAX_CONCURRENCY
+from .generator import MAX_RETRIES as MAX_RETRIES
+from .generator import TIMEOUT_S as TIMEOUT_S
 from .generator import Generator as Generator
 from .generator import Sampling as Sampling
 from .journal import Journal as Journal

@@ -9,6 +9,19 @@ from typing import Protocol
 
 from craft_hf.base import JSON, Answer, Prompt, fingerprint
 
+CONCURRENCY, MAX_CONCURRENCY = 64, 1000
+"""Requests in flight at a time, by default and at most: beyond, a process runs out of sockets before servers of work.
+"""
+
+TIMEOUT_S = 120.0
+"""Seconds that one request may take."""
+
+MAX_RETRIES = 4
+"""How often a failed request is sent again."""
+
+BATCH_SIZE = {"cpu": 16, "cuda": 128}
+"""Answers that a local generator decodes at a time, by the kind of device."""
+
 
 @dataclass(frozen=True)
 class Sampling:

@@ -9,13 +9,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from craft_hf.base import EMBEDDED, JSON, InputError, token_kind
-from craft_hf.generation import Budget, Prices, Sampling
+from craft_hf.generation import (
+    BATCH_SIZE,
+    CONCURRENCY,
+    MAX_CONCURRENCY,
+    MAX_RETRIES,
+    TIMEOUT_S,
+    Budget,
+    Prices,
+    Sampling,
+)
+from craft_hf.quality import DUPLICATE_THRESHOLD
 from craft_hf.servers import holds_api_key
 from craft_hf.tasks import NAMES, QUERY_BY_PARTS, QUERY_FORMS, QUERY_PARTS, Task
 
@@ -37,6 +48,10 @@ RUN_COMMANDS = frozenset({"generate", "estimate"})
 ALL_COMMANDS = RUN_COMMANDS | {"retrieve"}
 
 
+_USER = re.compile(":[^@]*@")
+"""User or password of a URL, also of a mistyped one (me:secret@host); user/name@revision:config has none."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """What is known of a setting besides its name, type and default.
@@ -52,6 +67,9 @@ class Setting:
         place: "path" if it names a file or folder, which is then stored as an absolute path; "path or name" if it may
             also be a name, such as that of a Hub repository: then only what exists is a path.
         is_model: whether it may be the URL of a server, or several of them.
+        needs: another setting without which this one would do nothing.
+        needs_server: whether that other one must be the URL of a server.
+        needs_check: the check that reads it, without which it would do nothing.
         default_text: the default in words, where None stands for something that is looked up.
         commands: which of `craft-hf generate`, `estimate` and `retrieve` take it.
     """
@@ -66,6 +84,9 @@ class Setting:
     decides_rows: bool = True
     place: str = ""
     is_model: bool = False
+    needs: str = ""
+    needs_server: bool = False
+    needs_check: str = ""
     default_text: str = ""
     commands: frozenset[str] = RUN_COMMANDS
 
@@ -100,11 +121,11 @@ class Setting:
             return f"one of {', '.join(self.choices)}" if self.choices else "a text"
         what = "a whole number" if self.kind == "whole" else "a number"
         if math.isfinite(self.least) and math.isfinite(self.most):
-            what += f" from {self.least:g} to {self.most:g}"
+            what += f" from {self.least:,} to {self.most:,}"
         elif math.isfinite(self.least):
-            what += f" of at least {self.least:g}"
+            what += f" of at least {self.least:,}"
         if math.isfinite(self.above):
-            what += f" above {self.above:g}" + (f" and up to {self.most:g}" if math.isfinite(self.most) else "")
+            what += f" above {self.above:,}" + (f" and up to {self.most:,}" if math.isfinite(self.most) else "")
         return what + "".join(f", or {word!r}" for word in self.words)
 
     def _number(self, value: object) -> float | None:
@@ -113,17 +134,21 @@ class Setting:
                 value = int(value) if self.kind == "whole" else float(value)
             except ValueError:
                 return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         if self.kind == "whole":
             return value if isinstance(value, int) else None
-        return float(value) + 0.0  # 1 and 1.0 are the same run, and so are 0 and -0.0
+        try:
+            number = float(value) + 0.0  # 1 and 1.0 are the same run, and so are 0 and -0.0
+        except OverflowError:
+            return None
+        return number if math.isfinite(number) else None
 
     def _text(self, name: str, value: object, base: Path) -> str:
         if self.is_model and isinstance(value, list | tuple):  # several servers
             value = ",".join(map(str, value))
         if not isinstance(value, str | Path):
-            raise InputError(f"{name} is a {type(value).__name__}, expected {self.expected}.")
+            raise self._wrong_type(name, value)
         text = str(value)
         self._refuse_secrets(name, text)
         if not text.strip():
@@ -138,7 +163,7 @@ class Setting:
         elif isinstance(value, list | tuple) and all(isinstance(part, str | Path) for part in value):
             parts = [str(part) for part in value]
         else:
-            raise InputError(f"{name} is a {type(value).__name__}, expected {self.expected}.")
+            raise self._wrong_type(name, value)
         for part in parts:
             self._refuse_secrets(name, part)
         found = tuple(dict.fromkeys(self._place(part.strip(), base) for part in parts if part.strip()))
@@ -148,16 +173,23 @@ class Setting:
             raise InputError(f"{name} is empty, expected {self.expected}; leave it out for the default.")
         return found
 
+    def _wrong_type(self, name: str, value: object) -> InputError:
+        kind = f"a {type(value).__name__}"
+        given = f"{value!r} ({kind})" if isinstance(value, int | float) else kind  # texts in it may be passwords
+        return InputError(f"{name} is {given}, expected {self.expected}.")
+
     def _refuse_secrets(self, name: str, text: str) -> None:
         """Refuse what must not be stored: settings are written into run.yaml, report and card."""
         kind = token_kind(text) or ("an API key" if "://" in text and holds_api_key(text) else "")
-        if not kind and self.is_model and ("@" in text or ("://" in text and "?" in text)):
-            kind = "a user, password or query (before @, after ?)"
+        if not kind and _USER.search(text):
+            kind = "a user or password (before @)"
+        if not kind and "://" in text and "?" in text and (self.is_model or self.place):
+            kind = "a query (after ?)"
         if kind:
-            raise InputError(
-                f"{name} holds {kind}; expected none, because settings are written down: set CRAFT_HF_API_KEY in the "
-                "environment, and leave it out here."
+            instead = (
+                "set CRAFT_HF_API_KEY in the environment, and leave it out here" if self.is_model else "leave it out"
             )
+            raise InputError(f"{name} holds {kind}; expected none, because settings are written down: {instead}.")
 
     def _place(self, text: str, base: Path) -> str:
         """Return a path as an absolute one, so that it is found again from another folder."""
@@ -223,7 +255,9 @@ class RunSettings:
         words=(EMBEDDED,),
         is_model=True,
     )
-    generator_model: str | None = _setting(None, "The model's name on the servers.", default_text="the only one")
+    generator_model: str | None = _setting(
+        None, "The model's name on the servers.", needs="generator", needs_server=True, default_text="the only one"
+    )
     num_samples: int | None = _setting(
         None,
         "Generated rows to keep; the few-shots come on top.",
@@ -241,11 +275,13 @@ class RunSettings:
         0,
         "Draws the few-shots of the prompts and the tokens of the local generator.",
         kind="whole",
+        least=0,
+        most=2**32 - 1,
         commands=ALL_COMMANDS,
     )
-    temperature: float = _setting(0.7, "0 takes the likeliest token.", kind="number", least=0, most=5)
-    top_p: float = _setting(0.9, "Probability mass to draw a token from.", kind="number", above=0, most=1)
-    top_k: int = _setting(40, "Likeliest tokens to draw from; 0 for all.", kind="whole", least=0)
+    temperature: float = _setting(Sampling.temperature, "0 takes the likeliest token.", kind="number", least=0, most=5)
+    top_p: float = _setting(Sampling.top_p, "Probability mass to draw a token from.", kind="number", above=0, most=1)
+    top_k: int = _setting(Sampling.top_k, "Likeliest tokens to draw from; 0 for all.", kind="whole", least=0)
     max_new_tokens: int | None = _setting(
         None, "Limit of an answer, in tokens.", kind="whole", least=1, default_text="the task's"
     )
@@ -314,7 +350,7 @@ class RunSettings:
         10, "Prompts, for each row wanted, after which a run gives up.", kind="whole", least=1
     )
     duplicate_threshold: float = _setting(
-        85.0,
+        DUPLICATE_THRESHOLD,
         "Token-set ratio from which a sample counts as a duplicate (CRAFT, section 3.4).",
         kind="number",
         least=0,
@@ -328,6 +364,7 @@ class RunSettings:
         "JSONL files, or Hub datasets as REPO@REVISION:CONFIG:SPLIT, whose items no row may be taken from.",
         kind="list",
         place="path or name",
+        needs_check="contaminated",
         default_text="the task's, as far as the Hub can be reached",
     )
     earlier: Sequence[str] | str | None = _setting(
@@ -342,9 +379,11 @@ class RunSettings:
         is_model=True,
         default_text="none",
     )
-    judge_model: str | None = _setting(None, "The judge's name on its servers.", default_text="the only one")
+    judge_model: str | None = _setting(
+        None, "The judge's name on its servers.", needs="judge", needs_server=True, default_text="the only one"
+    )
     judge_draws: int = _setting(
-        1, "How often the judge is asked about a sample; the majority decides.", kind="whole", least=1
+        1, "How often the judge is asked about a sample; the majority decides.", kind="whole", least=1, needs="judge"
     )
     review: str | None = _setting(
         None,
@@ -361,9 +400,11 @@ class RunSettings:
         above=0,
         default_text="no limit",
     )
-    price_in: float = _setting(0.0, "Price of a million tokens that the model reads.", kind="number", least=0, most=1e6)
+    price_in: float = _setting(
+        0.0, "Price of a million tokens that the model reads.", kind="number", least=0, most=1_000_000
+    )
     price_out: float = _setting(
-        0.0, "Price of a million tokens that the model writes.", kind="number", least=0, most=1e6
+        0.0, "Price of a million tokens that the model writes.", kind="number", least=0, most=1_000_000
     )
     batch_size: int | None = _setting(
         None,
@@ -371,7 +412,7 @@ class RunSettings:
         kind="whole",
         least=1,
         decides_rows=False,
-        default_text="16 on a CPU, 128 on a GPU",
+        default_text=f"{BATCH_SIZE['cpu']} on a CPU, {BATCH_SIZE['cuda']} on a GPU",
     )
     device: str | None = _setting(
         None,
@@ -380,16 +421,18 @@ class RunSettings:
         default_text="CUDA where there is one, else the CPU",
     )
     concurrency: int = _setting(
-        64,
+        CONCURRENCY,
         "Most requests in flight at a time; what a server can bear is found out.",
         kind="whole",
         least=1,
-        most=1000,
+        most=MAX_CONCURRENCY,
         decides_rows=False,
     )
-    timeout_s: float = _setting(120.0, "Seconds that one request may take.", kind="number", above=0, decides_rows=False)
+    timeout_s: float = _setting(
+        TIMEOUT_S, "Seconds that one request may take.", kind="number", above=0, decides_rows=False
+    )
     max_retries: int = _setting(
-        4, "How often a failed request is sent again.", kind="whole", least=0, decides_rows=False
+        MAX_RETRIES, "How often a failed request is sent again.", kind="whole", least=0, decides_rows=False
     )
 
     def __post_init__(self) -> None:
@@ -407,6 +450,25 @@ class RunSettings:
             raise InputError(
                 f"num_samples={self.num_samples} and size={self.size!r} were both given; give one of them."
             )
+        for name, setting in SETTINGS.items():
+            if getattr(self, name) != DEFAULTS[name]:
+                self._refuse_useless(name, setting)
+
+    def _refuse_useless(self, name: str, setting: Setting) -> None:
+        """Refuse a setting that does nothing without another."""
+        given = f"{name} is {getattr(self, name)!r}, which does nothing"
+        if setting.needs_check in self.skipped:
+            raise InputError(
+                f"{given} while the check {setting.needs_check!r} is skipped (skip_checks, or a preset): leave {name} "
+                f"out, or give skip_checks without {setting.needs_check!r}."
+            )
+        if not setting.needs:
+            return
+        other = getattr(self, setting.needs)
+        if setting.needs_server and "://" not in (other or ""):
+            raise InputError(f"{given} without the URL of a server as {setting.needs}; give both, or leave it out.")
+        if other is None:
+            raise InputError(f"{given} without {setting.needs}; give both, or leave it out.")
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -448,16 +510,17 @@ class RunSettings:
         limit = self.max_new_tokens or task.max_new_tokens
         return Sampling(self.temperature, self.top_p, self.top_k, limit, self.seed)
 
-    def changed(self, decides_rows: bool = False) -> dict[str, JSON]:
+    def changed(self, to_repeat: bool = False) -> dict[str, JSON]:
         """Return the settings that have another value than their default, lists as lists.
 
         Args:
-            decides_rows: leave out those that say only how fast a run goes.
+            to_repeat: leave out those that say only how fast a run goes.
         """
         return {
             f.name: list(value) if isinstance(value := getattr(self, f.name), tuple) else value
             for f in dataclasses.fields(self)
-            if getattr(self, f.name) != f.default and (f.metadata["setting"].decides_rows or not decides_rows)
+            if getattr(self, f.name) != f.default
+            and (not to_repeat or f.metadata["setting"].decides_rows or f.metadata["setting"].place)
         }
 
 

@@ -94,6 +94,7 @@ def test_generate_never_writes_over_something_else(tmp_path: Path, kind: str) ->
         ["report", "."],
         ["index", "info", "nowhere"],
         ["evaluate", "embedded", "--task", "bioqa", "--data", "nowhere.jsonl"],
+        ["evaluate", "embedded", "--task", "bioqa", "--data", "nowhere.jsonl", "--out", "."],
     ],
     ids=lambda arguments: arguments[0],
 )

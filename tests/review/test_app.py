@@ -291,6 +291,8 @@ def test_the_commands_move_decisions(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert said("reviews", "import", tmp_path / "other.sqlite", tmp_path / "d.jsonl") == "4 new decisions\n"
     assert said("reviews", "pairs", store.path, "--out", tmp_path / "p.jsonl").startswith("2 pairs (2 instruction)")
     assert len((tmp_path / "p.jsonl").read_text().splitlines()) == 2
+    assert "is a folder; give the name of a file in it" in said("reviews", "pairs", store.path, "--out", tmp_path)
+    assert "there is no folder" in said("reviews", "pairs", store.path, "--out", tmp_path / "none" / "p.jsonl")
     assert "there is no" in said("reviews", "export", tmp_path / "none.sqlite")
     monkeypatch.delenv("CRAFT_HF_REVIEW_PASSWORD", raising=False)
     refused = said("review", store.path, "--host", "0.0.0.0")

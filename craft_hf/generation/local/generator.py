@@ -23,15 +23,15 @@ from craft_hf.base import (
     Activity,
     Answer,
     GeneratorError,
-    InputError,
     Prompt,
     Weights,
     generator_identity,
     generator_weights,
     inference_dtype,
     quiet_loading,
+    torch_device,
 )  # fmt: skip
-from craft_hf.generation.generator import Sampling, ignore_answer, send_all
+from craft_hf.generation.generator import BATCH_SIZE, Sampling, ignore_answer, send_all
 from craft_hf.generation.local import shared_prefix_attention
 from craft_hf.generation.local.batches import EncodedPrompt, Tokens, early_first, plan_batches
 from craft_hf.generation.local.constrained_decoding import JsonConstraint
@@ -40,9 +40,6 @@ from craft_hf.generation.local.kv_cache import PrefixCache, causal_mask, keeps_a
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-BATCH_SIZE = {"cpu": 16, "cuda": 128}
-"""Answers that are decoded at a time, by device."""
 
 _MIN_CORRELATION = 0.99
 """Least correlation of next-token logits for two attention implementations to count as the same.
@@ -65,10 +62,7 @@ class LocalGenerator:
 
     def __init__(self, name: str = EMBEDDED, device: str | None = None, batch_size: int | None = None) -> None:
         self._name = name
-        try:
-            self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        except RuntimeError as e:
-            raise InputError(f"device is {device!r}, expected a torch device such as cpu, cuda or cuda:1.") from e
+        self._device = torch_device(device)
         self._batch_size = batch_size or BATCH_SIZE.get(self._device.type, BATCH_SIZE["cpu"])
         self._rendered: dict[tuple[str, ...], Tokens] = {}
 

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from craft_hf.base import JSON, Answer, GeneratorError, InputError, Prompt, fingerprint, require
-from craft_hf.generation.generator import Sampling, ignore_answer, send_all
+from craft_hf.generation.generator import (
+    CONCURRENCY,
+    MAX_CONCURRENCY,
+    MAX_RETRIES,
+    TIMEOUT_S,
+    Sampling,
+    ignore_answer,
+    send_all,
+)
 from craft_hf.generation.server.completion import CompletionSettings, PromptRequest, complete
 from craft_hf.generation.server.endpoints import ChatEndpoint
 from craft_hf.generation.server.responses import ADVICE
@@ -30,9 +38,6 @@ from craft_hf.servers import (
     parse_urls,
     redact,
 )
-
-MAX_CONCURRENCY = 1000
-"""Highest `concurrency`; beyond it, a process runs out of sockets before servers reach their limits."""
 
 MODELS_GRACE_S = 2.0
 """Seconds that the other servers get to list their models once one has."""
@@ -64,9 +69,9 @@ class ServerGenerator:
 
     url: str
     model: str | None = None
-    concurrency: int = 64
-    timeout_s: float = 120.0
-    max_retries: int = 4
+    concurrency: int = CONCURRENCY
+    timeout_s: float = TIMEOUT_S
+    max_retries: int = MAX_RETRIES
     backoff_s: float = 0.5
     _endpoints: list[ChatEndpoint] = field(init=False, repr=False)
 
