@@ -15,7 +15,7 @@ import datasets
 
 from craft_hf.base import JSON, CraftError, InputError
 from craft_hf.dataset import task_features
-from craft_hf.run.plugin import unused_argument
+from craft_hf.run.plugin import DATA, unused_argument
 from craft_hf.run.resolution import ResolvedRun, resolve
 from craft_hf.run.run_yaml import PRESET, settings_from, unknown_setting
 from craft_hf.run.runs import ensure_run, read_rows, stream_rows
@@ -24,6 +24,11 @@ from craft_hf.tasks import NAMES
 
 SHARDS = 8
 """Parts into which the rows are cut for `num_proc`; a number of processes above it gives no more speed."""
+
+
+_OF_OTHER_BUILDERS = {
+    f.name: f.default for f in fields(datasets.BuilderConfig) if f.name in (*DATA, "version", "description")
+}
 
 
 class _Config(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has no types
@@ -36,8 +41,8 @@ class _Config(datasets.BuilderConfig):  # type: ignore[misc]  # datasets has no 
     @cached_property
     def run(self) -> ResolvedRun:
         """The run that this configuration asks for; looked up once, checked here because fields may be set late."""
-        for name in ("data_dir", "data_files"):
-            if getattr(self, name) is not None:
+        for name, default in _OF_OTHER_BUILDERS.items():
+            if getattr(self, name) != default:
                 raise InputError(unused_argument(name))
         if self.task is None and self.name not in NAMES:
             raise InputError(f'which task? Pass task="..." as one of {", ".join(NAMES)}, or as the folder of your own.')
@@ -90,6 +95,16 @@ class Craft(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datasets h
     _folder: Path | None = None
     BUILDER_CONFIGS = [CraftConfig(name=name, task=name) for name in NAMES]  # noqa: RUF012 (datasets' own shape)
 
+    def __init__(
+        self, *args: object, _fresh: bool = False, token: object = None, storage_options: object = None, **given: object
+    ) -> None:
+        if isinstance(token, str):
+            raise InputError(unused_argument("token"))
+        if storage_options:
+            raise InputError(unused_argument("storage_options"))
+        self._fresh = _fresh
+        super().__init__(*args, **given)
+
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(features=task_features(self.config.run.task))
 
@@ -98,7 +113,9 @@ class Craft(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datasets h
 
         A stream has one shard: the first worker of a DataLoader does the run, and `datasets` stops the others.
         """
-        self._fresh = bool(getattr(getattr(dl_manager, "download_config", None), "force_download", False))
+        if dl_manager.is_streaming and self._fresh:
+            raise InputError(unused_argument("download_mode"))
+        self._fresh |= bool(getattr(getattr(dl_manager, "download_config", None), "force_download", False))
         shards = 1 if dl_manager.is_streaming else SHARDS
         return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"shards": list(range(shards))})]
 

@@ -18,15 +18,23 @@ from craft_hf.base import InputError, __version__, fingerprint
 
 PATH = "craft"
 
-_UNUSED = ("revision", "data_dir", "data_files")
+DATA = ("data_dir", "data_files")
 """Arguments of `load_dataset` that say where a dataset is read from; this one is made."""
+
+_INSTEAD = {
+    "token": "`hf auth login` or HF_TOKEN opens a private index",
+    "download_mode": "load it once without streaming=True to begin anew; the stream then has the new rows",
+}
+_INSTEAD_OF_OTHERS = (
+    "index= names the documents, and install another version of craft_hf for another revision of the code"
+)
 
 
 def unused_argument(name: str) -> str:
     """Return why an argument of `load_dataset` is refused."""
-    instead = "index= names the documents, and install another version of craft_hf for another revision of the code"
     return (
-        f'{name}= does nothing for load_dataset("{PATH}"), whose rows are made and not read; leave it out ({instead}).'
+        f'{name}= does nothing for load_dataset("{PATH}"), whose rows are made and not read; leave it out '
+        f"({_INSTEAD.get(name, _INSTEAD_OF_OTHERS)})."
     )
 
 
@@ -48,11 +56,14 @@ def _wrapped(lookup: Callable[..., object]) -> Callable[..., object]:
     def factory(path: str, *args: object, **kwargs: object) -> object:
         if path != PATH:
             return lookup(path, *args, **kwargs)
-        if given := next((name for name in _UNUSED if kwargs.get(name) is not None), None):
+        if given := next((name for name in ("revision", *DATA) if kwargs.get(name) is not None), None):
             raise InputError(unused_argument(given))
+        from datasets import DownloadMode
         from datasets.load import DatasetModule
 
-        return DatasetModule("craft_hf.run.craft", fingerprint(["craft_hf", __version__]), {"dataset_name": PATH})
+        fresh = kwargs.get("download_mode") == DownloadMode.FORCE_REDOWNLOAD
+        about = {"dataset_name": PATH, "_fresh": fresh}
+        return DatasetModule("craft_hf.run.craft", fingerprint(["craft_hf", __version__]), about)
 
     factory.knows_craft = True  # type: ignore[attr-defined]
     return factory

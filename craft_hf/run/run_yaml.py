@@ -34,6 +34,9 @@ def settings_from(given: Mapping[str, object], config: str | Path | None = None)
     read, lines = read_run_yaml(path) if path is not None else ({}, {})
     if any(name in given for name in ALTERNATIVES):
         read = {name: value for name, value in read.items() if name not in ALTERNATIVES}
+    for name, setting in SETTINGS.items():
+        if setting.needs_server and "://" not in str(given.get(setting.needs, "://")):
+            read.pop(name, None)  # the name of a model on servers that another model takes the place of
     values = {**read, **given}
     preset = values.pop(PRESET, None)
     if preset is not None:
@@ -63,8 +66,8 @@ def read_run_yaml(path: Path) -> tuple[dict[str, object], dict[str, int]]:
         text = DatasetFolder(path).run_yaml if path.is_dir() else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise InputError(f"the configuration {path} cannot be read: {e}; give a run.yaml.") from e
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
             return {}, {}
@@ -80,21 +83,24 @@ def read_run_yaml(path: Path) -> tuple[dict[str, object], dict[str, int]]:
                 raise InputError(f"{where}: {unknown_setting(name)}")
             if name in lines:
                 raise InputError(f"{where}: {name} stands in line {lines[name]} as well; leave one out.")
-            value, lines[name] = loader.construct_object(node, deep=True), line
-            if value is None:
-                continue
+            lines[name] = line
             try:
-                values[name] = (
-                    preset_of(value) and value if name == PRESET else SETTINGS[name].checked(name, value, base)
-                )
+                value = loader.construct_object(node, deep=True)
+                if value is not None:
+                    values[name] = (
+                        preset_of(value) and value if name == PRESET else SETTINGS[name].checked(name, value, base)
+                    )
             except InputError as e:
                 raise InputError(f"{where}: {e}") from e
+            except ValueError:  # a date that there is not, a number of thousands of digits
+                raise InputError(f"{where}: the value of {name} is not valid YAML; put it in quotes.") from None
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
-        where = f"{path}, line {mark.line + 1}" if mark else str(path)  # not str(e), which prints the line
-        raise InputError(f"{where}: not valid YAML ({getattr(e, 'problem', None) or 'unreadable'}).") from None
-    finally:
-        loader.dispose()
+        line = mark.line if mark else text.count("\n", 0, getattr(e, "position", 0))
+        problem = getattr(e, "problem", None) or getattr(e, "reason", "unreadable")  # not str(e), which prints the line
+        raise InputError(f"{path}, line {line + 1}: not valid YAML ({problem}).") from None
+    except RecursionError:
+        raise InputError(f"{path}: nested too deeply; expected lines such as `seed: 3`.") from None
     return values, lines
 
 
@@ -113,7 +119,7 @@ def unknown_setting(name: str) -> str:
 
 
 def _check_task(task: str, path: Path, line: int) -> None:
-    if Path(task).is_absolute() and not (Path(task) / "task.yaml").is_file():
+    if task not in NAMES and not (Path(task) / "task.yaml").is_file():
         raise InputError(
             f"{path}, line {line}: the task {task} is gone (no task.yaml is there). Write where it is now into this "
             f"line, or give it by hand (craft-hf generate PATH/TO/TASK --config {path}); shipped tasks: "

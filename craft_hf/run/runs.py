@@ -269,7 +269,7 @@ def _write(run: ResolvedRun, result: RunResult, folder: DatasetFolder, seconds: 
         measured=summarize_checks(result.samples, result.overlaps, result.review),
         balance=asdict(result.balance) if result.balance.before else {},
         contamination=[asdict(overlap) for overlap in result.overlaps],
-        settings=run.settings.changed(decides_rows=True),
+        settings=run.settings.changed(to_repeat=True),
     )
     folder.write_report(report, rows, rejects, vectors)
     folder.write_card(report, rows)

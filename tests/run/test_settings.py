@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -19,6 +20,7 @@ from craft_hf.base.errors import InputError
 from craft_hf.base.models import embedder_weights
 from craft_hf.cli.main import app
 from craft_hf.generation.prompt import FEW_SHOTS_IN_PROMPT
+from craft_hf.quality.registry import checks_for
 from craft_hf.run.craft import CraftConfig
 from craft_hf.run.presets import PAPER
 from craft_hf.run.resolution import TOLD_BY_OTHERS, open_generator, resolve
@@ -183,6 +185,7 @@ def test_run_yaml_and_card_ask_for_the_same_run(
     assert resolve(again).run_id == run.run_id
     call = call_on_the_card(folder)
     assert load_dataset_builder("craft", **call).config.run.run_id == run.run_id
+    assert name in call or not (SETTINGS[name].decides_rows or SETTINGS[name].place)
 
 
 JUDGED = ("size", "judge", "judge_model", "judge_draws")
@@ -281,7 +284,19 @@ def test_unknown_preset_is_named() -> None:
         ("task: bioqa\nskip_checks: {a: 1}\n", r"line 2: skip_checks is a dict, expected a text, or a list of texts"),
         ("task: bioqa\nretrieval: best\n", r"line 2: retrieval is 'best', expected one of mixed, random"),
         ("task: bioqa\nseed: 1\nseed: 2\n", r"line 3: seed stands in line 2 as well"),
-        ("task: 7\n", r"line 1: task is a int, expected a text"),
+        ("task: 7\n", r"line 1: task is 7 \(a int\), expected a text"),
+        ("task: bioqa\nindex: 2024-13-45\n", r"line 2: the value of index is not valid YAML; put it in quotes"),
+        ("task: bioqa\nseed: 0x_\n", r"line 2: the value of seed is not valid YAML"),
+        (f"task: bioqa\nseed: {'9' * 5000}\n", r"line 2: the value of seed is not valid YAML"),
+        (f"task: bioqa\nseed: {'9' * 400}\n", r"line 2: seed is 9+, expected a whole number from 0 to 4,294,967,295"),
+        (f"task: bioqa\ntemperature: {'9' * 400}\n", r"line 2: temperature is 9+, expected a number from 0 to 5"),
+        ("task: bioqa\nindex: a\fb\n", r"run.yaml, line 2: not valid YAML \(special characters"),
+        (f"task: bioqa\nskip_checks: {'[' * 2000}\n", r"run.yaml: nested too deeply"),
+        ("task: my-task\n", r"line 1: the task my-task is gone"),
+        (
+            "task: bioqa\ngenerator_model: mistral\n",
+            r"generator_model is 'mistral', which does nothing without the URL",
+        ),
         ("task: bioqa\n? [a]\n: 1\n", r"line 2: the key is no text"),
         ("preset: papers\n", r"line 1: there is no preset 'papers'"),
         ("- bioqa\n", r"run.yaml holds no settings"),
@@ -337,6 +352,59 @@ def test_no_key_is_taken(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "canary" not in str(e.value)
 
 
+@pytest.mark.parametrize("secret", ["https://me:canary@host/x", "me:canary@host/x", "https://host/x?api_key=canary"])
+@pytest.mark.parametrize("name", [name for name, setting in SETTINGS.items() if setting.place])
+def test_no_place_holds_a_secret(name: str, secret: str) -> None:
+    """What names a file, index or model is written into run.yaml, report and card, whether it is opened or not."""
+    with pytest.raises(InputError, match=f"{name} holds a (user|query)") as e:
+        RunSettings(**{"task": "bioqa", name: f"x,{secret}"})  # type: ignore[arg-type]
+    assert "canary" not in str(e.value)
+
+
+def test_a_folder_may_have_an_at_in_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Homes of machines in a domain have names such as me@corp."""
+    folder = tmp_path / "me@corp" / "model"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder.parent)
+    settings = RunSettings("bioqa", generator="./model", judge="./model", index="user/name@main")
+    assert replace(settings, seed=1).generator == str(folder)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"generator_model": "mistral"},
+            "generator_model is 'mistral', which does nothing without the URL of a server",
+        ),
+        ({"judge_model": "gpt"}, "judge_model is 'gpt', .* as judge; give both"),
+        ({"judge_model": "gpt", "judge": "generator"}, "judge_model is 'gpt', .* as judge; give both"),
+        ({"judge_draws": 3}, "judge_draws is 3, which does nothing without judge"),
+        ({"test_sets": "a.jsonl", "preset": "paper"}, "test_sets is .* give skip_checks without 'contaminated'"),
+        ({"test_sets": "a.jsonl", "skip_checks": "contaminated"}, "test_sets is .* while the check 'contaminated' is"),
+    ],
+)
+def test_a_setting_that_does_nothing_is_refused(given: dict[str, object], message: str) -> None:
+    """It would be taken for done otherwise: a dataset of another model, a test set that was not looked at."""
+    with pytest.raises(InputError, match=message):
+        settings_from({"task": "bioqa", **given})
+
+
+def test_settings_need_what_there_is() -> None:
+    """The check that reads a setting is one that can be skipped."""
+    names = {check.name for check in checks_for(load_task("bioqa")) if check.optional}
+    assert {setting.needs_check for setting in SETTINGS.values()} - {""} <= names
+    assert {setting.needs for setting in SETTINGS.values()} - {""} <= set(SETTINGS)
+
+
+def test_another_model_takes_the_name_on_the_servers_with_it(tmp_path: Path) -> None:
+    """From a server to a laptop is one flag; from one server to another, the name stays."""
+    file = tmp_path / "run.yaml"
+    file.write_text("task: bioqa\ngenerator: http://a/v1\ngenerator_model: mistral\n")
+    assert settings_from({"generator": "embedded"}, file) == RunSettings("bioqa")
+    assert settings_from({"generator": "http://b/v1"}, file).generator_model == "mistral"
+
+
 def test_a_dummy_key_is_no_reason_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers of one's own take any key; a word of it in an address or a path is none."""
     monkeypatch.setenv("OPENAI_API_KEY", "local")
@@ -383,6 +451,7 @@ def test_unknown_arguments_of_load_dataset_come_with_the_nearest(home: Path) -> 
         ("generator", "localhost:8000", "nor a Hub id such as user/name. Did you mean the URL"),
         ("generator", ",", "neither a model folder nor a Hub id"),
         ("device", "gpu", "device is 'gpu', expected a torch device such as cpu, cuda"),
+        ("device", "cuda:99", "device is 'cuda:99', but torch sees . cuda devices here; leave it out"),
     ],
 )
 def test_what_is_no_model_and_no_device_is_told(home: Path, name: str, value: str, message: str) -> None:
@@ -412,11 +481,27 @@ def test_lists_are_taken_by_load_dataset(home: Path, server: WriterServer) -> No
     assert len(ids) == 1
 
 
-@pytest.mark.parametrize("argument", [{"revision": "v9"}, {"data_dir": "no/folder"}, {"data_files": "no-file.jsonl"}])
-def test_arguments_that_do_nothing_are_refused(home: Path, argument: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"revision": "v9"}, {"data_dir": "no/folder"}, {"data_files": "no-file.jsonl"}, {"version": "1.0.0"},
+        {"description": "mine"}, {"storage_options": {"a": 1}}, {"token": "secret"},
+    ],
+)  # fmt: skip
+def test_arguments_that_do_nothing_are_refused(home: Path, argument: dict[str, Any]) -> None:
     """load_dataset takes them for every dataset; here they would change nothing."""
-    with pytest.raises(InputError, match=rf"{next(iter(argument))}= does nothing for load_dataset\(\"craft\"\)"):
+    with pytest.raises(InputError, match=rf"{[*argument][-1]}= does nothing for load_dataset\(\"craft\"\)"):
         load_dataset("craft", task="bioqa", size="XS", **argument)
+    with pytest.raises(InputError, match="= does nothing"):
+        load_dataset("craft", "bioqa", size="XS", **argument)
+
+
+@pytest.mark.weights
+def test_a_stream_does_not_begin_anew(home: Path) -> None:
+    """It would give the old rows; the message says how to have new ones."""
+    with pytest.raises(InputError, match=r"download_mode= does nothing .*load it once without streaming=True"):
+        load_dataset("craft", task="bioqa", size="XS", streaming=True, download_mode="force_redownload")
+    load_dataset("craft", task="bioqa", size="XS", download_mode="force_redownload")
 
 
 def test_unknown_checks_cannot_be_skipped(home: Path) -> None:
