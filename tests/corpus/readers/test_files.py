@@ -207,22 +207,51 @@ def test_json_files_of_all_shapes_are_read(tmp_path: Path, content: str, ids: st
     assert found == counts
 
 
-def test_tables_name_their_columns_and_count_odd_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_tables_name_their_columns_and_count_odd_rows(tmp_path: Path, separator: str) -> None:
     """Quotes, line breaks in fields and any usual separator; rows of another length are counted by line."""
-    for separator in ",;\t|":
-        rows = f'id{separator}Text{separator}licence\n1{separator}"say ""x""\n{TEXT}"{separator}CC0\n\n2{separator}x\n'
-        (tmp_path / "a.csv").write_text(rows)
-        corpus = Corpus(tmp_path / "a.csv")
-        assert list(corpus) == [Document("1", f'say "x"\n{TEXT}', "a", license="CC0")]
-        assert corpus.ledger.left_out[Reason.BROKEN].example == "a.csv, line 5: 2 columns, but 3 have names."
+    rows = f'id{separator}Text{separator}licence\n1{separator}"say ""x""{separator}\n{TEXT}"{separator}CC0\n\n'
+    (tmp_path / "a.csv").write_text(f"\n{rows}2{separator}x\n")
+    corpus = Corpus(tmp_path / "a.csv")
+    assert list(corpus) == [Document("1", f'say "x"{separator}\n{TEXT}', "a", license="CC0")]
+    assert left_out(corpus.ledger) == {"broken record": 1}
+    assert corpus.ledger.left_out[Reason.BROKEN].example == "a.csv, line 6: 2 columns, but 3 have names."
+    assert (corpus.ledger.files_read, corpus.ledger.records) == (1, 2)
 
 
-def test_a_table_that_ends_within_quotes_is_broken(tmp_path: Path) -> None:
-    """What stands before is taken."""
-    (tmp_path / "a.csv").write_text(f'id,text\n1,"{TEXT}"\n2,"{TEXT}')
-    documents, counts = read(tmp_path)
-    assert [d.id for d in documents] == ["1"]
-    assert counts == {"unreadable or broken file": 1}
+@pytest.mark.parametrize(
+    ("rows", "texts"),
+    [
+        (["1\t'one", "2\ttwo", "3\t'three"], ["'one", "two", "'three"]),
+        (["1\t'one", "2\ttwo'", "3\tthree"], ["'one", "two'", "three"]),
+        (["1\t'a' and 'b'", "2\t'a'", "'3\tthree"], ["'a' and 'b'", "a", "three"]),
+        (["1\t'one\ttab'", "2\t'x''y\nline'", "3\t'three"], ["one\ttab", "x'y\nline", "'three"]),
+        (["1\t'one\n\nline'", "2\ttwo", "3\t'three\n"], ["one\n\nline", "two", "'three"]),
+        (["1,'one", "2,two", "3,'th, ree'"], ["'one", "two", "th, ree"]),
+        (["1,'one, two\nli, ne'", "2,5' pipe", "3,'three'"], ["one, two\nli, ne", "5' pipe", "three"]),
+        (["1,one", "2,'two", "3,three\n\n"], ["one", "'two", "three"]),
+        (["'1\tone'", "2\ttwo", "3\tthree"], ["one'", "two", "three"]),
+        (["1,one", "2,'a' and 'b'", "3,'a'\n"], ["one", "'a' and 'b'", "a"]),
+    ],
+)
+def test_a_quote_that_opens_no_field_swallows_no_row(tmp_path: Path, rows: list[str], texts: list[str]) -> None:
+    """Texts that begin with a quote, as in MS MARCO, stand beside fields that are quoted, as pandas and Excel do."""
+    head = f"id{rows[0].lstrip(chr(39))[1]}text\n"
+    (tmp_path / "a.tsv").write_text((head + "\n".join(rows)).replace("'", '"'))
+    corpus = Corpus(tmp_path / "a.tsv", min_chars=1)
+    assert [d.text for d in corpus] == [text.replace("'", '"') for text in texts]
+    assert not corpus.ledger.left_out
+    assert corpus.ledger.records == 3
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\nmore\n", "\n" + (TEXT * 4000 + "\n") * 16 + '"\n3,x\n'])
+def test_a_quoted_field_without_an_end_is_told(tmp_path: Path, end: str) -> None:
+    """A table that was cut, or whose field is endless: what stands before is taken."""
+    (tmp_path / "a.csv").write_text(f'id,text\n1,"{TEXT}"\n2,"{TEXT}{end}')
+    corpus = Corpus(tmp_path / "a.csv")
+    assert [d.id for d in corpus] == ["1"]
+    assert left_out(corpus.ledger) == {"unreadable or broken file": 1}
+    assert "a.csv, line 3: a quoted field begins, but does not end" in corpus.ledger.left_out[Reason.UNREADABLE].example
 
 
 MARKDOWN = f"""# Lichens & *algae*
