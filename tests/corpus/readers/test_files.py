@@ -288,6 +288,13 @@ def test_markdown_is_plain_text_with_what_its_front_matter_says(
     assert read(tmp_path) == ([want], {})
 
 
+@pytest.mark.parametrize("front", ["a: " + "[" * 3000, "title: &a [*a]"], ids=["deep", "in itself"])
+def test_markdown_that_is_nested_without_end_is_counted(tmp_path: Path, front: str) -> None:
+    """It ends no build."""
+    (tmp_path / "a.md").write_text(f"---\n{front}\n---\n{TEXT}")
+    assert "/a.md: not readable as Markdown (RecursionError" in example(tmp_path / "a.md", Reason.UNREADABLE)
+
+
 def test_web_pages_give_their_main_text(tmp_path: Path) -> None:
     """Navigation and footer go; title, author, address and licence are those that the page states."""
     head = (
@@ -340,6 +347,57 @@ def test_word_files_are_read_with_their_tables(tmp_path: Path) -> None:
         assert set(read(tmp_path)[1]) <= {"unreadable or broken file", "no text", "too short"}
     (tmp_path / "a.docx").write_bytes(b"PK no")
     assert "/a.docx: not readable as a Word file" in example(tmp_path / "a.docx", Reason.UNREADABLE)
+
+
+def test_word_files_are_read_as_word_shows_them(tmp_path: Path) -> None:
+    """With what stands in content controls, changes, text boxes and tables in tables; without what was deleted."""
+
+    def run(text: str, tag: str = "t") -> str:
+        return f'<w:r><w:{tag} xml:space="preserve">{text}</w:{tag}></w:r>'
+
+    def cell(*blocks: str) -> str:
+        return f"<w:tc>{''.join(blocks)}</w:tc>"
+
+    def paragraph(*parts: str) -> str:
+        return f'<w:p><w:pPr><w:tabs><w:tab w:val="left" w:pos="9"/></w:tabs></w:pPr>{"".join(parts)}</w:p>'
+
+    def control(content: str) -> str:
+        return f"<w:sdt><w:sdtPr><w:text/></w:sdtPr><w:sdtContent>{content}</w:sdtContent></w:sdt>"
+
+    def table(*rows: str) -> str:
+        return f"<w:tbl>{''.join(f'<w:tr>{row}</w:tr>' for row in rows)}</w:tbl>"
+
+    gone = f'<w:del w:id="1">{run("gone", "delText")}<w:r><w:tab/></w:r></w:del><w:moveFrom>{run("gone")}</w:moveFrom>'
+    box = f"<w:txbxContent>{control(paragraph(run('in a box')))}</w:txbxContent>"
+    ruby = f"<w:r><w:ruby><w:rt>{run('kanji')}</w:rt><w:rubyBase>{run('漢字')}</w:rubyBase></w:ruby></w:r>"
+    blocks = [
+        control(paragraph(run("In a control")) + control(table(cell(paragraph(run("deep")))))),
+        paragraph(run("One "), f"<w:ins>{run('two')}</w:ins>", gone, f"<w:moveTo>{run(' three')}</w:moveTo>"),
+        f"<w:ins>{paragraph(ruby)}</w:ins>",
+        table(
+            cell(control(paragraph(run("a")))) + control(cell(paragraph(f"<w:ins>{run('b')}</w:ins>"), paragraph())),
+            cell(paragraph(gone)) + cell(paragraph()),
+            cell(paragraph(run("c")), table(cell(paragraph(run("d"))) + cell(paragraph(run("e"))))) + cell(paragraph()),
+        ),
+        paragraph(
+            run("Beside"), control(run(" a link")), f"<w:r><mc:AlternateContent><mc:Choice>{box}</mc:Choice>",
+            f"<mc:Fallback><w:pict>{box}</w:pict></mc:Fallback></mc:AlternateContent></w:r>", "<!-- no text -->",
+        ),
+        paragraph("<m:oMath><m:r><m:t>x</m:t></m:r></m:oMath>", "<w:r><w:br/><w:noBreakHyphen/><w:t>y</w:t></w:r>"),
+        paragraph(run(TEXT)),
+    ]  # fmt: skip
+    spaces = "".join(
+        f' xmlns:{name}="http://schemas.openxmlformats.org/{space}/2006{rest}"'
+        for name, space, rest in (
+            ("w", "wordprocessingml", "/main"), ("mc", "markup-compatibility", ""), ("m", "officeDocument", "/math")
+        )
+    )  # fmt: skip
+    word = docx.Document()
+    body = docx.oxml.parse_xml(f"<w:body{spaces}>{''.join(blocks)}</w:body>")
+    word.element.replace(word.element.body, body)
+    word.save(tmp_path / "a.docx")
+    want = ["In a control", "deep", "One two three", "漢字", "a | b\nc\nd | e |", "Beside a link", "in a box"]
+    assert read(tmp_path)[0][0].text.split("\n\n") == [*want, "x\n-y", PLAIN]
 
 
 def test_a_name_that_is_not_utf8_is_written_as_escapes(tmp_path: Path) -> None:
