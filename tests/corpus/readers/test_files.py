@@ -170,6 +170,7 @@ def test_line_ends_of_text_are_one_kind(tmp_path: Path) -> None:
 
 
 A, B = (json.dumps({"id": name, "text": TEXT}) for name in "ab")
+LARGE, BACKSLASH, QUOTE = '{"n": 1e999, "t": "%s"}', chr(92), chr(34)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +188,11 @@ A, B = (json.dumps({"id": name, "text": TEXT}) for name in "ab")
         (f"[{A}, {' ' * (65_536 - len(A) - 5)}1.5, {B}]", "ab", {"broken record": 1}),
         (f'[{A.replace("}", "")}, "score": NaN}},{B}]', "ab", {}),
         (f"[{A}, {'[' * 5000}]", "a", {"unreadable or broken file": 1}),
+        (f"[{A}, {'[' * 5000}{']' * 5000}, {B}]", "ab", {"broken record": 1}),
+        (f"[{A}, {LARGE % (']}' + BACKSLASH + QUOTE + '}' * 70_000)}, 1e999, {B}]", "ab", {"broken record": 2}),
+        (f"[{A}, {' ' * (65_496 - len(A))}{LARGE % (BACKSLASH * 198)}, {B}]", "ab", {"broken record": 1}),
+        (f'{{"n":\n1e999}}\n{A}\n{{"n": {"1" * 5000}}}', "a", {"broken record": 2}),
+        (f"[{A}, {LARGE % 't'}"[:-2], "a", {"unreadable or broken file": 1}),
         (f"[{A}, 12{' ' * 70_000}, {B}]", "ab", {"broken record": 1}),
         (f"[{A.replace('lichen', 'lichen' * 20_000)}, {B}]", "ab", {}),
         ("[]", "", {}),
@@ -195,7 +201,8 @@ A, B = (json.dumps({"id": name, "text": TEXT}) for name in "ab")
     ],
     ids=[
         "array", "object", "objects", "cut", "no end", "no comma", "rest", "pages", "no item", "number on the edge",
-        "NaN", "deep", "blanks", "long", "empty", "number", "lines",
+        "NaN", "deep without end", "deep", "large", "large on the edge", "large objects", "large without end", "blanks",
+        "long", "empty", "number", "lines",
     ],
 )  # fmt: skip
 def test_json_files_of_all_shapes_are_read(tmp_path: Path, content: str, ids: str, counts: dict[str, int]) -> None:
@@ -205,6 +212,16 @@ def test_json_files_of_all_shapes_are_read(tmp_path: Path, content: str, ids: st
     documents, found = read(tmp_path)
     assert [d.id for d in documents] == [*ids, "z.txt"]
     assert found == counts
+
+
+def test_an_item_of_an_array_that_cannot_be_taken_is_told_by_its_number(tmp_path: Path) -> None:
+    """As a line would be."""
+    (tmp_path / "a.json").write_text(f"[{A}, {LARGE % TEXT}, {B}]")
+    corpus = Corpus(tmp_path / "a.json")
+    assert [d.id for d in corpus] == ["a", "b"]
+    assert corpus.ledger.left_out[Reason.BROKEN].example == (
+        "a.json, record 2: not valid JSON (1e999 is no number in JSON)."
+    )
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
