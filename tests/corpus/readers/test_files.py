@@ -16,8 +16,8 @@ from craft_hf.base.records import Document
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.ledger import Reason
 from craft_hf.corpus.readers.file import PACKED
-from craft_hf.corpus.readers.files import READERS, ending_of
-from tests.corpus import left_out
+from craft_hf.corpus.readers.files import READERS, FileSource, ending_of
+from tests.corpus import left_out, opened_when_read_on
 
 TEXT = "Lichens are fungi that live together with algae. " * 6
 PLAIN = TEXT.strip()
@@ -90,6 +90,16 @@ def test_a_folder_of_all_kinds_passes_over_nothing_in_silence(tmp_path: Path) ->
     documents, counts = read(tmp_path)
     assert [d.id for d in documents] == ["a.txt", "b.md", "c.TXT", "1", "e.html", "g"]
     assert counts == {"unknown ending": 1}
+
+
+def test_reading_goes_on_without_the_files_before(tmp_path: Path) -> None:
+    """What was counted of them stays."""
+    for name in ("a.jsonl", "b.txt", "c.odt", "d.jsonl", "e.txt"):
+        content = json.dumps({"text": TEXT}) + "\n{\n" + json.dumps({"text": TEXT}) if "json" in name else TEXT
+        (tmp_path / name).write_text(content)
+    for count, first in ((3, "b.txt"), (5, "d.jsonl"), (6, "e.txt")):
+        opened = opened_when_read_on(lambda: FileSource(tmp_path), count)
+        assert opened[0] == f"{tmp_path.name}/{first}"
 
 
 def test_what_macos_leaves_and_what_is_hidden_is_counted(tmp_path: Path) -> None:
