@@ -30,7 +30,7 @@ class TableRow(dict[str, JSON]):
     """A record of a table of which not all columns were read.
 
     Attributes:
-        columns: the names of all.
+        columns: the names of all, as `names_of` gives them.
     """
 
     columns: Sequence[str] = ()
@@ -81,7 +81,7 @@ class Fields:
         name = self.given.get(field)
         if name is None:
             return bool(self._plan(record)[field])
-        return name in record or walk(record, name) is not None
+        return name in names_of(record) or walk(record, name) is not None
 
     def columns(self, names: Iterable[str]) -> dict[str, list[str]]:
         """Return for each field of a document the columns of a table that it is taken from, nested ones as paths."""

@@ -77,6 +77,8 @@ def test_a_name_that_no_record_has_is_an_error_that_lists_those_there_are() -> N
     read = []
     with pytest.raises(InputError, match="in 1,000 records"):
         read.extend(Corpus(rows * 5000, fields={"license": "meta.license"}))
+    empty = [{"text": TEXT, "meta": {"license": None}}] * 1000
+    assert len(list(Corpus(empty, fields={"license": "meta.license"}))) == 1000
     late = [{"text": TEXT}] * 999 + [{"text": TEXT, "licence of it": "CC0"}]
     assert len(list(Corpus(late, fields={"license": "licence of it"}))) == 1000
 
@@ -127,8 +129,13 @@ def test_only_columns_that_are_used_are_read_from_parquet(tmp_path: Path) -> Non
     assert [set(row) for row in seen] == [{"body", "meta", "id", "link"}]
     assert seen[0]["meta"] == {"license": "CC0"}
     assert list(corpus) == [Document("c:1", TEXT, "c", url="u", license="CC0")]
-    with pytest.raises(InputError, match=r"c\.parquet: has no column 'words' for the text; its columns: body, meta, "):
+    with pytest.raises(InputError, match=r"c\.parquet: has no column 'words' for the text; its columns: body, meta\.l"):
         list(Corpus(path, fields={"text": "words"}))
+    with pytest.raises(InputError, match=r"no field 'meta\.licence' .* fields: body, meta\.license, meta\.blob, vec"):
+        list(Corpus(path, fields={"license": "meta.licence"}))
+    schema = pyarrow.schema([("text", pyarrow.string()), ("meta", pyarrow.struct([("license", pyarrow.string())]))])
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"text": TEXT}], schema), path)
+    assert list(Corpus(path, fields={"license": "meta.license"})) == [Document("c:1", TEXT, "c")]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,7 +92,32 @@ class FilePiece(Piece):
         self._meter.close()
 
 
-class FileSource(Source):
+class FilesSource(Source):
+    """Files that are read one after the other."""
+
+    @abstractmethod
+    def files(self, ledger: Ledger) -> Iterable[File]:
+        """Return the files in order; hidden ones and the like are counted."""
+
+    @abstractmethod
+    def file_rows(self, file: File, ledger: Ledger) -> LocatedRows:
+        """Read a file; if it is broken, this is counted, and what stands before the break is taken."""
+
+    def rows(self, ledger: Ledger) -> LocatedRows:
+        """Read the files one after the other."""
+        yield from self._rows(self.files(ledger), ledger)
+
+    def rows_from(self, position: Position, ledger: Ledger) -> LocatedRows:
+        """Read on in the file of a record; the files before are not opened."""
+        place = Place(*position)
+        files = itertools.dropwhile(lambda file: file.name != place.file, self.files(ledger))
+        yield from itertools.dropwhile(lambda located: located[0] != place, self._rows(files, ledger))
+
+    def _rows(self, files: Iterable[File], ledger: Ledger) -> LocatedRows:
+        return itertools.chain.from_iterable(self.file_rows(file, ledger) for file in files)
+
+
+class FileSource(FilesSource):
     """One file, or all files of a folder and its subfolders, in sorted order.
 
     Args:
@@ -107,8 +133,12 @@ class FileSource(Source):
         cut = path.name.lower().rfind(ending) if ending else 0
         self.name = path.name[:cut] if cut > 0 else path.name or path.resolve().name
 
-    def rows(self, ledger: Ledger) -> LocatedRows:
-        """Read the files one after the other.
+    def reader_of(self, path: Path) -> Reader | None:
+        """Return what reads a file, None if nothing does."""
+        return READERS.get(ending_of(path.name))
+
+    def files(self, ledger: Ledger) -> Iterator[File]:
+        """Yield the file, or those of the folder.
 
         Raises:
             InputError: the one file that was given is of an unknown kind.
@@ -116,48 +146,23 @@ class FileSource(Source):
         if self._path.is_dir():
             top = self._path.resolve().name
             for path, below in found_files(self._path, top, ledger):
-                yield from self.file_rows(File(path, f"{top}/{below}", below, self._fields), ledger)
-        elif ending_of(self._path.name):
-            yield from self.file_rows(File(self._path, self._path.name, self._path.name, self._fields), ledger)
+                yield File(path, f"{top}/{below}", below, self._fields)
+        elif self.reader_of(self._path):
+            yield File(self._path, self._path.name, self._path.name, self._fields)
         else:
             raise InputError(f"{self._path} is not a corpus file; expected {FORMATS}.")
 
-    def pieces(self) -> Sequence[Piece]:
-        """Return the files of known kinds, with their sizes."""
-        if not self._path.is_dir():
-            if not ending_of(self._path.name):
-                return super().pieces()  # which says what is wrong
-            return [FilePiece(File(self._path, self._path.name, self._path.name, self._fields), self.file_rows)]
-        top = self._path.resolve().name
-        return [
-            FilePiece(File(path, f"{top}/{below}", below, self._fields), self.file_rows)
-            for path, below in found_files(self._path, top, Ledger())
-            if ending_of(path.name)
-        ]
-
-    def rows_from(self, position: Position, ledger: Ledger) -> LocatedRows:
-        """Read on in the file of a record; the files before are not opened."""
-        if not self._path.is_dir():
-            yield from super().rows_from(position, ledger)
-            return
-        place, top = Place(*position), self._path.resolve().name
-        is_there = False
-        for path, below in found_files(self._path, top, ledger):
-            file = File(path, f"{top}/{below}", below, self._fields)
-            if is_there:
-                yield from self.file_rows(file, ledger)
-            elif file.name == place.file:
-                is_there = True
-                rows = self.file_rows(file, ledger)
-                yield from itertools.dropwhile(lambda located: located[0] != place, rows)
-
     def file_rows(self, file: File, ledger: Ledger) -> LocatedRows:
-        """Read a file; if it is broken, this is counted, and what stands before the break is taken."""
-        reader = READERS.get(ending_of(file.path.name))
+        """Read a file; if it is broken or of an unknown kind, this is counted."""
+        reader = self.reader_of(file.path)
         if reader is None:
             ledger.leave_out(Reason.UNKNOWN_ENDING, file.name)
             return
         yield from read_file(reader(file, ledger), file, ledger)
+
+    def pieces(self) -> Sequence[Piece]:
+        """Return the files of known kinds, with their sizes."""
+        return [FilePiece(file, self.file_rows) for file in self.files(Ledger()) if self.reader_of(file.path)]
 
 
 def read_file(rows: LocatedRows, file: File, ledger: Ledger) -> LocatedRows:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from craft_hf.base import JSON, InputError
+from craft_hf.base import JSON, CraftError, InputError
 from craft_hf.corpus.ledger import Ledger, Reason
 from craft_hf.corpus.readers import LocatedRows, LostPositionError, Place, Position, Row, Source
 
@@ -122,16 +122,16 @@ class HubDataset(Source):
 def pinned(text: str) -> str:
     """Return a Hub dataset in `HUB_DATASET_SYNTAX` with its newest commit, if it names no revision.
 
-    It stays as it is if the Hub cannot be reached, or does not have it: reading it will say so.
+    It stays as it is if the Hub, asked several times, cannot be reached, or does not have it: reading it will say so.
     """
-    from craft_hf.base import HUB_EXCEPTIONS, hub_api
+    from craft_hf.base import hub_api, hub_call
 
     repo, colon, rest = text.partition(":")
     if "@" in repo:
         return text
     try:
-        commit = hub_api().dataset_info(repo).sha
-    except HUB_EXCEPTIONS:
+        commit = hub_call(f"{repo} cannot be read", lambda: hub_api().dataset_info(repo).sha)
+    except CraftError:
         return text
     return f"{repo}@{commit}{colon}{rest}" if commit else text
 

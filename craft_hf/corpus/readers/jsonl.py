@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -18,6 +19,9 @@ _START = 1 << 16
 
 _CUT = 16
 """Characters before the end of what is read in which an error may come of reading no further."""
+
+_TOKEN = re.compile(r'[][{}]|"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[^][{}",:\s]+', re.DOTALL)
+"""A bracket, a string, which may be cut at the end, or a number or name."""
 
 
 def json_rows(path: Path) -> Iterator[tuple[str, Row]]:
@@ -90,12 +94,16 @@ def _value_rows(file: File, is_array: bool, ledger: Ledger) -> LocatedRows:
             place = Place(file.name, "record", number)
             if isinstance(value, dict):
                 yield place, value
+            elif isinstance(value, ValueError):
+                ledger.leave_out(Reason.BROKEN, f"{place}: not valid JSON ({value}).")
             else:
                 ledger.leave_out(Reason.BROKEN, f"{place}: holds {type(value).__name__}, expected a JSON object.")
 
 
-class _Values(Iterator[JSON]):
+class _Values(Iterator[JSON | ValueError]):
     """Iterates over the items of arrays, or over values, one behind the other, without all of them in memory.
+
+    In the place of a value that is nested too deep, or holds too large a number, stands an error that says so.
 
     Args:
         file: the JSON.
@@ -110,23 +118,37 @@ class _Values(Iterator[JSON]):
         self._text, self._at, self._is_all = "", 0, False
         self._is_first = True
 
-    def __next__(self) -> JSON:
+    def __next__(self) -> JSON | ValueError:
         if self._is_array:
             self._go_to_item()
         if not self._next() and not self._is_array:
             raise StopIteration
         while True:
+            value: JSON | ValueError
             try:
                 value, end = NAN_IS_NULL.raw_decode(self._text, self._at)
             except json.JSONDecodeError as e:
                 is_cut = e.msg.startswith("Unterminated string") or e.pos >= len(self._text) - _CUT
                 if self._is_all or not is_cut:
                     raise ValueError(e.msg) from e
-            else:
-                if self._is_all or end <= len(self._text) - _CUT:  # a number may go on
-                    self._at = end
-                    return value
+                end = 0
+            except ValueError as e:
+                value, end = e, self._end()
+                if self._is_all and not end:
+                    raise
+            if end and (self._is_all or end <= len(self._text) - _CUT):  # a number may go on
+                self._at = end
+                return value
             self._read()
+
+    def _end(self) -> int:
+        """Return where the next value ends, told by its brackets, 0 if that was not read yet."""
+        depth = 0
+        for found in _TOKEN.finditer(self._text, self._at):
+            depth += (found[0] in ("[", "{")) - (found[0] in ("]", "}"))
+            if not depth:
+                return found.end()
+        return 0
 
     def _go_to_item(self) -> None:
         is_first, self._is_first = self._is_first, False

@@ -26,16 +26,17 @@ def markdown_rows(file: File, ledger: Ledger) -> LocatedRows:
     """Yield the document; its title is that of the front matter, or the first heading.
 
     Raises:
-        InputError: the file is not text, or not in UTF-8, UTF-16 or UTF-32.
+        InputError: the file is not text, not in UTF-8, UTF-16 or UTF-32, or nested deeper than can be read.
     """
     text, markdown = file.text(), _markdown()
     front = _FRONT_MATTER.match(text)
-    about = _front_matter(front[1], front[2]) if front else WholeFile()
-    tokens = markdown.parse(text[front.end() :] if front else text)
-    heading = next((n for n, token in enumerate(tokens) if token.type == "heading_open"), None)
-    title = file.stem if heading is None else html_to_text(markdown.renderInline(tokens[heading + 1].content))
-    plain = html_to_text(markdown.renderer.render(tokens, markdown.options, {}))
-    said = {field: value for field in _ABOUT if (value := file.fields.value(about, field)) is not None}
+    with file.parsing("Markdown"):
+        about = _front_matter(front[1], front[2]) if front else WholeFile()
+        tokens = markdown.parse(text[front.end() :] if front else text)
+        heading = next((n for n, token in enumerate(tokens) if token.type == "heading_open"), None)
+        title = file.stem if heading is None else html_to_text(markdown.renderInline(tokens[heading + 1].content))
+        plain = html_to_text(markdown.renderer.render(tokens, markdown.options, {}))
+        said = {field: line for field in _ABOUT if (line := file.fields.line(about, field))}
     yield Place(file.name), WholeFile({"id": file.id, "title": title, **said, "text": plain})
 
 

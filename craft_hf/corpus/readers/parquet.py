@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from craft_hf.base import InputError
 from craft_hf.corpus.fields import TableRow
 from craft_hf.corpus.ledger import Ledger
 from craft_hf.corpus.readers import LocatedRows, Place
 from craft_hf.corpus.readers.file import File
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 def parquet_rows(file: File, ledger: Ledger) -> LocatedRows:
@@ -25,8 +30,8 @@ def parquet_rows(file: File, ledger: Ledger) -> LocatedRows:
         with file.reading(), file.open() as stream:
             source = pyarrow.BufferReader(stream.read()) if file.packed else pyarrow.PythonFile(stream, "r")
             with pyarrow.parquet.ParquetFile(source) as table:
-                names = table.schema_arrow.names
-                used = file.fields.columns(names)
+                names = _names(table.schema_arrow)
+                used = file.fields.columns(table.schema_arrow.names)
                 if not used["text"]:
                     raise InputError(
                         f"{file.name}: has no column {file.fields.describe('text')} for the text; its columns: "
@@ -43,3 +48,14 @@ def parquet_rows(file: File, ledger: Ledger) -> LocatedRows:
                         yield Place(file.name, "row", number), record
     except pyarrow.ArrowException as e:
         raise InputError(f"{file.name}, after row {number}: not a readable Parquet file ({e}).") from e
+
+
+def _names(columns: Iterable[pyarrow.Field]) -> list[str]:
+    """Return the names of columns, those within others as paths."""
+    import pyarrow
+
+    found = []
+    for column in columns:
+        inner = _names(column.type) if pyarrow.types.is_struct(column.type) else []
+        found.extend([f"{column.name}.{name}" for name in inner] or [column.name])
+    return found

@@ -17,9 +17,9 @@ from xml.parsers import expat
 
 from craft_hf.base import InputError, StorageError
 from craft_hf.corpus.ledger import Ledger, Reason
-from craft_hf.corpus.readers import LocatedRows, Piece, Place, Row, Source
+from craft_hf.corpus.readers import LocatedRows, Piece, Place, Row
 from craft_hf.corpus.readers.file import File
-from craft_hf.corpus.readers.files import FilePiece, read_file
+from craft_hf.corpus.readers.files import FilePiece, FilesSource, read_file
 from craft_hf.corpus.readers.html import html_to_text
 
 _QUESTION, _ANSWER = 1, 2
@@ -34,7 +34,7 @@ _OTHER_TABLES = re.compile(r"-(Badges|Comments|PostHistory|PostLinks|Tags|Users|
 _EXPECTED = "a folder for each site, named like ai.stackexchange.com, with its Posts.xml"
 
 
-class StackExchange(Source):
+class StackExchange(FilesSource):
     """The questions of some sites, each with its answers: the accepted one, then the rest by score, then by id.
 
     Args:
@@ -54,22 +54,19 @@ class StackExchange(Source):
         self._path, self.name, self._min_score = path, name, min_score
         self._files = _posts_files(path)
 
-    def rows(self, ledger: Ledger) -> LocatedRows:
-        """Read site by site, in sorted order; a site whose XML is broken, or without questions, is counted."""
-        for file in self._sites():
-            yield from self._file_rows(file, ledger)
-
-    def pieces(self) -> Sequence[Piece]:
-        """Return the sites; an answer may stand anywhere, so that each is read whole."""
-        return [FilePiece(file, self._file_rows, is_streamed=False) for file in self._sites()]
-
-    def _sites(self) -> list[File]:
+    def files(self, ledger: Ledger) -> list[File]:
+        """Return the Posts.xml of each site, in sorted order."""
         names = [path.resolve().parent.name.removesuffix("-Posts") for path in self._files]
         return [File(path, f"{site}/{path.name}") for path, site in zip(self._files, names, strict=True)]
 
-    def _file_rows(self, file: File, ledger: Ledger) -> LocatedRows:
+    def file_rows(self, file: File, ledger: Ledger) -> LocatedRows:
+        """Read a site; one whose XML is broken, or without questions, is counted."""
         site = file.name.rpartition("/")[0]
         yield from read_file(self._site(file, site, ledger), file, ledger)
+
+    def pieces(self) -> Sequence[Piece]:
+        """Return the sites; an answer may stand anywhere, so that each is read whole."""
+        return [FilePiece(file, self.file_rows, is_streamed=False) for file in self.files(Ledger())]
 
     def _site(self, file: File, site: str, ledger: Ledger) -> LocatedRows:
         empty = True

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from functools import cached_property, partial
 from pathlib import Path
 
 from craft_hf.base import InputError
 from craft_hf.corpus.ledger import Ledger, Reason
-from craft_hf.corpus.readers import LocatedRows, Piece, Source
+from craft_hf.corpus.readers import LocatedRows
 from craft_hf.corpus.readers.file import File
-from craft_hf.corpus.readers.files import FilePiece, FileSource, found_files, read_file
+from craft_hf.corpus.readers.files import FileSource, Reader
 from craft_hf.corpus.readers.jsonl import json_line_rows
 
 _REDIRECT = re.compile(
@@ -27,7 +27,7 @@ MediaWiki's languages/messages, of the larger Wikipedias."""
 _EXTRACTED = re.compile(r"wiki_\d+(\.bz2|\.gz|\.zst)?")
 
 
-class Wikipedia(Source):
+class Wikipedia(FileSource):
     """The output of `wikiextractor --json` (AA/wiki_00, AA/wiki_01.bz2, ...), or other corpus files, such as Parquet.
 
     Args:
@@ -37,67 +37,29 @@ class Wikipedia(Source):
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self.name = path, "wikipedia"
+        super().__init__(path)
+        self.name = "wikipedia"
 
-    def rows(self, ledger: Ledger) -> LocatedRows:
-        """Read the files in sorted order."""
-        found = self._extracted(ledger)
-        if found is None:
-            yield from _without_redirects(FileSource(self._path).rows(ledger), ledger)
-            return
-        for file in found:
-            yield from _without_redirects(_file_rows(file, ledger), ledger)
+    def reader_of(self, path: Path) -> Reader | None:
+        """Return what reads a file; beside those of WikiExtractor, nothing reads others."""
+        if not self._is_extracted:
+            reader = super().reader_of(path)
+        else:
+            reader = _extracted_rows if _EXTRACTED.fullmatch(path.name) else None
+        return reader and partial(_article_rows, reader)
 
-    def pieces(self) -> Sequence[Piece]:
-        """Return the files."""
-        found = self._extracted(Ledger())
-        if found is None:
-            return [_WithoutRedirects(piece) for piece in FileSource(self._path).pieces()]
-        return [_WithoutRedirects(FilePiece(file, _file_rows)) for file in found if _is_extracted(file.path)]
-
-    def _extracted(self, ledger: Ledger) -> list[File] | None:
-        """The files, if they are those of WikiExtractor."""
-        if not self._path.is_dir():
-            return [File(self._path, f"{self.name}/{self._path.name}")] if _is_extracted(self._path) else None
-        if not any(_is_extracted(path) for path in self._path.rglob("wiki_*")):
-            return None
-        return [File(path, f"{self.name}/{below}") for path, below in found_files(self._path, self.name, ledger)]
+    @cached_property
+    def _is_extracted(self) -> bool:
+        files = self._path.rglob("wiki_*") if self._path.is_dir() else [self._path]
+        return any(_EXTRACTED.fullmatch(path.name) for path in files)
 
 
-class _WithoutRedirects(Piece):
-    """A piece whose redirects are left out and counted."""
-
-    def __init__(self, piece: Piece) -> None:
-        self._piece, self.name, self.kind, self.size = piece, piece.name, piece.kind, piece.size
-        self.is_file, self.is_streamed = piece.is_file, piece.is_streamed
-
-    def rows(self, ledger: Ledger) -> LocatedRows:
-        return _without_redirects(self._piece.rows(ledger), ledger)
-
-    def share(self) -> float:
-        return self._piece.share()
-
-    def close(self) -> None:
-        self._piece.close()
-
-
-def _is_extracted(path: Path) -> bool:
-    return _EXTRACTED.fullmatch(path.name) is not None
-
-
-def _without_redirects(rows: LocatedRows, ledger: Ledger) -> LocatedRows:
-    for place, row in rows:
+def _article_rows(reader: Reader, file: File, ledger: Ledger) -> LocatedRows:
+    for place, row in reader(file, ledger):
         if is_redirect(str(row.get("text") or "")):
             ledger.leave_out(Reason.REDIRECT, str(place))
         else:
             yield place, row
-
-
-def _file_rows(file: File, ledger: Ledger) -> LocatedRows:
-    if _is_extracted(file.path):
-        yield from read_file(_extracted_rows(file, ledger), file, ledger)
-    else:
-        ledger.leave_out(Reason.UNKNOWN_ENDING, file.name)
 
 
 def is_redirect(text: str) -> bool:

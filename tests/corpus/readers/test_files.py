@@ -16,8 +16,8 @@ from craft_hf.base.records import Document
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.ledger import Reason
 from craft_hf.corpus.readers.file import PACKED
-from craft_hf.corpus.readers.files import READERS, ending_of
-from tests.corpus import left_out
+from craft_hf.corpus.readers.files import READERS, FileSource, ending_of
+from tests.corpus import left_out, opened_when_read_on
 
 TEXT = "Lichens are fungi that live together with algae. " * 6
 PLAIN = TEXT.strip()
@@ -90,6 +90,16 @@ def test_a_folder_of_all_kinds_passes_over_nothing_in_silence(tmp_path: Path) ->
     documents, counts = read(tmp_path)
     assert [d.id for d in documents] == ["a.txt", "b.md", "c.TXT", "1", "e.html", "g"]
     assert counts == {"unknown ending": 1}
+
+
+def test_reading_goes_on_without_the_files_before(tmp_path: Path) -> None:
+    """What was counted of them stays."""
+    for name in ("a.jsonl", "b.txt", "c.odt", "d.jsonl", "e.txt"):
+        content = json.dumps({"text": TEXT}) + "\n{\n" + json.dumps({"text": TEXT}) if "json" in name else TEXT
+        (tmp_path / name).write_text(content)
+    for count, first in ((3, "b.txt"), (5, "d.jsonl"), (6, "e.txt")):
+        opened = opened_when_read_on(lambda: FileSource(tmp_path), count)
+        assert opened[0] == f"{tmp_path.name}/{first}"
 
 
 def test_what_macos_leaves_and_what_is_hidden_is_counted(tmp_path: Path) -> None:
@@ -170,6 +180,7 @@ def test_line_ends_of_text_are_one_kind(tmp_path: Path) -> None:
 
 
 A, B = (json.dumps({"id": name, "text": TEXT}) for name in "ab")
+LARGE, BACKSLASH, QUOTE = '{"n": 1e999, "t": "%s"}', chr(92), chr(34)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +198,11 @@ A, B = (json.dumps({"id": name, "text": TEXT}) for name in "ab")
         (f"[{A}, {' ' * (65_536 - len(A) - 5)}1.5, {B}]", "ab", {"broken record": 1}),
         (f'[{A.replace("}", "")}, "score": NaN}},{B}]', "ab", {}),
         (f"[{A}, {'[' * 5000}]", "a", {"unreadable or broken file": 1}),
+        (f"[{A}, {'[' * 5000}{']' * 5000}, {B}]", "ab", {"broken record": 1}),
+        (f"[{A}, {LARGE % (']}' + BACKSLASH + QUOTE + '}' * 70_000)}, 1e999, {B}]", "ab", {"broken record": 2}),
+        (f"[{A}, {' ' * (65_496 - len(A))}{LARGE % (BACKSLASH * 198)}, {B}]", "ab", {"broken record": 1}),
+        (f'{{"n":\n1e999}}\n{A}\n{{"n": {"1" * 5000}}}', "a", {"broken record": 2}),
+        (f"[{A}, {LARGE % 't'}"[:-2], "a", {"unreadable or broken file": 1}),
         (f"[{A}, 12{' ' * 70_000}, {B}]", "ab", {"broken record": 1}),
         (f"[{A.replace('lichen', 'lichen' * 20_000)}, {B}]", "ab", {}),
         ("[]", "", {}),
@@ -195,7 +211,8 @@ A, B = (json.dumps({"id": name, "text": TEXT}) for name in "ab")
     ],
     ids=[
         "array", "object", "objects", "cut", "no end", "no comma", "rest", "pages", "no item", "number on the edge",
-        "NaN", "deep", "blanks", "long", "empty", "number", "lines",
+        "NaN", "deep without end", "deep", "large", "large on the edge", "large objects", "large without end", "blanks",
+        "long", "empty", "number", "lines",
     ],
 )  # fmt: skip
 def test_json_files_of_all_shapes_are_read(tmp_path: Path, content: str, ids: str, counts: dict[str, int]) -> None:
@@ -207,22 +224,61 @@ def test_json_files_of_all_shapes_are_read(tmp_path: Path, content: str, ids: st
     assert found == counts
 
 
-def test_tables_name_their_columns_and_count_odd_rows(tmp_path: Path) -> None:
+def test_an_item_of_an_array_that_cannot_be_taken_is_told_by_its_number(tmp_path: Path) -> None:
+    """As a line would be."""
+    (tmp_path / "a.json").write_text(f"[{A}, {LARGE % TEXT}, {B}]")
+    corpus = Corpus(tmp_path / "a.json")
+    assert [d.id for d in corpus] == ["a", "b"]
+    assert corpus.ledger.left_out[Reason.BROKEN].example == (
+        "a.json, record 2: not valid JSON (1e999 is no number in JSON)."
+    )
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_tables_name_their_columns_and_count_odd_rows(tmp_path: Path, separator: str) -> None:
     """Quotes, line breaks in fields and any usual separator; rows of another length are counted by line."""
-    for separator in ",;\t|":
-        rows = f'id{separator}Text{separator}licence\n1{separator}"say ""x""\n{TEXT}"{separator}CC0\n\n2{separator}x\n'
-        (tmp_path / "a.csv").write_text(rows)
-        corpus = Corpus(tmp_path / "a.csv")
-        assert list(corpus) == [Document("1", f'say "x"\n{TEXT}', "a", license="CC0")]
-        assert corpus.ledger.left_out[Reason.BROKEN].example == "a.csv, line 5: 2 columns, but 3 have names."
+    rows = f'id{separator}Text{separator}licence\n1{separator}"say ""x""{separator}\n{TEXT}"{separator}CC0\n\n'
+    (tmp_path / "a.csv").write_text(f"\n{rows}2{separator}x\n")
+    corpus = Corpus(tmp_path / "a.csv")
+    assert list(corpus) == [Document("1", f'say "x"{separator}\n{TEXT}', "a", license="CC0")]
+    assert left_out(corpus.ledger) == {"broken record": 1}
+    assert corpus.ledger.left_out[Reason.BROKEN].example == "a.csv, line 6: 2 columns, but 3 have names."
+    assert (corpus.ledger.files_read, corpus.ledger.records) == (1, 2)
 
 
-def test_a_table_that_ends_within_quotes_is_broken(tmp_path: Path) -> None:
-    """What stands before is taken."""
-    (tmp_path / "a.csv").write_text(f'id,text\n1,"{TEXT}"\n2,"{TEXT}')
-    documents, counts = read(tmp_path)
-    assert [d.id for d in documents] == ["1"]
-    assert counts == {"unreadable or broken file": 1}
+@pytest.mark.parametrize(
+    ("rows", "texts"),
+    [
+        (["1\t'one", "2\ttwo", "3\t'three"], ["'one", "two", "'three"]),
+        (["1\t'one", "2\ttwo'", "3\tthree"], ["'one", "two'", "three"]),
+        (["1\t'a' and 'b'", "2\t'a'", "'3\tthree"], ["'a' and 'b'", "a", "three"]),
+        (["1\t'one\ttab'", "2\t'x''y\nline'", "3\t'three"], ["one\ttab", "x'y\nline", "'three"]),
+        (["1\t'one\n\nline'", "2\ttwo", "3\t'three\n"], ["one\n\nline", "two", "'three"]),
+        (["1,'one", "2,two", "3,'th, ree'"], ["'one", "two", "th, ree"]),
+        (["1,'one, two\nli, ne'", "2,5' pipe", "3,'three'"], ["one, two\nli, ne", "5' pipe", "three"]),
+        (["1,one", "2,'two", "3,three\n\n"], ["one", "'two", "three"]),
+        (["'1\tone'", "2\ttwo", "3\tthree"], ["one'", "two", "three"]),
+        (["1,one", "2,'a' and 'b'", "3,'a'\n"], ["one", "'a' and 'b'", "a"]),
+    ],
+)
+def test_a_quote_that_opens_no_field_swallows_no_row(tmp_path: Path, rows: list[str], texts: list[str]) -> None:
+    """Texts that begin with a quote, as in MS MARCO, stand beside fields that are quoted, as pandas and Excel do."""
+    head = f"id{rows[0].lstrip(chr(39))[1]}text\n"
+    (tmp_path / "a.tsv").write_text((head + "\n".join(rows)).replace("'", '"'))
+    corpus = Corpus(tmp_path / "a.tsv", min_chars=1)
+    assert [d.text for d in corpus] == [text.replace("'", '"') for text in texts]
+    assert not corpus.ledger.left_out
+    assert corpus.ledger.records == 3
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\nmore\n", "\n" + (TEXT * 4000 + "\n") * 16 + '"\n3,x\n'])
+def test_a_quoted_field_without_an_end_is_told(tmp_path: Path, end: str) -> None:
+    """A table that was cut, or whose field is endless: what stands before is taken."""
+    (tmp_path / "a.csv").write_text(f'id,text\n1,"{TEXT}"\n2,"{TEXT}{end}')
+    corpus = Corpus(tmp_path / "a.csv")
+    assert [d.id for d in corpus] == ["1"]
+    assert left_out(corpus.ledger) == {"unreadable or broken file": 1}
+    assert "a.csv, line 3: a quoted field begins, but does not end" in corpus.ledger.left_out[Reason.UNREADABLE].example
 
 
 MARKDOWN = f"""# Lichens & *algae*
@@ -257,6 +313,13 @@ def test_markdown_is_plain_text_with_what_its_front_matter_says(
     (tmp_path / "a.md").write_text(front + MARKDOWN)
     want = Document("a.md", PLAIN_MARKDOWN, tmp_path.name, title, url, license, author)
     assert read(tmp_path) == ([want], {})
+
+
+@pytest.mark.parametrize("front", ["a: " + "[" * 3000, "title: &a [*a]"], ids=["deep", "in itself"])
+def test_markdown_that_is_nested_without_end_is_counted(tmp_path: Path, front: str) -> None:
+    """It ends no build."""
+    (tmp_path / "a.md").write_text(f"---\n{front}\n---\n{TEXT}")
+    assert "/a.md: not readable as Markdown (RecursionError" in example(tmp_path / "a.md", Reason.UNREADABLE)
 
 
 def test_web_pages_give_their_main_text(tmp_path: Path) -> None:
@@ -311,6 +374,57 @@ def test_word_files_are_read_with_their_tables(tmp_path: Path) -> None:
         assert set(read(tmp_path)[1]) <= {"unreadable or broken file", "no text", "too short"}
     (tmp_path / "a.docx").write_bytes(b"PK no")
     assert "/a.docx: not readable as a Word file" in example(tmp_path / "a.docx", Reason.UNREADABLE)
+
+
+def test_word_files_are_read_as_word_shows_them(tmp_path: Path) -> None:
+    """With what stands in content controls, changes, text boxes and tables in tables; without what was deleted."""
+
+    def run(text: str, tag: str = "t") -> str:
+        return f'<w:r><w:{tag} xml:space="preserve">{text}</w:{tag}></w:r>'
+
+    def cell(*blocks: str) -> str:
+        return f"<w:tc>{''.join(blocks)}</w:tc>"
+
+    def paragraph(*parts: str) -> str:
+        return f'<w:p><w:pPr><w:tabs><w:tab w:val="left" w:pos="9"/></w:tabs></w:pPr>{"".join(parts)}</w:p>'
+
+    def control(content: str) -> str:
+        return f"<w:sdt><w:sdtPr><w:text/></w:sdtPr><w:sdtContent>{content}</w:sdtContent></w:sdt>"
+
+    def table(*rows: str) -> str:
+        return f"<w:tbl>{''.join(f'<w:tr>{row}</w:tr>' for row in rows)}</w:tbl>"
+
+    gone = f'<w:del w:id="1">{run("gone", "delText")}<w:r><w:tab/></w:r></w:del><w:moveFrom>{run("gone")}</w:moveFrom>'
+    box = f"<w:txbxContent>{control(paragraph(run('in a box')))}</w:txbxContent>"
+    ruby = f"<w:r><w:ruby><w:rt>{run('kanji')}</w:rt><w:rubyBase>{run('漢字')}</w:rubyBase></w:ruby></w:r>"
+    blocks = [
+        control(paragraph(run("In a control")) + control(table(cell(paragraph(run("deep")))))),
+        paragraph(run("One "), f"<w:ins>{run('two')}</w:ins>", gone, f"<w:moveTo>{run(' three')}</w:moveTo>"),
+        f"<w:ins>{paragraph(ruby)}</w:ins>",
+        table(
+            cell(control(paragraph(run("a")))) + control(cell(paragraph(f"<w:ins>{run('b')}</w:ins>"), paragraph())),
+            cell(paragraph(gone)) + cell(paragraph()),
+            cell(paragraph(run("c")), table(cell(paragraph(run("d"))) + cell(paragraph(run("e"))))) + cell(paragraph()),
+        ),
+        paragraph(
+            run("Beside"), control(run(" a link")), f"<w:r><mc:AlternateContent><mc:Choice>{box}</mc:Choice>",
+            f"<mc:Fallback><w:pict>{box}</w:pict></mc:Fallback></mc:AlternateContent></w:r>", "<!-- no text -->",
+        ),
+        paragraph("<m:oMath><m:r><m:t>x</m:t></m:r></m:oMath>", "<w:r><w:br/><w:noBreakHyphen/><w:t>y</w:t></w:r>"),
+        paragraph(run(TEXT)),
+    ]  # fmt: skip
+    spaces = "".join(
+        f' xmlns:{name}="http://schemas.openxmlformats.org/{space}/2006{rest}"'
+        for name, space, rest in (
+            ("w", "wordprocessingml", "/main"), ("mc", "markup-compatibility", ""), ("m", "officeDocument", "/math")
+        )
+    )  # fmt: skip
+    word = docx.Document()
+    body = docx.oxml.parse_xml(f"<w:body{spaces}>{''.join(blocks)}</w:body>")
+    word.element.replace(word.element.body, body)
+    word.save(tmp_path / "a.docx")
+    want = ["In a control", "deep", "One two three", "漢字", "a | b\nc\nd | e |", "Beside a link", "in a box"]
+    assert read(tmp_path)[0][0].text.split("\n\n") == [*want, "x\n-y", PLAIN]
 
 
 def test_a_name_that_is_not_utf8_is_written_as_escapes(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from craft_hf.corpus.readers import LostPositionError, Row
 from craft_hf.corpus.readers.hub import HubDataset, parse_hub_dataset, pinned
 from tests.corpus import left_out
 from tests.hub_client import hub_client
-from tests.hub_server import File, User, serving_hub
+from tests.hub_server import FAULTS, Fault, File, User, serving_hub
 
 
 def shard(path: Path, rows: list[dict[str, str]]) -> None:
@@ -152,5 +152,11 @@ def test_reading_goes_on_at_the_commit_at_which_it_began(tmp_path: Path) -> None
         for text in ("ann/notes", "ann/notes:default:train", "ann/notes@main", "ann/none"):
             want = text if "@" in text or text == "ann/none" else text.replace("ann/notes", f"ann/notes@{sha}")
             assert client.call("hf_ann", pinned, text) == want
+        for kind in FAULTS:
+            hub.start_counting(Fault(1, kind))
+            assert client.call("hf_ann", pinned, "ann/notes") == f"ann/notes@{sha}"
+        hub.start_counting(Fault(1, "429", repeat=True))
+        assert client.call("hf_ann", pinned, "ann/notes") == "ann/notes"
+        hub.start_counting()
         with pytest.raises(LostPositionError, match=r"ann/notes: the commit 0{40} is not on the Hub any more"):
             client.call("hf_ann", _go_on, ["0" * 40, *position[1:]])

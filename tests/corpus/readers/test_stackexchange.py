@@ -13,7 +13,7 @@ from craft_hf.base.errors import InputError
 from craft_hf.base.records import Document
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.readers.stackexchange import StackExchange, hub_row
-from tests.corpus import left_out
+from tests.corpus import left_out, opened_when_read_on
 
 
 def post(**fields: str | int) -> str:
@@ -113,6 +113,13 @@ def test_many_sites_are_one_run_and_empty_ones_are_counted(tmp_path: Path) -> No
     documents, skipped = read(tmp_path)
     assert [d.source[18:21] for d in documents] == [f"{n:03d}" for n in range(173) if n % 50]
     assert skipped == {"site without questions": 4}
+
+
+def test_reading_goes_on_without_the_sites_before(tmp_path: Path) -> None:
+    """Also those without questions."""
+    for name in "abcd":
+        dump(tmp_path / f"{name}.org", *([] if name == "b" else [*POSTS, question(10)]))
+    assert opened_when_read_on(lambda: StackExchange(tmp_path), 4) == ["c.org/Posts.xml", "d.org/Posts.xml"]
 
 
 def test_old_dump_without_licences_gets_the_given_one(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from craft_hf.base.errors import InputError
 from craft_hf.base.records import Document
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.corpus.readers.wikipedia import Wikipedia, is_redirect
-from tests.corpus import left_out
+from tests.corpus import left_out, opened_when_read_on
 
 LINK = "https://en.wikipedia.org/wiki?curid="
 
@@ -44,6 +44,18 @@ def test_extracted_folders_are_read_in_order(tmp_path: Path) -> None:
     assert documents[0] == Document("12", "Anarchism is.", "wikipedia", "Anarchism", f"{LINK}12", "CC BY-SA 4.0")
     assert [d.title for d in documents] == ["Anarchism", "Autism", "C"]
     assert left_out(corpus.ledger) == {"no text": 1, "redirect": 2, "unknown ending": 1}
+
+
+def test_reading_goes_on_without_the_files_before(tmp_path: Path) -> None:
+    """Also those that hold nothing, and whatever else lies there; files are called by their folder."""
+    (tmp_path / "AA").mkdir()
+    (tmp_path / ".hidden").touch()
+    (tmp_path / "AA" / "notes.txt").touch()
+    for number in range(4):
+        text = article(number, "A", "REDIRECT B") + article(number, "C", f"Text {number}.")
+        (tmp_path / "AA" / f"wiki_0{number}").write_bytes(text * 2)
+    opened = opened_when_read_on(lambda: Wikipedia(tmp_path), 5)
+    assert opened == [f"{tmp_path.name}/AA/wiki_0{number}" for number in (2, 3)]
 
 
 def test_one_extracted_file_is_read(tmp_path: Path) -> None:
