@@ -1,3 +1,6 @@
+from .columns import LINEAGE_COLUMNS as LINEAGE_COLUMNS
+from .columns import Column as Column
+from .columns import columns_of as columns_of
 from .multiple_choice import LABEL as LABEL
 from .multiple_choice import NUMBER as NUMBER
 from .multiple_choice import TEXT as TEXT
