@@ -24,8 +24,8 @@ from .report import RunReport as RunReport
 from .report import draw_plots as draw_plots
 from .report import make_report as make_report
 from .report import report_files as report_files
+from .row_vectors import GeneratedTexts as GeneratedTexts
 from .row_vectors import embed_rows as embed_rows
-from .row_vectors import generated_texts as generated_texts
 from .rows import FEW_SHOT_COLUMN as FEW_SHOT_COLUMN
 from .rows import LINEAGE as LINEAGE
 from .rows import REJECTED as REJECTED
