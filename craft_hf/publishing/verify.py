@@ -10,7 +10,7 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download
 
 from craft_hf.base import HubError, hub_call, pending_changes
-from craft_hf.dataset import ParquetRows
+from craft_hf.dataset import PARQUET, ParquetRows
 from craft_hf.publishing.repository import Repository
 
 
@@ -49,7 +49,7 @@ def _load_rows(repository: Repository, repo_id: str, commit: str, failure: str, 
             raise ConnectionError(str(e)) from e
 
     for config in repository.configs:
-        sent = repository.files[config.data_files.replace("*", "00000-of-00001.parquet")]
+        sent = repository.files[f"{config.folder}/{PARQUET}"]
         assert isinstance(sent, Path)
         loaded = hub_call(failure, partial(load, config.name))
         if any(row != other for row, other in itertools.zip_longest(loaded, ParquetRows([sent]))):

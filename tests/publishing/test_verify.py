@@ -11,7 +11,7 @@ import pytest
 
 from craft_hf.base.errors import HubError
 from craft_hf.dataset.card import CardConfig
-from craft_hf.dataset.folder import PARQUET
+from craft_hf.dataset.layout import PARQUET
 from craft_hf.dataset.parquet import write_rows
 from craft_hf.publishing import verify
 from craft_hf.publishing.repository import Repository
@@ -25,7 +25,7 @@ def published(folder: Path, rows: int) -> Repository:
     """A repository of one configuration, whose files are in a folder."""
     write_rows(folder / "data" / PARQUET, ({"text": f"{n} {TEXT}"} for n in range(rows)), SCHEMA)
     files = {f"data/{PARQUET}": folder / "data" / PARQUET}
-    return Repository("dataset", files, bool, "m", [CardConfig("default", "data/train-*", rows)])
+    return Repository("dataset", files, bool, "m", [CardConfig("default", "data", rows)])
 
 
 def load_back(folder: Path, rows: int, sent: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
