@@ -17,6 +17,7 @@ from craft_hf.dataset.layout import REPORT, REPORT_HTML, REPORT_TEXT
 from craft_hf.dataset.personal_data import count_personal
 from craft_hf.dataset.rows import is_few_shot
 from craft_hf.dataset.webpage import webpage
+from craft_hf.quality import PERSONAL_DATA
 from craft_hf.tasks import Task, texts_of
 
 FORMAT = 1
@@ -131,7 +132,7 @@ def make_report(
         few_shot_use=_few_shot_use(task, figures.prompted, figures.retrieved),
         versions=dict(versions),
         notes=[*notes, *funnel_mismatch(funnel, figures.generated)],
-        measured={**(measured or {}), "personal_data": count_personal(rows)},
+        measured={**(measured or {}), PERSONAL_DATA: count_personal(rows)},
         diversity=_plain(diversity or {}),
         coverage=_plain(coverage or {}),
         balance=_plain(balance or {}),

@@ -40,6 +40,7 @@ from craft_hf.dataset import (
 )
 from craft_hf.publishing.repository import Repository
 from craft_hf.publishing.secret_scan import check_local_names, check_secrets
+from craft_hf.quality import PERSONAL_DATA
 from craft_hf.run import SIZES
 from craft_hf.tasks import placed_texts
 
@@ -131,7 +132,7 @@ def _masked(report: RunReport, rows: Sequence[Row]) -> RunReport:
     from dataclasses import replace
 
     note = f"E-mail addresses and phone numbers were masked in all texts. {count_personal(rows)}"
-    return replace(report, measured={**report.measured, "personal_data": note})
+    return replace(report, measured={**report.measured, PERSONAL_DATA: note})
 
 
 def _public(report: RunReport) -> RunReport:

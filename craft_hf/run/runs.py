@@ -266,7 +266,7 @@ def _write(run: ResolvedRun, result: RunResult, folder: DatasetFolder, seconds: 
         versions=versions(),
         diversity=asdict(diversity) if diversity else {},
         coverage=asdict(result.coverage) if result.coverage else {},
-        measured=summarize_checks(result.samples, result.overlaps, result.review),
+        measured=summarize_checks(run.task, result.samples, result.overlaps, result.review),
         balance=asdict(result.balance) if result.balance.before else {},
         contamination=[asdict(overlap) for overlap in result.overlaps],
         settings=run.settings.changed(decides_rows=True),
