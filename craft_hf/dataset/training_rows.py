@@ -107,9 +107,11 @@ def conversations(
         completion_only: whether the loss covers the completion alone, so that a row without one teaches nothing.
 
     Raises:
-        InputError: a required field or the completion is empty in some row, or no row is left.
+        InputError: a required field or the completion is empty in some row, it does not fit the task's templates, or
+            no row is left.
     """
     import datasets
+    import jinja2
     from datasets.fingerprint import generate_random_fingerprint
 
     count = Counter[str]()
@@ -119,8 +121,14 @@ def conversations(
             sample = task.sample(row)
             if empty := [name for name in sorted(task.required) if sample.get(name) in (None, "", [])]:
                 raise InputError(f"row {number} of the dataset has no {empty[0]}; leave the row out.")
-            prompt = [{"role": "user", "content": task.prompt(sample)}]
-            completion = [{"role": "assistant", "content": task.completion(sample)}]
+            try:
+                prompt = [{"role": "user", "content": task.prompt(sample)}]
+                completion = [{"role": "assistant", "content": task.completion(sample)}]
+            except jinja2.TemplateError as e:
+                raise InputError(
+                    f"row {number} of the dataset does not fit the templates of the task {task.name}: {e}; mend the "
+                    "task, or leave the row out."
+                ) from e
             if not completion[0]["content"]:
                 raise InputError(f"row {number} of the dataset gives an empty completion; leave the row out.")
             head = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]

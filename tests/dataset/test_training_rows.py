@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import datasets
@@ -45,6 +46,13 @@ def test_every_row_is_used_or_dropped_and_counted() -> None:
     assert conversations(rows, TASK, WORDS, 20, completion_only=False)[1] == RowCounts(3, 3, 0, 1, 3)
     with pytest.raises(InputError, match="prompts of all 3 rows fill 2 tokens alone; raise --max_length"):
         conversations(rows, TASK, WORDS, 2)
+
+
+def test_a_row_that_the_templates_do_not_fit_is_named() -> None:
+    """Whatever an expression in them raises for it."""
+    odd = replace(TASK, completion_template="{{ 1 / (question | length - 2) }}")
+    with pytest.raises(InputError, match=r"row 2 of the dataset does not fit the templates .*ZeroDivisionError"):
+        conversations(table(["Why?", "Eh"]), odd, WORDS, None)
 
 
 def test_converted_rows_are_in_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:
