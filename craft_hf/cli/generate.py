@@ -79,7 +79,7 @@ def generate(
     The same rows again: craft-hf generate --config my-dataset/run.yaml --out again
     """
     import craft_hf
-    from craft_hf.dataset import is_few_shot
+    from craft_hf.dataset import CARD, REPORT_HTML, ROWS, is_few_shot
     from craft_hf.run import settings_from
 
     try:
@@ -94,8 +94,8 @@ def generate(
     for note in report.notes:
         typer.echo(note)
     counts = f"{report.rows['rows']} rows, {report.rows['generated']} of them generated; the others are the few-shots"
-    typer.echo(f"\ndataset {out}/data ({counts})")
-    typer.echo(f"report  {out}/report.html\ncard    {out}/README.md\nrejects craft-hf rejected {out}")
+    typer.echo(f"\ndataset {out}/{ROWS} ({counts})")
+    typer.echo(f"report  {out}/{REPORT_HTML}\ncard    {out}/{CARD}\nrejects craft-hf rejected {out}")
 
 
 def _print_row(row: Mapping[str, JSON]) -> None:

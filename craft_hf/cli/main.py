@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from craft_hf.base import CraftError, __version__
+from craft_hf.base import CraftError, InputError, __version__
 from craft_hf.cli import evaluate as evaluate_cli
 from craft_hf.cli import generate as generate_cli
 from craft_hf.cli import index as index_cli
@@ -82,7 +84,7 @@ def _main(
 def rejected(
     dataset: Annotated[Path, typer.Argument(help="Folder that `craft-hf generate` wrote.")],
     check: Annotated[
-        str | None, typer.Option(help="Only samples that this check rejected: schema, wellformed, duplicate, ...")
+        str | None, typer.Option(help="Only samples that this check rejected; any other name lists those there are.")
     ] = None,
 ) -> None:
     """Print rejected samples with the reasons, as JSON Lines.
@@ -91,9 +93,16 @@ def rejected(
     """
     from craft_hf.dataset import DatasetFolder
 
+    found = Counter[str]()
     for row in DatasetFolder(dataset).rejects:
+        found[str(row["check"])] += 1
         if check in (None, row["check"]):
             typer.echo(json.dumps(row, ensure_ascii=False))
+    if check is not None and check not in found:
+        near = difflib.get_close_matches(check, found, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        there = ", ".join(f"{name} ({count:,})" for name, count in found.most_common()) or "none"
+        raise InputError(f"no sample in {dataset} was rejected by {check!r}.{hint} Checks that rejected some: {there}.")
 
 
 def main() -> None:

@@ -18,12 +18,12 @@ def report(
     Example: craft-hf report my-dataset --out my-report
     """
     from craft_hf.base import number
-    from craft_hf.dataset import rebuild_report
+    from craft_hf.dataset import PLOTS, REPORT, REPORT_PAGES, rebuild_report
 
     folder = out or dataset
     made = rebuild_report(dataset, folder, task)
     typer.echo(f"{made.rows['generated']} rows made by the model, {made.rows['few_shots']} few-shots")
     typer.echo(f"{made.rows['rejected']} documents became no row, for {len(made.drops)} reasons")
     typer.echo(f"self-BLEU {number(made.diversity.get('self_bleu'))} (0 to 1, high where rows repeat each other)")
-    for name in ("report.html", "report.md", "report.json", "assets"):
+    for name in (*REPORT_PAGES, REPORT, PLOTS):
         typer.echo(folder / name)

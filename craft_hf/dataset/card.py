@@ -16,6 +16,7 @@ from huggingface_hub import DatasetCardData
 
 from craft_hf.base import JSON, NOT_MEASURED, InputError, render
 from craft_hf.dataset.funnel import funnel_shares
+from craft_hf.dataset.layout import PARQUET_FILES, REJECTS, ROWS
 from craft_hf.dataset.licenses import combined_license
 from craft_hf.dataset.report import Row, RunReport
 from craft_hf.dataset.rows import is_few_shot
@@ -44,11 +45,16 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True)
 class CardConfig:
-    """A configuration of a dataset repository: its name, its files as a pattern, and how many rows it has."""
+    """A configuration of a dataset repository: its name, the folder of its files, and how many rows it has."""
 
     name: str
-    data_files: str
+    folder: str
     rows: int
+
+    @property
+    def data_files(self) -> str:
+        """The pattern of its files."""
+        return f"{self.folder}/{PARQUET_FILES}"
 
 
 def dataset_card(
@@ -65,15 +71,15 @@ def dataset_card(
         rows: the dataset's rows: the task's fields and the lineage.
         configs: further configurations of the repository, beside "default" and "rejected".
         repo_id: the repository that the card is for.
-        plots: which of the report's plots lie in assets/, by name.
+        plots: which of the report's plots lie in the folder of plots, by name.
     """
     license = combined_license(str(redact_locations(source.get("license")) or "") for source in report.sources)
     made_by = sorted({str(row["generator"]) for row in rows if row.get("generator")})
     shown = list(itertools.islice((row for row in rows if not is_few_shot(row)), 2)) or rows[:2]
     names = [str(pair[0]) for pair in _pairs(report.about["fields"])]
-    every = [CardConfig("default", "data/train-*", report.rows["rows"]), *configs]
+    every = [CardConfig("default", ROWS, report.rows["rows"]), *configs]
     if report.rows["rejected"]:
-        every.append(CardConfig("rejected", "rejected/train-*", report.rows["rejected"]))
+        every.append(CardConfig("rejected", REJECTS, report.rows["rejected"]))
     body = render(
         "dataset_card.md.j2",
         report=report,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,20 +52,29 @@ class Diversity:
     map_variance: tuple[float, float] | None
 
 
-def measure_diversity(texts: Sequence[str], vectors: RowVectors | None) -> Diversity:
+def measure_diversity(texts: Collection[str], vectors: RowVectors | None) -> Diversity:
     """Measure how varied rows are.
 
     Args:
-        texts: those of all generated rows.
+        texts: those of all generated rows; read once.
         vectors: the embeddings of as many of them as were looked at, None where they were not embedded.
     """
-    drawn = draw_numbers(len(texts), MOST_COMPARED)
+    count = len(texts)
+    drawn, compared = set(draw_numbers(count, MOST_COMPARED)), list[str]()
+
+    def all_of_them() -> Iterator[str]:
+        for number, text in enumerate(texts):
+            if number in drawn:
+                compared.append(text)
+            yield text
+
+    shares = distinct(all_of_them(), (1, 2, 3))
     mapped = project(vectors) if vectors else None
     return Diversity(
-        rows=len(texts),
-        distinct={str(n): _rounded(distinct(texts, n)) for n in (1, 2, 3)},
-        self_bleu=_rounded(self_bleu([texts[i] for i in drawn])),
-        self_bleu_rows=len(drawn),
+        rows=count,
+        distinct={str(n): _rounded(share) for n, share in shares.items()},
+        self_bleu=_rounded(self_bleu(compared)),
+        self_bleu_rows=len(compared),
         embedded=len(vectors.samples) if vectors else 0,
         nearest_row=_cosines(nearest_row(vectors)) if vectors else {},
         nearest_few_shot=_cosines(nearest_few_shot(vectors)) if vectors else {},
@@ -81,21 +90,21 @@ def draw_numbers(count: int, most: int) -> list[int]:
     return drawn
 
 
-def distinct(texts: Sequence[str], n: int) -> float | None:
+def distinct(texts: Iterable[str], sizes: Sequence[int]) -> dict[int, float | None]:
     """Return distinct-n (Li et al. 2016, arXiv 1510.03055): the share of distinct word n-grams; None without any.
 
     Args:
         texts: any number; an n-gram does not go from one to the next, and case is passed over.
-        n: words of an n-gram, 1 or more.
+        sizes: words of an n-gram, each 1 or more.
     """
-    seen: set[tuple[str, ...]] = set()
-    total = 0
+    seen, total = {n: set[int]() for n in sizes}, dict.fromkeys(sizes, 0)
     for text in texts:
         words = re.findall(r"\w+", text.lower())
-        grams = list(zip(*(words[i:] for i in range(n)), strict=False))
-        seen.update(grams)
-        total += len(grams)
-    return len(seen) / total if total else None
+        for n in sizes:
+            grams = list(zip(*(words[i:] for i in range(n)), strict=False))
+            seen[n].update(map(hash, grams))  # a tenth of the memory that the n-grams take
+            total[n] += len(grams)
+    return {n: len(seen[n]) / total[n] if total[n] else None for n in sizes}
 
 
 def self_bleu(texts: Sequence[str]) -> float | None:

@@ -1,12 +1,4 @@
-"""A dataset on disk: which file holds what, laid out as a dataset repository of the Hub.
-
-data/train-*.parquet          rows: the few-shots first, then the generated ones
-rejected/train-*.parquet      the documents that became no row, with reasons
-run.yaml                      the settings of the run
-report.json, .md and .html    what happened in the run; report.json is written last of all
-assets/                       plots of the report
-README.md                     the dataset card
-"""
+"""A dataset on disk: reads and writes what `layout` names."""
 
 from __future__ import annotations
 
@@ -20,19 +12,13 @@ from typing import TYPE_CHECKING
 from craft_hf.base import CraftError, InputError, StorageError, incomplete, replaced_folder, write_file
 from craft_hf.dataset.card import dataset_card
 from craft_hf.dataset.diversity import RowVectors
+from craft_hf.dataset.layout import CARD, PARQUET, PARTS, PLOTS, REJECTS, REPORT, ROWS, SETTINGS
 from craft_hf.dataset.parquet import ParquetRows, write_rows
 from craft_hf.dataset.report import Row, RunReport, draw_plots, parse_report, report_files
 from craft_hf.dataset.rows import REJECTED
 
 if TYPE_CHECKING:
     from datasets import Features
-
-PARQUET = "train-00000-of-00001.parquet"
-"""Name of a file of rows, where there is one for all of them; datasets from elsewhere may have several."""
-
-_ROWS, _REJECTS, _PLOTS = "data", "rejected", "assets"
-_SETTINGS, _REPORT, _CARD = "run.yaml", "report.json", "README.md"
-_PARTS = {_ROWS, _REJECTS, _PLOTS, _SETTINGS, _REPORT, "report.md", "report.html", _CARD}
 
 
 class DatasetFolder:
@@ -52,16 +38,16 @@ class DatasetFolder:
         Raises:
             InputError: there are none, or a report says that they are of another version's format.
         """
-        if not (files := self._parquet(_ROWS)):
+        if not (files := self._parquet(ROWS)):
             raise InputError(
-                f"{self.path} holds no data/*.parquet; give a folder that `craft-hf generate --out` wrote."
+                f"{self.path} holds no {ROWS}/*.parquet; give a folder that `craft-hf generate --out` wrote."
             )
         return ParquetRows(files)
 
     @property
     def rejects(self) -> ParquetRows:
         """The rejected documents, with reasons; may be empty. Errors are those of `rows`."""
-        return ParquetRows(self._parquet(_REJECTS) or self.rows.files[:0])
+        return ParquetRows(self._parquet(REJECTS) or self.rows.files[:0])
 
     @cached_property
     def report(self) -> RunReport:
@@ -70,7 +56,7 @@ class DatasetFolder:
         Raises:
             InputError: there is none, or it is broken, or of another version's format.
         """
-        path = self.path / _REPORT
+        path = self.path / REPORT
         try:
             return parse_report(path.read_bytes())
         except OSError as e:
@@ -84,7 +70,7 @@ class DatasetFolder:
     @property
     def has_report(self) -> bool:
         """Whether there is a report, of whatever version."""
-        return (self.path / _REPORT).is_file()
+        return (self.path / REPORT).is_file()
 
     @property
     def is_complete(self) -> bool:
@@ -102,14 +88,14 @@ class DatasetFolder:
             InputError: they are not there.
         """
         try:
-            return (self.path / _SETTINGS).read_text(encoding="utf-8")
+            return (self.path / SETTINGS).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as e:
-            raise InputError(f"{self.path / _SETTINGS} cannot be read: {e}; give a folder that a run wrote.") from e
+            raise InputError(f"{self.path / SETTINGS} cannot be read: {e}; give a folder that a run wrote.") from e
 
     @property
     def plots(self) -> dict[str, bytes]:
         """The plots of the report, by file name."""
-        return {p.name: p.read_bytes() for p in sorted((self.path / _PLOTS).glob("*")) if p.suffix in (".png", ".svg")}
+        return {p.name: p.read_bytes() for p in sorted((self.path / PLOTS).glob("*")) if p.suffix in (".png", ".svg")}
 
     def write_data(self, rows: Iterable[Row], features: Features, rejects: Iterable[Row], run_yaml: str = "") -> None:
         """Write rows, rejects and settings, which the report is then made of.
@@ -123,10 +109,10 @@ class DatasetFolder:
         Raises:
             OSError: the folder cannot be written.
         """
-        write_rows(self.path / _ROWS / PARQUET, rows, features.arrow_schema)
-        write_rows(self.path / _REJECTS / PARQUET, rejects, REJECTED.arrow_schema)
+        write_rows(self.path / ROWS / PARQUET, rows, features.arrow_schema)
+        write_rows(self.path / REJECTS / PARQUET, rejects, REJECTED.arrow_schema)
         if run_yaml:
-            write_file(self.path / _SETTINGS, run_yaml.encode())
+            write_file(self.path / SETTINGS, run_yaml.encode())
 
     def write_report(
         self, report: RunReport, rows: Sequence[Row], rejects: Sequence[Row], vectors: RowVectors | None = None
@@ -142,10 +128,10 @@ class DatasetFolder:
             StorageError: the folder cannot be written.
         """
         try:
-            (self.path / _PLOTS).mkdir(parents=True, exist_ok=True)
+            (self.path / PLOTS).mkdir(parents=True, exist_ok=True)
             plots = draw_plots(report, rows, rejects, vectors)
             for name, content in plots.items():
-                write_file(self.path / _PLOTS / name, content)
+                write_file(self.path / PLOTS / name, content)
             for name, content in report_files(report, rejects, plots).items():
                 write_file(self.path / name, content)
         except OSError as e:
@@ -157,9 +143,9 @@ class DatasetFolder:
         Raises:
             StorageError: the folder cannot be written.
         """
-        plots = [path.stem for path in (self.path / _PLOTS).glob("*.png")]
+        plots = [path.stem for path in (self.path / PLOTS).glob("*.png")]
         try:
-            write_file(self.path / _CARD, dataset_card(report, rows, plots=plots).encode())
+            write_file(self.path / CARD, dataset_card(report, rows, plots=plots).encode())
         except OSError as e:
             raise StorageError(f"the dataset card cannot be written to {self.path}: {e}") from e
 
@@ -172,7 +158,7 @@ class DatasetFolder:
         """
         out = self.path
         if out.is_symlink() or out.is_file() or (out.is_dir() and any(out.iterdir())):
-            parts = _PARTS | {incomplete(Path(name)).name for name in _PARTS}
+            parts = PARTS | {incomplete(Path(name)).name for name in PARTS}
             if out.is_symlink() or not self.has_report or not {p.name for p in out.iterdir()} <= parts:
                 raise CraftError(f"{out} exists and is no dataset of craft_hf alone; give another --out, or remove it.")
         try:

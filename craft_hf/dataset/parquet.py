@@ -91,14 +91,19 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, JSON]], schema: pyarrow.S
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with pyarrow.parquet.ParquetWriter(path, schema) as writer:
-        for batch in _batched(rows):
-            writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
+        for table in _tables(rows, schema):
+            writer.write_table(table)
 
 
-def _batched(rows: Iterable[Mapping[str, JSON]]) -> Iterator[list[Mapping[str, JSON]]]:
+def arrow_table(rows: Iterable[Mapping[str, JSON]], schema: pyarrow.Schema) -> pyarrow.Table:
+    """Return rows as a table, which takes a fraction of their memory; arguments are those of `write_rows`."""
+    return pyarrow.concat_tables([schema.empty_table(), *_tables(rows, schema)])
+
+
+def _tables(rows: Iterable[Mapping[str, JSON]], schema: pyarrow.Schema) -> Iterator[pyarrow.Table]:
     iterator = iter(rows)
     while batch := list(itertools.islice(iterator, BATCH_ROWS)):
-        yield batch
+        yield pyarrow.Table.from_pylist(batch, schema=schema)
 
 
 def _open(path: Path) -> pyarrow.parquet.ParquetFile:

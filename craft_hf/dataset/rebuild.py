@@ -12,7 +12,7 @@ from craft_hf.dataset.diversity import RowVectors, measure_diversity
 from craft_hf.dataset.folder import DatasetFolder
 from craft_hf.dataset.funnel import funnel_mismatch
 from craft_hf.dataset.report import Row, RunReport, make_report
-from craft_hf.dataset.row_vectors import embed_rows, generated_texts
+from craft_hf.dataset.row_vectors import GeneratedTexts, embed_rows
 from craft_hf.dataset.rows import is_few_shot
 from craft_hf.tasks import Task, load_task
 
@@ -41,7 +41,7 @@ def rebuild_report(dataset: Path, out: Path, task: str | None = None) -> RunRepo
         )
     loaded = replace(loaded, few_shots=tuple(_few_shot(row, loaded) for row in rows if is_few_shot(row)))
     vectors = _vectors(rows, loaded, old)
-    texts = generated_texts(rows, loaded.fields)
+    diversity = measure_diversity(GeneratedTexts(rows, loaded.fields), vectors)
     new = make_report(
         loaded,
         config_id=old.config_id,
@@ -54,7 +54,7 @@ def rebuild_report(dataset: Path, out: Path, task: str | None = None) -> RunRepo
         rejects=rejects,
         notes=[note for note in old.notes if note not in funnel_mismatch(old.funnel, old.rows["generated"])],
         versions=old.versions,
-        diversity=asdict(measure_diversity(texts, vectors)) if texts else {},
+        diversity=asdict(diversity) if diversity.rows else {},
     )
     report = replace(
         old,

@@ -13,9 +13,11 @@ from craft_hf.base import JSON, InputError, render
 from craft_hf.dataset import plots
 from craft_hf.dataset.diversity import RowVectors, summary_statistics
 from craft_hf.dataset.funnel import Stage, funnel_mismatch, funnel_shares
+from craft_hf.dataset.layout import REPORT, REPORT_HTML, REPORT_TEXT
 from craft_hf.dataset.personal_data import count_personal
 from craft_hf.dataset.rows import is_few_shot
 from craft_hf.dataset.webpage import webpage
+from craft_hf.quality import PERSONAL_DATA
 from craft_hf.tasks import Task, texts_of
 
 FORMAT = 1
@@ -130,7 +132,7 @@ def make_report(
         few_shot_use=_few_shot_use(task, figures.prompted, figures.retrieved),
         versions=dict(versions),
         notes=[*notes, *funnel_mismatch(funnel, figures.generated)],
-        measured={**(measured or {}), "personal_data": count_personal(rows)},
+        measured={**(measured or {}), PERSONAL_DATA: count_personal(rows)},
         diversity=_plain(diversity or {}),
         coverage=_plain(coverage or {}),
         balance=_plain(balance or {}),
@@ -188,7 +190,7 @@ def report_files(report: RunReport, rejects: Sequence[Row], images: Mapping[str,
     Args:
         report: what they tell.
         rejects: of which the first of each reason is shown.
-        images: what lies in assets/, by name.
+        images: the plots, by name.
     """
     shown = [name.removesuffix(".png") for name in images if name.endswith(".png")]
     examples: dict[tuple[str, str], Row] = {}
@@ -196,9 +198,9 @@ def report_files(report: RunReport, rejects: Sequence[Row], images: Mapping[str,
         examples.setdefault(_reason(reject), reject)
     page = render("report.md.j2", report=report, plots=shown, examples=examples, shares=funnel_shares(report.funnel))
     return {
-        "report.md": page.encode(),
-        "report.html": webpage(page, images).encode(),
-        "report.json": (json.dumps({"format": FORMAT, **asdict(report)}, indent=2, allow_nan=False) + "\n").encode(),
+        REPORT_TEXT: page.encode(),
+        REPORT_HTML: webpage(page, images).encode(),
+        REPORT: (json.dumps({"format": FORMAT, **asdict(report)}, indent=2, allow_nan=False) + "\n").encode(),
     }
 
 

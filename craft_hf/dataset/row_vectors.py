@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import cast
 
 from craft_hf.base import JSON, Bar, Embedder, Vectors
@@ -22,9 +22,25 @@ def row_text(row: Mapping[str, JSON], fields: Sequence[str]) -> str:
     return "\n".join(text for name in fields for text in texts_of(row.get(name)))
 
 
-def generated_texts(rows: Sequence[Mapping[str, JSON]], fields: Sequence[str]) -> list[str]:
-    """Return the texts of all generated rows, the few-shots left out."""
-    return [row_text(row, fields) for row in rows if not is_few_shot(row)]
+class GeneratedTexts(Collection[str]):
+    """The texts of all generated rows, the few-shots left out; made anew whenever they are iterated over.
+
+    Args:
+        rows: dataset rows, the few-shots among them.
+        fields: names of the task's fields.
+    """
+
+    def __init__(self, rows: Sequence[Mapping[str, JSON]], fields: Sequence[str]) -> None:
+        self._rows, self._fields = rows, fields
+
+    def __len__(self) -> int:
+        return sum(not is_few_shot(row) for row in self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return (row_text(row, self._fields) for row in self._rows if not is_few_shot(row))
+
+    def __contains__(self, text: object) -> bool:
+        return any(text == other for other in self)
 
 
 def embed_rows(rows: Sequence[Mapping[str, JSON]], fields: Sequence[str], embedder: Embedder) -> RowVectors:

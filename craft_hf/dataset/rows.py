@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from datasets import Features, List, Value
 
-from craft_hf.base import JSON, FewShot, InputError, Reject, Sample
-from craft_hf.tasks import Task, sample_json
+from craft_hf.base import JSON, FewShot, Reject, Sample
+from craft_hf.tasks import LINEAGE_COLUMNS, Column, Task, columns_of, sample_json
 
 FEW_SHOT_COLUMN = "is_few_shot"
 
-LINEAGE = Features(
-    {
-        FEW_SHOT_COLUMN: Value("bool"),
-        "document_id": Value("string"),
-        "document": Value("string"),
-        "source": Value("string"),
-        "title": Value("string"),
-        "url": Value("string"),
-        "license": Value("string"),
-        "author": Value("string"),
-        "similarity": Value("float32"),
-        "retrieved_by": List(Value("string")),
-        "prompt_few_shots": List(Value("string")),
-        "prompt_hash": Value("string"),
-        "generator": Value("string"),
-        "finish_reason": Value("string"),
-        "checks": List(
-            {
-                "check": Value("string"),
-                "score": Value("float64"),
-                "partner": Value("string"),
-                "remark": Value("string"),
-            }
-        ),
-    }
-)
-"""Where a row came from; `retrieved_by` holds few-shot ids and "average", or "random"; `generator` is "model@revision".
-`checks` are those that the row passed, with what they measured."""
+
+def _features(columns: Mapping[str, Column]) -> Features:
+    return Features({name: _feature(column) for name, column in columns.items()})
+
+
+def _feature(column: Column) -> object:
+    if isinstance(column, str):
+        return Value(column)
+    if isinstance(column, list):
+        return List(_feature(column[0]))
+    return {name: _feature(part) for name, part in column.items()}
+
+
+LINEAGE = _features(LINEAGE_COLUMNS)
 
 REJECTED = Features(
     {
@@ -55,38 +41,10 @@ REJECTED = Features(
 )
 """What became of a document that is no row; `sample` is the parsed answer as JSON, "" where there is none."""
 
-_SCALARS = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
-
 
 def task_features(task: Task) -> Features:
-    """Return the features of a row: the task's fields from its JSON Schema, then the lineage.
-
-    Raises:
-        InputError: a field has a type that has no column type.
-    """
-    properties = task.schema["properties"]
-    assert isinstance(properties, Mapping)
-    return Features({**{name: _feature(task.name, name, schema) for name, schema in properties.items()}, **LINEAGE})
-
-
-def _feature(task: str, name: str, schema: JSON) -> object:
-    kind = schema.get("type") if isinstance(schema, Mapping) else None
-    assert kind is None or isinstance(schema, Mapping)
-    if isinstance(schema, Mapping):
-        if kind is None and isinstance(values := schema.get("enum", [schema.get("const")]), Sequence):
-            kind = "string" if all(isinstance(v, str) for v in values) else None
-        if isinstance(kind, str) and kind in _SCALARS:
-            return Value(_SCALARS[kind])
-        if kind == "array":
-            prefix = schema.get("prefixItems") or [{}]
-            items = schema.get("items") or (prefix[0] if isinstance(prefix, Sequence) else {})
-            return List(_feature(task, f"{name}[]", items))
-        if kind == "object" and isinstance(inner := schema.get("properties"), Mapping):
-            return {key: _feature(task, f"{name}.{key}", value) for key, value in inner.items()}
-    raise InputError(
-        f"task {task}: field {name!r} has schema {schema!r}, which is no column type; "
-        f"use type {', '.join(_SCALARS)}, array with items, or object with properties."
-    )
+    """Return the features of a row: the task's fields from its JSON Schema, then the lineage."""
+    return _features({**columns_of(task.schema), **LINEAGE_COLUMNS})
 
 
 def is_few_shot(row: Mapping[str, JSON]) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from craft_hf.base import InputError
+from craft_hf.base import JSON, InputError
 from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.dataset.parquet import arrow_table
 from craft_hf.dataset.rows import FEW_SHOT_COLUMN, is_few_shot
 from craft_hf.tasks import Task
 
@@ -104,27 +107,45 @@ def conversations(
         completion_only: whether the loss covers the completion alone, so that a row without one teaches nothing.
 
     Raises:
-        InputError: a required field or the completion is empty in some row, or no row is left.
+        InputError: a required field or the completion is empty in some row, it does not fit the task's templates, or
+            no row is left.
     """
     import datasets
+    import jinja2
+    from datasets.fingerprint import generate_random_fingerprint
 
-    kept, dropped, truncated = [], 0, 0
-    for number, row in enumerate(rows, 1):
-        sample = task.sample(row)
-        if empty := [name for name in sorted(task.required) if sample.get(name) in (None, "", [])]:
-            raise InputError(f"row {number} of the dataset has no {empty[0]}; leave the row out.")
-        prompt = [{"role": "user", "content": task.prompt(sample)}]
-        completion = [{"role": "assistant", "content": task.completion(sample)}]
-        if not completion[0]["content"]:
-            raise InputError(f"row {number} of the dataset gives an empty completion; leave the row out.")
-        head = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
-        whole = tokenizer.apply_chat_template(prompt + completion, return_dict=True)["input_ids"]
-        if completion_only and max_length and len(head) >= max_length:
-            dropped += 1
-            continue
-        truncated += bool(max_length and len(whole) > max_length)
-        kept.append({"prompt": prompt, "completion": completion})
-    if not kept:
-        raise InputError(f"the prompts of all {dropped} rows fill {max_length} tokens alone; raise --max_length.")
+    count = Counter[str]()
+
+    def examples() -> Iterator[dict[str, JSON]]:
+        for number, row in enumerate(rows, 1):
+            sample = task.sample(row)
+            if empty := [name for name in sorted(task.required) if sample.get(name) in (None, "", [])]:
+                raise InputError(f"row {number} of the dataset has no {empty[0]}; leave the row out.")
+            try:
+                prompt = [{"role": "user", "content": task.prompt(sample)}]
+                completion = [{"role": "assistant", "content": task.completion(sample)}]
+            except jinja2.TemplateError as e:
+                raise InputError(
+                    f"row {number} of the dataset does not fit the templates of the task {task.name}: {e}; mend the "
+                    "task, or leave the row out."
+                ) from e
+            if not completion[0]["content"]:
+                raise InputError(f"row {number} of the dataset gives an empty completion; leave the row out.")
+            head = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
+            whole = tokenizer.apply_chat_template(prompt + completion, return_dict=True)["input_ids"]
+            if completion_only and max_length and len(head) >= max_length:
+                count["dropped"] += 1
+                continue
+            count["truncated"] += bool(max_length and len(whole) > max_length)
+            yield {"prompt": prompt, "completion": completion}
+
+    turns = [{"role": datasets.Value("string"), "content": datasets.Value("string")}]
+    features = datasets.Features({"prompt": turns, "completion": turns})
+    table = arrow_table(examples(), features.arrow_schema)
+    used = datasets.Dataset(table, fingerprint=generate_random_fingerprint())  # else it pickles all rows for one
+    if not len(used):
+        raise InputError(
+            f"the prompts of all {count['dropped']} rows fill {max_length} tokens alone; raise --max_length."
+        )
     shots = sum(map(is_few_shot, rows)) if FEW_SHOT_COLUMN in rows.column_names else None
-    return datasets.Dataset.from_list(kept), RowCounts(len(rows), shots, dropped, truncated, len(kept))
+    return used, RowCounts(len(rows), shots, count["dropped"], count["truncated"], len(used))

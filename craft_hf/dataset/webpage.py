@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from craft_hf.base import template
+from craft_hf.dataset.layout import PLOTS
 
 
 def webpage(markdown: str, images: Mapping[str, bytes]) -> str:
@@ -28,7 +29,7 @@ def webpage(markdown: str, images: Mapping[str, bytes]) -> str:
             contents.append((f"section-{len(contents) + 1}", _words(inside)))
             token.attrSet("id", contents[-1][0])
     for child in (child for token in tokens for child in token.children or () if child.type == "image"):
-        name = str(child.attrs["src"]).removeprefix("assets/").removesuffix(".png")
+        name = str(child.attrs["src"]).removeprefix(f"{PLOTS}/").removesuffix(".png")
         child.attrSet("src", f"data:image/svg+xml;base64,{base64.b64encode(images[f'{name}.svg']).decode()}")
     body = parser.renderer.render(rest, parser.options, {})
     # a wide table scrolls in a box of its own; no "<table>" can come from the data, where < is &lt;

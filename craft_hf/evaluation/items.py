@@ -12,10 +12,7 @@ import jinja2.meta
 
 from craft_hf.base import JSON, InputError
 from craft_hf.corpus import json_rows
-from craft_hf.tasks import NUMBER, MultipleChoice, Task, normalized, options_of, unwritable
-
-MOST_OPTIONS = 26
-"""One for each letter."""
+from craft_hf.tasks import MOST_LETTERS, NUMBER, MultipleChoice, Task, normalized, options_of, unwritable
 
 SUMMARY_INSTRUCTION = "Summarize the following text in one to three sentences."
 """The instruction for a row that has a document and its summary, but no instruction of its own."""
@@ -144,8 +141,8 @@ def _options(row: Mapping[str, JSON], choices: MultipleChoice, like: Mapping[str
     options = row[choices.options_field]
     if not isinstance(options, list) or not all(isinstance(o, str) and o.strip() for o in options):
         raise InputError(f"{where}: is {options!r}, expected a list of strings that are not empty.")
-    if not 2 <= len(options) <= MOST_OPTIONS:
-        raise InputError(f"{where}: has {len(options)} options, expected 2 to {MOST_OPTIONS}.")
+    if not 2 <= len(options) <= MOST_LETTERS:
+        raise InputError(f"{where}: has {len(options)} options, expected 2 to {MOST_LETTERS}.")
     labelled, own = options_of(options), choices.read(like).prefixes
     same = all(mine == theirs for mine, theirs in zip(labelled.prefixes, own, strict=False))
     return tuple(text.strip() for text in (labelled if same else choices.read(row)).texts)

@@ -1,9 +1,7 @@
 """Contents of the dataset repository for a run: rows in several sizes, rejects, report, plots and card.
 
-data/train-*.parquet        all rows, the default configuration
-few-shots/, S/, M/, L/, XL/ the few-shots alone; the first rows, equal to those of a run of that size
-rejected/                   the rejected samples
-README.md, report.*, assets/
+Files lie where a run's folder has them; beside these, few-shots/ has the few-shots alone, and S/, M/, L/ and XL/ have
+the first rows, equal to those of a run of that size.
 """
 
 from __future__ import annotations
@@ -17,8 +15,15 @@ import pyarrow
 
 from craft_hf.base import JSON, Content
 from craft_hf.dataset import (
+    CARD,
     LINEAGE,
     PARQUET,
+    PARQUET_NAME,
+    PLOTS,
+    REJECTS,
+    REPORT,
+    REPORT_PAGES,
+    ROWS,
     CardConfig,
     DatasetFolder,
     ParquetRows,
@@ -35,13 +40,14 @@ from craft_hf.dataset import (
 )
 from craft_hf.publishing.repository import Repository
 from craft_hf.publishing.secret_scan import check_local_names, check_secrets
+from craft_hf.quality import PERSONAL_DATA
 from craft_hf.run import SIZES
 from craft_hf.tasks import placed_texts
 
 FEW_SHOTS = "few-shots"
 _PATH = re.compile(
-    rf"(data|rejected|{FEW_SHOTS}|{'|'.join(SIZES)})/train-\d+-of-\d+\.parquet|assets/\w+\.(png|svg)"
-    r"|report\.(json|md|html)|README\.md|\.gitattributes"
+    rf"({'|'.join((ROWS, REJECTS, FEW_SHOTS, *SIZES))})/{PARQUET_NAME}|{PLOTS}/\w+\.(png|svg)"
+    rf"|{'|'.join(map(re.escape, (REPORT, *REPORT_PAGES, CARD, '.gitattributes')))}"
 )
 _TEXTS = {"document"}
 """Lineage columns with text from the corpus, published unchanged. All others are cleared of local paths."""
@@ -75,11 +81,11 @@ def dataset_repository(
         write_rows(work / part / PARQUET, rows, schema)
         return ParquetRows([work / part / PARQUET])
 
-    rows = add("data", _redact(made.rows, set(LINEAGE) - _TEXTS, mask_personal), made.rows.schema)
+    rows = add(ROWS, _redact(made.rows, set(LINEAGE) - _TEXTS, mask_personal), made.rows.schema)
     rejects: Sequence[Row] = ()
     if made.rejects:
-        rejects = add("rejected", _redact(made.rejects, _REJECT_LINEAGE, mask_personal), made.rejects.schema)
-    for part, written in (("data", rows), ("rejected", rejects)):
+        rejects = add(REJECTS, _redact(made.rejects, _REJECT_LINEAGE, mask_personal), made.rejects.schema)
+    for part, written in ((ROWS, rows), (REJECTS, rejects)):
         placed = (found for n, row in enumerate(written, 1) for found in placed_texts(row, f"row {n} of {part}"))
         check_secrets(((", ".join(place), text) for place, text in placed), failure)
     if mask_personal:
@@ -87,24 +93,24 @@ def dataset_repository(
     report = _public(report)
     configs = []
     for name, size in _sizes(rows):
-        subfolder = "data" if size == len(rows) else name
+        subfolder = ROWS if size == len(rows) else name
         if subfolder == name:
             add(name, rows[:size], rows.schema)
-        configs.append(CardConfig(name, f"{subfolder}/train-*", size))
+        configs.append(CardConfig(name, subfolder, size))
     images = made.plots
     plots = [name.removesuffix(".png") for name in images if name.endswith(".png")]
     pages = report_files(report, rejects, images)
-    pages["README.md"] = dataset_card(report, rows, configs, repo_id, plots).encode()
+    pages[CARD] = dataset_card(report, rows, configs, repo_id, plots).encode()
     texts = [(name, content.decode()) for name, content in pages.items()]
     check_secrets(texts, failure)
     check_local_names(texts, failure)
-    files |= {f"assets/{name}": content for name, content in images.items()} | pages
+    files |= {f"{PLOTS}/{name}": content for name, content in images.items()} | pages
     return Repository(
         "dataset",
         files,
         lambda path: bool(_PATH.fullmatch(path)),
         f"{report.task}: {len(rows)} rows, run {report.config_id}",
-        [CardConfig("default", "data/train-*", len(rows)), *configs],
+        [CardConfig("default", ROWS, len(rows)), *configs],
     )
 
 
@@ -126,7 +132,7 @@ def _masked(report: RunReport, rows: Sequence[Row]) -> RunReport:
     from dataclasses import replace
 
     note = f"E-mail addresses and phone numbers were masked in all texts. {count_personal(rows)}"
-    return replace(report, measured={**report.measured, "personal_data": note})
+    return replace(report, measured={**report.measured, PERSONAL_DATA: note})
 
 
 def _public(report: RunReport) -> RunReport:

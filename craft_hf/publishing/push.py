@@ -22,6 +22,7 @@ from craft_hf.base import (
     push_files,
     replaced_folder,
 )
+from craft_hf.dataset import DatasetFolder
 from craft_hf.publishing.adapter import adapter_repository, find_adapter
 from craft_hf.publishing.dataset import dataset_repository
 from craft_hf.publishing.index import index_repository
@@ -42,7 +43,7 @@ def folder_kind(folder: str | Path) -> str:
         return INDEX
     if find_adapter(folder):
         return ADAPTER
-    if (folder / "report.json").is_file() and (folder / "data").is_dir():
+    if DatasetFolder(folder).has_report:
         return DATASET
     raise InputError(
         f"{folder} cannot be published; expected a dataset (`craft-hf generate --out`), an index "

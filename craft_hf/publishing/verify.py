@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download
 
 from craft_hf.base import HubError, hub_call, pending_changes
+from craft_hf.dataset import PARQUET, ParquetRows
 from craft_hf.publishing.repository import Repository
 
 
@@ -38,7 +40,6 @@ def verify_upload(repository: Repository, repo_id: str, commit: str, failure: st
 
 
 def _load_rows(repository: Repository, repo_id: str, commit: str, failure: str, cache: str) -> None:
-    import pyarrow.parquet
     from datasets import Dataset, load_dataset
 
     def load(name: str) -> Dataset:
@@ -48,8 +49,10 @@ def _load_rows(repository: Repository, repo_id: str, commit: str, failure: str, 
             raise ConnectionError(str(e)) from e
 
     for config in repository.configs:
-        sent = repository.files[config.data_files.replace("*", "00000-of-00001.parquet")]
-        if hub_call(failure, partial(load, config.name)).to_list() != pyarrow.parquet.read_table(sent).to_pylist():
+        sent = repository.files[f"{config.folder}/{PARQUET}"]
+        assert isinstance(sent, Path)
+        loaded = hub_call(failure, partial(load, config.name))
+        if any(row != other for row, other in itertools.zip_longest(loaded, ParquetRows([sent]))):
             raise HubError(
                 f"{failure}: the configuration {config.name}, loaded back, has different rows. Run it again."
             )

@@ -93,6 +93,7 @@ class Check(ABC):
         label: what the report's funnel calls samples that passed, such as "supported by the document".
         about: what the check wants, in a few words; for the docs and the review page.
         optional: whether a run may skip it.
+        option: the option of a run without which the check is not made, such as "--judge"; "" for none.
         compares: whether verdicts depend on the samples kept before.
         reject_reason: what a person says who rejects a sample for what this check measures; "" for nothing. From such
             rejections the review page proposes thresholds.
@@ -102,6 +103,7 @@ class Check(ABC):
     label: ClassVar[str] = ""
     about: ClassVar[str] = ""
     optional: ClassVar[bool] = True
+    option: ClassVar[str] = ""
     compares: ClassVar[bool] = False
     reject_reason: ClassVar[str] = ""
 
@@ -117,6 +119,15 @@ class Check(ABC):
     def limit(cls, task: Task) -> Limit | None:
         """Return what of the score decides; None for a check without a score, or with none that says enough."""
         return None
+
+    @classmethod
+    def summary(cls, verdicts: Sequence[Verdict]) -> str:
+        """Return what report and card say of what it measured, in a sentence; "" for nothing.
+
+        Args:
+            verdicts: those by which this check kept samples that are rows now; one or more.
+        """
+        return ""
 
     @abstractmethod
     def check(self, sample: GeneratedSample) -> Verdict:

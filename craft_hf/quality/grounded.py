@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -62,6 +63,18 @@ class GroundedCheck(Check):
     def limit(cls, task: Task) -> Limit | None:
         """Return the least share of words that the task asks for."""
         return Limit(min(task.grounded.values()), near=0.4) if task.grounded else None
+
+    @classmethod
+    def summary(cls, verdicts: Sequence[Verdict]) -> str:
+        """Say how much of the least supported claims stands in the documents."""
+        shares = [verdict.score for verdict in verdicts if verdict.score is not None]
+        if not shares:
+            return ""
+        return (
+            f"All {len(shares):,} generated rows passed the check of their words against their documents: of a row's "
+            f"least supported claim {statistics.mean(shares):.0%} of the content words stand there on average, and "
+            f"{min(shares):.0%} at least."
+        )
 
     def check(self, sample: GeneratedSample) -> Verdict:
         """Judge a sample; the score is the share of words of its least supported claim, or the missing number."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from craft_hf.base import CraftError, InputError, Verdict
 from craft_hf.quality.check import Check, CheckContext, GeneratedSample, Limit
-from craft_hf.quality.registry import checks_for, is_built_in, place_of
+from craft_hf.quality.registry import checks_for, is_built_in, place_of, way_without
 from craft_hf.tasks import Task, unwritable
 
 ENOUGH = 5
@@ -82,9 +82,12 @@ class GuardedCheck:
             CraftError: it did.
         """
         if self._seen and self._failed == self._seen:
+            kind = type(self.check)
+            mend = "Report that as a fault of craft_hf" if is_built_in(kind) else "Mend it"
+            without = f", or {way}" if (way := way_without(kind)) else ""
             raise CraftError(
-                f"the check {self.name} failed for every sample that it saw ({self._seen}): {self._problem}. Mend it, "
-                f"or leave it out with --skip-checks {self.name}; answers are in the journal and not paid for again."
+                f"the check {self.name} failed for every sample that it saw ({self._seen}): {self._problem}. "
+                f"{mend}{without}; answers are in the journal and not paid for again."
             )
 
     def _look(self, sample: GeneratedSample) -> tuple[Verdict, str]:
@@ -145,6 +148,32 @@ def limits_for(task: Task) -> dict[str, Limit]:
                 raise TypeError(f"limit returned {limit!r}, expected a Limit of finite numbers, or None")
             found[kind.name] = limit
     return found
+
+
+def summaries_for(task: Task, verdicts: Iterable[Verdict]) -> dict[str, str]:
+    """Return by name what the checks of a task say of what they measured, in a sentence each.
+
+    A check that raises, or gives something else, costs its sentence and not the run, which is at its end.
+
+    Args:
+        task: whose checks were made.
+        verdicts: all verdicts on the samples that were kept.
+    """
+    by_check: dict[str, list[Verdict]] = {}
+    for verdict in (verdict for verdict in verdicts if verdict.keep):  # people may put back what a check dropped
+        by_check.setdefault(verdict.check, []).append(verdict)
+    found = {kind.name: _summary(kind, by_check[kind.name]) for kind in checks_for(task) if kind.name in by_check}
+    return {name: sentence for name, sentence in found.items() if sentence}
+
+
+def _summary(kind: type[Check], verdicts: Sequence[Verdict]) -> str:
+    try:
+        sentence = kind.summary(verdicts)
+        if not isinstance(sentence, str) or unwritable(sentence):
+            raise TypeError(f"summary returned {sentence!r}, expected a text")
+    except Exception as e:  # noqa: BLE001 (whatever a user's check raises)
+        return f"Not told, for the check failed: {_error(e)}"
+    return sentence
 
 
 @contextmanager

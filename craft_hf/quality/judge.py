@@ -55,6 +55,7 @@ class JudgeCheck(Check):
     label = "accepted by the judge"
     about = "with `--judge`: a model that answers the question with the document, or scores by the task's rubric"
     optional = False
+    option = "--judge"
     reject_reason = "wrong answer"
 
     def __init__(self, context: CheckContext) -> None:
@@ -74,6 +75,12 @@ class JudgeCheck(Check):
     def limit(cls, task: Task) -> Limit:
         """Return the share of draws, or the points."""
         return Limit(0.5, near=0.5) if task.multiple_choice else Limit(LEAST_POINTS, near=2.0)
+
+    @classmethod
+    def summary(cls, verdicts: Sequence[Verdict]) -> str:
+        """Say how many rows were accepted, and how many of them are too easy."""
+        remarked = sum(bool(verdict.reason) for verdict in verdicts)
+        return f"The judge accepted all {len(verdicts):,} generated rows; {remarked:,} of them are marked as too easy."
 
     def prepare(self, samples: Sequence[GeneratedSample]) -> None:
         """Ask about all samples of a batch at once."""

@@ -11,8 +11,10 @@ import types
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import NamedTuple
 
-from craft_hf.base import JSON, InputError, fingerprint
+from craft_hf.base import JSON, InputError, file_fingerprint, fingerprint
 from craft_hf.quality.check import Check
 from craft_hf.tasks import Task
 
@@ -35,8 +37,18 @@ before; and the judge, whose answers cost most. Users' checks come before the fi
 GROUP = "craft_hf.checks"
 """The entry point group by which installed packages add checks."""
 
-RESERVED = ("any", "leakage", "review", "similarity", "surplus")
-"""Names that mean something else in rejects, in scores or on the review page."""
+LEAKAGE, SURPLUS, PEOPLE = "leakage", "surplus", "review"
+"""What stands in the place of a check's name: for documents that are nearly a few-shot's text, for samples beyond the
+number wanted, and for what people decided."""
+
+SIMILARITY, ANY = "similarity", "any"
+"""What stands in the place of a check's name: among scores for a document's similarity, and for all checks together."""
+
+MEASURED = CONTAMINATION, HUMAN_REVIEW, PERSONAL_DATA = "contamination", "human_review", "personal_data"
+"""What a report says beside the sentences of the checks."""
+
+RESERVED = (ANY, LEAKAGE, PEOPLE, SIMILARITY, SURPLUS, *MEASURED)
+"""Names that no check may have."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -66,13 +78,18 @@ def require_optional(task: Task, skip: Sequence[str]) -> None:
         raise InputError(f"skip_checks has {unknown[0]!r}, expected some of {', '.join(names)}.")
 
 
-def identity_of_packages(skip: Sequence[str] = ()) -> list[JSON]:
-    """Return what stands for checks of installed packages in a run's identity: name, distribution and version.
+def optional_built_in() -> tuple[str, ...]:
+    """Return the names of the checks of craft_hf that a run may skip."""
+    return tuple(check.name for check in _built_in() if check.optional)
 
-    The checks of the task's own folder are part of the task's fingerprint.
+
+def identity_of_packages(skip: Sequence[str] = ()) -> list[JSON]:
+    """Return what stands for checks of installed packages in a run's identity.
+
+    That is the check's name, distribution and version, and a hash of the file that it was loaded from, which may change
+    while the version stays. The checks of the task's own folder are part of the task's fingerprint.
     """
-    kept = [(point, check) for point, check in _from_packages() if check.name not in skip]
-    return [[check.name, *_distribution(point)] for point, check in kept]
+    return [[c.check.name, *c.distribution, c.source] for c in _from_packages() if c.check.name not in skip]
 
 
 def is_built_in(check: type[Check]) -> bool:
@@ -85,10 +102,26 @@ def place_of(check: type[Check]) -> str:
     return getattr(sys.modules.get(check.__module__), "__file__", None) or check.__module__
 
 
+def way_without(check: type[Check]) -> str:
+    """Return what a user can do so that a check is not made; "" where nothing helps."""
+    if check.optional:
+        return f"leave it out with --skip-checks {check.name}"
+    if check.option:
+        return f"leave out {check.option}"
+    if package := next((c.distribution[0] for c in _from_packages() if c.check is check), ""):
+        return f"uninstall the package {package}"
+    return "" if is_built_in(check) else f"take it out of {place_of(check)}"
+
+
+@lru_cache
+def _built_in() -> tuple[type[Check], ...]:
+    return tuple(pkgutil.resolve_name(name) for name in BUILT_IN)
+
+
 @lru_cache
 def _checks(file: str, source: str) -> tuple[type[Check], ...]:
-    built_in = [pkgutil.resolve_name(name) for name in BUILT_IN]
-    own = [check for _, check in _from_packages()] + (list(_from_source(file, source)) if source else [])
+    built_in = _built_in()
+    own = [c.check for c in _from_packages()] + (list(_from_source(file, source)) if source else [])
     single = itertools.takewhile(lambda check: not check.compares, built_in)
     count = len(list(single))
     found: dict[str, type[Check]] = {}
@@ -101,8 +134,16 @@ def _checks(file: str, source: str) -> tuple[type[Check], ...]:
     return (*built_in[:count], *own, *built_in[count:])
 
 
+class _Packaged(NamedTuple):
+    """A check of an installed package: name and version of its distribution, and a hash of the file it is in."""
+
+    check: type[Check]
+    distribution: list[str]
+    source: str
+
+
 @lru_cache
-def _from_packages() -> tuple[tuple[EntryPoint, type[Check]], ...]:
+def _from_packages() -> tuple[_Packaged, ...]:
     """Load the checks of installed packages, in the order of their entry points' names."""
     found = []
     for point in sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.value)):
@@ -113,7 +154,9 @@ def _from_packages() -> tuple[tuple[EntryPoint, type[Check]], ...]:
             raise InputError(f"{where} cannot be loaded: {_said(e)}; mend the package, or uninstall it.") from e
         if not (isinstance(check, type) and issubclass(check, Check)):
             raise InputError(f"{where} is {check!r}, expected a subclass of craft_hf.quality.Check.")
-        found.append((point, _named(check, where)))
+        source = Path(place_of(check))
+        hashed = file_fingerprint(source) if source.is_file() else ""
+        found.append(_Packaged(_named(check, where), _distribution(point), hashed))
     return tuple(found)
 
 

@@ -46,9 +46,9 @@ class AnswerReader:
             return {}, "no valid JSON"
         if not isinstance(fields, dict):
             return {}, "no JSON object"
-        if reason := unwritable(fields):
-            return {}, reason
         sample = normalized(fields, self._schema)
+        if reason := unwritable(sample):
+            return {}, reason
         error = min(self._validator.iter_errors(fields), key=lambda e: list(map(str, e.path)), default=None)
         if error is not None:
             return sample, f"{'.'.join(map(str, error.path)) or 'sample'}: against the schema ({error.validator})"

@@ -1,7 +1,6 @@
 from .access import LOOPBACK_HOSTS as LOOPBACK_HOSTS
 from .agreement import agreements as agreements
 from .decisions import Decision as Decision
-from .live import CHECK as CHECK
 from .live import People as People
 from .live import promoted_few_shots as promoted_few_shots
 from .live import read_review as read_review

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from craft_hf.quality import JudgeCheck
 from craft_hf.review.consensus import consensus_by_sample
 from craft_hf.review.decisions import REJECT, Decision
 from craft_hf.review.store import ReviewStore
@@ -41,7 +42,8 @@ def agreements(reviews: ReviewStore, decisions: Sequence[Decision]) -> list[Agre
     for decision in decisions:
         kept.setdefault(decision.reviewer, {})[decision.sample_id] = decision.verdict != REJECT
     together = {sample_id: outcome.keep for sample_id, outcome in consensus_by_sample(decisions).items()}
-    judged = {name: by != "judge" for name, by, scores in reviews.scores() if by == "judge" or "judge" in scores}
+    check = JudgeCheck.name
+    judged = {name: by != check for name, by, scores in reviews.scores() if by == check or check in scores}
     pairs = [(a, b, kept[a], kept[b]) for a, b in itertools.combinations(kept, 2)]
     return [
         found

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from craft_hf.base import JSON, Document, FewShot, Reject, Sample, Verdict, fingerprint
+from craft_hf.quality import PEOPLE, SIMILARITY
 from craft_hf.review.agreement import review_summary
 from craft_hf.review.consensus import consensus_by_sample
 from craft_hf.review.decisions import PROMOTE, THRESHOLD, Change, Decision
@@ -18,9 +19,6 @@ from craft_hf.review.samples import from_reject, from_sample, sample_id, schema_
 from craft_hf.review.store import ReviewStore
 from craft_hf.review.threshold_proposals import checks_that_drop_above
 from craft_hf.tasks import Task
-
-CHECK = "review"
-"""The name of people among the checks of a row."""
 
 
 class People:
@@ -73,25 +71,25 @@ class People:
         self._ids.append(name := sample_id(self._task, document.id, fields))
         if outcome := self._outcomes.get(name):
             if not outcome.keep:
-                return fields, [*verdicts, Verdict(CHECK, False, outcome.reason or "rejected")]
+                return fields, [*verdicts, Verdict(PEOPLE, False, outcome.reason or "rejected")]
             wanted = fields if outcome.fields is None else outcome.fields
             if problem := schema_problem(self._task, wanted):
-                return fields, [*verdicts, Verdict(CHECK, False, f"{outcome.remark}, but {problem}")]
-            return wanted, [*verdicts, Verdict(CHECK, True, outcome.remark)]
+                return fields, [*verdicts, Verdict(PEOPLE, False, f"{outcome.remark}, but {problem}")]
+            return wanted, [*verdicts, Verdict(PEOPLE, True, outcome.remark)]
         if verdicts[-1].keep:
-            scores = {v.check: v.score for v in verdicts} | {"similarity": similarity}
+            scores = {v.check: v.score for v in verdicts} | {SIMILARITY: similarity}
             for check, limit in self._limits.items():
                 score = scores.get(check)
                 above = check in self._drop_above
                 if score is not None and (score > limit if above else score < limit):
                     side = "above" if above else "below"
                     reason = f"{check} is {side} the threshold that a reviewer set ({limit:g})"
-                    return fields, [*verdicts, Verdict(CHECK, False, reason, score)]
+                    return fields, [*verdicts, Verdict(PEOPLE, False, reason, score)]
         return fields, list(verdicts)
 
     def add_samples(self, samples: Sequence[Sample], rejects: Sequence[tuple[Document, Reject]]) -> None:
         """Show people the samples of a round, kept and dropped ones, unless they have decided about them."""
-        kept = [from_sample(self._task, s) for s in samples if not any(v.check == CHECK for v in s.verdicts)]
+        kept = [from_sample(self._task, s) for s in samples if not any(v.check == PEOPLE for v in s.verdicts)]
         dropped = [from_reject(self._task, document, reject) for document, reject in rejects if reject.fields]
         self._reviews.add([*kept, *(sample for sample in dropped if sample.id not in self._outcomes)])
 

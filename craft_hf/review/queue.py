@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from craft_hf.base import InputError
+from craft_hf.quality import ANY
 from craft_hf.review.decisions import ACCEPT, EDIT, REJECT
 from craft_hf.review.store import ReviewStore
 
@@ -44,7 +45,7 @@ def queue(
         raise InputError(
             f"show={show!r}, order={order!r}; expected one of {', '.join(conditions)}, and of {', '.join(orders)}."
         )
-    dropped = {"": "dropped_by = ''", "any": "dropped_by != ''"}.get(dropped_by, "dropped_by = :dropped_by")
+    dropped = {"": "dropped_by = ''", ANY: "dropped_by != ''"}.get(dropped_by, "dropped_by = :dropped_by")
     rows = reviews.query(
         f"SELECT id FROM sample WHERE {conditions[show]} AND {dropped} AND instr(text, :text) ORDER BY {orders[order]}",
         {"reviewer": reviewer, "dropped_by": dropped_by, "text": text.casefold()},

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from craft_hf.base import JSON, Answer, Document, Reject, Sample, fingerprint
 from craft_hf.dataset import is_few_shot
-from craft_hf.quality import AnswerReader, broken_rule, limits_for
+from craft_hf.quality import SIMILARITY, AnswerReader, broken_rule, limits_for
 from craft_hf.tasks import Task, parse_json, sample_json
 
 
@@ -31,7 +31,7 @@ class ReviewSample:
     @property
     def scores(self) -> dict[str, float]:
         """What the checks measured, and the similarity of the document."""
-        found = {str(check["check"]): check.get("score") for check in self.checks} | {"similarity": self.similarity}
+        found = {str(check["check"]): check.get("score") for check in self.checks} | {SIMILARITY: self.similarity}
         return {name: float(score) for name, score in found.items() if isinstance(score, int | float)}
 
 

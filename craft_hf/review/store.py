@@ -76,7 +76,7 @@ class ReviewStore:
             self._db.row_factory = sqlite3.Row
             self._prepare(task)
         except (OSError, sqlite3.OperationalError) as e:
-            raise StorageError(f"{path} cannot be written: {e}; give another file with --reviews.") from e
+            raise StorageError(f"{path} cannot be written: {e}; give another file for the reviews.") from e
         except sqlite3.DatabaseError as e:
             raise InputError(f"{path} is no file of reviews: {e}; give one that `craft-hf review` wrote.") from e
 

@@ -6,18 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from craft_hf.quality import checks_for, limits_for
+from craft_hf.quality import SIMILARITY, checks_for, limits_for
 from craft_hf.review.consensus import consensus_by_sample
 from craft_hf.review.decisions import REJECT, THRESHOLD
 from craft_hf.review.store import ReviewStore
 from craft_hf.tasks import Task
 
 _OTHER_REASONS: Mapping[str, Sequence[str]] = {
-    "not what the task asks for": ["similarity"],
+    "not what the task asks for": [SIMILARITY],
     "badly written": [],
     "other": [],
 }
-"""Reasons to reject that no check of craft_hf measures; "similarity" is the document's."""
+"""Reasons to reject that no check of craft_hf measures; `SIMILARITY` is the document's."""
 
 MIN_REJECTS = 3
 """Rejections for one reason before a threshold is proposed."""

@@ -20,9 +20,19 @@ from typing import NamedTuple
 from craft_hf.base import JSON, Activity, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict
 from craft_hf.dataset import Stage, read_previous_samples
 from craft_hf.generation import Journal, PromptBuilder, Sampling, Usage, ask, open_journal
-from craft_hf.quality import Balance, CheckContext, Overlap, Quality, Shuffle, checks_for, load_test_sets
+from craft_hf.quality import (
+    LEAKAGE,
+    PEOPLE,
+    SURPLUS,
+    Balance,
+    CheckContext,
+    Overlap,
+    Quality,
+    Shuffle,
+    checks_for,
+    load_test_sets,
+)
 from craft_hf.retrieval import Coverage, Documents, index_summary, open_index
-from craft_hf.review import CHECK as PEOPLE
 from craft_hf.review import People
 from craft_hf.run.resolution import ResolvedRun
 from craft_hf.tasks import Task
@@ -92,7 +102,7 @@ def steps(run: ResolvedRun, result: RunResult, fresh: bool = False) -> Iterator[
 def _funnel(task: Task, result: RunResult, indexed: int) -> list[Stage]:
     """Count what was left after each stage; a check or setting that dropped nothing is no stage."""
     dropped = Counter(reject.check for reject in result.rejects)
-    few_shot_texts = dropped["leakage"]
+    few_shot_texts = dropped[LEAKAGE]
     left = len(result.samples) + dropped.total() - few_shot_texts
     stages = [Stage("index", "documents in the index", indexed)]
     if result.coverage and result.coverage.not_selected:
@@ -182,7 +192,7 @@ def _rounds(
         )
     for document_id, few_shot_id, overlap in documents.left_out:
         reason = "the document is nearly a few-shot's text"
-        result.rejects.append(Reject(document_id, "leakage", reason, overlap, few_shot_id))
+        result.rejects.append(Reject(document_id, LEAKAGE, reason, overlap, few_shot_id))
         yield result.rejects[-1]
 
 
@@ -253,7 +263,7 @@ def open_quality(run: ResolvedRun, embedder: Embedder, usage: Usage, judged: boo
 
 def _reject(hit: Hit, answer: Answer, fields: Mapping[str, JSON], last: Verdict) -> Reject:
     if last.keep:
-        last = Verdict("surplus", False, "passed all checks, but enough samples were kept before it")
+        last = Verdict(SURPLUS, False, "passed all checks, but enough samples were kept before it")
     return Reject(
         hit.document.id, last.check, last.reason, last.score, last.partner, answer.text, answer.finish_reason, fields,
         hit.similarity,

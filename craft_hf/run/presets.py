@@ -13,14 +13,21 @@ from craft_hf.tasks import QUERY_AS_WHOLE
 
 @dataclass(frozen=True)
 class Preset:
-    """Values of settings; `by_task` has further ones for single shipped tasks."""
+    """Values of settings; `by_task` has further ones for single shipped tasks.
+
+    With `skips_optional`, all checks of craft_hf that a run may skip are skipped, whichever there are.
+    """
 
     values: Mapping[str, object]
     by_task: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    skips_optional: bool = False
 
     def of(self, task: object) -> dict[str, object]:
         """Return the preset's values for a task."""
-        return {**self.values, **self.by_task.get(str(task), {})}
+        from craft_hf.quality import optional_built_in
+
+        skipped = {"skip_checks": optional_built_in()} if self.skips_optional else {}
+        return {**self.values, **skipped, **self.by_task.get(str(task), {})}
 
 
 PAPER = Preset(
@@ -35,7 +42,6 @@ PAPER = Preset(
         "top_p": 0.9,
         "top_k": 40,
         "duplicate_threshold": 85.0,
-        "skip_checks": ("repetitive", "language", "copied", "contaminated", "grounded", "semantic"),
     },
     by_task={
         "bioqa": {"max_new_tokens": 1536},
@@ -44,6 +50,7 @@ PAPER = Preset(
         "recipegen": {"max_new_tokens": 1280},
         "summarization": {"max_new_tokens": 1536},
     },
+    skips_optional=True,
 )
 """The paper's method (Ziegler et al. 2024, arXiv 2409.02098, section 3 and its public code).
 

@@ -23,10 +23,10 @@ from filelock import FileLock, Timeout
 from craft_hf.base import JSON, Activity, InputError, Sample, StorageError, replaced_folder
 from craft_hf.dataset import (
     DatasetFolder,
+    GeneratedTexts,
     ParquetRows,
     embed_rows,
     few_shot_rows,
-    generated_texts,
     make_report,
     measure_diversity,
     rejected_rows,
@@ -251,7 +251,7 @@ def _write(run: ResolvedRun, result: RunResult, folder: DatasetFolder, seconds: 
     budget = run.settings.budget
     cost = budget.spent(result.usage) if budget.prices else None
     vectors = embed_rows(rows, run.task.fields, result.embedder) if result.samples and result.embedder else None
-    diversity = measure_diversity(generated_texts(rows, run.task.fields), vectors) if vectors else None
+    diversity = measure_diversity(GeneratedTexts(rows, run.task.fields), vectors) if vectors else None
     report = make_report(
         run.task,
         config_id=run.run_id,
@@ -266,7 +266,7 @@ def _write(run: ResolvedRun, result: RunResult, folder: DatasetFolder, seconds: 
         versions=versions(),
         diversity=asdict(diversity) if diversity else {},
         coverage=asdict(result.coverage) if result.coverage else {},
-        measured=summarize_checks(result.samples, result.overlaps, result.review),
+        measured=summarize_checks(run.task, result.samples, result.overlaps, result.review),
         balance=asdict(result.balance) if result.balance.before else {},
         contamination=[asdict(overlap) for overlap in result.overlaps],
         settings=run.settings.changed(to_repeat=True),

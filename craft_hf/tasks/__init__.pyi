@@ -1,4 +1,8 @@
+from .columns import LINEAGE_COLUMNS as LINEAGE_COLUMNS
+from .columns import Column as Column
+from .columns import columns_of as columns_of
 from .multiple_choice import LABEL as LABEL
+from .multiple_choice import MOST_LETTERS as MOST_LETTERS
 from .multiple_choice import NUMBER as NUMBER
 from .multiple_choice import TEXT as TEXT
 from .multiple_choice import Choice as Choice

@@ -57,13 +57,17 @@ def read_few_shots(
             raise InputError(f"{where}: not valid JSON ({e}).") from e
         if not isinstance(data, dict):
             raise InputError(f"{where}: holds {type(data).__name__}, expected an object with text and sample.")
-        if reason := unwritable(data):
-            raise InputError(f"{where}: holds {reason}, which no dataset can; remove it.")
         data = normalized(data, {})
         if "Text" in data:
             data = _from_authors(data, where, schema, choices)
         shot = _few_shot(data, where, f"{task}-{len(shots) + 1:02d}", schema)
-        if errors := sorted(validator.iter_errors(shot.sample), key=lambda e: list(map(str, e.path))):
+        if reason := unwritable(vars(shot)):
+            raise InputError(f"{where}: holds {reason}, which no dataset can; remove it.")
+        try:
+            errors = sorted(validator.iter_errors(shot.sample), key=lambda e: list(map(str, e.path)))
+        except RecursionError:
+            raise InputError(f"{where}: a $ref of the schema leads back to itself without end; remove it.") from None
+        if errors:
             at = ".".join(map(str, errors[0].path)) or "sample"
             raise InputError(f"{where}, field {at}: {errors[0].message[:300]}")
         if choices and (options := choices.read(shot.sample)).right is None:

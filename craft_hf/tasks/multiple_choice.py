@@ -19,6 +19,9 @@ _LABEL = re.compile(r"\s*[(\[]?([A-Za-z]|\d{1,2}(?!.\d))[.):\]]\s*")
 _BARE = re.compile(r"\W*(\w+)\W*")
 """An answer that is a label alone, with or without the punctuation of the options."""
 
+MOST_LETTERS = len(string.ascii_uppercase)
+"""Options that letters can name; of more than these without labels, an answer says the right one by number or text."""
+
 _SEQUENCES = (string.ascii_uppercase, string.ascii_lowercase)
 
 _OF_OTHERS = re.compile(
@@ -109,7 +112,7 @@ class MultipleChoice:
                     return place, kind
             letter = _place_of_letter(bare)
             if letter is not None and not any(map(_LABEL.match, whole)):
-                return (letter if letter < count else None), LABEL
+                return (letter if letter < count <= MOST_LETTERS else None), LABEL
             for name, names, kind in named:
                 folded = [other.casefold() for other in names]
                 if name and (place := _only(name.casefold(), folded)) is not None:
@@ -140,7 +143,7 @@ class MultipleChoice:
         """Return the fields for options and answer, written as in another sample.
 
         Args:
-            texts: of the options, without labels; at most 26 if the other sample has letters.
+            texts: of the options, without labels; at most `MOST_LETTERS` if the other sample has letters.
             right: the position of the right one.
             like: the other sample; its answer names one of its options.
         """
@@ -171,7 +174,8 @@ class MultipleChoice:
         options, answer = self.read(fields), fields.get(self.answer_field)
         if options.right is None or options.kind == NUMBER:
             return str(answer)
-        return options.labels[options.right] or string.ascii_uppercase[options.right : options.right + 1]
+        letter = string.ascii_uppercase[options.right : options.right + 1]
+        return options.labels[options.right] or letter or str(self.first + options.right)
 
     def expected(self, options: Choice) -> str:
         """Say what answer is expected for some options, in words for whoever wrote another one."""
@@ -181,6 +185,8 @@ class MultipleChoice:
         last = self.first + len(options.texts) - 1
         if options.labels[0]:
             return f'expected the label of an option ("{options.labels[0]}" for "{shown}"), or its text'
+        if len(options.texts) > MOST_LETTERS:
+            return f"expected the text of an option, or its number from {self.first} to {last}"
         return (
             f"expected the text of an option, its letter (A for the first), or its number from {self.first} to {last} "
             '(options that begin with "A. ", "B. ", and the letter of one, are always understood)'

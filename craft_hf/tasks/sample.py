@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn
@@ -101,7 +102,8 @@ def normalized(fields: Mapping[str, JSON], schema: Mapping[str, JSON]) -> dict[s
     Two samples that say the same have the same form, whether a model's answer, a row of a dataset or a person's edit
     gave them: keys stand in the order of the schema; an optional field that is null is left out; so is a field that
     the schema allows without declaring it, for it has no column; keys and texts are Unicode NFC; a number without a
-    fraction is an int; NaN and infinity, as which some tools write a missing number, are null.
+    fraction is an int, unless it is so great that only its field being an integer makes it one; NaN and infinity, as
+    which some tools write a missing number, are null. Whether a dataset can hold it, `unwritable` tells of this form.
 
     Args:
         fields: the sample; it need not follow the schema.
@@ -133,10 +135,13 @@ def normalized_value(value: JSON, schema: JSON = None) -> JSON:
         return [normalized_value(item, first[n] if n < len(first) else items) for n, item in enumerate(value)]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
+    kind = schema.get("type")
+    if isinstance(value, int):
+        inexact = kind == "number" and _WHOLE <= abs(value) <= sys.float_info.max
+        return float(value) if inexact else value  # as its column will hold it
     if not math.isfinite(value):
         return None
-    number = float(value) if schema.get("type") == "number" else value  # as its column will hold it
-    return int(number) if isinstance(number, float) and number.is_integer() and abs(number) < _WHOLE else number
+    return int(value) if value.is_integer() and (kind == "integer" or abs(value) < _WHOLE) else value
 
 
 def placed_texts(value: JSON, *place: str) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from craft_hf.base import JSON, FewShot, InputError, fingerprint
+from craft_hf.tasks.columns import COLUMNS, columns_of
 from craft_hf.tasks.few_shots import read_few_shots, require_enough
 from craft_hf.tasks.multiple_choice import MultipleChoice, multiple_choice_of
 from craft_hf.tasks.sample import normalized
@@ -28,12 +29,6 @@ QUERY_BY_PARTS, QUERY_AS_WHOLE = QUERY_FORMS = ("parts", "whole")
 """How the parts of a few-shot make a query: with the same weight, or as one text, of which a model reads the head."""
 
 METRICS = ("accuracy", "win_rate")
-
-COLUMNS = (
-    "is_few_shot", "document_id", "sample_id", "document", "source", "title", "url", "license", "author", "similarity",
-    "retrieved_by", "prompt_few_shots", "prompt_hash", "generator", "finish_reason", "checks", "prompt", "completion",
-)  # fmt: skip
-"""Columns that the rows of every dataset have beside the task's fields: no field may have such a name."""
 
 
 @dataclass(frozen=True)
@@ -118,15 +113,15 @@ def _check_template(name: str, text: str) -> None:
     import jinja2
 
     try:
-        _jinja().parse(text)
-    except jinja2.TemplateSyntaxError as e:
+        _template(text)
+    except (jinja2.TemplateError, RecursionError) as e:
         raise InputError(f"{name} is a broken template: {e} in {text!r}") from e
 
 
 def _check_pattern(name: str, pattern: str) -> None:
     try:
         re.compile(pattern)
-    except (re.error, TypeError) as e:
+    except (re.error, TypeError, OverflowError, RecursionError) as e:
         raise InputError(f"{name} has {pattern!r}, which is no regular expression: {e}") from e
 
 
@@ -191,7 +186,11 @@ class Task:
     checks_file: str = ""
 
     def prompt(self, sample: Mapping[str, JSON]) -> str:
-        """Return what the fine-tuned model will be asked, for one sample; an optional field without a value is None."""
+        """Return what the fine-tuned model will be asked, for one sample; an optional field without a value is None.
+
+        Raises:
+            jinja2.TemplateError: the template does not fit the sample.
+        """
         return self._render(self.prompt_template, sample)
 
     def completion(self, sample: Mapping[str, JSON]) -> str:
@@ -203,6 +202,7 @@ class Task:
 
         Raises:
             InputError: `instruction_of` gives something else than the number of an instruction.
+            jinja2.TemplateError: the template does not fit the sample.
         """
         if not self.instruction_of:
             return None
@@ -212,8 +212,15 @@ class Task:
         return self.instructions[int(number) - 1]
 
     def _render(self, template: str, sample: Mapping[str, JSON]) -> str:
+        import jinja2
+
         optional = {name: None for name in self.fields if name not in self.required}
-        return _template(template).render(**{**optional, **sample}).strip()
+        try:
+            return _template(template).render(**{**optional, **sample}).strip()
+        except jinja2.TemplateError:
+            raise
+        except Exception as e:  # whatever an expression in it raises
+            raise jinja2.TemplateRuntimeError(f"{type(e).__name__}: {e}") from e
 
     def sample(self, values: Mapping[str, JSON]) -> dict[str, JSON]:
         """Return the sample in a row of a dataset, or in what else holds its fields, in its one form.
@@ -335,15 +342,16 @@ def _unknown(name: str, folder: Path) -> str:
 
 def _parse(path: Path) -> Task:
     """Read and check `task.yaml`; the few-shots come after it."""
-    import yaml
+    from craft_hf.base import load_yaml
 
     try:
-        data = yaml.safe_load(unicodedata.normalize("NFC", path.read_text(encoding="utf-8")))  # as samples are
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise InputError(f"{path} is not valid YAML: {e}") from e
+        text = unicodedata.normalize("NFC", path.read_text(encoding="utf-8"))  # as samples are
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"{path} cannot be read: {e}; expected a text in UTF-8.") from e
+    data, lines = load_yaml(text, path)
     if not isinstance(data, dict):
         raise InputError(f"{path} holds {type(data).__name__}, expected a mapping with name, instructions, schema, ...")
-    if unknown := sorted(set(data) - set(TASK_KEYS)):
+    if unknown := [name for name in data if name not in TASK_KEYS]:
         raise InputError(f"{path}: unknown key {unknown[0]!r}; known keys: {', '.join(sorted(TASK_KEYS))}.")
     required = [f.name for f in fields(Task) if f.name in TASK_KEYS and f.default is f.default_factory is MISSING]
     if missing := sorted(set(required) - set(data)):
@@ -354,7 +362,7 @@ def _parse(path: Path) -> Task:
         try:
             data[name] = TASK_KEYS[name].checked(name, value)
         except InputError as e:
-            raise InputError(f"{path}: {e}") from e
+            raise InputError(f"{path}, line {lines[name]}: {e}") from e
     task = Task(**data, few_shots=())
     _check(task, path)
     return task
@@ -382,6 +390,7 @@ def _check(task: Task, path: Path) -> None:
         jsonschema.Draft202012Validator.check_schema(task.schema)
     except jsonschema.SchemaError as e:
         raise InputError(f"{path}: schema is not a valid JSON Schema: {e.message}") from e
+    _check_references(task.schema, path)
     properties = task.schema.get("properties")
     if task.schema.get("type") != "object" or not isinstance(properties, Mapping) or not properties:
         raise InputError(f"{path}: schema must have type: object and a non-empty properties mapping.")
@@ -390,6 +399,10 @@ def _check(task: Task, path: Path) -> None:
             f"{path}: field {taken[0]!r} has the name of a column that every row has beside the task's fields; rename "
             f"it in schema, templates, rules and few-shots (taken are {', '.join(COLUMNS)})."
         )
+    try:
+        columns_of(task.schema)
+    except InputError as e:
+        raise InputError(f"{path}: {e}") from e
     if not task.instructions or not all(instruction.strip() for instruction in task.instructions):
         raise InputError(f"{path}: instructions must be a text, or a list of texts of which each document gets one.")
     if not task.query:
@@ -400,3 +413,24 @@ def _check(task: Task, path: Path) -> None:
     for name in filter(None, (task.options_field, task.answer_field)):
         if name not in task.required:
             raise InputError(f"{path}: field {name!r} must be listed under required in the schema.")
+
+
+def _check_references(schema: Mapping[str, JSON], path: Path) -> None:
+    """Raise InputError for a $ref that leads to nothing in the schema; what is elsewhere is not fetched."""
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    whole = DRAFT202012.create_resource(schema)
+    parts = [(whole, Registry().resolver_with_root(whole))]
+    for part, resolver in parts:
+        found = part.contents if isinstance(part.contents, Mapping) else {}
+        for reference in (found[key] for key in ("$ref", "$dynamicRef") if key in found):
+            try:
+                resolver.lookup(reference)
+            except Unresolvable as e:
+                raise InputError(
+                    f"{path}: schema refers to {reference!r}, which it does not hold; write it under $defs "
+                    "(`$ref: '#/$defs/name'`), or in place of the reference."
+                ) from e
+        parts += [(inner, resolver.in_subresource(inner)) for inner in part.subresources()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from craft_hf.base.errors import CraftError, StorageError
+from craft_hf.base.errors import CraftError, InputError, StorageError
 from craft_hf.base.version import __version__
 from craft_hf.cli.main import app, main
 from craft_hf.tasks.task import FOLDER
+from tests.publishable_folders import write_run
 from tests.writer_server import WriterServer
 
 RUNNER = CliRunner()
@@ -114,6 +116,20 @@ def test_mistakes_are_one_line_without_a_traceback(
     assert (end.value.code, said.out) == (1, "")
     assert said.err.startswith("craft-hf: ")
     assert said.err.count("\n") == 1
+
+
+def test_a_check_that_rejected_nothing_is_told_with_those_that_did(tmp_path: Path) -> None:
+    """A misspelt name is no empty list of rejects."""
+    folder = str(write_run(tmp_path / "run", 2))
+    assert json.loads(RUNNER.invoke(app, ["rejected", folder, "--check", "schema"]).output)["check"] == "schema"
+    for name, message in (
+        ("shcema", r"rejected by 'shcema'\. Did you mean schema\? Checks that rejected some: schema \(1\)\."),
+        ("judge", r"rejected by 'judge'\. Checks that rejected some: schema \(1\)\."),
+    ):
+        result = RUNNER.invoke(app, ["rejected", folder, "--check", name])
+        assert isinstance(result.exception, InputError)
+        assert re.search(message, str(result.exception))
+        assert result.stdout == ""
 
 
 def test_the_installed_command_ends_with_one_line(tmp_path: Path) -> None:

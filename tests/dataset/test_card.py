@@ -251,7 +251,7 @@ def test_card_says_how_to_do_it_again(tmp_path: Path) -> None:
 
 def test_card_lists_the_configurations_of_a_repository() -> None:
     """Front matter and table name them in order; the snippets name the repository."""
-    card = dataset_card(report_of(ROWS, REJECTS), ROWS, [CardConfig("S", "S/train-*", 20)], "ann/rows")
+    card = dataset_card(report_of(ROWS, REJECTS), ROWS, [CardConfig("S", "S", 20)], "ann/rows")
     configs = DatasetCard(card).data.to_dict()["configs"]
     assert configs == [
         {"config_name": "default", "data_files": "data/train-*", "default": True},

@@ -35,19 +35,17 @@ VECTORS = RowVectors(directions(0, 60, 90), directions(10, 70, 100), directions(
 def test_distinct_counts_ngrams_inside_texts() -> None:
     """Case and punctuation do not matter, no n-gram spans two texts, and no n-gram at all is no figure."""
     texts = ["The cat, the dog.", "the cat"]
-    assert distinct(texts, 1) == 3 / 6
-    assert distinct(texts, 2) == 3 / 4
-    assert distinct(texts, 3) == 1
-    assert distinct(["one two"], 3) is None
+    assert distinct(texts, (1, 2, 3)) == {1: 3 / 6, 2: 3 / 4, 3: 1}
+    assert distinct(["one two"], [3]) == {3: None}
 
 
 @given(st.lists(st.text(alphabet="ab ", max_size=12), max_size=6), st.integers(1, 3))
 def test_distinct_is_a_share(texts: list[str], n: int) -> None:
     """It is above 0 and at most 1, and saying everything twice halves it."""
-    share = distinct(texts, n)
+    share = distinct(texts, [n])[n]
     if share is not None:
         assert 0 < share <= 1
-        assert distinct(texts * 2, n) == share / 2
+        assert distinct(texts * 2, [n]) == {n: share / 2}
 
 
 def test_self_bleu_goes_from_strangers_to_twins() -> None:

@@ -46,7 +46,7 @@ def test_dataset_card(name: str) -> None:
         recorded = json.loads(RUN.read_text(encoding="utf-8"))
         funnel = [Stage(**stage) for stage in recorded["report"].pop("funnel")]
         report, rows = RunReport(**recorded["report"], funnel=funnel), recorded["rows"]
-        configs = [CardConfig("few-shots", "few-shots/train-*", 32), CardConfig("S", "data/train-*", 100)]
+        configs = [CardConfig("few-shots", "few-shots", 32), CardConfig("S", "data", 100)]
         plots = ["funnel", "similarity", "answers", "nearest", "map"]
         card = dataset_card(report, rows, configs, "user/craft-bioqa", plots)
     else:

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from craft_hf.base.errors import CraftError, InputError, StorageError
 from craft_hf.cli.main import app
-from craft_hf.dataset.folder import PARQUET, DatasetFolder
+from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.dataset.layout import PARQUET
 from craft_hf.dataset.previous import fingerprint_previous, read_previous_samples
 from craft_hf.dataset.rebuild import rebuild_report
 from craft_hf.dataset.rows import is_few_shot

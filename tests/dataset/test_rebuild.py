@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from craft_hf.base.errors import CraftError, InputError
 from craft_hf.base.models import cache_folder
 from craft_hf.cli.main import app
-from craft_hf.dataset.folder import PARQUET, DatasetFolder
+from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.dataset.layout import PARQUET
 from craft_hf.dataset.rebuild import rebuild_report
 from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import ensure_run

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from craft_hf.base.embedder import Embedder
+from craft_hf.base.records import JSON
 from craft_hf.dataset import row_vectors
-from craft_hf.dataset.row_vectors import embed_rows, generated_texts, row_text
+from craft_hf.dataset.row_vectors import GeneratedTexts, embed_rows, row_text
 from tests.dataset.test_report import few_shot_row, row
 
 pytestmark = pytest.mark.weights
@@ -19,7 +22,7 @@ def test_row_text_takes_all_texts_of_the_fields() -> None:
     """Lists and mappings are gone into; numbers, what is missing, and lineage are no text of the sample."""
     sample = {"a": "one", "b": ["two", {"c": "three"}], "n": 4, "none": None, "document": "not this"}
     assert row_text(sample, ("a", "b", "n", "none", "missing")) == "one\ntwo\nthree"
-    assert generated_texts([few_shot_row(0), row(1)], ("question",)) == ["What does organelle 1 do?"]
+    assert list(GeneratedTexts([few_shot_row(0), row(1)], ("question",))) == ["What does organelle 1 do?"]
 
 
 def test_embed_rows_has_a_line_for_each_row() -> None:
@@ -44,3 +47,20 @@ def test_embed_rows_of_few_shots_alone() -> None:
     """No generated row gives no vector of rows."""
     vectors = embed_rows([few_shot_row(0)], FIELDS, Embedder())
     assert vectors.samples.shape == vectors.documents.shape == (0, 384)
+
+
+def test_texts_are_made_when_they_are_asked_for() -> None:
+    """A dataset's texts are not kept beside its rows; they can be read again."""
+    made: list[int] = []
+
+    class Rows(list[dict[str, JSON]]):
+        def __iter__(self) -> Iterator[dict[str, JSON]]:
+            for number, value in enumerate(list.__iter__(self)):
+                made.append(number)
+                yield value
+
+    texts = GeneratedTexts(Rows([few_shot_row(0), row(1), row(2)]), ("question",))
+    assert next(iter(texts)) == "What does organelle 1 do?"
+    assert made == [0, 1]
+    assert len(texts) == 2
+    assert "What does organelle 2 do?" in texts

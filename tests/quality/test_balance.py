@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -9,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_hf.quality.balance import Shuffle
-from craft_hf.tasks.multiple_choice import options_of
+from craft_hf.quality.wellformed import broken_rule
+from craft_hf.tasks.multiple_choice import MOST_LETTERS, options_of
 from craft_hf.tasks.task import load_task
-from tests.quality_samples import BIOQA, changed
+from tests.quality_samples import BIOQA, changed, task
 
 
 def sample(number: int, answer: str = "A") -> dict[str, Any]:
@@ -75,3 +77,21 @@ def test_a_task_without_options_is_left_alone() -> None:
     shuffle = Shuffle(load_task("recipegen"), 0)
     assert shuffle.shuffled("d", {"steps": ["x"]}) == {"steps": ["x"]}
     assert not shuffle.balance.before
+
+
+def test_an_answer_that_can_name_no_other_place_is_never_moved_there() -> None:
+    """Of 30 options without labels a letter names none: the sample is dropped before, and left as it is here."""
+    loose = json.loads(json.dumps(BIOQA.schema))
+    loose["properties"] |= {"options": {"type": "array", "items": {"type": "string"}}, "answer": {"type": "string"}}
+    asked = task(schema=loose)
+    for count, problem in ((MOST_LETTERS, ""), (30, "answer: not among the options")):
+        options = [f"the {number}th word" for number in range(count)]
+        lettered, named = (changed(options=options, answer=answer) for answer in ("B", options[-1]))
+        assert broken_rule(asked, lettered) == problem
+        assert broken_rule(asked, named) == ""
+        shuffle = Shuffle(asked, 0)
+        for number in range(2 * count):
+            fields = shuffle.shuffled(f"d{number}", lettered)
+            assert fields is lettered or asked.multiple_choice.read(fields).right_text == options[1]
+            fields = shuffle.shuffled(f"e{number}", named)
+            assert asked.multiple_choice.read(fields).right_text == options[-1]

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from craft_hf.base.errors import CraftError, InputError
-from craft_hf.base.records import Document
-from craft_hf.quality.guarded import ENOUGH, limits_for
+from craft_hf.base.records import Document, Verdict
+from craft_hf.quality.check import Check
+from craft_hf.quality.copied import CopiedCheck
+from craft_hf.quality.duplicate import DuplicateCheck
+from craft_hf.quality.guarded import ENOUGH, GuardedCheck, limits_for, summaries_for
+from craft_hf.quality.judge import JudgeCheck
 from craft_hf.quality.quality import Quality
-from tests.quality_samples import GOOD, OPTIONAL, PLANTS, answer, changed, context, quality, task
+from craft_hf.quality.registry import require_optional
+from craft_hf.quality.wellformed import WellFormedCheck
+from craft_hf.tasks.task import Task
+from tests.quality_samples import GOOD, OPTIONAL, PLANTS, answer, changed, context, quality, sample, task
 from tests.vectors import HashEmbedder
 
 CHECK = """
@@ -28,12 +36,15 @@ class Odd(Check):
 """
 
 
+def own_task(body: str, more: str = "") -> Task:
+    """A task with a check that does something odd."""
+    found: Task = task(checks_source=CHECK.format(body=body) + more, checks_file="my/checks.py")
+    return found
+
+
 def own(body: str, more: str = "") -> Quality:
     """The checks that cannot be skipped, and one that does something odd."""
-    source = CHECK.format(body=body) + more
-    return quality(
-        OPTIONAL, HashEmbedder(), duplicate_threshold=100, task=task(checks_source=source, checks_file="my/checks.py")
-    )
+    return quality(OPTIONAL, HashEmbedder(), duplicate_threshold=100, task=own_task(body, more))
 
 
 def questions(count: int) -> list[dict[str, Any]]:
@@ -91,6 +102,51 @@ def test_a_check_that_fails_each_time_ends_the_run() -> None:
         assert fates(checks, [fields]) == [(False, "odd", "failed: ValueError: never")]
     with pytest.raises(CraftError, match="--skip-checks odd"):
         fates(checks, questions(1))
+
+
+def test_the_advice_on_a_check_that_always_fails_can_be_followed() -> None:
+    """A check that can be skipped is skipped, one that cannot is taken out of its file, and ours are reported."""
+    with pytest.raises(CraftError, match=r"Mend it, or leave it out with --skip-checks odd; answers") as skipping:
+        fates(own("raise ValueError('never')"), questions(8))
+    name = re.search(r"--skip-checks (\w+)", str(skipping.value))
+    assert name
+    require_optional(own_task("raise ValueError('never')"), [name[1]])
+    with pytest.raises(CraftError, match=r"Mend it, or take it out of my/checks\.py; answers"):
+        fates(own("raise ValueError('never')", "    optional = False\n"), questions(8))
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        (CopiedCheck, "Report that as a fault of craft_hf, or leave it out with --skip-checks copied; answers"),
+        (WellFormedCheck, "Report that as a fault of craft_hf; answers"),
+        (DuplicateCheck, "Report that as a fault of craft_hf; answers"),
+        (JudgeCheck, "Report that as a fault of craft_hf, or leave out --judge; answers"),
+    ],
+)
+def test_the_advice_on_a_check_of_craft_hf_can_be_followed(
+    kind: type[Check], advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is sent to skip what cannot be skipped."""
+    monkeypatch.setattr(kind, "check", lambda self, sample: 1 / 0)
+    made = GuardedCheck(kind(context(ask=lambda *_: iter(()))))
+    made.judge(sample())
+    with pytest.raises(CraftError, match=advice):
+        made.finish()
+
+
+def test_a_check_says_what_it_measured() -> None:
+    """In a sentence for report and card; one that fails costs the sentence, not the run."""
+    kept = [Verdict("odd", True, score=2.0), Verdict("odd", False, "dropped"), Verdict("duplicate", True)]
+    said = "    @classmethod\n    def summary(cls, verdicts):\n        return {}\n"
+    for value, sentence in (
+        ("f'{len(verdicts)} were odd.'", "1 were odd."),
+        ("''", None),
+        ("1 / 0", "Not told, for the check failed: ZeroDivisionError: division by zero"),
+        ("5", "Not told, for the check failed: TypeError: summary returned 5, expected a text"),
+    ):
+        found = summaries_for(own_task("", said.format(value)), kept)
+        assert found == ({"odd": sentence} if sentence else {})
 
 
 def test_a_run_that_is_over_is_told_of_a_check_that_always_failed() -> None:

@@ -9,9 +9,17 @@ from pathlib import Path
 import pytest
 
 from craft_hf.base.errors import InputError
+from craft_hf.base.models import file_fingerprint
 from craft_hf.quality import registry
-from craft_hf.quality.registry import RESERVED, checks_for, identity_of_packages, optional_checks, require_optional
-from craft_hf.review import CHECK
+from craft_hf.quality.registry import (
+    PEOPLE,
+    RESERVED,
+    checks_for,
+    identity_of_packages,
+    optional_built_in,
+    optional_checks,
+    require_optional,
+)
 from craft_hf.tasks.task import NAMES, Task, load_task
 from tests import ROOT
 from tests.quality_samples import BIOQA, CHECKS, context, task
@@ -85,10 +93,28 @@ def test_own_checks_come_before_what_compares() -> None:
 
 
 def test_an_installed_package_adds_its_checks(package: Path) -> None:
-    """They are made for every task, and known by the package's name and version, as long as they are not skipped."""
+    """They are made for every task, and known by name, version and file, as long as they are not skipped."""
     assert "shouting" in optional_checks(BIOQA)
-    assert identity_of_packages() == [["shouting", "loud", "1.2"]]
+    assert "shouting" not in optional_built_in()
+    assert identity_of_packages() == [["shouting", "loud", "1.2", file_fingerprint(package / "loud.py")]]
     assert identity_of_packages(["shouting"]) == []
+
+
+def test_a_package_that_is_edited_makes_another_run(package: Path) -> None:
+    """Also under its old version, as with `pip install -e`; by what was loaded, not by what the file says by now."""
+    before = identity_of_packages()
+    with (package / "loud.py").open("a") as file:
+        file.write("# changed\n")
+    assert identity_of_packages() == before
+    registry._from_packages.cache_clear()
+    assert identity_of_packages() != before
+
+
+def test_lists_of_optional_checks_are_complete() -> None:
+    """Where the README and the page on the paper name all that can be skipped."""
+    names = optional_built_in()
+    assert f"--skip-checks {','.join(names)} " in (ROOT / "README.md").read_text()
+    assert f"`skip_checks: [{', '.join(names)}]`" in (ROOT / "docs" / "paper.md").read_text()
 
 
 def test_an_entry_point_that_is_no_check_is_told(package: Path) -> None:
@@ -156,7 +182,7 @@ def test_a_checks_file_is_run_as_python_runs_files() -> None:
 
 def test_names_of_people_are_reserved() -> None:
     """A check cannot pass for what people decided."""
-    assert CHECK in RESERVED
+    assert PEOPLE in RESERVED
 
 
 def test_dataclasses_and_helpers_may_stand_in_a_checks_file() -> None:

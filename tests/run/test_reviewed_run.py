@@ -14,8 +14,8 @@ import craft_hf  # noqa: F401  (makes load_dataset("craft") work)
 from craft_hf.base.errors import InputError
 from craft_hf.cli.main import app
 from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.quality.registry import PEOPLE
 from craft_hf.review.decisions import ACCEPT, EDIT, PROMOTE, REJECT, THRESHOLD
-from craft_hf.review.live import CHECK
 from craft_hf.review.queue import counts, queue
 from craft_hf.review.samples import ReviewSample
 from craft_hf.review.source import open_review_store
@@ -83,14 +83,14 @@ def test_decisions_drop_change_and_mark_rows(home: Path, server: WriterServer, t
     assert len(rows) == 6
     assert found[:2] == ["Is this better?", questions(first)[2]]
     assert questions(first)[0] not in found
-    marks = [[c["remark"] for c in row["checks"] if c["check"] == CHECK] for row in rows]  # type: ignore[union-attr, index, call-overload]
+    marks = [[c["remark"] for c in row["checks"] if c["check"] == PEOPLE] for row in rows]  # type: ignore[union-attr, index, call-overload]
     assert marks == [["edited by 1"], ["accepted by 1"], [], [], [], []]
     assert 0 < len(server.requests) - asked < 4  # what it takes to replace the rejected one, and no answer twice
     assert len(server.documents) == len(set(server.documents))
     report = json.loads((folder / "report.json").read_text())
     left = {"stage": "review", "label": "not rejected by people", "count": len(server.documents) - 1, "removed": False}
     assert left in report["funnel"]
-    assert {"check": CHECK, "reason": "wrong answer", "count": 1} in report["drops"]
+    assert {"check": PEOPLE, "reason": "wrong answer", "count": 1} in report["drops"]
     said = report["measured"]["human_review"]
     asked = len(server.documents)
     assert said == f"1 person decided about 3 of {asked} samples: 1 accepted, 1 edited, 1 rejected."
@@ -204,8 +204,8 @@ def test_a_threshold_that_somebody_set_is_held(home: Path, server: WriterServer,
         worst = min(reviewed(reviews), key=lambda s: s.similarity or 0)
         reviews.change(THRESHOLD, {"check": "similarity", "score": scores[2]}, "ann", "k")
     outcome = run(server, path, 6)
-    assert {r.check for r in outcome.rejects if r.similarity and r.similarity < scores[2]} == {CHECK}
-    reasons = {r.reason for r in outcome.rejects if r.check == CHECK}
+    assert {r.check for r in outcome.rejects if r.similarity and r.similarity < scores[2]} == {PEOPLE}
+    reasons = {r.reason for r in outcome.rejects if r.check == PEOPLE}
     assert reasons == {f"similarity is below the threshold that a reviewer set ({scores[2]:g})"}
     with ReviewStore(path) as reviews:
         decide(reviews, worst, ACCEPT)
@@ -225,7 +225,7 @@ def test_people_may_put_back_what_a_check_dropped(home: Path, server: WriterServ
         decide(reviews, dropped[1], EDIT, fields={"question": "only this"})
     outcome = run(server, path, 2, **strict)
     assert [dict(s.fields)["question"] for s in outcome.samples] == [dropped[0].fields["question"]]
-    assert [r.reason for r in outcome.rejects if r.check == CHECK] == [
+    assert [r.reason for r in outcome.rejects if r.check == PEOPLE] == [
         "edited by 1, but sample: against the schema (required)"
     ]
 

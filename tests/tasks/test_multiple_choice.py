@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from craft_hf.base.records import JSON
 from craft_hf.tasks.multiple_choice import (
     LABEL,
+    MOST_LETTERS,
     NUMBER,
     TEXT,
     MultipleChoice,
@@ -211,3 +212,14 @@ def test_a_word_is_no_label() -> None:
     assert leading_option("fox", ("", "")) is None
     assert leading_option("the owl", ("the fox", "the owl")) == 1
     assert leading_option("12", ("1", "12")) == 1
+
+
+def test_letters_name_as_many_options_as_there_are_letters() -> None:
+    """Of more options without labels, the answer is a text or a number, and so says the message."""
+    for count, place in ((MOST_LETTERS, 1), (MOST_LETTERS + 1, None)):
+        texts = [f"word {number}" for number in range(count)]
+        read = CHOICES.read(sample(texts, "B"))
+        assert read.right == place
+        assert ("its letter" in CHOICES.expected(read)) is (place is not None)
+        assert CHOICES.read(sample(texts, f"word {count - 1}")).right == count - 1
+    assert CHOICES.name_of(sample(texts, texts[-1])) == "26"

@@ -11,9 +11,9 @@ import pytest
 
 from craft_hf.base.errors import InputError
 from craft_hf.base.records import JSON
-from craft_hf.dataset.rows import LINEAGE
 from craft_hf.generation.generator import Sampling
-from craft_hf.tasks.task import COLUMNS, FOLDER, NAMES, load_task
+from craft_hf.tasks.columns import COLUMNS
+from craft_hf.tasks.task import FOLDER, NAMES, load_task
 from tests.own_task import write_task
 
 
@@ -102,6 +102,31 @@ def test_unknown_task_suggests_the_nearest_names() -> None:
         ("enum: [A, B, C, D]", "enum: [.nan]", "schema is no JSON"),
         ("question: {type: string, maxLength: 600}", "5: {type: string}", "schema is no JSON: a name"),
         ("[question, options, answer]", "[question]", "'options' must be listed under required"),
+        ("metric: accuracy", "metric: 2024-13-45", r"line \d+: not valid YAML .*put it in quotes"),
+        ("metric: accuracy", "metrik: accuracy\n5: accuracy", "unknown key 'metrik'"),
+        ("metric: accuracy", "metric: accuracy\n5: accuracy", "unknown key 5"),
+        ("metric: accuracy", "metric: accuracy\nmetric: win_rate", r"line \d+: .*'metric' stands in line \d+ as well"),
+        ("metric: accuracy", "metric: luck", r"task\.yaml, line \d+: metric is 'luck'"),
+        (
+            "is a statement that asks nothing: '",
+            "is a statement that asks nothing: 'a{99999999999}",
+            "no regular expression",
+        ),
+        ('"{{ answer }}"', '"{{ answer + 1 }}"', "does not fit few-shot bioqa-01: TypeError"),
+        ('"{{ answer }}"', '"{{ (answer | length) / 0 }}"', "does not fit few-shot bioqa-01: ZeroDivisionError"),
+        ('"{{ answer }}"', '"{{ answer | backwards }}"', "is a broken template: No filter named 'backwards'"),
+        ("metric: accuracy", "instruction_of: '{{ 1 / 0 }}'", "does not fit few-shot bioqa-01: ZeroDivisionError"),
+        (
+            "{type: string, maxLength: 600}",
+            "{type: string, $ref: '#/$defs/nope'}",
+            "schema refers to '#/[$]defs/nope', which it does not hold; write it under",
+        ),
+        (
+            "{type: string, maxLength: 600}",
+            "{type: string, $ref: 'https://example.org/text.json'}",
+            "refers to 'https://example.org/text.json', which it does not hold",
+        ),
+        ("{type: string, maxLength: 600}", "{type: string, allOf: [{$dynamicRef: '#nope'}]}", "refers to '#nope'"),
     ],
 )
 def test_broken_task_yaml_says_what_is_wrong(own: Path, old: str, new: str, message: str) -> None:
@@ -112,6 +137,13 @@ def test_broken_task_yaml_says_what_is_wrong(own: Path, old: str, new: str, mess
     with pytest.raises(InputError, match=message) as e:
         load_task(str(own))
     assert "task.yaml" in str(e.value)
+
+
+def test_a_schema_that_refers_to_itself_without_end_is_told(tmp_path: Path) -> None:
+    """No sample can be checked by it."""
+    fields = {"a": {"type": "string", "$ref": "#/properties/a"}}
+    with pytest.raises(InputError, match=r"line 1: a \$ref of the schema leads back to itself without end"):
+        load_task(write_task(tmp_path / "task", fields, [("Text.", {"a": "x"})] * 3))
 
 
 def test_few_shot_against_the_schema_names_line_and_field(own: Path) -> None:
@@ -250,11 +282,6 @@ def test_a_field_named_like_a_column_of_every_row_is_refused(tmp_path: Path, nam
         load_task(write_task(tmp_path / "task", {name: {"type": "string"}}, shots))
 
 
-def test_the_names_of_all_columns_are_taken() -> None:
-    """What the rows have beside the task's fields, no field can be."""
-    assert set(LINEAGE) <= set(COLUMNS)
-
-
 def test_few_shots_get_their_one_form(tmp_path: Path) -> None:
     """Null for an optional field is no value; a template gets None for it, and shows nothing."""
     fields = {"headline": {"type": "string"}, "note": {"type": "string"}}
@@ -319,7 +346,11 @@ def test_few_shots_with_values_that_no_row_can_hold_are_refused(own: Path, text:
 
 def test_questions_of_the_authors_may_have_any_labels(own: Path, tmp_path: Path) -> None:
     """Options are split where their labels are, whatever their style, and the answer is the label alone."""
-    fields = {"question": {"type": "string"}, "options": {"type": "array"}, "answer": {"type": "string"}}
+    fields = {
+        "question": {"type": "string"},
+        "options": {"type": "array", "items": {"type": "string"}},
+        "answer": {"type": "string"},
+    }
     shots = [("Text.", {"question": "Q?", "options": ["a) one", "b) two"], "answer": "b"})] * 3
     task = write_task(tmp_path / "task", fields, shots, options_field="options", answer_field="answer")
     line = {"Text": "T", "Instruction": "Which of 1. and 2. is it?\na) one\nb) two", "Output": "b, for it is two"}
