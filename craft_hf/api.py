@@ -377,7 +377,7 @@ def _open_sources(
     """
     listed = [sources] if isinstance(sources, str | Path | corpus.Corpus) else list(sources)
     corpora = [source for source in listed if isinstance(source, corpus.Corpus)]
-    named = [retrieval.lasting_source(str(source)) for source in listed if not isinstance(source, corpus.Corpus)]
+    named = [retrieval.lasting_source(source) for source in listed if not isinstance(source, corpus.Corpus)]
     of_records = ("name", "split", "hub_config", "min_chars", "max_chars", "long", "limit", "min_score", "strict")
     if corpora and not named:
         defaults = inspect.signature(build_index).parameters
@@ -389,12 +389,12 @@ def _open_sources(
             )
     settings: list[dict[str, JSON]] = [{} for _ in corpora]
     if named or not corpora:
-        licenses = [given["license"]] if isinstance(given["license"], str) else given["license"]
+        licenses = [given["license"]] if isinstance(given["license"], str) else list(given["license"])
         settings.append(
             {
                 "sources": named, "preset": given["preset"],
                 "field": [f"{to}={of}" for to, of in (given["fields"] or {}).items()],
-                "license": [text for text in licenses if text], **{name: given[name] for name in of_records},
+                "license": [] if licenses == [""] else licenses, **{name: given[name] for name in of_records},
                 "embedding_model": _absolute_model(given["embedding_model"]),
                 "shard_documents": given["shard_documents"], "vectors": given["vectors"],
             }

@@ -102,6 +102,17 @@ def test_an_index_of_files_and_of_rows_is_searched(tmp_path: Path, monkeypatch: 
         craft_hf.search("anything", index, 0)
 
 
+@pytest.mark.parametrize("source", [Path("imdb"), [Path("stanfordnlp/imdb")]])
+def test_a_path_is_no_hub_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Path | list[Path]) -> None:
+    """A folder that is missing is an error, and the Hub is not asked whether it has a dataset of that name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("craft_hf.base.hub_api", lambda: pytest.fail("the Hub was asked"))
+    for function in (craft_hf.build_index, craft_hf.forecast_index):
+        with pytest.raises(InputError, match=rf"there is no corpus file {tmp_path}/\S*imdb; expected"):
+            function(source, out="index")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.weights
 def test_documents_of_a_task_come_with_their_coverage(home: Path) -> None:
     """The sample index is taken where none is named; fewer documents are the first of more."""

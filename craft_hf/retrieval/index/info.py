@@ -221,5 +221,6 @@ def build_command(builds: Sequence[Mapping[str, JSON]], folder: str) -> str:
 
 
 def _words(value: JSON) -> list[str]:
-    values = value if isinstance(value, list | tuple) else [value]
-    return [str(v) for v in values if v is not None and v is not False and v != ""]
+    if isinstance(value, list | tuple):
+        return [str(v) for v in value]
+    return [] if value is None or value is False or value == "" else [str(value)]

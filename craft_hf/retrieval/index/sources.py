@@ -56,11 +56,14 @@ def source_versions(settings: Sequence[Mapping[str, Any]]) -> list[JSON]:
     return found
 
 
-def lasting_source(source: str) -> str:
+def lasting_source(source: str | Path) -> str:
     """Return SOURCE or NAME=SOURCE so that it means the same everywhere and always.
 
-    A file or folder gets its absolute path, a Hub dataset the newest commit.
+    A file or folder gets its absolute path, a Hub dataset the newest commit. A `Path` is no Hub dataset, also if there
+    is nothing at it.
     """
+    if isinstance(source, Path):
+        return str(source.absolute())
     name, place = parse_named_source(source)
     if Path(place).exists():
         place = absolute_path(place)

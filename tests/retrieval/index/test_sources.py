@@ -64,6 +64,18 @@ def test_info_tells_the_command_that_builds_it_again(
     assert read_info(tmp_path / "again").shards == read_info(folder).shards[:1]
 
 
+def test_each_source_has_the_licence_in_its_place(folder: Path, tmp_path: Path) -> None:
+    """An empty one says that the source names none; the command that is told again says so too."""
+    index = craft_hf.build_index(["a.txt", "b.txt"], "other", license=["", "CC0"], min_chars=100)
+    licenses = {"a": "", "b": "CC0"}
+    assert {str(corpus["source"]): corpus["license"] for corpus in index.info.corpora} == licenses
+    words = shlex.split(build_command(index.info.builds, str(tmp_path / "again")))
+    assert CliRunner().invoke(app, words[1:], catch_exceptions=False).exit_code == 0
+    assert read_info(tmp_path / "again").fingerprint == index.fingerprint
+    index = craft_hf.build_index(["a.txt", "b.txt"], "none", license=[""], min_chars=100)
+    assert {corpus["license"] for corpus in index.info.corpora} == {""}
+
+
 def test_advice_of_a_build_on_an_index_helps(folder: Path) -> None:
     """Without --add or --replace nothing changes, and the error says what to give; both do what it says."""
     before = (folder / "index.json").read_bytes()
@@ -97,9 +109,12 @@ def test_published_index_names_no_local_place(folder: Path) -> None:
 
 def test_commands_are_quoted_for_a_shell() -> None:
     """A blank in a path, an empty setting, several licences; without any settings the source is left open."""
-    builds = [{"sources": ["my notes/"], "license": ["CC BY 4.0", "MIT"], "name": "", "hub_config": None}, {}]
+    builds = [
+        {"sources": ["my notes/"], "license": ["CC BY 4.0", "", "MIT"], "name": "", "hub_config": None, "min_score": 0},
+        {},
+    ]  # fmt: skip
     assert build_command(builds, "out") == (
-        "craft-hf index build 'my notes/' --out out --license 'CC BY 4.0' --license MIT "
+        "craft-hf index build 'my notes/' --out out --license 'CC BY 4.0' --license '' --license MIT --min-score 0 "
         "&& craft-hf index build SOURCE --out out --add"
     )
     assert build_command([], "out") == "craft-hf index build SOURCE --out out"
@@ -117,4 +132,5 @@ def test_what_is_no_file_here_stays_as_it_is(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("craft_hf.retrieval.index.sources.pinned", lambda text: asked.append(text) or text)
     for source in ("my letters.jsonl", "./gone", "a/b/c", "mine=gone.pdf", "allenai/c4"):
         assert lasting_source(source) == source
+    assert lasting_source(Path("allenai/c4")) == str(tmp_path / "allenai" / "c4")
     assert asked == ["allenai/c4"], "the Hub is asked for no file's name"
