@@ -42,8 +42,8 @@ class HashEmbedder(Embedder):
 class Interrupted(HashEmbedder):
     """Is interrupted when it should embed one document more than it may."""
 
-    def __init__(self, documents: int) -> None:
-        super().__init__()
+    def __init__(self, documents: int, revision: str = "1") -> None:
+        super().__init__(revision=revision)
         self._left = documents
 
     def encode(self, texts: Sequence[str], progress: Callable[[int], object] | None = None) -> Vectors:
@@ -127,8 +127,8 @@ def shard_paths(folder: Path) -> list[Path]:
 
 
 def visible(folder: Path) -> list[str]:
-    """The names of the files in an index's folder, but for the lock and who holds it."""
-    return sorted(path.name for path in folder.iterdir() if path.name not in (".lock", ".writer"))
+    """The names of the files in an index's folder, but for the lock, who holds it, and the copy of index.json."""
+    return sorted(path.name for path in folder.iterdir() if path.name not in (".lock", ".writer", ".index.json"))
 
 
 def whole_numbers(rng: np.random.Generator, rows: int, dimension: int = 8) -> Vectors:

@@ -226,7 +226,7 @@ def repair(
     else:
         typer.echo(
             f"repaired: {done.embedded} documents were embedded again, {done.read_again} read from the sources again, "
-            f"{done.lost} lost{f', and all of {len(done.unreadable)} shards' if done.unreadable else ''}"
+            f"{done.lost} lost"
         )
         info(folder)
 

@@ -23,8 +23,8 @@ from craft_hf.retrieval.index.info import (
     corpora_of,
     counts_of,
     index_fingerprint,
+    read_copy,
     read_info,
-    shard_names,
 )
 from craft_hf.retrieval.index.quantize import Halves
 from craft_hf.retrieval.index.shard import FORMAT, LongHashes, Shard, ShardContent, embedding_hashes, write_shard
@@ -106,7 +106,6 @@ def build_index(
             folder,
             settings,
             [shard_documents, embedder.identity, vectors, old.fingerprint if old else ""],
-            shard_names(existing) if existing else [],
         )
         made: list[Mapping[str, JSON]] = []
         if noted := unfinished.read():
@@ -184,9 +183,7 @@ def build_shard(
     vectors[found] = known
     with VectorSaver(folder, embedder.dimension) as saver:
         embed(chunks.parts([d.text for d in documents]), hashes, vectors, found, embedder, saver, progress)
-        return write_shard(
-            folder, ShardContent(documents, chunks, vectors, hashes), embedder.identity, embedder.versioned_name
-        )
+        return write_shard(folder, ShardContent(documents, chunks, vectors, hashes), embedder.identity)
 
 
 def _shards(
@@ -298,7 +295,7 @@ def _existing(folder: Path, embedder: Embedder, add: bool, replace: bool, vector
     Raises:
         InputError: nothing was said about what is to become of it, or documents cannot be added to it.
     """
-    if not add and not (folder / "index.json").exists():
+    if not add and not (folder / "index.json").exists() and not read_copy(folder):
         return None
     try:
         info = read_info(folder)

@@ -63,7 +63,7 @@ def remove_documents(folder: Path, ids: Collection[str] = (), sources: Collectio
             if count:
                 content = _content(shard).take(_staying(shard, wanted, named))
                 counts.update((d.source, d.license) for d in content.documents)
-                left.append(write_shard(folder, content, shard.embedder, shard.model))
+                left.append(write_shard(folder, content, shard.embedder))
         info = with_shards(old, left, counts)
         ledger = Ledger.from_json(old.ledger)
         ledger.leave_out(Reason.REMOVED, min(wanted | named), old.documents - info.documents)
@@ -105,7 +105,7 @@ def compact_index(folder: Path, shard_documents: int = SHARD_DOCUMENTS) -> Index
                 else:
                     parts = [_opened(folder, entry) for entry in group]
                     content = ShardContent.join([_content(shard) for shard in parts])
-                    shards.append(write_shard(folder, content, parts[0].embedder, parts[0].model))
+                    shards.append(write_shard(folder, content, parts[0].embedder))
                 bar.update(sum(int(str(entry["documents"])) for entry in group))
         info = with_shards(old, shards, counts_of(old.corpora))
         replace_index(info, folder, old, clear=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -9,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from craft_hf.base import JSON, InputError, StorageError, file_json, fingerprint, write_file
 from craft_hf.corpus import Ledger
@@ -21,7 +22,13 @@ _TUPLES = ("shards", "corpora", "builds", "removed_ids", "removed_sources")
 SHARD_FILE = re.compile(r"shard-[0-9a-f]{16}\.h5|\.shard-[0-9a-f]{16}\.h5\.incomplete")
 """Names of shards, complete or not; "shard-00000-of-00010.parquet" is of another program."""
 
+_BROKEN = (ValueError, TypeError, KeyError, AttributeError)
+"""What comes of reading JSON that is not what it should be."""
+
 _BESIDE_SHARDS = {".gitattributes", "README.md", "index.json"}
+
+_COPY = ".index.json"
+"""A copy of `index.json`, from which `repair` brings it back."""
 
 
 class OtherFormatError(InputError):
@@ -153,17 +160,25 @@ def info_json(info: IndexInfo) -> bytes:
 
 
 def write_info(info: IndexInfo, folder: Path) -> None:
-    """Replace an index's `index.json` atomically.
+    """Replace an index's `index.json` atomically, and before it the copy of it, see `read_copy`.
+
+    Raises:
+        StorageError: the disk is full or the folder not writable; the old one stays.
+    """
+    for name in (_COPY, "index.json"):
+        write_note(folder / name, info_json(info))
+
+
+def write_note(path: Path, content: bytes) -> None:
+    """Replace a small file of an index atomically.
 
     Raises:
         StorageError: the disk is full or the folder not writable; the old one stays.
     """
     try:
-        write_file(folder / "index.json", info_json(info))
+        write_file(path, content)
     except OSError as e:
-        raise StorageError(
-            f"{folder / 'index.json'} cannot be written: {e}; free disk space and run the command again."
-        ) from e
+        raise StorageError(f"{path} cannot be written: {e}; free disk space and run the command again.") from e
 
 
 def read_info(folder: Path) -> IndexInfo:
@@ -177,26 +192,55 @@ def read_info(folder: Path) -> IndexInfo:
         raise InputError(f"there is no index folder {folder}; {advice}, or give the name of one on the Hub: user/name")
     path = folder / "index.json"
     if not path.is_file():
+        if read_copy(folder):
+            raise InputError(f"{path} is missing; {mending(folder)}")
         if shard_files(folder):
             raise InputError(f"the index {folder} is unfinished; run the command that builds it again: it goes on.")
         seen = [p for p in folder.iterdir() if not p.name.startswith(".")]
         empty = "is not an index (it has no index.json)" if seen else "is empty"
         raise InputError(f"the folder {folder} {empty}; {advice}")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT:
-            raise OtherFormatError(
-                f"{path} has format {data['format']}, this craft_hf reads format {FORMAT}; build the index again into "
-                f"another folder: {build_command(data.get('builds', ()), 'FOLDER')}"
-            )
-        info = IndexInfo(**{**data, **{name: tuple(data[name]) for name in _TUPLES}})
-        _check(info)
-        return info
+        return _info(json.loads(path.read_text(encoding="utf-8")), path)
     except OtherFormatError:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError) as e:
-        what_to_do = mending(folder) if shard_files(folder) else advice
+    except _BROKEN as e:
+        what_to_do = (
+            mending(folder)
+            if read_copy(folder)
+            else (
+                "bring the file back, or build the index again with --replace: what is embedded is not embedded again."
+            )
+        )
         raise InputError(f"{path} is not an index of craft_hf ({type(e).__name__}: {e}); {what_to_do}") from e
+
+
+def read_copy(folder: Path) -> IndexInfo | None:
+    """Read the copy of `index.json`; None if there is none that can be used.
+
+    The shards that it names are there, as those of `index.json` are. It is the newer one of the two if a writer was
+    killed before it had written both.
+    """
+    path = folder / _COPY
+    with contextlib.suppress(OSError, OtherFormatError, *_BROKEN):
+        return _info(json.loads(path.read_text(encoding="utf-8")), path)
+    return None
+
+
+def _info(data: Any, path: Path) -> IndexInfo:
+    """Return the info of a file's JSON, after checking it.
+
+    Raises:
+        OtherFormatError: it is of another format.
+        ValueError, TypeError, KeyError, AttributeError: it is none.
+    """
+    if data["format"] != FORMAT:
+        raise OtherFormatError(
+            f"{path} has format {data['format']}, this craft_hf reads format {FORMAT}; build the index again into "
+            f"another folder: {build_command(data.get('builds', ()), 'FOLDER')}"
+        )
+    info = IndexInfo(**{**data, **{name: tuple(data[name]) for name in _TUPLES}})
+    _check(info)
+    return info
 
 
 def build_command(builds: Sequence[Mapping[str, JSON]], folder: str) -> str:

@@ -12,18 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from craft_hf.base import EMBEDDED, JSON, Bar, CraftError, Document, Embedder, InputError, embedder_weights
+from craft_hf.base import JSON, Bar, Document, Embedder, InputError
 from craft_hf.corpus import Ledger, Reason
 from craft_hf.retrieval.index.build import build_shard, note_shard
 from craft_hf.retrieval.index.chunks import Chunks, chunks_of, cut
 from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of, text_hashes
 from craft_hf.retrieval.index.edit import with_shards
-from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, read_info, shard_files, shard_names
+from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, read_copy, read_info, shard_names
 from craft_hf.retrieval.index.quantize import Halves, quantize
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import (
     BROKEN,
-    FORMAT,
     LongHashes,
     Shard,
     ShardContent,
@@ -36,7 +35,6 @@ from craft_hf.retrieval.index.shard import (
     write_shard,
 )
 from craft_hf.retrieval.index.sources import open_sources_again
-from craft_hf.retrieval.index.unfinished import shards_before_build
 from craft_hf.retrieval.index.vectors import KnownVectors, vector_files
 from craft_hf.retrieval.index.verify import find_problems, shard_counts
 from craft_hf.retrieval.index.writing import replace_index, writing
@@ -54,14 +52,12 @@ class Repair:
         embedded: how many documents were embedded again.
         read_again: how many were read from the sources again.
         lost: how many are not in the index any more.
-        unreadable: shards that are not in it any more, of which nobody knows how many documents they held.
     """
 
     problems: Sequence[str]
     embedded: int = 0
     read_again: int = 0
     lost: int = 0
-    unreadable: Sequence[str] = ()
 
 
 @dataclass
@@ -99,7 +95,8 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
     """Mend what `verify_index` finds; an index that is whole is left alone.
 
     A document that is whole in a damaged shard stays. Others are read from the sources again, as far as these are known
-    and there. Only what has no whole vector in the folder is embedded again. `index.json` is made anew from the shards.
+    and there. Only what has no whole vector in the folder is embedded again. An `index.json` that cannot be read comes
+    back from its copy; numbers in it that are wrong are counted anew.
 
     Args:
         folder: of the index.
@@ -112,9 +109,9 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
             there; the index was not changed.
         StorageError: the disk is full; the index stays what it was.
     """
-    _info_of(folder, drop_lost)
+    _info_of(folder)
     with writing(folder):
-        old, problems, unreadable = _info_of(folder, drop_lost)
+        old, problems = _info_of(folder)
         in_shards, in_info = find_problems(folder, old)
         problems += [*in_shards.values(), *in_info]
         if not problems:
@@ -151,10 +148,8 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
         ledger = Ledger.from_json(old.ledger)
         if lost:
             ledger.leave_out(Reason.LOST, next(name for name, part in broken.items() if part.lost), lost)
-        for name in unreadable:
-            ledger.leave_out(Reason.LOST, f"{name}, a shard of which nobody knows how many documents it held")
         replace_index(replace(with_shards(old, shards, counts), ledger=ledger.to_json()), folder, old)
-    return Repair(problems, embedded, read_again, lost, tuple(unreadable))
+    return Repair(problems, embedded, read_again, lost)
 
 
 class _LazyEmbedder:
@@ -166,10 +161,6 @@ class _LazyEmbedder:
     @property
     def identity(self) -> str:
         return self._info.embedding_identity
-
-    @property
-    def versioned_name(self) -> str:
-        return f"{self._info.embedding_model}@{self._info.embedding_revision}"
 
     def cut(self, texts: Sequence[str]) -> Chunks:
         """Cut texts as those of the index are."""
@@ -187,66 +178,20 @@ class _LazyEmbedder:
         return Index(self._folder, self._info).open_embedder(self._embedding, self._device)
 
 
-def _info_of(folder: Path, drop_lost: bool) -> tuple[IndexInfo, list[str], list[str]]:
-    """Return what `index.json` says or, if it cannot be read, what the shards say; then what is wrong with it.
-
-    The third value names the shards that cannot be read either. Those of a build that was interrupted do not count.
+def _info_of(folder: Path) -> tuple[IndexInfo, list[str]]:
+    """Return what `index.json` says or, if it cannot be read, its copy; then what is wrong with it.
 
     Raises:
-        InputError: a shard cannot be read either, so that nobody knows what it held, and `drop_lost` is not set.
+        InputError: neither can be read; the shards alone do not tell which of them are the index.
     """
     try:
-        return read_info(folder), [], []
+        return read_info(folder), []
     except OtherFormatError:
         raise
     except InputError as e:
-        if not folder.is_dir():
-            raise
-        shards, unreadable = _shards_by_age(folder)
-        if not shards:
-            raise
-        problems = [str(e), *unreadable.values()]
-    if unreadable and not drop_lost:
-        raise InputError(
-            f"{' '.join(problems)} Nothing was changed: bring index.json back, which says what these shards held, or "
-            f"go on without their documents: craft-hf index repair {folder} --drop-lost"
-        )
-    first = shards[0]
-    model, _, revision = first.model.rpartition("@")
-    name = EMBEDDED if model == _embedded_model() else model
-    made = first.embedder, first.dimension, first.vectors, first.window
-    entries = [shard_entry(s) for s in shards if (s.embedder, s.dimension, s.vectors, s.window) == made]
-    documents = sum(int(str(entry["documents"])) for entry in entries)
-    ledger = Ledger(whole=documents).to_json()  # what else was read is not known any more
-    info = IndexInfo(FORMAT, name, model, revision, *made, documents, tuple(entries), (), ledger, "")
-    return replace(info, builds=({},)), problems, list(unreadable)
-
-
-def _shards_by_age(folder: Path) -> tuple[list[Shard], dict[str, str]]:
-    """Return the shards of an index, oldest first, without those whose texts are all in older ones.
-
-    The second value says by their names which cannot be read, and why.
-    """
-    deduplicator, found, unreadable = Deduplicator(), list[Shard](), dict[str, str]()
-    before = shards_before_build(folder)
-    complete = [
-        path for path in shard_files(folder) if path.suffix == ".h5" and (before is None or path.name in before)
-    ]
-    for path in sorted(complete, key=lambda path: (path.stat().st_mtime_ns, path.name)):
-        try:
-            shard = Shard(path)
-            if deduplicator.add(shard.text_hashes).any():
-                found.append(shard)
-        except InputError as e:
-            unreadable[path.name] = str(e)
-    return found, unreadable
-
-
-def _embedded_model() -> str:
-    try:
-        return embedder_weights(EMBEDDED).name
-    except CraftError:
-        return ""
+        if info := read_copy(folder):
+            return info, [str(e)]
+        raise
 
 
 def _dimension(folder: Path, info: IndexInfo) -> int:
@@ -414,9 +359,7 @@ def _mended(
     if len(missing := np.flatnonzero(~found)):
         vectors[missing], found[missing] = known.find(hashes[missing])
     if found.all():
-        return write_shard(
-            folder, ShardContent(documents, chunks, vectors, hashes), embedder.identity, embedder.versioned_name
-        ), 0
+        return write_shard(folder, ShardContent(documents, chunks, vectors, hashes), embedder.identity), 0
     entry = build_shard(folder, documents, chunks, hashes, found, vectors[found], embedder.opened)
     owners = np.repeat(np.arange(len(texts)), chunks.ends - chunks.starts)
     return entry, len(np.unique(owners[~found]))

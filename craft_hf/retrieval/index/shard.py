@@ -11,9 +11,8 @@ corpus                          which (source, license) a document has, uint32 (
 corpus_source, corpus_license   the distinct pairs, as blobs with ends like the above
 text_hash                       see `text_hashes`, uint64
 document_hash                   of all fields of a document, see `document_hashes`, uint64 (documents, 2)
-attributes                      format, fingerprint, embedder, model: its name and revision; longest: no quantized
-                                embedding is longer; vectors and window: see `Chunks` (0 for no limit);
-                                longer_than_window: how many documents are
+attributes                      format, fingerprint, embedder; longest: no quantized embedding is longer; vectors and
+                                window: see `Chunks` (0 for no limit); longer_than_window: how many documents are
 
 All datasets are contiguous, and those of a page or more aligned to pages, so that they can be memory-mapped. The
 HDF5 content is followed by 40 bytes that HDF5 ignores: its size and its SHA-256.
@@ -134,14 +133,13 @@ def shard_fingerprint(embedder: str, documents: LongHashes, chunks: Chunks, embe
     return digest.hexdigest()
 
 
-def write_shard(folder: Path, content: ShardContent, embedder: str, model: str = "") -> Mapping[str, JSON]:
+def write_shard(folder: Path, content: ShardContent, embedder: str) -> Mapping[str, JSON]:
     """Write a shard to a temporary file and rename it when it is complete; one that is there already, whole, stays.
 
     Args:
         folder: where; the file is named after the fingerprint of its content.
         content: what it holds.
         embedder: `Embedder.identity`.
-        model: `Embedder.versioned_name`, for an index whose `index.json` is lost.
 
     Returns:
         What `index.json` says about it, see `shard_entry`.
@@ -153,9 +151,7 @@ def write_shard(folder: Path, content: ShardContent, embedder: str, model: str =
     fingerprint = shard_fingerprint(embedder, hashes, content.chunks, content.embeddings)
     path = folder / shard_name(fingerprint)
     if not (path.is_file() and is_intact(path)):
-        data = _hdf5(
-            content, hashes, {"format": FORMAT, "fingerprint": fingerprint, "embedder": embedder, "model": model}
-        )
+        data = _hdf5(content, hashes, {"format": FORMAT, "fingerprint": fingerprint, "embedder": embedder})
         try:
             write_file(path, data, _trailer(len(data), hashlib.sha256(data)))
         except OSError as e:
@@ -284,7 +280,7 @@ class Shard:
                 self.fingerprint = str(file.attrs["fingerprint"])
                 if made_by == FORMAT:
                     self.rows = len(file["chunk_end"])
-                    self.embedder, self.model = str(file.attrs["embedder"]), str(file.attrs["model"])
+                    self.embedder = str(file.attrs["embedder"])
                     self.vectors, self.window = str(file.attrs["vectors"]), int(file.attrs["window"]) or None
                     self.longer_than_window = int(file.attrs["longer_than_window"])
                     self.longest = float(file.attrs["longest"])

@@ -15,13 +15,6 @@ from craft_hf.retrieval.index.sources import source_versions
 _FILE = ".build.json"
 
 
-def shards_before_build(folder: Path) -> list[str] | None:
-    """Return the shards of the index that a build has begun to change and not completed; None if there is no such."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return [str(name) for name in json.loads((folder / _FILE).read_text(encoding="utf-8"))["before"]]
-    return None
-
-
 def forget_build(folder: Path) -> None:
     """Remove what a build has noted down: it is complete, or the index that it changes is another now."""
     (folder / _FILE).unlink(missing_ok=True)
@@ -37,13 +30,10 @@ class UnfinishedBuild:
         folder: of the index.
         settings: of the build, see `IndexInfo.builds`.
         others: what else the shards depend on.
-        before: the shards of the index that is in the folder, which stay until the build is complete.
     """
 
-    def __init__(
-        self, folder: Path, settings: Sequence[Mapping[str, JSON]], others: Sequence[JSON], before: Sequence[str]
-    ) -> None:
-        self._path, self._before = folder / _FILE, list(before)
+    def __init__(self, folder: Path, settings: Sequence[Mapping[str, JSON]], others: Sequence[JSON]) -> None:
+        self._path = folder / _FILE
         known = bool(settings) and all(settings)
         self._key = fingerprint([*settings, *source_versions(settings), *others]) if known else ""
 
@@ -64,7 +54,7 @@ class UnfinishedBuild:
             StorageError: the disk is full; what was noted before stays.
         """
         try:
-            write_file(self._path, file_json({"key": self._key, "before": self._before, **note}))
+            write_file(self._path, file_json({"key": self._key, **note}))
         except OSError as e:
             raise StorageError(
                 f"{self._path} cannot be written: {e}. What was embedded is kept; free disk space and run the same "

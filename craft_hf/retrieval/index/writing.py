@@ -1,7 +1,8 @@
 """What every writer of an index does with its folder: it waits for its turn, and replaces the index in one step.
 
-`index.json` names the shards of the index. A writer puts new shards beside those, then replaces `index.json`, then
-removes what is no longer needed: whoever reads, and whatever is killed, finds the old index or the new one.
+`index.json` names the shards of the index. A writer puts new shards beside those, notes down what will no longer be
+needed, replaces `index.json`, and removes that: whoever reads, and whatever is killed, finds the old index or the new
+one. What a writer that was killed did not come to remove, the next one removes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from craft_hf.base import Activity, InputError, StorageError
-from craft_hf.retrieval.index.info import IndexInfo, is_index_file, shard_files, shard_names, write_info
+from craft_hf.retrieval.index.info import (
+    IndexInfo,
+    is_index_file,
+    read_copy,
+    read_info,
+    shard_files,
+    shard_names,
+    write_info,
+    write_note,
+)
 from craft_hf.retrieval.index.unfinished import forget_build
 from craft_hf.retrieval.index.vectors import KnownVectors, open_vectors, vector_files
 
@@ -24,6 +34,10 @@ WAIT_QUIETLY_S = 1.0
 """Seconds after which a writer says whom it waits for."""
 
 _LOCK, _WRITER = ".lock", ".writer"
+
+_LEAVING = ".leaving"
+"""Names of the files that a writer removes when it has replaced `index.json`."""
+
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -45,6 +59,7 @@ def writing(folder: Path) -> Iterator[None]:
             missing += (path for path in (folder, *folder.parents) if not path.exists())
             _take_turn(lock, folder)
             _check_folder(folder)  # once more, as others wrote to it
+            _finish(folder)
         except OSError as e:
             raise StorageError(
                 f"the index folder {folder} cannot be created or written to: {e}; give another one, or see to it that "
@@ -52,7 +67,7 @@ def writing(folder: Path) -> Iterator[None]:
             ) from e
         yield
     finally:
-        if missing:
+        if missing and lock.is_locked:  # who was interrupted while it waited leaves the folder to the one at work
             _remove_if_empty(folder, missing)
         lock.release()
 
@@ -113,18 +128,46 @@ def replace_index(info: IndexInfo, folder: Path, old: IndexInfo | None, *, clear
     Raises:
         StorageError: `index.json` cannot be written; the old index stays.
     """
-    write_info(info, folder)
-    forget_build(folder)
     names = set(shard_names(info))
-    dropped = set(shard_names(old)) - names if old else set()
-    for path in shard_files(folder):
-        if path.suffix != ".h5" or path.name in dropped:
-            path.unlink(missing_ok=True)
+    dropped = _leaving(folder) | set(shard_names(old) if old else ())
+    leaving = [path for path in shard_files(folder) if path.suffix != ".h5" or path.name in dropped - names]
     in_index: KnownVectors | None = None
     for path in leftovers(folder, info):
         in_index = in_index or KnownVectors([folder / name for name in names], info.dimension)
-        if clear or _is_in(path, in_index, info.dimension):
-            path.unlink(missing_ok=True)
+        if path not in leaving and (clear or _is_in(path, in_index, info.dimension)):
+            leaving.append(path)
+    if leaving:
+        write_note(folder / _LEAVING, "\n".join(path.name for path in leaving).encode())
+    write_info(info, folder)
+    forget_build(folder)
+    _remove(folder, leaving)
+
+
+def _leaving(folder: Path) -> set[str]:
+    """Return the names of the files that a writer was to remove, and was killed before it was done."""
+    with contextlib.suppress(FileNotFoundError):
+        return set((folder / _LEAVING).read_text(encoding="utf-8").splitlines())
+    return set()
+
+
+def _remove(folder: Path, leaving: Sequence[Path]) -> None:
+    for path in leaving:
+        path.unlink(missing_ok=True)
+    (folder / _LEAVING).unlink(missing_ok=True)
+
+
+def _finish(folder: Path) -> None:
+    """Remove what a writer that was killed was to remove, as far as the index that is there does not need it."""
+    if not (names := _leaving(folder)):
+        return
+    with contextlib.suppress(InputError):
+        info = read_info(folder)
+        if info == read_copy(folder):  # else it was killed before `index.json` was replaced, and is run again
+            names.difference_update(shard_names(info))
+            left = [path for path in {*shard_files(folder), *vector_files(folder)} if path.name in names]
+            _remove(folder, left)
+            if left:
+                Activity(f"{folder}: removed {len(left)} files that a killed command left behind").print_line()
 
 
 def leftovers(folder: Path, info: IndexInfo) -> list[Path]:

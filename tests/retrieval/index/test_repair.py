@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ from typer.testing import CliRunner
 from craft_hf.base import JSON
 from craft_hf.base.errors import InputError
 from craft_hf.cli.main import app
-from craft_hf.corpus.ledger import Ledger
+from craft_hf.corpus.corpus import Corpus
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.edit import remove_documents
 from craft_hf.retrieval.index.info import IndexInfo, info_json, read_info
@@ -188,10 +186,8 @@ def test_without_sources_it_is_said_what_is_lost(
     assert [d.id for d in Index.open(folder).documents(range(7))] == ["d0", "d1", "d2", "d3", "d4", "d6", "d7"]
 
 
-def open_sources_of(source: Path) -> list:  # type: ignore[type-arg]
+def open_sources_of(source: Path) -> list[Corpus]:
     """The corpus of a file, as rows in memory."""
-    from craft_hf.corpus.corpus import Corpus
-
     return [Corpus([json.loads(line) for line in source.read_text().splitlines()])]
 
 
@@ -228,55 +224,85 @@ def test_other_documents_are_not_taken_for_those_of_a_lost_shard(
     assert {d.id for d in Index.open(folder).documents(range(11))} == {"new", *(str(row["id"]) for row in ROWS)}
 
 
-def test_without_index_json_no_shard_is_dropped_unseen(folder: Path, embedder: HashEmbedder) -> None:
-    """A shard that cannot be read either is told, costs its documents only if one says so, and is counted."""
-    shards = shard_paths(folder)
-    cut(shards[1])
-    (folder / "index.json").write_bytes(b"{")
-    with pytest.raises(InputError, match=rf"{shards[1].name} is .*bring index.json back.*--drop-lost"):
-        repair_index(folder)
-    assert all(path.exists() for path in shards)
-    done = CliRunner().invoke(app, ["index", "repair", str(folder), "--drop-lost"])
-    assert "0 lost, and all of 1 shards" in done.output
-    assert f"1  left out: lost with a damaged shard, such as {shards[1].name}, a shard of which nobody" in done.output
-    assert read_info(folder).documents == 6
-
-
-def test_a_shard_that_was_being_written_is_not_taken_for_one(folder: Path, embedder: HashEmbedder) -> None:
-    """It may be whole already when its process is killed; it goes with the repair."""
-    shard = shard_paths(folder)[1]
-    shutil.copy(shard, folder / f".{shard.name}.incomplete")
-    (folder / "index.json").unlink()
-    shard.unlink()
-    repair_index(folder)
-    assert read_info(folder).documents == 6
-
-
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_shards_of_an_interrupted_build_are_not_taken_for_the_index(
-    folder: Path, source: Path, tmp_path: Path, embedder: HashEmbedder, in_memory: bool
+@pytest.mark.parametrize("content", [None, b"{"])
+def test_lost_index_json_comes_back_with_all_that_it_said(
+    folder: Path, source: Path, embedder: HashEmbedder, content: bytes | None
 ) -> None:
-    """Without index.json an index is what it was before the build, which then goes on; a first build is unfinished."""
+    """Builds, ledger, removed ids, and which shards there were, also if some of these are damaged."""
+    remove_documents(folder, ["d0"])
     info = read_info(folder)
-    write(source, [*ROWS, *({"id": f"n{i}", "text": f"new {i} " * 50} for i in range(10))])
-    settings: list[dict[str, JSON]] = [{} if in_memory else settings_of(source)]
+    cut(shard_paths(folder)[1])
+    shard_paths(folder)[2].rename(folder / f".{shard_paths(folder)[2].name}.incomplete")
+    (folder / "index.json").unlink()
+    if content:
+        (folder / "index.json").write_bytes(content)
+    for use in (verify_index, Index.open, lambda folder: built(folder, source)):
+        with pytest.raises(InputError, match=rf"index\.json is .*mend it with: craft-hf index repair {folder}$"):
+            use(folder)
+    assert repair_index(folder).read_again == 6
+    assert read_info(folder) == info
+    assert verify_index(folder) == []
+    assert not list(folder.glob(".*.incomplete"))
 
-    def more(folder: Path, embedder: HashEmbedder, add: bool) -> IndexInfo:
-        corpora = open_sources_of(source) if in_memory else open_sources(settings[0])
-        return build_index(corpora, folder, embedder, shard_documents=4, add=add, settings=settings)
 
-    with pytest.raises(KeyboardInterrupt):
-        more(folder, Interrupted(5), add=True)
-    assert len(list(folder.glob("*.h5"))) > 3
-    (folder / "index.json").write_bytes(b"{")
+@pytest.mark.parametrize("revision", ["1", "2"])
+@pytest.mark.parametrize("is_older", [True, False])
+def test_shards_of_other_builds_are_not_taken_for_the_index(
+    tmp_path: Path, source: Path, embedder: HashEmbedder, revision: str, is_older: bool
+) -> None:
+    """Whether they are older or newer, of this model or another: only those come back that index.json named."""
+    folder = tmp_path / "index"
+    others = [{"id": f"o{i}", "text": f"other {i} " * 50} for i in range(9)]
+    for step in (0, 1):
+        if step == is_older:
+            built(folder, source)
+            continue
+        with pytest.raises(KeyboardInterrupt):
+            build_index([Corpus(others)], folder, Interrupted(5, revision), shard_documents=4, replace=not is_older)
+    info = read_info(folder)
+    assert len(list(folder.glob("*.h5"))) == 4
+    (folder / "index.json").unlink()
     assert repair_index(folder).lost == 0
-    assert read_info(folder).fingerprint == info.fingerprint
-    assert more(folder, HashEmbedder(), add=True).documents == 20
+    assert read_info(folder) == info
+
+
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_interrupted_first_build_is_no_index(tmp_path: Path, source: Path, is_noted: bool) -> None:
+    """Also if it was killed before it noted down its first shard; it goes on by the command that began it."""
     with pytest.raises(KeyboardInterrupt):
-        more(tmp_path / "other", Interrupted(5), add=False)
-    with pytest.raises(InputError, match="is unfinished; run the command that builds it again"):
-        repair_index(tmp_path / "other")
-    assert more(tmp_path / "other", HashEmbedder(), add=False).documents == 20
+        build_index(open_sources_of(source), tmp_path / "index", Interrupted(5), shard_documents=4)
+    if not is_noted:
+        (tmp_path / "index" / ".build.json").unlink()
+    with pytest.raises(InputError, match=r"is unfinished; run the command that builds it again: it goes on\.$"):
+        repair_index(tmp_path / "index")
+    assert built(tmp_path / "index", source).documents == 10
+
+
+def test_index_that_is_being_replaced_comes_back(folder: Path, source: Path, embedder: HashEmbedder) -> None:
+    """A broken index.json is mended as told, also after a build was begun that would have replaced it."""
+    info = read_info(folder)
+    (folder / "index.json").write_bytes(b"{")
+    with pytest.raises(KeyboardInterrupt):
+        build_index(open_sources_of(source), folder, Interrupted(5, "2"), shard_documents=4, replace=True)
+    with pytest.raises(InputError, match=f"mend it with: craft-hf index repair {folder}"):
+        read_info(folder)
+    assert repair_index(folder).lost == 0
+    assert read_info(folder) == info
+
+
+def test_without_the_copy_too_no_repair_is_advised(folder: Path, source: Path) -> None:
+    """Nobody knows then which shards are the index; building it again embeds nothing."""
+    info = read_info(folder)
+    for name in ("index.json", ".index.json"):
+        (folder / name).write_bytes(b"{")
+    for use in (verify_index, repair_index):
+        with pytest.raises(InputError, match=r"bring the file back, or build the index again with --replace: what"):
+            use(folder)
+    again = HashEmbedder()
+    settings = [settings_of(source)]
+    corpora = open_sources(settings[0])
+    assert build_index(corpora, folder, again, shard_documents=4, replace=True, settings=settings) == info
+    assert not again.asked
 
 
 def test_a_document_with_another_licence_is_not_the_one_that_was_lost(
@@ -354,9 +380,7 @@ def test_index_json_that_is_wrong_is_found_and_mended(
     assert any(message.replace(".MIT.", "(MIT)") in problem for problem in problems)
     assert repair_index(folder).lost == 0
     assert verify_index(folder) == []
-    unknown: dict[str, Any] = {"builds": (), "embedding_name": "", "ledger": {}}
-    assert replace(read_info(folder), **unknown) == replace(info, **unknown)
-    assert Ledger.from_json(read_info(folder).ledger).documents == info.documents
+    assert read_info(folder) == info
     assert not embedder.asked
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import multiprocessing
@@ -13,16 +14,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from craft_hf.base.errors import InputError, StorageError
+from craft_hf.base.files import write_file
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.retrieval.index.build import build_index
+from craft_hf.retrieval.index.edit import remove_documents
 from craft_hf.retrieval.index.info import read_info
+from craft_hf.retrieval.index.repair import repair_index
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.verify import verify_index
 from craft_hf.retrieval.index.writing import writing
@@ -127,6 +131,75 @@ def test_waiting_for_a_build_that_comes_to_nothing(tmp_path: Path) -> None:
         fail()
     second.join()
     assert Index.open(folder).info.documents == 2
+
+
+def test_waiting_writer_that_is_interrupted_leaves_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both found no folder; the one that made it has written nothing yet when the other is stopped."""
+    folder = tmp_path / "index"
+
+    def wait(lock: FileLock, folder: Path) -> None:
+        folder.mkdir()
+        for name in (".lock", ".writer"):
+            (folder / name).touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("craft_hf.retrieval.index.writing._take_turn", wait)
+    with pytest.raises(KeyboardInterrupt), writing(folder):
+        pass
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", ".writer"]
+
+
+@pytest.mark.parametrize("has_index_json", [True, False])
+def test_writer_that_is_stopped_while_it_replaces_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_index_json: bool
+) -> None:
+    """Wherever that is, the old index or the new one is there, whole, also without index.json; and what was removed
+    from the new one is gone with the next command that writes, whatever comes of it.
+    """
+    found = set[int]()
+    for steps in range(20):
+        folder = tmp_path / f"{steps}"
+        build_index([Corpus(rows("a", 6))], folder, HashEmbedder(), shard_documents=2)
+        left = [steps]
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            _stop_after(left, patch)
+            remove_documents(folder, ["a3"])
+        if not has_index_json:
+            (folder / "index.json").unlink()
+            repair_index(folder)
+        found.add(read_info(folder).documents)
+        assert verify_index(folder) == []
+        if read_info(folder).documents == 5:
+            with pytest.raises(InputError, match="has the id 'a3'"):
+                remove_documents(folder, ["a3"])
+        else:
+            assert remove_documents(folder, ["a3"]).documents == 5
+        texts = b"".join(path.read_bytes() for path in folder.iterdir())
+        assert b"a 2 a 2" in texts
+        assert b"a 3 a 3" not in texts, f"after {steps} steps"
+        assert visible(folder) == ["index.json", *sorted(path.name for path in shard_paths(folder))]
+        if left[0]:
+            break
+    assert found == {5, 6}
+    assert left[0], "all steps were tried"
+
+
+def _stop_after(left: list[int], patch: pytest.MonkeyPatch) -> None:
+    """Interrupt the work before it writes, replaces or removes one file more of the folder than it may."""
+
+    def counted(plain: Callable[..., object]) -> Callable[..., object]:
+        def call(path: Path, *arguments: object, **options: object) -> object:
+            if not path.name.endswith((".lock", ".writer", ".incomplete")):
+                if not left[0]:
+                    raise KeyboardInterrupt
+                left[0] -= 1
+            return plain(path, *arguments, **options)
+
+        return call
+
+    for name in ("info", "shard"):
+        patch.setattr(f"craft_hf.retrieval.index.{name}.write_file", counted(write_file))
+    patch.setattr(Path, "unlink", counted(Path.unlink))
 
 
 def test_reader_that_meets_a_new_index_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
