@@ -121,12 +121,12 @@ def build_index(
         "min_chars": min_chars, "max_chars": max_chars, "long": long, "limit": limit, "min_score": min_score,
         "strict": strict, "embedding_model": embedding_model, "shard_documents": shard_documents, "vectors": vectors,
     }  # fmt: skip
-    corpora, settings = _open_sources(sources, given)
+    corpora, settings, as_given = _open_sources(sources, given)
     embedder = _open_embedder(embedding_model, device, embedding_server, embedding_server_model)
     with open_workers(str(workers)) as running, contextlib.nullcontext() if running else embedder.on_all_devices():
         retrieval.build_index(
             corpora, Path(out), embedder, shard_documents=shard_documents, vectors=vectors, add=add, replace=replace,
-            workers=running, settings=settings,
+            workers=running, settings=settings, given=as_given,
         )  # fmt: skip
     return Index.open(Path(out))
 
@@ -157,7 +157,7 @@ def forecast_index(
     bound = inspect.signature(build_index).bind(sources, settings.pop("out", ""), **settings)
     bound.apply_defaults()
     given = bound.arguments
-    corpora, _ = _open_sources(sources, given)
+    corpora, *_ = _open_sources(sources, given)
     embedder = _open_embedder(
         given["embedding_model"], given["device"], given["embedding_server"], given["embedding_server_model"]
     )
@@ -368,8 +368,8 @@ def publish(folder: str | Path, repository: str, *, private: bool = True, mask_p
 
 def _open_sources(
     sources: str | Path | corpus.Corpus | Sequence[str | Path | corpus.Corpus], given: Mapping[str, Any]
-) -> tuple[list[corpus.Corpus], list[dict[str, JSON]]]:
-    """Return the corpora, and the settings that they were opened with, as the index keeps them.
+) -> tuple[list[corpus.Corpus], list[dict[str, JSON]], list[dict[str, JSON]]]:
+    """Return the corpora, the settings that they were opened with, as the index keeps them, and these as given.
 
     Args:
         sources: see `build_index`.
@@ -387,10 +387,11 @@ def _open_sources(
                 f"{', '.join(useless)} would do nothing beside a Corpus, which has what it was opened with: give the "
                 "arguments that it knows to Corpus(...) itself, or name files or a preset in its place."
             )
-    settings: list[dict[str, JSON]] = [{} for _ in corpora]
+    as_given: list[dict[str, JSON]] = [{} for _ in corpora]
+    settings = list(as_given)
     if named or not corpora:
         licenses = [given["license"]] if isinstance(given["license"], str) else list(given["license"])
-        settings.append(
+        as_given.append(
             {
                 "sources": named, "preset": given["preset"],
                 "field": [f"{to}={of}" for to, of in (given["fields"] or {}).items()],
@@ -399,8 +400,9 @@ def _open_sources(
                 "shard_documents": given["shard_documents"], "vectors": given["vectors"],
             }
         )  # fmt: skip
+        settings.append(retrieval.pinned_settings(as_given[-1]))
         corpora += retrieval.open_sources(settings[-1])
-    return corpora, settings
+    return corpora, settings, as_given
 
 
 def _absolute_model(name: str) -> str:

@@ -23,6 +23,7 @@ from .index.shard import mending as mending
 from .index.sources import absolute_path as absolute_path
 from .index.sources import lasting_source as lasting_source
 from .index.sources import open_sources as open_sources
+from .index.sources import pinned_settings as pinned_settings
 from .index.verify import verify_index as verify_index
 from .index.writing import leftovers as leftovers
 from .query import query_vectors as query_vectors

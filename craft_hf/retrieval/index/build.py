@@ -28,6 +28,7 @@ from craft_hf.retrieval.index.info import (
 )
 from craft_hf.retrieval.index.quantize import Halves
 from craft_hf.retrieval.index.shard import FORMAT, LongHashes, Shard, ShardContent, embedding_hashes, write_shard
+from craft_hf.retrieval.index.sources import open_sources
 from craft_hf.retrieval.index.unfinished import UnfinishedBuild, forget_build
 from craft_hf.retrieval.index.vectors import KnownVectors, VectorSaver, embed, vector_files
 from craft_hf.retrieval.index.writing import replace_index, writing
@@ -59,6 +60,7 @@ def build_index(
     replace: bool = False,
     workers: Workers | None = None,
     settings: Sequence[Mapping[str, JSON]] = ({},),
+    given: Sequence[Mapping[str, JSON]] | None = None,
 ) -> IndexInfo:
     """Embed the documents of some corpora and write them to a folder; of equal texts only the first is taken.
 
@@ -78,6 +80,8 @@ def build_index(
         replace: let the new index take the place of the one in the folder.
         workers: where shards are embedded; by default in this process. The index does not depend on it.
         settings: what `corpora` were opened with, kept in the index, see `IndexInfo.builds`.
+        given: the same as they were given, by which an unfinished build is known, also if a Hub dataset has a new
+            commit meanwhile: it goes on at the commit at which it began. By default `settings`.
 
     Raises:
         InputError: a corpus is missing, broken or empty, or the folder holds something else; it holds an index, and
@@ -104,11 +108,13 @@ def build_index(
             note_shard(Shard(folder / str(entry["file"])), deduplicator, ids)
         unfinished = UnfinishedBuild(
             folder,
-            settings,
+            settings if given is None else given,
             [shard_documents, embedder.identity, vectors, old.fingerprint if old else ""],
         )
         made: list[Mapping[str, JSON]] = []
         if noted := unfinished.read():
+            settings = noted["builds"]
+            corpora = [corpus for build in settings for corpus in open_sources(build)]
             made = _go_on(noted, folder, corpora, deduplicator, ids)
             counts = counts_of(noted["corpora"])
             removed_ids, removed_sources = set(noted["removed_ids"]), set(noted["removed_sources"])
@@ -122,8 +128,8 @@ def build_index(
                 made.append(entry)
                 unfinished.write(
                     {
-                        "shards": made, "corpora": corpora_of(counts), "removed_ids": sorted(removed_ids),
-                        "removed_sources": sorted(removed_sources), **batch.state,
+                        "builds": list(settings), "shards": made, "corpora": corpora_of(counts),
+                        "removed_ids": sorted(removed_ids), "removed_sources": sorted(removed_sources), **batch.state,
                     }
                 )  # fmt: skip
         shards += made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -57,19 +57,30 @@ def source_versions(settings: Sequence[Mapping[str, Any]]) -> list[JSON]:
 
 
 def lasting_source(source: str | Path) -> str:
-    """Return SOURCE or NAME=SOURCE so that it means the same everywhere and always.
+    """Return SOURCE or NAME=SOURCE so that it means the same everywhere: a file or folder gets its absolute path.
 
-    A file or folder gets its absolute path, a Hub dataset the newest commit. A `Path` is no Hub dataset, also if there
-    is nothing at it.
+    A `Path` is no Hub dataset, also if there is nothing at it.
     """
     if isinstance(source, Path):
         return str(source.absolute())
+    return _replaced(source, absolute_path)
+
+
+def pinned_settings(settings: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Return settings that mean the same always: a Hub dataset of which no revision is given gets the newest commit."""
+
+    def pin(place: str) -> str:
+        is_file = Path(place).exists() or looks_like_a_path(place)  # the Hub is asked for no file's name
+        return place if is_file else pinned(place)
+
+    sources = cast(Sequence[str], settings["sources"])
+    return {**settings, "sources": [_replaced(source, pin) for source in sources]}
+
+
+def _replaced(source: str, change: Callable[[str], str]) -> str:
+    """Return SOURCE or NAME=SOURCE with another SOURCE."""
     name, place = parse_named_source(source)
-    if Path(place).exists():
-        place = absolute_path(place)
-    elif not looks_like_a_path(place):  # the name of a file is nothing that the Hub should be asked for
-        place = pinned(place)
-    return f"{name}={place}" if name else place
+    return f"{name}={change(place)}" if name else change(place)
 
 
 def absolute_path(place: str) -> str:
@@ -85,7 +96,7 @@ def without_local_places(info: IndexInfo) -> IndexInfo:
         builds=tuple(
             {
                 **build,
-                "sources": [_source_alone(source) for source in cast(Sequence[str], build["sources"])],
+                "sources": [_replaced(source, _name_alone) for source in cast(Sequence[str], build["sources"])],
                 "embedding_model": _name_alone(str(build.get("embedding_model", ""))),
             }
             if build
@@ -93,11 +104,6 @@ def without_local_places(info: IndexInfo) -> IndexInfo:
             for build in info.builds
         ),
     )
-
-
-def _source_alone(source: str) -> str:
-    name, place = parse_named_source(source)
-    return f"{name}={_name_alone(place)}" if name else _name_alone(place)
 
 
 def _name_alone(place: str) -> str:

@@ -28,7 +28,7 @@ class UnfinishedBuild:
 
     Args:
         folder: of the index.
-        settings: of the build, see `IndexInfo.builds`.
+        settings: of the build as they were given, see `IndexInfo.builds`: without the commits of Hub datasets.
         others: what else the shards depend on.
     """
 
@@ -48,7 +48,7 @@ class UnfinishedBuild:
         return None
 
     def write(self, note: Mapping[str, JSON]) -> None:
-        """Note how far the build has come: "shards" as in `IndexInfo`, and whatever else it needs to go on.
+        """Note how far the build has come: "shards" as in `IndexInfo`, and what else it needs to go on.
 
         Raises:
             StorageError: the disk is full; what was noted before stays.

@@ -15,7 +15,7 @@ from craft_hf.cli.main import app
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.retrieval.index.hub import index_files
 from craft_hf.retrieval.index.info import build_command, read_info
-from craft_hf.retrieval.index.sources import lasting_source
+from craft_hf.retrieval.index.sources import lasting_source, pinned_settings
 from tests.vectors import HashEmbedder
 
 
@@ -129,8 +129,11 @@ def test_what_is_no_file_here_stays_as_it_is(tmp_path: Path, monkeypatch: pytest
     assert lasting_source("notes") == str(tmp_path / "notes")
     assert lasting_source("mine=notes") == f"mine={tmp_path / 'notes'}"
     asked = list[str]()
-    monkeypatch.setattr("craft_hf.retrieval.index.sources.pinned", lambda text: asked.append(text) or text)
-    for source in ("my letters.jsonl", "./gone", "a/b/c", "mine=gone.pdf", "allenai/c4"):
-        assert lasting_source(source) == source
+    monkeypatch.setattr("craft_hf.retrieval.index.sources.pinned", lambda text: asked.append(text) or f"{text}@1234")
+    files = ["my letters.jsonl", "./gone", "a/b/c", "mine=gone.pdf", "notes", str(tmp_path / "gone")]
+    assert [lasting_source(source) for source in files if source != "notes"] == [f for f in files if f != "notes"]
     assert lasting_source(Path("allenai/c4")) == str(tmp_path / "allenai" / "c4")
+    assert pinned_settings({"sources": [*files, "web=allenai/c4"], "limit": 3}) == {
+        "sources": [*files, "web=allenai/c4@1234"], "limit": 3,
+    }  # fmt: skip
     assert asked == ["allenai/c4"], "the Hub is asked for no file's name"

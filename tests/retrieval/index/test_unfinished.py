@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 import pytest
 
+import craft_hf
 from craft_hf.base import JSON
 from craft_hf.base.errors import InputError
 from craft_hf.corpus import Ledger
@@ -172,6 +173,35 @@ def test_limit_counts_what_was_taken_before(corpus: Path, tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "index", settings, Interrupted(10))
     assert build(tmp_path / "index", settings, HashEmbedder()) == build(tmp_path / "whole", settings, HashEmbedder())
+
+
+def test_hub_dataset_goes_on_at_the_commit_at_which_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that comes meanwhile changes nothing; the next build takes it. The index keeps the one that was read."""
+    now = ["first"]
+
+    def load(*_: object, revision: str, **__: object) -> datasets.IterableDataset:
+        rows = [{"id": f"{revision} {i}", "text": f"{revision} {i} " * 40} for i in range(10)]
+        return datasets.IterableDataset.from_generator(lambda: iter(rows))
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr("craft_hf.retrieval.index.sources.pinned", lambda text: text.replace("/n", f"/n@{now[0]}"))
+    monkeypatch.setattr(HubDataset, "_resolved", lambda self, commit: commit or self.revision)
+
+    def build(embedder: HashEmbedder, **arguments: Any) -> list[str]:
+        monkeypatch.setattr("craft_hf.base.Embedder", lambda name, device: embedder)
+        sources = ["web=ann/n:default", "bob/n"]
+        index = craft_hf.build_index(sources, tmp_path / "index", shard_documents=3, **arguments)
+        assert index.info.builds[0]["sources"] == [f"web=ann/n@{now[0]}:default", f"bob/n@{now[0]}"]
+        return [document.id for document in index.documents(range(len(index)))]
+
+    with pytest.raises(KeyboardInterrupt):
+        build(Interrupted(7))
+    monkeypatch.setattr("craft_hf.retrieval.index.sources.pinned", lambda text: text.replace("/n", "/n@second"))
+    rest = HashEmbedder()
+    assert build(rest) == [f"first {i}" for i in range(10)]
+    assert len(rest.asked) == 4
+    now[0] = "second"
+    assert build(HashEmbedder(), replace=True) == [f"second {i}" for i in range(10)]
 
 
 def test_hub_dataset_goes_on_in_its_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
