@@ -11,6 +11,11 @@ from craft_hf.base import JSON, InputError, __version__, is_installed
 from craft_hf.corpus import Corpus, looks_like_a_path, open_corpora, parse_fields, parse_named_source, pinned
 from craft_hf.retrieval.index.info import IndexInfo
 
+_ELSEWHERE = "./"
+"""What the name of a file or folder begins with that lies on the machine from which an index was published, so that
+nobody takes it for one of the Hub; other places in an index are absolute, or on the Hub.
+"""
+
 
 def open_sources(settings: Mapping[str, Any]) -> list[Corpus]:
     """Open the sources of a build.
@@ -37,9 +42,13 @@ def open_sources_again(settings: Mapping[str, Any]) -> list[Corpus]:
             the name alone.
     """
     for source in settings["sources"]:
-        place = Path(parse_named_source(source)[1])
-        if not place.is_absolute() and place.exists():
+        place = parse_named_source(source)[1]
+        if place.startswith(_ELSEWHERE):
             raise InputError(f"{source} was a file of the machine that built the index; where it lay is not published")
+        if not Path(place).is_absolute() and Path(place).exists():
+            raise InputError(
+                f"{place} in this folder would be read in place of the Hub dataset of that name; run this elsewhere"
+            )
     return open_sources(settings)
 
 
@@ -89,7 +98,7 @@ def absolute_path(place: str) -> str:
 
 
 def without_local_places(info: IndexInfo) -> IndexInfo:
-    """Return what is published of `index.json`: of files and folders on this machine only the names."""
+    """Return what is published of `index.json`: of files and folders on this machine only the names, behind "./"."""
     return replace(
         info,
         embedding_name=_name_alone(info.embedding_name),
@@ -107,5 +116,5 @@ def without_local_places(info: IndexInfo) -> IndexInfo:
 
 
 def _name_alone(place: str) -> str:
-    """Return the last part of a path; a name on the Hub has no leading "/" and stays."""
-    return Path(place).name if Path(place).is_absolute() else place
+    """Return the last part of a path, marked as that of a file; a name on the Hub has no leading "/" and stays."""
+    return f"{_ELSEWHERE}{Path(place).name}" if Path(place).is_absolute() else place

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -324,6 +325,32 @@ def test_file_of_the_same_name_is_not_taken_for_the_source(
     monkeypatch.chdir(source.parent)
     shard_paths(folder)[1].unlink()
     with pytest.raises(InputError, match=r"notes\.jsonl was a file of the machine that built the index"):
+        repair_index(folder)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("/data/imdb", r"\./imdb was a file of the machine that built the index; where it lay is not published"),
+        (
+            "stanfordnlp/imdb",
+            "stanfordnlp/imdb in this folder would be read in place of the Hub dataset of .*elsewhere",
+        ),
+    ],
+)
+def test_names_of_local_and_of_hub_sources_are_told_apart(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, message: str
+) -> None:
+    """The Hub is not asked for a folder of the machine that published an index, nor a folder for a Hub dataset."""
+    monkeypatch.chdir(tmp_path)
+    Path("stanfordnlp/imdb").mkdir(parents=True)
+    for name in ("craft_hf.base.hub_api", "datasets.load_dataset"):
+        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("the Hub was asked"))
+    info = read_info(folder)
+    info = replace(info, builds=({**info.builds[0], "sources": [place]},))
+    (folder / "index.json").write_bytes(info_json(without_local_places(info)))
+    shard_paths(folder)[1].unlink()
+    with pytest.raises(InputError, match=message):
         repair_index(folder)
 
 

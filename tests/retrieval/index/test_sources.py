@@ -101,9 +101,9 @@ def test_published_index_names_no_local_place(folder: Path) -> None:
     published = json.loads(index_files(folder, read_info(folder), "user/index")["index.json"])  # type: ignore[arg-type]
     assert str(folder.parent.parent) not in json.dumps(published)
     assert [build.get("sources") for build in published["builds"]] == [
-        ["left=a.txt", "b.txt"], None, ["web=allenai/c4:en:train", "user/name"],
+        ["left=./a.txt", "./b.txt"], None, ["web=allenai/c4:en:train", "user/name"],
     ]  # fmt: skip
-    assert published["embedding_name"] == "own-place"
+    assert published["embedding_name"] == published["builds"][0]["embedding_model"] == "./own-place"
     assert {**published, "builds": 0, "embedding_name": 0} == {**data, "builds": 0, "embedding_name": 0}
 
 
