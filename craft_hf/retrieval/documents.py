@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -12,6 +13,7 @@ from craft_hf.base import (
     Embedder,
     Hit,
     InputError,
+    StorageError,
     Vectors,
     cache_folder,
     embedder_weights,
@@ -36,18 +38,36 @@ def open_index(path: str | None) -> Index:
     """Open an index: a folder, or "user/name[@revision]", which is pulled from the Hub.
 
     Without a path it is the index of the sample corpus, which is built on first use (in seconds).
+
+    Raises:
+        InputError: the index does not exist, or is broken.
+        HubError: the Hub cannot be reached.
+        StorageError: the sample index has to be built, and its folder cannot be written.
     """
-    if path is not None:
-        return Index.open(index_folder(path))
+    return _sample_index() if path is None else Index.open(index_folder(path))
+
+
+def _sample_index() -> Index:
     folder = cache_folder() / "indexes" / sample_index_identity()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        try:
+    lock = FileLock(f"{folder}.lock")
+    try:
+        with contextlib.suppress(InputError):  # not built yet, or damaged: only what is missing is embedded
             return Index.open(folder)
-        except InputError:  # not built yet, or damaged: only what is missing is embedded
-            put_sample_vectors(folder)
-            build_index([Corpus(sample_corpus())], folder, Embedder(), replace=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as e:
+        raise StorageError(
+            f"the sample index cannot be built in {folder.parent}: {e}; see to it that you may write there, or say "
+            "with CRAFT_HF_HOME in which folder else it belongs."
+        ) from e
+    try:
+        with contextlib.suppress(InputError):  # another process has built it meanwhile
             return Index.open(folder)
+        put_sample_vectors(folder)
+        build_index([Corpus(sample_corpus())], folder, Embedder(), replace=True)
+        return Index.open(folder)
+    finally:
+        lock.release()
 
 
 def sample_index_identity() -> str:
