@@ -100,7 +100,13 @@ class UniqueIds(SeenHashes):
 
     def _renamed(self, document: Document) -> Document:
         self.changed += 1
-        suffix, name = f"~{int(text_hashes([document])[0]):016x}", document.id
-        while not self.add(hashes_of([name := name + suffix]))[0]:
-            pass  # a document came with this very id
-        return replace(document, id=name)
+        new = (id for id in itertools.islice(possible_ids(document), 1, None) if self.add(hashes_of([id]))[0])
+        return replace(document, id=next(new))
+
+
+def possible_ids(document: Document) -> Iterator[str]:
+    """Yield the ids that a document may get, its own first, each if another document has those before."""
+    suffix, id = f"~{int(text_hashes([document])[0]):016x}", document.id
+    while True:
+        yield id
+        id += suffix

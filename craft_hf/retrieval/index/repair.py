@@ -13,24 +13,20 @@ from pathlib import Path
 import numpy as np
 
 from craft_hf.base import JSON, Bar, Document, Embedder, InputError
-from craft_hf.corpus import Ledger, Reason
+from craft_hf.corpus import Corpus, Ledger, Reason, read_corpora
 from craft_hf.retrieval.index.build import build_shard, note_shard
 from craft_hf.retrieval.index.chunks import Chunks, chunks_of, cut
-from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of, text_hashes
+from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of, possible_ids, text_hashes
 from craft_hf.retrieval.index.edit import with_shards
 from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, read_copy, read_info, shard_names
-from craft_hf.retrieval.index.quantize import Halves, quantize
+from craft_hf.retrieval.index.salvage import BrokenShard, salvaged
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import (
-    BROKEN,
-    LongHashes,
     Shard,
     ShardContent,
     document_hashes,
-    documents_hash,
     embedding_hashes,
     shard_entry,
-    shard_fingerprint,
     shard_name,
     write_shard,
 )
@@ -41,6 +37,15 @@ from craft_hf.retrieval.index.writing import replace_index, writing
 
 _REASONS = 5
 """Reasons that a message gives at most."""
+
+_FAULTS = (Reason.UNREADABLE, Reason.NOT_INSTALLED, Reason.BROKEN)
+"""Why a document may be missing that a source holds."""
+
+_BLOCK = 256
+"""Documents that are read from the sources at a time."""
+
+_MOST_IDS = 3
+"""Ids that are tried for a document: its own, and those that it gets if that was taken, once or twice."""
 
 
 @dataclass(frozen=True)
@@ -58,37 +63,6 @@ class Repair:
     embedded: int = 0
     read_again: int = 0
     lost: int = 0
-
-
-@dataclass
-class _Broken:
-    """A broken shard: what is whole of it.
-
-    Attributes:
-        entry: what `index.json` says of it.
-        documents: its documents in order; None for each that is not whole.
-        texts: hashes of their texts, uint64 (documents,), or None if these are not known.
-        written: hashes of the documents, uint64 (documents, 2), if those of the texts are known.
-        chunks, vectors: what of its documents is embedded, and the embeddings, if these are whole.
-        sound: which embeddings are whole, bool (chunks,).
-    """
-
-    entry: Mapping[str, JSON]
-    documents: list[Document | None]
-    texts: np.ndarray | None = None
-    chunks: Chunks | None = None
-    vectors: Halves | None = None
-    sound: np.ndarray | None = None
-    written: LongHashes | None = None
-
-    @property
-    def lost(self) -> int:
-        return self.documents.count(None)
-
-    def is_as_it_was(self) -> bool:
-        """Whether its documents are those that `index.json` says it held."""
-        documents = [document for document in self.documents if document]
-        return not self.lost and documents_hash(document_hashes(documents)) == self.entry["documents_hash"]
 
 
 def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = False, embedding: str = "") -> Repair:
@@ -118,15 +92,17 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
             return Repair([])
         old = replace(old, dimension=_dimension(folder, old))
         broken = {
-            str(entry["file"]): _salvaged(folder, entry)
+            str(entry["file"]): salvaged(folder, entry)
             for entry in old.shards
             if str(entry["file"]) in in_shards and not _is_whole(folder / str(entry["file"]), old)
         }
         lost = sum(part.lost for part in broken.values())
-        read_again, reasons = _read_again(folder, old, broken) if lost else (0, [])
+        is_all_there = not lost and not any(part.doubtful for part in broken.values())
+        read_again, reasons = (0, []) if is_all_there else _read_again(folder, old, broken)
         lost -= read_again
         if lost and not drop_lost:
             raise InputError(_what_is_lost(folder, broken, lost, reasons))
+        problems += [_what_is_doubtful(folder / name, part) for name, part in broken.items() if part.doubtful]
         embedder = _LazyEmbedder(folder, old, embedding, device)
         known = KnownVectors(vector_files(folder), old.dimension)
         shards: list[Mapping[str, JSON]] = []
@@ -213,104 +189,131 @@ def _is_whole(path: Path, info: IndexInfo) -> bool:
     return found == wanted and shard.is_intact()
 
 
-def _salvaged(folder: Path, entry: Mapping[str, JSON]) -> _Broken:
-    """Read what is whole of a broken shard."""
-    part = _Broken(entry, [None] * int(str(entry["documents"])))
-    try:
-        shard = Shard(folder / str(entry["file"]))
-        texts, written = shard.text_hashes, shard.document_hashes
-        chunks, vectors = shard.cut(), np.array(shard.embeddings)
-    except (InputError, ValueError, MemoryError):
-        return part
-    shapes = texts.shape, written.shape
-    if shard_name(shard.fingerprint) != entry["file"] or shapes != ((shard.rows,), (shard.rows, 2)):
-        return part  # another shard lies in its place, or nothing in it is where it was
-    documents = _readable(shard, range(shard.rows))
-    now = document_hashes([document or Document("", "") for document in documents])
-    if shard_fingerprint(shard.embedder, now, chunks, vectors) == shard.fingerprint:
-        return _Broken(entry, documents, texts, chunks, vectors)  # what is damaged follows from these
-    whole = (now == written).all(axis=1)
-    documents = [document if ok else None for document, ok in zip(documents, whole, strict=True)]
-    if shard_fingerprint(shard.embedder, written, chunks, vectors) == shard.fingerprint:
-        return _Broken(entry, documents, texts, chunks, vectors, written=written)
-    with contextlib.suppress(*BROKEN, InputError):
-        parts = chunks.parts([document.text for document in documents if document])
-        if whole.all() and np.array_equal(embedding_hashes(parts, shard.embedder), shard.embedding_hashes):
-            return _Broken(entry, documents, texts, chunks, vectors, _sound(shard, vectors))
-    return _Broken(entry, documents, texts, written=written)
-
-
-def _sound(shard: Shard, vectors: Halves) -> np.ndarray:
-    """Return which embeddings of a shard are those of which its codes, scales and errors were made, bool (chunks,)."""
-    with np.errstate(all="ignore"):
-        made = quantize(vectors)
-    same_codes = (made.codes == shard.codes).all(axis=1)
-    same: np.ndarray = same_codes & (made.scales == shard.scales) & (made.residuals == shard.residuals)
-    return same
-
-
-def _readable(shard: Shard, rows: Sequence[int]) -> list[Document | None]:
-    """Read documents, with None for those that cannot be read."""
-    try:
-        return list(shard.documents(rows))
-    except InputError:
-        if len(rows) < 2:
-            return [None for _ in rows]
-        middle = len(rows) // 2
-        return _readable(shard, rows[:middle]) + _readable(shard, rows[middle:])
-
-
-def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, _Broken]) -> tuple[int, list[str]]:
+def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, BrokenShard]) -> tuple[int, list[str]]:
     """Fill in documents that are lost from the sources; return how many, and why others were not found."""
     lost = sum(part.lost for part in broken.values())
-    deduplicator, ids = Deduplicator(), UniqueIds()
-    for name in shard_names(info):
-        if name not in broken:
-            note_shard(Shard(folder / name), deduplicator, ids)
-    by_document: dict[tuple[int, ...], tuple[_Broken, int]] = {}
-    by_text = set[int]()
-    anywhere: list[tuple[_Broken, int]] = []
-    for part in broken.values():
-        whole = [document for document in part.documents if document]
-        deduplicator.add(text_hashes(whole))
-        ids.add(hashes_of(document.id for document in whole))
-        for row, document in enumerate(part.documents):
-            if document is None and part.texts is not None and part.written is not None:
-                by_document[tuple(part.written[row].tolist())] = part, row
-                by_text.add(int(part.texts[row]))
-            elif document is None:
-                anywhere.append((part, row))
-    anywhere.reverse()
-    reasons = []
+    wanted = _Wanted(folder, info, broken)
+    reasons = dict[str, None]()
     for settings in info.builds:
-        try:
-            corpora = open_sources_again(settings) if settings else []
-            if not settings:
-                reasons.append("it was built of rows in memory")
-            for document in ids.rename(deduplicator.filter(itertools.chain.from_iterable(corpora))):
-                if document.id in info.removed_ids or document.source in info.removed_sources:
-                    continue
-                place = by_document.pop(tuple(document_hashes([document])[0].tolist()), None)
-                if not place and int(text_hashes([document])[0]) in by_text:
-                    reasons.append(f"the sources hold the text of {document.id} with other fields, such as its licence")
-                elif place := place or (anywhere.pop() if anywhere else None):
-                    place[0].documents[place[1]] = document
-                if not by_document and not anywhere:
-                    break
-        except InputError as e:
-            reasons.append(str(e).rstrip("."))
-        if not by_document and not anywhere:
+        if wanted.are_found:
             break
-    for part in broken.values():
-        if part.texts is None and not part.is_as_it_was():
-            if not part.lost:
+        if not settings:
+            reasons["it was built of rows in memory"] = None
+            continue
+        corpora: list[Corpus] = []
+        try:
+            corpora = open_sources_again(settings)
+            documents = read_corpora(corpora)
+            while not wanted.are_found and (block := list(itertools.islice(documents, _BLOCK))):
+                wanted.find(block)
+        except InputError as e:
+            reasons[str(e).rstrip(".")] = None
+        if (faults := _faults(corpora)) and not any(faults in reason for reason in reasons):
+            reasons[faults] = None
+    reasons |= dict.fromkeys(wanted.settle())
+    told = list(reasons)[:_REASONS]
+    if len(reasons) > _REASONS:
+        told.append(f"and for {len(reasons) - _REASONS} other reasons")
+    return lost - sum(part.lost for part in broken.values()), told or ["the sources do not hold them any more"]
+
+
+def _faults(corpora: Sequence[Corpus]) -> str:
+    """Say what of some corpora could not be read."""
+    total = Ledger()
+    for corpus in corpora:
+        total.add(corpus.ledger)
+    total.left_out = {reason: total.left_out[reason] for reason in _FAULTS if reason in total.left_out}
+    return total.reasons().rstrip(".")
+
+
+class _Wanted:
+    """The documents of broken shards that are lost, each to be known by its hash, its text or its turn when it is read.
+
+    A hash tells that it is the document, whatever else was read, and under which of its ids it is in the index. Where
+    none is known, the sources are read as a build reads them.
+    """
+
+    def __init__(self, folder: Path, info: IndexInfo, broken: Mapping[str, BrokenShard]) -> None:
+        self._parts = list(broken.values())
+        self._deduplicator, self._ids = Deduplicator(), UniqueIds()
+        self._removed_ids, self._removed_sources = set(info.removed_ids), set(info.removed_sources)
+        self._by_hash: dict[tuple[int, ...], tuple[BrokenShard, int]] = {}
+        self._by_text: dict[int, tuple[BrokenShard, int]] = {}
+        self._in_turn: list[tuple[BrokenShard, int]] = []
+        self._with_other_fields: dict[int, str] = {}
+        for name in shard_names(info):
+            if name not in broken:
+                note_shard(Shard(folder / name), self._deduplicator, self._ids)
+        for part in self._parts:
+            whole = list[Document]()
+            for row, document in enumerate(part.documents):
+                if document and row not in part.doubtful:
+                    whole.append(document)
+                elif part.hashes is None or part.texts is None:
+                    self._in_turn.append((part, row))
+                else:
+                    self._by_hash[tuple(part.hashes[row].tolist())] = part, row
+                    self._by_text[int(part.texts[row])] = part, row
+            self._note(whole)
+        self._in_turn.reverse()
+
+    @property
+    def are_found(self) -> bool:
+        """Whether none is left."""
+        return not self._by_hash and not self._in_turn
+
+    def find(self, documents: Sequence[Document]) -> None:
+        """Look for those that are lost among the next documents of the sources."""
+        found, others = list[Document](), list[Document]()
+        for document in documents:
+            for id in itertools.islice(possible_ids(document), _MOST_IDS if self._by_hash else 0):
+                named = replace(document, id=id)
+                if place := self._by_hash.pop(tuple(document_hashes([named])[0].tolist()), None):
+                    place[0].put(place[1], named, is_sure=True)
+                    found.append(named)
+                    break
+            else:
+                others.append(document)
+        self._note(found)
+        for text in text_hashes(found).tolist():
+            self._with_other_fields.pop(text, None)
+        for document in self._ids.rename(self._deduplicator.filter(others)):
+            if document.id in self._removed_ids or document.source in self._removed_sources:
+                continue
+            text = int(text_hashes([document])[0])
+            if text in self._by_text:
+                part, row = self._by_text[text]
+                self._with_other_fields[text] = document.id
+                if not part.is_sure:
+                    part.put(row, document, is_sure=False)
+            elif self._in_turn:
+                part, row = self._in_turn.pop()
+                part.put(row, document, is_sure=False)
+
+    def settle(self) -> list[str]:
+        """Take out what the shards did not hold; return why documents that were read are not those that are lost."""
+        reasons = []
+        for part in self._parts:
+            is_filled = not part.lost
+            if not part.settle() and is_filled and part.texts is None:
                 reasons.append("the sources hold other documents beside them, or in another order")
-            part.documents = [None] * len(part.documents)  # those that were read may never have been in the index
-    count = lost - sum(part.lost for part in broken.values())
-    return count, reasons[:_REASONS] or ["the sources do not hold them any more"]
+        lost = [id for text, id in self._with_other_fields.items() if self._is_lost(text)]
+        if lost:
+            others = f" and {len(lost) - 1} other documents" if len(lost) > 1 else ""
+            reasons.append(f"the sources hold the text of {lost[0]}{others} with other fields, such as its licence")
+        return reasons
+
+    def _is_lost(self, text: int) -> bool:
+        part, row = self._by_text[text]
+        return part.documents[row] is None
+
+    def _note(self, documents: Sequence[Document]) -> None:
+        """Remember texts and ids of documents that are in the index."""
+        self._deduplicator.add(text_hashes(documents))
+        self._ids.add(hashes_of(document.id for document in documents))
 
 
-def _what_is_lost(folder: Path, broken: Mapping[str, _Broken], lost: int, reasons: Sequence[str]) -> str:
+def _what_is_lost(folder: Path, broken: Mapping[str, BrokenShard], lost: int, reasons: Sequence[str]) -> str:
     """Say which documents are lost, why, and what to do."""
     where = []
     for name, part in broken.items():
@@ -326,7 +329,15 @@ def _what_is_lost(folder: Path, broken: Mapping[str, _Broken], lost: int, reason
     )
 
 
-def _ids(path: Path, part: _Broken) -> str:
+def _what_is_doubtful(path: Path, part: BrokenShard) -> str:
+    document = part.documents[min(part.doubtful)]
+    return (
+        f"{path}: of {len(part.doubtful)} documents, such as {document.id if document else ''}, the text is whole, but "
+        "nothing tells whether title, link, licence and so on are; they were kept"
+    )
+
+
+def _ids(path: Path, part: BrokenShard) -> str:
     """Return the first ids of the documents that are lost of a shard, as far as these can be read."""
     rows = [row for row, document in enumerate(part.documents) if document is None]
     try:
@@ -337,7 +348,7 @@ def _ids(path: Path, part: _Broken) -> str:
 
 
 def _mended(
-    folder: Path, part: _Broken, known: KnownVectors, embedder: _LazyEmbedder
+    folder: Path, part: BrokenShard, known: KnownVectors, embedder: _LazyEmbedder
 ) -> tuple[Mapping[str, JSON] | None, int]:
     """Write what there is of a broken shard as a new one; return what `index.json` says of it, and how many documents
     were embedded.

@@ -150,7 +150,7 @@ def write_shard(folder: Path, content: ShardContent, embedder: str) -> Mapping[s
     hashes = document_hashes(content.documents)
     fingerprint = shard_fingerprint(embedder, hashes, content.chunks, content.embeddings)
     path = folder / shard_name(fingerprint)
-    if not (path.is_file() and is_intact(path)):
+    if not _is_there(path, fingerprint):
         data = _hdf5(content, hashes, {"format": FORMAT, "fingerprint": fingerprint, "embedder": embedder})
         try:
             write_file(path, data, _trailer(len(data), hashlib.sha256(data)))
@@ -160,6 +160,14 @@ def write_shard(folder: Path, content: ShardContent, embedder: str) -> Mapping[s
                 "same command again: it goes on from here."
             ) from e
     return shard_entry(Shard(path))
+
+
+def _is_there(path: Path, fingerprint: str) -> bool:
+    """Whether a shard is there, whole, and no other lies in its place."""
+    try:
+        return Shard(path).fingerprint == fingerprint and is_intact(path)
+    except InputError:
+        return False
 
 
 def shard_bytes(documents: float, chunks: float, dimension: int, text_bytes: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -102,6 +103,11 @@ def flip_in_codes(path: Path) -> None:
     flip(path, Shard(path)._layout["code"][0] + 5)
 
 
+def flip_in_fingerprint(path: Path) -> None:
+    """Damage what a shard says of itself."""
+    flip(path, path.read_bytes().index(Shard(path).fingerprint.encode()))
+
+
 def cut(path: Path) -> None:
     """Cut a shard short."""
     path.write_bytes(path.read_bytes()[:-100])
@@ -114,6 +120,7 @@ def cut(path: Path) -> None:
         (flip_in_spans, 4, 0),
         (flip_in_text, 0, 1),
         (flip_in_codes, 0, 0),
+        (flip_in_fingerprint, 0, 0),
         (cut, 4, 4),
         (Path.unlink, 4, 4),
     ],
@@ -133,6 +140,161 @@ def test_damage_is_undone(
     assert verify_index(folder) == []
     assert [path.read_bytes() for path in shard_paths(folder)] == contents
     assert repair_index(folder) == Repair([])
+
+
+def flip_in_hash(path: Path, row: int) -> None:
+    """Damage the hash of a shard's document."""
+    flip(path, Shard(path)._layout["document_hash"][0] + row * 16)
+
+
+def flip_in_title(path: Path, row: int) -> None:
+    """Damage the title of a shard's document."""
+    flip(path, path.read_bytes().index(f"title {row + 4} ".encode()) + 1)
+
+
+@pytest.fixture
+def titled(tmp_path: Path) -> Path:
+    """An index of three shards whose documents have titles, of the file "titled.jsonl"."""
+    rows = [{**row, "title": f"title {i} of {i}"} for i, row in enumerate(ROWS)]
+    built(tmp_path / "titled", write(tmp_path / "titled.jsonl", rows))
+    return tmp_path / "titled"
+
+
+@pytest.mark.parametrize("in_title", [True, False])
+def test_damage_in_two_places_is_told_apart(titled: Path, embedder: HashEmbedder, in_title: bool) -> None:
+    """A document whose hash is damaged is whole, and only the one that is damaged itself is read again."""
+    info, path = read_info(titled), shard_paths(titled)[1]
+    flip_in_hash(path, 2)
+    if in_title:
+        flip_in_title(path, 1)
+    else:
+        flip_in_text(path)
+    titled.with_suffix(".jsonl").rename(titled.with_name("away"))
+    with pytest.raises(InputError, match=r"1 of the 4 of shard-\w+\.h5 \(d5\)\. They cannot"):
+        repair_index(titled)
+    titled.with_name("away").rename(titled.with_suffix(".jsonl"))
+    assert repair_index(titled) == Repair([f"{path} was changed after it was written: {_DIGEST}"], 0, 1, 0)
+    assert read_info(titled) == info
+
+
+_DIGEST = "its SHA-256 is not the one at its end"
+
+
+def test_documents_whose_hashes_are_all_lost_are_known_by_their_texts(titled: Path, embedder: HashEmbedder) -> None:
+    """With the sources all is what it was; without, a whole text stays, and it is said that the rest is not known."""
+    info, path = read_info(titled), shard_paths(titled)[1]
+    flip_in_text(path)
+    for row in range(4):
+        flip_in_hash(path, row)
+    damaged = path.read_bytes()
+    assert repair_index(titled).read_again == 1
+    assert read_info(titled) == info
+    path.write_bytes(damaged)
+    source = titled.with_suffix(".jsonl")
+    write(source, [{**json.loads(line), "license": "GPL"} for line in source.read_text().splitlines()])
+    with pytest.raises(InputError, match=r"1 of the 4 of \S+ \(d5\).* hold the text of d5 with other fields"):
+        repair_index(titled)
+    done = repair_index(titled, drop_lost=True)
+    assert done.problems[1].startswith(f"{path}: of 3 documents, such as d4, the text is whole, but nothing tells")
+    assert (done.lost, done.read_again) == (1, 0)
+    assert verify_index(titled) == []
+    assert {d.license for d in Index.open(titled).documents(range(9))} == {"CC0", "MIT"}
+
+
+def test_field_that_is_damaged_like_its_hash_comes_from_the_sources(titled: Path, embedder: HashEmbedder) -> None:
+    """The text is whole, and would otherwise be kept with a title that is not."""
+    info, path = read_info(titled), shard_paths(titled)[1]
+    flip_in_title(path, 1)
+    flip_in_hash(path, 1)
+    damaged = path.read_bytes()
+    assert len(repair_index(titled).problems) == 1
+    assert read_info(titled) == info
+    path.write_bytes(damaged)
+    titled.with_suffix(".jsonl").unlink()
+    assert "such as d5, the text is whole, but nothing tells" in repair_index(titled).problems[1]
+
+
+@pytest.mark.parametrize("same", ["id", "text"])
+def test_document_that_took_the_place_of_a_removed_one_is_found(
+    folder: Path, source: Path, tmp_path: Path, embedder: HashEmbedder, same: str
+) -> None:
+    """The sources still hold the removed one, which has the same id or text, before it."""
+    remove_documents(folder, ["d3"])
+    new = {**ROWS[3], "license": "GPL", **({"text": "another " * 50} if same == "id" else {"id": "new"})}
+    info = built(folder, write(tmp_path / "b.jsonl", [new]), add=True)
+    path = shard_paths(folder)[-1]
+    flip(path, path.read_bytes().index(new["text"].encode()) + 40)
+    assert repair_index(folder).read_again == 1
+    assert read_info(folder) == info
+
+
+def test_document_whose_id_was_taken_is_found_under_its_own(
+    folder: Path, tmp_path: Path, embedder: HashEmbedder
+) -> None:
+    """Also when the other one is gone meanwhile, and its id would be free."""
+    info = built(folder, write(tmp_path / "b.jsonl", [{"id": "d3", "text": "another " * 50}]), add=True)
+    id = Index.open(folder).documents([10])[0].id
+    assert id.startswith("d3~")
+    remove_documents(folder, ["d3"])
+    info = read_info(folder)
+    path = shard_paths(folder)[-1]
+    flip(path, path.read_bytes().index(b"another another") + 40)
+    assert repair_index(folder).read_again == 1
+    assert read_info(folder) == info
+    assert Index.open(folder).documents([9])[0].id == id
+
+
+@pytest.mark.parametrize("license", ["MIT", "GPL"])
+def test_damaged_and_missing_shards_are_mended_together(tmp_path: Path, embedder: HashEmbedder, license: str) -> None:
+    """What is found by its hash, or only by its text, takes no place of those that are known by their turn."""
+    folder, source = tmp_path / "index", tmp_path / "notes.jsonl"
+    rows = [*ROWS[:6], {"id": "again", "text": ROWS[5]["text"]}, *ROWS[6:9], {**ROWS[9], "id": "d5"}]
+    info = built(folder, write(source, rows))
+    ids = [d.id for d in Index.open(folder).documents(range(10))]
+    assert ids[9].startswith("d5~")
+    flip_in_text(shard_paths(folder)[1])
+    shard_paths(folder)[2].unlink()
+    if license == "MIT":
+        assert repair_index(folder).read_again == 3
+        assert read_info(folder) == info
+        return
+    write(source, [{**row, "license": license} if row is ROWS[5] else row for row in rows])
+    done = repair_index(folder, drop_lost=True)
+    assert (done.read_again, done.lost) == (2, 1)
+    assert [d.id for d in Index.open(folder).documents(range(9))] == [*ids[:5], *ids[6:]]
+
+
+def test_shard_in_the_place_of_another_is_not_taken_for_it(folder: Path, embedder: HashEmbedder) -> None:
+    """Though it is whole."""
+    info, paths = read_info(folder), shard_paths(folder)
+    shutil.copy(paths[0], paths[1])
+    assert repair_index(folder).read_again == 4
+    assert read_info(folder) == info
+    assert verify_index(folder) == []
+
+
+def test_each_reason_is_given_once(folder: Path, source: Path, tmp_path: Path, embedder: HashEmbedder) -> None:
+    """Many documents for one reason are one line, and what could not be read of the sources is among the reasons."""
+    more = tmp_path / "more"
+    more.mkdir()
+    for name in ("a", "b"):
+        rows = "".join(json.dumps({"id": f"{name}{i}", "text": f"{name} {i} " * 80}) + "\n" for i in range(4))
+        (more / f"{name}.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
+    built(folder, more, add=True)
+    for path in shard_paths(folder):
+        content = path.read_bytes()
+        for text in (b"document 0 d", b"document 1 d", b"document 4 d", b"document 5 d", b"document 8 d", b"b 2 b 2"):
+            if text in content:
+                flip(path, content.index(text) + 3)
+    write(source, [{**row, "license": "GPL"} for row in ROWS])
+    (more / "b.jsonl.gz").write_bytes((more / "b.jsonl.gz").read_bytes()[:20])
+    with pytest.raises(InputError) as error:
+        repair_index(folder)
+    message = str(error.value)
+    assert message.count("with other fields") == 1
+    assert "the sources hold the text of d0 and 4 other documents with other fields, such as its licence" in message
+    assert "1 unreadable or broken file, such as more/b.jsonl.gz" in message
+    assert "do not hold them any more" not in message
 
 
 @pytest.mark.slow
