@@ -17,6 +17,7 @@ from .files import incomplete as incomplete
 from .files import printable as printable
 from .files import replaced_folder as replaced_folder
 from .files import write_file as write_file
+from .files import write_target as write_target
 from .hub import HUB_EXCEPTIONS as HUB_EXCEPTIONS
 from .hub import Content as Content
 from .hub import check_login as check_login

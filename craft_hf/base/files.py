@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from craft_hf.base.errors import InputError
+from craft_hf.base.errors import InputError, StorageError
 from craft_hf.base.records import JSON
 
 _NEW, _OLD, _LOCK = "new", "old", "lock"
@@ -57,6 +57,18 @@ def check_target(path: Path) -> None:
         raise InputError(f"there is no folder {folder} to write {path.name} into; make it first.")
     if not os.access(folder, os.W_OK):
         raise InputError(f"{path.name} cannot be written into {folder}: you may not write there; give another folder.")
+
+
+def write_target(path: Path, *parts: bytes) -> None:
+    """Write a file that somebody named, after `check_target`; see `write_file`.
+
+    Raises:
+        StorageError: it cannot be written; an old file stays.
+    """
+    try:
+        write_file(path, *parts)
+    except OSError as e:
+        raise StorageError(f"{path} cannot be written: {e}.") from e
 
 
 def file_json(value: JSON, indent: int | None = None) -> bytes:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.base import StorageError, check_target, write_file
+from craft_hf.base import check_target, write_target
 
 _MODEL = '"embedded", a Hub id, or a model folder.'
 _DATA = "JSONL, plain or compressed: rows with the task's fields, or its short forms (see the README)."
@@ -64,7 +64,4 @@ def evaluate(
     everything = found.to_json()
     typer.echo(everything if as_json else found.to_markdown())  # first, as it is paid for
     if out is not None:
-        try:
-            write_file(out, everything.encode(), b"\n")
-        except OSError as e:
-            raise StorageError(f"{out} cannot be written: {e}.") from e
+        write_target(out, everything.encode(), b"\n")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from craft_hf.base import InputError, check_target, file_json, write_file
+from craft_hf.base import InputError, check_target, file_json, write_target
 
 PASSWORD = "CRAFT_HF_REVIEW_PASSWORD"  # noqa: S105 (the variable's name)
 
@@ -132,6 +132,6 @@ def pairs(
         found = list(preference_pairs(store, load_task(task or store.task)))
     if not found:
         raise InputError(f"{reviews} has no edits, and no rejections beside accepted samples; review some first.")
-    write_file(out, *(file_json(pair) + b"\n" for pair in found))
+    write_target(out, *(file_json(pair) + b"\n" for pair in found))
     kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(pair["kind"] for pair in found).items())
     typer.echo(f"{len(found)} pairs ({kinds}): {out}")

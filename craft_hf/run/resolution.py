@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from craft_hf.base import JSON, InputError, cache_folder, fingerprint
-from craft_hf.dataset import fingerprint_previous, task_features
+from craft_hf.dataset import fingerprint_previous
 from craft_hf.generation import Generator, default_prefix_groups
 from craft_hf.quality import broken_rule, identity_of_packages, identity_of_test_sets, require_optional
 from craft_hf.retrieval import Documents, Index, find_index, sample_index_identity
 from craft_hf.review import Decision, read_review
-from craft_hf.run.settings import SAME_MODEL, SETTINGS, RunSettings
+from craft_hf.run.settings import SAME_MODEL, SETTINGS, RunSettings, names_server
 from craft_hf.tasks import NAMES, Task, load_task
 
 PIPELINE_VERSION = 5
@@ -79,7 +79,6 @@ def resolve(settings: RunSettings) -> ResolvedRun:
     task = load_task(settings.task, settings.few_shots)
     if settings.query is not None:
         task = replace(task, query=tuple(settings.query))
-    task_features(task)
     _check_few_shots(task)
     require_optional(task, settings.skipped)
     generator = open_generator(settings.generator, settings.generator_model, settings)
@@ -173,7 +172,7 @@ def open_generator(name: str, model: str | None = None, settings: RunSettings | 
         GeneratorError: the server cannot say which model it has.
     """
     limits = settings or RunSettings(NAMES[0])
-    if "://" in name:
+    if names_server(name):
         from craft_hf.generation import ServerGenerator
 
         return ServerGenerator(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from craft_hf.base import InputError
 from craft_hf.run.presets import preset_of
-from craft_hf.run.settings import ALTERNATIVES, SETTINGS, RunSettings
+from craft_hf.run.settings import ALTERNATIVES, SETTINGS, RunSettings, names_server
 from craft_hf.tasks import NAMES
 
 PRESET = "preset"
@@ -35,7 +35,7 @@ def settings_from(given: Mapping[str, object], config: str | Path | None = None)
     if any(name in given for name in ALTERNATIVES):
         read = {name: value for name, value in read.items() if name not in ALTERNATIVES}
     for name, setting in SETTINGS.items():
-        if setting.needs_server and "://" not in str(given.get(setting.needs, "://")):
+        if setting.needs_server and setting.needs in given and not names_server(str(given[setting.needs])):
             read.pop(name, None)  # the name of a model on servers that another model takes the place of
     values = {**read, **given}
     preset = values.pop(PRESET, None)

@@ -203,6 +203,11 @@ class Setting:
         return str(path.absolute()) if is_path else text
 
 
+def names_server(model: str | None) -> bool:
+    """Whether a model is the URL of a server, or several of them."""
+    return "://" in (model or "")
+
+
 def _setting(default: object, help: str, **more: Any) -> Any:
     return field(default=default, metadata={"setting": Setting(help, **more)})
 
@@ -465,7 +470,7 @@ class RunSettings:
         if not setting.needs:
             return
         other = getattr(self, setting.needs)
-        if setting.needs_server and "://" not in (other or ""):
+        if setting.needs_server and not names_server(other):
             raise InputError(f"{given} without the URL of a server as {setting.needs}; give both, or leave it out.")
         if other is None:
             raise InputError(f"{given} without {setting.needs}; give both, or leave it out.")
@@ -492,7 +497,7 @@ class RunSettings:
     @property
     def is_server(self) -> bool:
         """Whether the generator is a URL."""
-        return "://" in self.generator
+        return names_server(self.generator)
 
     @property
     def budget(self) -> Budget:

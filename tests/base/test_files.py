@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from craft_hf.base.files import incomplete, replaced_folder, write_file
+from craft_hf.base.errors import StorageError
+from craft_hf.base.files import incomplete, replaced_folder, write_file, write_target
 
 KILLED = """
 import sys, time
@@ -150,3 +151,9 @@ def test_a_neighbour_whose_name_goes_on_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), replaced_folder(tmp_path / "data.v2"):
         raise RuntimeError
     assert (tmp_path / "data.v2" / "rows").read_text() == "rows of data.v2"
+
+
+def test_a_target_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """A full disk, or a folder that went away while the result was made, ends in one line."""
+    with pytest.raises(StorageError, match=r"gone/r\.json cannot be written"):
+        write_target(tmp_path / "gone" / "r.json", b"{}")

@@ -205,12 +205,10 @@ def read_info(folder: Path) -> IndexInfo:
         raise
     except _BROKEN as e:
         what_to_do = (
-            mending(folder)
-            if read_copy(folder)
-            else (
-                "bring the file back, or build the index again with --replace: what is embedded is not embedded again."
-            )
+            "bring the file back, or build the index again with --replace: what is embedded is not embedded again."
         )
+        if read_copy(folder):
+            what_to_do = mending(folder)
         raise InputError(f"{path} is not an index of craft_hf ({type(e).__name__}: {e}); {what_to_do}") from e
 
 
