@@ -183,10 +183,16 @@ def push_files(
     return hub_call(what, step)
 
 
-def pending_changes(what: str, repo_id: str, repo_type: str, files: Mapping[str, Content]) -> dict[str, str]:
+def pending_changes(
+    what: str, repo_id: str, repo_type: str, files: Mapping[str, Content], commit: str | None = None
+) -> dict[str, str]:
     """Return what `push_files` would do to each path: "new", "changed", "same" or "removed".
 
     If the repository does not exist, every file is new.
+
+    Args:
+        what, repo_id, repo_type, files: as for `push_files`.
+        commit: to compare with; by default the newest.
 
     Raises:
         InputError, HubError: see `hub_call`.
@@ -194,7 +200,7 @@ def pending_changes(what: str, repo_id: str, repo_type: str, files: Mapping[str,
 
     def step() -> Mapping[str, RepoFile]:
         try:
-            return _state(repo_id, repo_type)[1]
+            return _state(repo_id, repo_type, commit)[1]
         except RepositoryNotFoundError:
             return {}
 
@@ -206,10 +212,10 @@ def pending_changes(what: str, repo_id: str, repo_type: str, files: Mapping[str,
     return found | {path: "removed" for path in there if path not in {*files, _ATTRIBUTES}}
 
 
-def _state(repo_id: str, repo_type: str) -> tuple[str, dict[str, RepoFile]]:
-    """Return a repository's newest commit and its files by path."""
+def _state(repo_id: str, repo_type: str, commit: str | None = None) -> tuple[str, dict[str, RepoFile]]:
+    """Return a commit of a repository, by default the newest, and the files that it holds, by path."""
     api = hub_api()
-    head = str(api.repo_info(repo_id, repo_type=repo_type).sha)
+    head = commit or str(api.repo_info(repo_id, repo_type=repo_type).sha)
     tree = api.list_repo_tree(repo_id, repo_type=repo_type, revision=head, recursive=True)
     return head, {file.path: file for file in tree if isinstance(file, RepoFile)}
 

@@ -15,7 +15,9 @@ from craft_hf.publishing.repository import Repository
 
 
 def verify_upload(repository: Repository, repo_id: str, commit: str, failure: str) -> None:
-    """Check that the files on the Hub equal those that were uploaded, and that they can be loaded.
+    """Check that an upload's commit holds the files that were uploaded, and that they can be loaded.
+
+    Somebody else may have committed since; that is no fault of this upload.
 
     Args:
         repository: what was uploaded.
@@ -26,11 +28,10 @@ def verify_upload(repository: Repository, repo_id: str, commit: str, failure: st
     Raises:
         HubError: a file differs, or cannot be loaded.
     """
-    states = pending_changes(failure, repo_id, repository.type, repository.files)
+    states = pending_changes(failure, repo_id, repository.type, repository.files, commit)
     if wrong := [path for path, state in states.items() if state != "same"]:
         raise HubError(
-            f"{failure}: after the upload, {wrong[0]} on the Hub differs from the local file; somebody else may have "
-            "changed it. Run it again."
+            f"{failure}: after the upload, {wrong[0]} on the Hub differs from the local file. Run it again."
         )
     with tempfile.TemporaryDirectory(prefix="craft-hf-") as cache:
         if repository.type == "dataset":

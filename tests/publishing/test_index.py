@@ -210,6 +210,32 @@ def test_two_who_push_at_once_do_not_mix(
     assert all(published(Repo(True, [commit])) in whole for commit in commits)
 
 
+def test_a_push_that_another_follows_is_held_against_its_own_commit(
+    hub: HubServer, client: Client, indexes: tuple[Path, Path], name: str
+) -> None:
+    """What somebody else has committed before a push looks at what it sent is no fault of that push."""
+    client.call(ANN, publish_overtaken, *indexes, name)
+    commits = hub.repos["dataset", name].commits[1:]
+    assert [published(Repo(True, [commit])) for commit in commits] == [contents(folder) for folder in indexes]
+
+
+def publish_overtaken(folder: Path, by: Path, repo_id: str) -> None:
+    """Publish an index; another one is published as soon as the first is on the Hub."""
+    import importlib
+
+    module = importlib.import_module("craft_hf.publishing.push")
+    push_files = module.push_files
+
+    def overtaken(*arguments: object) -> str:
+        commit = str(push_files(*arguments))
+        with mock.patch.object(module, "push_files", push_files):
+            publish(by, repo_id)
+        return commit
+
+    with mock.patch.object(module, "push_files", overtaken):
+        publish(folder, repo_id)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("repeat", [False, True])
 @pytest.mark.parametrize("kind", [*FAULTS, "cut"])
