@@ -30,9 +30,7 @@ def verify_upload(repository: Repository, repo_id: str, commit: str, failure: st
     """
     states = pending_changes(failure, repo_id, repository.type, repository.files, commit)
     if wrong := [path for path, state in states.items() if state != "same"]:
-        raise HubError(
-            f"{failure}: after the upload, {wrong[0]} on the Hub differs from the local file. Run it again."
-        )
+        raise HubError(f"{failure}: after the upload, {wrong[0]} on the Hub differs from the local file. Run it again.")
     with tempfile.TemporaryDirectory(prefix="craft-hf-") as cache:
         if repository.type == "dataset":
             _load_rows(repository, repo_id, commit, failure, cache)
