@@ -28,9 +28,10 @@ import numpy as np
 from craft_hf.base import Vectors
 from craft_hf.retrieval.index.device import DeviceScanner
 from craft_hf.retrieval.index.kernel import compiled_collect
+from craft_hf.retrieval.index.products import code_products
 from craft_hf.retrieval.index.quantize import Codes, Floats, quantize
 from craft_hf.retrieval.index.selection import EVERYTHING, Selection
-from craft_hf.retrieval.index.shard import Shard, mapped_tensor
+from craft_hf.retrieval.index.shard import Shard
 
 BLOCK = 4096
 """Documents whose codes are compared at a time; block and products stay in a core's cache."""
@@ -158,7 +159,7 @@ def _estimate_thresholds(parts: Sequence[Part], queries: _Queries, k: int, rows:
         codes, scales = shard.codes, shard.scales
         for first in start + (positions - starts[number])[numbers == number]:
             last = min(first + length, stop)
-            found = _products(codes[first:last], queries.codes) * scales[first:last]
+            found = code_products(codes[first:last], queries.codes) * scales[first:last]
             scores.append(found if kept is None else found[:, kept[first - start : last - start]])
     sample = np.concatenate(scores, axis=1)
     size = sample.shape[1]
@@ -246,7 +247,7 @@ class _ThreadResults:
                 rows = np.arange(start, min(start + BLOCK, last))
                 if kept is not None and not len(rows := rows[kept[rows - first]]):
                     continue
-                products = _products(codes[rows[0] : rows[-1] + 1], queries.codes)
+                products = code_products(codes[rows[0] : rows[-1] + 1], queries.codes)
                 if len(rows) < products.shape[1]:
                     products = np.ascontiguousarray(products[:, rows - rows[0]])
                 self._collect(shard, rows, base, products, slack)
@@ -281,13 +282,3 @@ def unpack(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     upper = (keys >> np.uint64(32)).astype(np.uint32)
     bits = np.where(upper < 2**31, np.uint32(2**31 - 1) - upper, upper)
     return bits.view(np.float32), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
-
-
-def _products(codes: Codes, queries: Codes) -> np.ndarray:
-    """Return the products of codes, int32 (queries, chunks): exact, by the machine's int8 instructions."""
-    if codes.shape[1] == 1:
-        return queries.astype(np.int32) * codes.T  # torch 2.13 mistakes a single column for a row
-    import torch
-
-    products: np.ndarray = torch._int_mm(torch.from_numpy(queries), mapped_tensor(codes).T).numpy()
-    return products

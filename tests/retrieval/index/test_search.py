@@ -20,6 +20,7 @@ from craft_hf.corpus.sample import sample_corpus
 from craft_hf.retrieval.index import kernel, scan, search
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.device import DeviceScanner
+from craft_hf.retrieval.index.products import code_products, float_products, int8_products
 from craft_hf.retrieval.index.quantize import quantize
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.selection import Selection
@@ -32,6 +33,20 @@ def brute_force(vectors: Vectors, queries: Vectors, k: int) -> tuple[np.ndarray,
     scores = exact.astype(np.float32)
     rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, rows, axis=1), rows
+
+
+@pytest.mark.parametrize("dimension", [1, 7, 384, 1024, 1025, 2100])
+def test_both_ways_to_multiply_codes_are_exact(dimension: int) -> None:
+    """Also where all codes are as large as they get, and float32 could not add more dimensions without rounding."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(-127, 128, (50, dimension), dtype=np.int8)
+    codes[0], codes[1] = 127, -127
+    queries = codes[:9].copy()
+    expected = queries.astype(np.int64) @ codes.astype(np.int64).T
+    for way in (int8_products, float_products, code_products):
+        found = way(codes, queries)
+        assert found.dtype == np.int32
+        assert np.array_equal(found, expected)
 
 
 def clustered(rng: np.random.Generator, rows: int, dimension: int) -> Vectors:
@@ -506,7 +521,7 @@ def test_bound_is_never_below_the_score() -> None:
         longest = float(np.linalg.norm(quantized.codes.astype(np.float32)) * quantized.scales[0]) * 1.00001
         keys, counts = np.zeros((64, 1), np.uint64), np.zeros(64, np.int64)
         collect(
-            scan._products(quantized.codes, queries.codes), quantized.scales, quantized.residuals,
+            code_products(quantized.codes, queries.codes), quantized.scales, quantized.residuals,
             halves.view(np.uint16), queries.steps, queries.lengths, queries.bounds(longest), queries.exact, scores,
             np.zeros(1, np.int64), keys, counts,
         )  # fmt: skip
@@ -530,7 +545,7 @@ def test_bound_allows_for_all_of_a_residual() -> None:
         longest = float(np.linalg.norm(quantized.codes[row].astype(np.float32)) * quantized.scales[row]) * 1.00001
         keys, counts = np.zeros((1, 1), np.uint64), np.zeros(1, np.int64)
         kernel.compiled_collect()(
-            scan._products(quantized.codes[one], queries.codes), quantized.scales[one], quantized.residuals[one],
+            code_products(quantized.codes[one], queries.codes), quantized.scales[one], quantized.residuals[one],
             halves[one].view(np.uint16), queries.steps, queries.lengths, queries.bounds(longest), queries.exact, score,
             np.zeros(1, np.int64), keys, counts,
         )  # fmt: skip
