@@ -219,7 +219,7 @@ def retrieve(task: str | Path | run.RunSettings, *, k: int = 100, **settings: ob
     return RetrievedDocuments(loaded, hits, documents.coverage(), retrieval.index_summary(index))
 
 
-def estimate(task: str | Path | run.RunSettings, *, pilot: int = 8, **settings: object) -> run.Estimate:
+def estimate(task: str | Path | run.RunSettings, *, pilot: int = 8, show: int = 0, **settings: object) -> run.Estimate:
     """Say what a run will cost in prompts, tokens, time and money, from a few of its own prompts.
 
     The run finds the answers of these in its journal, and does not pay for them again.
@@ -230,13 +230,14 @@ def estimate(task: str | Path | run.RunSettings, *, pilot: int = 8, **settings: 
     Args:
         task: a shipped task, the folder of your own, or all settings at once.
         pilot: how many prompts to send; 0 asks no model, and leaves time and yield open.
+        show: how many prompts to return as they would be sent (`Estimate.shown`).
         settings: those that you will give to `generate`; see `RunSettings`.
 
     Raises:
         InputError: a setting is wrong, or what it names does not exist or is broken.
         GeneratorError: the model cannot be loaded or reached.
     """
-    return run.estimate(run.resolve(_settings(task, settings)), pilot)
+    return run.estimate(run.resolve(_settings(task, settings)), pilot, show)
 
 
 def generate(task: str | Path | run.RunSettings, out: str | Path, **settings: object) -> dataset.DatasetFolder:

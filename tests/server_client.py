@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from craft_hf.base.errors import GeneratorError
 from craft_hf.base.records import Answer, Prompt
 from craft_hf.generation.generator import Sampling
+from craft_hf.generation.journal import Journal
+from craft_hf.generation.journaled import ask
 from craft_hf.generation.server.generator import ServerGenerator
+from craft_hf.generation.usage import Usage
 from tests.openai_server import FakeServer
 
 PROMPTLY_S = 5
@@ -56,15 +62,16 @@ def both(*fakes: FakeServer) -> str:
     return ",".join(fake.url for fake in fakes)
 
 
-def answers(fake: FakeServer, count: int = 1, **changes: object) -> list[Answer]:
+def answers(fake: FakeServer, count: int = 1, schema: Mapping[str, Any] = SCHEMA, **changes: object) -> list[Answer]:
     """What a generator at the fake server answers."""
-    return [a for _, a in generator(fake.url, **changes).generate(prompts(count), SCHEMA, Sampling())]
+    return [a for _, a in generator(fake.url, **changes).generate(prompts(count), schema, Sampling())]
 
 
-def failure(fake: FakeServer, **changes: object) -> str:
-    """The message of the error that ends a run of one prompt."""
-    with pytest.raises(GeneratorError) as e:
-        answers(fake, **changes)
+def failure(fake: FakeServer | str, count: int = 1, **changes: object) -> str:
+    """The message of the error that ends a run of so many prompts."""
+    asked = generator(fake if isinstance(fake, str) else fake.url, **changes)
+    with tempfile.TemporaryDirectory() as folder, pytest.raises(GeneratorError) as e, Journal(Path(folder)) as journal:
+        list(ask(asked, SCHEMA, Sampling(), prompts(count), journal, Usage(), lambda: True))
     return str(e.value)
 
 

@@ -40,7 +40,18 @@ def test_public_names_are_there(folder: str) -> None:
 
 def test_import_is_light() -> None:
     """`import craft_hf` loads neither torch, nor `datasets`, nor optional packages."""
-    heavy = {"transformers", "torch", "datasets", "pandas", "numpy", "huggingface_hub", "openai", "trl", "peft", "h5py"}
+    heavy = {
+        "transformers",
+        "torch",
+        "datasets",
+        "pandas",
+        "numpy",
+        "huggingface_hub",
+        "aiohttp",
+        "trl",
+        "peft",
+        "h5py",
+    }
     code = f"import sys, craft_hf; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 

@@ -4,7 +4,7 @@ import os
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads do not outlive a fork
 
-import openai  # noqa: F401
+import aiohttp  # noqa: F401
 import torch
 
 torch.set_num_threads(1)

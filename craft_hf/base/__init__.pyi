@@ -47,7 +47,13 @@ from .progress import Activity as Activity
 from .progress import Bar as Bar
 from .quiet import quiet_libraries as quiet_libraries
 from .quiet import quiet_loading as quiet_loading
+from .records import CUT as CUT
+from .records import FAILED as FAILED
+from .records import FILTERED as FILTERED
 from .records import JSON as JSON
+from .records import OVERLONG as OVERLONG
+from .records import PROMPT_TOO_LONG as PROMPT_TOO_LONG
+from .records import REFUSED as REFUSED
 from .records import Answer as Answer
 from .records import Document as Document
 from .records import FewShot as FewShot

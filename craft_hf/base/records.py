@@ -84,18 +84,28 @@ class Prompt:
     few_shot_ids: tuple[str, ...]
 
 
+CUT, OVERLONG, REFUSED = "length", "overlong", "refusal"
+"""Why an answer is none of the task: the limit of new tokens cut it, a text in it was longer than the schema allows, so
+that it was given up, or the model declined."""
+
+PROMPT_TOO_LONG, FILTERED, FAILED = "prompt_too_long", "content_filter", "request_failed"
+"""Why there is no answer: the prompt does not fit into the model's context, the server's filter stopped it, or every
+request for this prompt failed."""
+
+
 @dataclass(frozen=True)
 class Answer:
-    """A model's answer.
+    """A model's answer, or why there is none.
 
     Attributes:
         text: what the model wrote.
-        finish_reason: "stop" for a finished answer, "length" for one cut by the token limit, "overlong" for one that
-            was given up because a text in it is longer than the schema allows, "prompt_too_long" for a prompt that does
-            not fit into the model's context; servers may give others.
+        finish_reason: "stop" for a finished answer, or one of the constants above; servers may give others.
         prompt_tokens: of the prompt.
         completion_tokens: of the answer.
         cached_tokens: those of the prompt's tokens that were in the model's prefix cache.
+        reasoning: what a server gave as the model's reasoning, apart from the text.
+        left_out: parameters of the request that the server does not take, separated by commas.
+        error: why the request failed, for `FAILED`.
     """
 
     text: str
@@ -103,6 +113,14 @@ class Answer:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    reasoning: str = ""
+    left_out: str = ""
+    error: str = ""
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the model answered at all; otherwise nothing is to be kept, for the next request may be answered."""
+        return self.finish_reason not in (PROMPT_TOO_LONG, FILTERED, FAILED)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ def estimate_only(
     given: dict[str, object],
     pilot: Annotated[int, typer.Option(help="Prompts to send; the run reuses their answers. 0 sends none.")] = 8,
     config: CONFIG = None,
+    show: Annotated[int, typer.Option(help="Prompts to print as they would be sent.", min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Estimate prompts, tokens, time and price of a run by sending a few of its own prompts.
@@ -55,11 +56,13 @@ def estimate_only(
     Give it what you will give to `generate`: then the run reuses the answers of the pilot.
 
     Example: craft-hf estimate bioqa --size M --generator http://localhost:8000/v1 --price-in 0.15 --price-out 0.6
+
+    Read two prompts before you pay for any: craft-hf estimate bioqa --pilot 0 --show 2
     """
     import craft_hf
     from craft_hf import run as runs
 
-    found = craft_hf.estimate(runs.settings_from(given, config), pilot=pilot)
+    found = craft_hf.estimate(runs.settings_from(given, config), pilot=pilot, show=show)
     typer.echo(runs.estimate_as_json(found) if as_json else runs.estimate_as_text(found))
 
 
@@ -81,9 +84,11 @@ def generate(
     import craft_hf
     from craft_hf.dataset import CARD, REPORT_HTML, ROWS, is_few_shot
     from craft_hf.run import settings_from
+    from craft_hf.tasks import load_task
 
+    settings = settings_from(given, config)
     try:
-        made = craft_hf.generate(settings_from(given, config), out)
+        made = craft_hf.generate(settings, out)
     except KeyboardInterrupt:
         typer.echo("\nStopped; every answer is in the journal. Run the same command again to go on.", err=True)
         os._exit(130)  # all is written; with torch loaded, Python takes two more seconds to leave in order
@@ -96,6 +101,8 @@ def generate(
     counts = f"{report.rows['rows']} rows, {report.rows['generated']} of them generated; the others are the few-shots"
     typer.echo(f"\ndataset {out}/{ROWS} ({counts})")
     typer.echo(f"report  {out}/{REPORT_HTML}\ncard    {out}/{CARD}\nrejects craft-hf rejected {out}")
+    if not report.rows["generated"] and settings.rows_wanted(load_task(settings.task)):
+        raise typer.Exit(1)
 
 
 def _print_row(row: Mapping[str, JSON]) -> None:

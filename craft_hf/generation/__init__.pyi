@@ -6,6 +6,8 @@ from .generator import TIMEOUT_S as TIMEOUT_S
 from .generator import Generator as Generator
 from .generator import Sampling as Sampling
 from .journal import Journal as Journal
+from .journaled import LEAST_FAILED as LEAST_FAILED
+from .journaled import MAX_FAILED as MAX_FAILED
 from .journaled import ask as ask
 from .journaled import open_journal as open_journal
 from .local.generator import LocalGenerator as LocalGenerator

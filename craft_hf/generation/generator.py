@@ -69,7 +69,8 @@ class Generator(Protocol):
     ) -> Iterator[tuple[Prompt, Answer]]:
         """Answer every prompt that `should_send` accepts once, in any order, each as soon as its answer is finished.
 
-        A prompt that does not fit into the model's context gets an empty answer with finish_reason "prompt_too_long".
+        A prompt that cannot be answered, for one because it does not fit into the model's context, gets an `Answer`
+        that says so (`Answer.is_answer`).
 
         Args:
             prompts: all prompts of the call, those whose answer is known included: the last bits of a model's numbers

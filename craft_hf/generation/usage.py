@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from craft_hf.base import Answer
+from craft_hf.base import PROMPT_TOO_LONG, Answer, Prompt
+
+MOST_CHARACTERS_A_TOKEN = 10
+"""Characters of a prompt for each of its tokens, more than which no text has on average: English has four to five."""
 
 TOKENS_PER_PRICE = 1_000_000
 """Prices are for this many tokens."""
@@ -37,6 +40,9 @@ class Usage:
         completion_tokens: of all answers.
         completion_tokens_generated: of the answers that the model gave in this process.
         seconds_generating: time from the first prompt of each round that was sent to the last answer to these.
+        failed: prompts that got no answer although they were sent.
+        cut_prompts: answers to prompts of which the server counted fewer tokens than their text must have.
+        left_out: answers by parameters of the request that the server does not take, separated by commas.
     """
 
     answers_generated: int = 0
@@ -46,11 +52,19 @@ class Usage:
     completion_tokens: int = 0
     completion_tokens_generated: int = 0
     seconds_generating: float = 0.0
+    failed: int = 0
+    cut_prompts: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
 
-    def add(self, answer: Answer, from_journal: bool) -> None:
-        """Count an answer; a prompt that was too long to be sent costs nothing."""
-        if answer.finish_reason == "prompt_too_long":
+    def add(self, prompt: Prompt, answer: Answer, from_journal: bool) -> None:
+        """Count an answer; a prompt that was too long to be sent costs nothing, and none that failed."""
+        if not answer.is_answer:
+            self.failed += answer.finish_reason != PROMPT_TOO_LONG
             return
+        characters = sum(len(message["content"]) for message in prompt.messages)
+        self.cut_prompts += 0 < answer.prompt_tokens < characters / MOST_CHARACTERS_A_TOKEN
+        if answer.left_out:
+            self.left_out[answer.left_out] = self.left_out.get(answer.left_out, 0) + 1
         if from_journal:
             self.answers_from_journal += 1
         else:

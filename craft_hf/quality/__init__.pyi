@@ -24,7 +24,6 @@ from .registry import checks_for as checks_for
 from .registry import identity_of_packages as identity_of_packages
 from .registry import optional_built_in as optional_built_in
 from .registry import require_optional as require_optional
-from .schema import AnswerReader as AnswerReader
 from .test_sets import identity_of_test_sets as identity_of_test_sets
 from .test_sets import load_test_sets as load_test_sets
 from .text import sentences as sentences

@@ -33,13 +33,14 @@ class GeneratedSample:
     """What a model made of a document.
 
     `fields` are the sample's; `problem` says why the answer is no sample of the task, "" where it is one. From an
-    answer that is no JSON object there are no fields.
+    answer that is no JSON object there are no fields. `is_repaired` tells of an answer that was nearly JSON.
     """
 
     document: Document
     fields: Mapping[str, JSON]
     answer: Answer = _WHOLE
     problem: str = ""
+    is_repaired: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,26 @@
-"""Did the prompt fit into the model's context, so that there is an answer at all?"""
+"""Is there an answer at all?"""
 
 from __future__ import annotations
 
-from craft_hf.base import Verdict
+from craft_hf.base import FILTERED, PROMPT_TOO_LONG, Verdict
 from craft_hf.quality.check import Check, GeneratedSample
 
 
 class ContextCheck(Check):
-    """Drops what was never sent."""
+    """Drops what the model never answered."""
 
     name = "context"
     label = "answered"
-    about = "a prompt that fits into the model's context"
+    about = "a prompt that fits into the model's context and that the server answers"
     optional = False
 
     def check(self, sample: GeneratedSample) -> Verdict:
-        """Judge by why the model stopped; the score is the tokens of a prompt that is too long."""
-        if sample.answer.finish_reason == "prompt_too_long":
-            return self.drop("prompt too long for the model's context", float(sample.answer.prompt_tokens))
-        return self.keep()
+        """Judge by why there is no answer; the score is the tokens of a prompt that is too long."""
+        answer = sample.answer
+        if answer.is_answer:
+            return self.keep()
+        if answer.finish_reason == PROMPT_TOO_LONG:
+            return self.drop("prompt too long for the model's context", float(answer.prompt_tokens))
+        if answer.finish_reason == FILTERED:
+            return self.drop("stopped by the server's filter")
+        return self.drop("every request failed")

@@ -11,7 +11,7 @@ from craft_hf.quality.check import CheckContext, GeneratedSample
 from craft_hf.quality.contaminated import ContaminatedCheck, Overlap
 from craft_hf.quality.guarded import guarded_check
 from craft_hf.quality.registry import checks_for
-from craft_hf.quality.schema import AnswerReader
+from craft_hf.tasks import AnswerReader
 
 
 @dataclass
@@ -43,6 +43,7 @@ class Quality:
         self._checks = [check for kind in kinds if (check := guarded_check(kind, context)) is not None]
         self._single = list(itertools.takewhile(lambda check: not check.compares, self._checks))
         self._comparing = self._checks[len(self._single) :]
+        self.valid = 0  # answers that follow the task's schema
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -102,5 +103,6 @@ class Quality:
                 samples = [sample for sample in samples if check.look(sample).keep]
 
     def _read(self, document: Document, answer: Answer) -> GeneratedSample:
-        fields, problem = self._reader.read(answer)
-        return GeneratedSample(document, fields, answer, problem)
+        found = self._reader.read(answer)
+        self.valid += answer.is_answer and not found.problem
+        return GeneratedSample(document, found.fields, answer, found.problem, found.is_repaired)

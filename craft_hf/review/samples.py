@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from craft_hf.base import JSON, Answer, Document, Reject, Sample, fingerprint
 from craft_hf.dataset import is_few_shot
-from craft_hf.quality import SIMILARITY, AnswerReader, broken_rule, limits_for
-from craft_hf.tasks import Task, parse_json, sample_json
+from craft_hf.quality import SIMILARITY, broken_rule, limits_for
+from craft_hf.tasks import AnswerReader, Task, parse_json, sample_json
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def sample_id(task: Task, document_id: str, fields: Mapping[str, JSON]) -> str:
 
 def schema_problem(task: Task, fields: Mapping[str, JSON]) -> str:
     """Say what of the task's schema a sample breaks; "" for nothing."""
-    return AnswerReader(task.schema).read(Answer(sample_json(fields), "stop"))[1]
+    return AnswerReader(task.schema).read(Answer(sample_json(fields), "stop")).problem
 
 
 def problem(task: Task, fields: Mapping[str, JSON]) -> str:

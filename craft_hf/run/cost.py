@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from craft_hf.base import Answer, Document, InputError, Prompt
 from craft_hf.generation import PromptBuilder, Usage, ask, open_journal
@@ -44,6 +44,7 @@ class Estimate:
         cost: in the currency of the prices; None without prices.
         pilot_prompts: prompts sent for the estimate.
         notes: warnings, as sentences.
+        shown: messages of the first prompts, as many as were asked for.
     """
 
     samples: int
@@ -56,21 +57,24 @@ class Estimate:
     cost: float | None
     pilot_prompts: int
     notes: Sequence[str] = ()
+    shown: Sequence[Sequence[Mapping[str, str]]] = ()
 
 
-def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
+def estimate(run: ResolvedRun, pilot: int = 8, show: int = 0) -> Estimate:
     """Build the run's prompts, send some of them, and extrapolate.
 
     Args:
         run: the run to estimate.
         pilot: prompts to send; with 0 no model is called, and time and share of kept answers remain unknown.
+        show: prompts whose messages to return, to read them before they are paid for.
 
     Raises:
-        InputError: pilot is below 0.
+        InputError: pilot or show is below 0.
         CraftError: see `pipeline.steps`.
     """
-    if pilot < 0:
-        raise InputError(f"pilot is {pilot}, expected 0 or more.")
+    for name, value in (("pilot", pilot), ("show", show)):
+        if value < 0:
+            raise InputError(f"{name} is {value}, expected 0 or more.")
     samples = run.settings.rows_wanted(run.task)
     documents = run.documents(open_index(run.settings.index))
     promoted = promoted_few_shots(run.settings.review, run.task) if run.settings.review else []
@@ -87,6 +91,7 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
     kept = _kept(run, documents, answered) if answered else None
     wanted = math.ceil(samples / max(kept if kept is not None else 1.0, 1 / run.settings.prompts_per_sample))
     prompts = [prompt for _, prompt in _prompts(documents, builder, wanted)]
+    shown = [builder.build(hit.document).messages for hit in documents.take(0, show)] if show else []
     needed, notes = wanted, []
     if len(prompts) < min(wanted, MAX_PROMPTS_BUILT):
         needed = len(prompts)
@@ -106,7 +111,7 @@ def estimate(run: ResolvedRun, pilot: int = 8) -> Estimate:
         notes.append("All answers of the pilot came from the journal, so the time could not be measured.")
     return Estimate(
         samples, needed, round(read), round(_shared(prompts, needed) / per_token), round(written), kept,
-        seconds, cost, len(answers), tuple(notes),
+        seconds, cost, len(answers), tuple(notes), shown,
     )  # fmt: skip
 
 
@@ -156,6 +161,9 @@ def estimate_as_text(found: Estimate) -> str:
         f"price               {f'{found.cost:.2f}' if found.cost is not None else 'no --price-in, --price-out given'}",
         f"measured on         {found.pilot_prompts} prompts, which the run will not pay for again",
     ]
+    for number, messages in enumerate(found.shown, 1):
+        lines += ["", f"prompt {number} of {len(found.shown)} shown " + "-" * 60]
+        lines += [f"[{message['role']}]\n{message['content']}" for message in messages]
     return "\n".join([*lines, *found.notes])
 
 
@@ -167,4 +175,4 @@ def _duration(seconds: float) -> str:
 
 def estimate_as_json(found: Estimate) -> str:
     """Return the estimate as JSON."""
-    return json.dumps(vars(found) | {"notes": list(found.notes)}, indent=2)
+    return json.dumps(asdict(found), indent=2)

@@ -10,6 +10,7 @@ was kept before. So a sample comes out as soon as the answers to all prompts bef
 from __future__ import annotations
 
 import math
+import textwrap
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -40,6 +41,9 @@ from craft_hf.tasks import Task
 LEAST_YIELD = 0.2
 """Least share of kept samples that the size of a round is computed with: after a bad start, the next round has five
 times the prompts that are missing, not hundreds of times."""
+
+HOPELESS = 32
+"""Answers after which a run ends if none follows the schema; no more are asked for before the first that does."""
 
 PILOT = 16
 """Prompts from which a run with a budget learns what a prompt costs."""
@@ -151,6 +155,11 @@ def _rounds(
     while (missing := wanted - len(result.samples)) > 0 and not budget.is_spent(usage):
         share = max(len(result.samples) / seen, LEAST_YIELD) if seen else 1.0
         size = min(math.ceil(missing / share), settings.prompts_per_sample * wanted - seen)
+        if not quality.valid:
+            if seen >= HOPELESS:
+                result.notes.append(_hopeless(result.rejects, seen))
+                break
+            size = min(size, HOPELESS - seen)
         if people:  # short rounds: samples are seen soon, and promotions are in prompts soon
             builder = PromptBuilder(run.task, settings.seed, settings.prefix_groups, people.apply_changes(seen))
             size = min(size, run.at_once, (people.next_change(seen) or size + seen) - seen)
@@ -162,8 +171,9 @@ def _rounds(
         start = len(result.samples), len(result.rejects)
         prompts = [builder.build(hit.document) for hit in hits]
         answers = ask(
-            run.generator, run.task.schema, sampling, prompts, journal, usage, lambda: not budget.is_spent(usage)
-        )
+            run.generator, run.task.schema, sampling, prompts, journal, usage, lambda: not budget.is_spent(usage),
+            settings.max_failed,
+        )  # fmt: skip
         for batch in _in_order(list(zip(hits, prompts, strict=True)), answers, run.at_once if run.judge else 1):
             seen += len(batch)
             checked = quality.check_all([a.hit.document for a in batch], [a.answer for a in batch])
@@ -184,6 +194,7 @@ def _rounds(
             rejects = [(texts[reject.document_id], reject) for reject in result.rejects[start[1] :]]
             people.add_samples(result.samples[start[0] :], rejects)
     quality.finish()
+    result.notes += _server_notes(usage)
     result.review = people.summary() if people else ""
     if len(result.samples) < wanted and budget.is_spent(usage):
         result.notes.append(
@@ -228,6 +239,39 @@ def _in_order(
         yield ready
 
 
+def _hopeless(rejects: Sequence[Reject], seen: int) -> str:
+    """Say that no answer could be used, with two of them and what may help."""
+    reasons = Counter(reject.reason for reject in rejects).most_common(3)
+    shown = [f'"{textwrap.shorten(reject.answer, 200, placeholder=" ...")}"' for reject in rejects[:2] if reject.answer]
+    return (
+        f"Stopped after {seen} prompts, because no answer follows the task's schema ("
+        + "; ".join(f"{reason}: {count}" for reason, count in reasons)
+        + (f"). For instance: {' and '.join(shown)}. " if shown else "). ")
+        + "Look at what is asked with `craft-hf estimate --show 2`; try another generator, one that can be held to a "
+        "JSON Schema, a higher max_new_tokens if answers are cut or nothing but reasoning, or the server's own chat "
+        "template."
+    )
+
+
+def _server_notes(usage: Usage) -> list[str]:
+    """Say what of the answers is not as it was asked for."""
+    notes = [
+        f"{count} of {usage.answers} answers were given without {left_out}, which the server does not take."
+        for left_out, count in usage.left_out.items()
+    ]
+    if usage.cut_prompts:
+        notes.append(
+            f"The server seems to cut prompts: for {usage.cut_prompts} of {usage.answers} it counted fewer tokens than "
+            "their text must have, so the model did not see all of it. Raise its context (num_ctx of Ollama, "
+            "--ctx-size of llama.cpp), and generate anew."
+        )
+    if usage.failed:
+        notes.append(
+            f"{usage.failed} prompts got no answer; why is in the rejects. They are asked again by a larger run."
+        )
+    return notes
+
+
 def _shortfall(kept: int, wanted: int, seen: int, size: int, most: int) -> str:
     if size:
         return f"Asked for {wanted} samples, gave {kept}: all {seen} documents that the index has for this were used."
@@ -265,6 +309,6 @@ def _reject(hit: Hit, answer: Answer, fields: Mapping[str, JSON], last: Verdict)
     if last.keep:
         last = Verdict(SURPLUS, False, "passed all checks, but enough samples were kept before it")
     return Reject(
-        hit.document.id, last.check, last.reason, last.score, last.partner, answer.text, answer.finish_reason, fields,
-        hit.similarity,
+        hit.document.id, last.check, last.reason, last.score, last.partner, answer.text or answer.error,
+        answer.finish_reason, fields, hit.similarity,
     )  # fmt: skip

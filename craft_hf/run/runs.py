@@ -40,7 +40,7 @@ from craft_hf.run.resolution import ResolvedRun, resolve
 from craft_hf.run.run_yaml import run_yaml
 from craft_hf.run.settings import RunSettings
 
-_PACKAGES = ("craft_hf", "datasets", "transformers", "torch", "sentence-transformers", "xgrammar", "h5py", "openai")
+_PACKAGES = ("craft_hf", "datasets", "transformers", "torch", "sentence-transformers", "xgrammar", "h5py", "aiohttp")
 
 logger = logging.getLogger("craft_hf")
 

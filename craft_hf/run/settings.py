@@ -16,7 +16,9 @@ from craft_hf.base import EMBEDDED, JSON, InputError
 from craft_hf.generation import (
     BATCH_SIZE,
     CONCURRENCY,
+    LEAST_FAILED,
     MAX_CONCURRENCY,
+    MAX_FAILED,
     MAX_RETRIES,
     TIMEOUT_S,
     Budget,
@@ -277,6 +279,15 @@ class RunSettings:
     )
     max_retries: int = _setting(
         MAX_RETRIES, "How often a failed request is sent again.", kind="whole", least=0, decides_rows=False
+    )
+    max_failed: float = _setting(
+        MAX_FAILED,
+        f"Share of prompts that may get no answer, because all requests for them fail, before the run ends; up to "
+        f"{LEAST_FAILED} always may.",
+        kind="number",
+        least=0,
+        most=1,
+        decides_rows=False,
     )
 
     def __post_init__(self) -> None:

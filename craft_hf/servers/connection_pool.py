@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -16,31 +15,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from craft_hf.servers.api_keys import redact
+from craft_hf.servers.backoff import backoff
+from craft_hf.servers.client import Client
 from craft_hf.servers.concurrency_limit import ConcurrencyLimit
 from craft_hf.servers.responses import Failure
 
 _log = logging.getLogger(__name__)
 
-MAX_BACKOFF_S = 30.0
-"""Longest pause between retries; a server that is down is tried again at least this often."""
-
 TRIP_AFTER = 3
-"""Consecutive failures that trip a server's circuit breaker; a refused connection trips it at once."""
+"""Consecutive failures that trip a server's circuit breaker; a refused connection trips it at once. So many different
+requests must have failed before a server, and not a request, counts as the cause."""
 
 AFFINITY_SLACK = 0.25
 """How much higher than the lowest a server's load may be if it is to get the requests whose beginning it has read."""
-
-PERMANENT_STATUSES = (401, 403, 404)
-"""HTTP statuses with which a server refuses every request."""
-
-
-def backoff(base_s: float, failures: int) -> float:
-    """Draw the pause after so many consecutive failures, 1 or more, in seconds.
-
-    Exponential backoff with full jitter: uniform from 0 to `base_s`, which doubles with each failure, up to
-    `MAX_BACKOFF_S`.
-    """
-    return random.uniform(0, min(base_s * 2 ** min(failures - 1, 20), MAX_BACKOFF_S))
 
 
 @dataclass(eq=False)
@@ -67,18 +54,19 @@ class Connection(Generic[E]):
 
     Attributes:
         endpoint: the server.
-        client: the openai package's client of it.
+        client: of it.
         in_flight: requests that were sent and not yet answered.
         failures: consecutive failures; those of requests that were in flight together count once.
         failed_at: when the last counted failure came, by time.monotonic.
         paused_until: when the next request may be sent, by time.monotonic.
         tripped: the circuit breaker is open: one request at a time is sent, after a pause that grows.
-        disabled: the server refuses every request (`PERMANENT_STATUSES`); it gets no more in this run.
+        disabled: the server refuses every request; it gets no more in this run.
         last_failure: what the error message of the run tells of this server.
+        failed_requests: the different requests that failed here since the last answer.
     """
 
     endpoint: E
-    client: Any
+    client: Client
     in_flight: int = 0
     failures: int = 0
     failed_at: float = 0.0
@@ -86,6 +74,7 @@ class Connection(Generic[E]):
     tripped: bool = False
     disabled: bool = False
     last_failure: Failure | None = None
+    failed_requests: set[Request] = field(default_factory=set)
 
     @property
     def load(self) -> float:
@@ -109,9 +98,11 @@ class Request:
 
     Attributes:
         failures: of this request, by connection.
+        last_failure: the last one, and the URL of the server.
     """
 
     failures: Counter[Connection[Any]] = field(default_factory=Counter, kw_only=True)
+    last_failure: tuple[Failure, str] | None = field(default=None, kw_only=True)
 
     @property
     def is_repeated(self) -> bool:
@@ -160,7 +151,14 @@ class ConnectionPool(Generic[E]):
         if connection.tripped:
             _log.warning("%s answers again.", connection.endpoint.url)
         connection.failures, connection.tripped, connection.paused_until = 0, False, 0.0
+        connection.failed_requests.clear()
         connection.endpoint.limit.on_answered()
+        self.release(connection)
+
+    def release_refused(self, connection: Connection[E], request: Request, failure: Failure) -> None:
+        """Give a connection back after a failure that the same request would have again; it is not sent there again."""
+        request.last_failure = replace(failure, attempts=request.failures[connection] + 1), connection.endpoint.url
+        request.failures[connection] = self._max_retries + 1
         self.release(connection)
 
     def release_failed(self, connection: Connection[E], request: Request, failure: Failure, sent_at: float) -> float:
@@ -175,7 +173,9 @@ class ConnectionPool(Generic[E]):
         now, connection.last_failure = time.monotonic(), failure
         request.failures[connection] += 1
         url, wait_s = connection.endpoint.url, failure.retry_after_s
-        if failure.status in PERMANENT_STATUSES:
+        request.last_failure = replace(failure, attempts=request.failures[connection]), url
+        connection.failed_requests.add(request)
+        if failure.is_permanent:
             connection.disabled = True
             if len(self._connections) > 1:
                 _log.warning("%s is not used any more in this run: %s.", url, redact(failure.summary))
@@ -197,6 +197,17 @@ class ConnectionPool(Generic[E]):
         self.release(connection)
         return 0.0 if connection.paused_until > now else backoff(self._backoff_s, request.failures[connection])
 
+    @property
+    def is_down(self) -> bool:
+        """Whether no server is left for any request."""
+        return all(self._is_down(connection) for connection in self._connections)
+
+    def _is_down(self, connection: Connection[E]) -> bool:
+        """Whether a server, and not single requests, fails more often than is retried."""
+        failure = connection.last_failure
+        is_cause = len(connection.failed_requests) >= TRIP_AFTER or bool(failure and failure.unreachable)
+        return connection.disabled or (is_cause and connection.failures > self._max_retries)
+
     def failure_message(self, request: Request) -> str:
         """Return the last failure of every server, for a request that no server is left for."""
         messages = [
@@ -211,12 +222,17 @@ class ConnectionPool(Generic[E]):
     def _assign(self) -> None:
         """Give available connections to waiting requests, and set the timer for those that are paused.
 
-        In three passes: a request tests each tripped server; then requests go to servers that have read their
-        few-shots; then to the least loaded one.
+        In three passes: a request tests each tripped server, first those that have failed least, for it may be theirs;
+        then requests go to servers that have read their few-shots; then to the least loaded one.
         """
         now = time.monotonic()
         for choose in (self._tripped, self._with_affinity, self._least_loaded):
-            for item in list(self._waiting):
+            waiting = list(self._waiting)
+            if choose == self._tripped:
+                if not any(connection.tripped for connection in self._connections):
+                    continue
+                waiting.sort(key=lambda item: item[0].failures.total())
+            for item in waiting:
                 available = [connection for connection in self._connections if connection.is_available(now)]
                 if not available:
                     break
@@ -248,8 +264,7 @@ class ConnectionPool(Generic[E]):
 
     def _is_exhausted(self, request: Request) -> bool:
         """Whether at every connection this request, or all requests, have failed more often than is retried."""
-        most = self._max_retries
-        return all(c.disabled or c.failures > most or request.failures[c] > most for c in self._connections)
+        return all(self._is_down(c) or request.failures[c] > self._max_retries for c in self._connections)
 
     def _hand_out(self, future: asyncio.Future[Connection[E] | None], connection: Connection[E] | None) -> None:
         if future.done():  # cancelled: the run ends

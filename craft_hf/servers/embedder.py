@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,10 +16,10 @@ import numpy as np
 from craft_hf.base import EMBEDDED, Activity, Embedder, EmbeddingError, InputError, Vectors
 from craft_hf.servers.api_keys import check_api_keys, redact
 from craft_hf.servers.background import iterate_in_background
-from craft_hf.servers.client import list_models, open_client
+from craft_hf.servers.client import Client, list_models
 from craft_hf.servers.concurrency_limit import ConcurrencyLimit
-from craft_hf.servers.connection_pool import PERMANENT_STATUSES, Connection, ConnectionPool, Endpoint, Request
-from craft_hf.servers.responses import Failure, send_request
+from craft_hf.servers.connection_pool import Connection, ConnectionPool, Endpoint, Request
+from craft_hf.servers.responses import Failure
 from craft_hf.servers.urls import parse_urls
 
 REQUEST_TEXTS = 32
@@ -91,7 +91,7 @@ class ServerEmbedder(Embedder):
     Raises:
         InputError: the local model cannot be loaded, a URL or a name is wrong, or a server gives other vectors.
         EmbeddingError: a server cannot be reached, or its responses are unusable.
-        MissingExtra: the openai package is not installed.
+        MissingExtra: aiohttp is not installed.
     """
 
     _is_float32 = True
@@ -150,7 +150,7 @@ class ServerEmbedder(Embedder):
             try:
                 async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
                     connections = [
-                        Connection(e, await stack.enter_async_context(open_client(e.url, _TIMEOUT_S)))
+                        Connection(e, await stack.enter_async_context(Client(e.url, _TIMEOUT_S, _ADVICE)))
                         for e in endpoints
                     ]
                     pool = ConnectionPool(connections, _MAX_RETRIES, _BACKOFF_S)
@@ -173,20 +173,15 @@ class ServerEmbedder(Embedder):
         while (connection := await pool.acquire(request)) is not None:
             endpoint, sent_at = connection.endpoint, time.monotonic()
             asked_for = endpoint.encoding_format
-            create = partial(
-                connection.client.embeddings.with_raw_response.create,
-                model=endpoint.model,
-                input=texts,
-                encoding_format=asked_for,
-            )
-            response = await send_request(create, parse, _TIMEOUT_S, _ADVICE)
+            body = {"model": endpoint.model, "input": texts, "encoding_format": asked_for}
+            response = await connection.client.post("/embeddings", body, parse)
             if not isinstance(response, Failure):
                 pool.release_answered(connection)
                 return response
             if asked_for == "base64" and _refuses_base64(response):
                 endpoint.encoding_format = "float"
                 pool.release(connection)
-            elif response.retryable or response.status in PERMANENT_STATUSES:
+            elif response.retryable or response.is_permanent:
                 await asyncio.sleep(pool.release_failed(connection, request, response, sent_at))
             else:
                 pool.release(connection)
@@ -202,15 +197,16 @@ class ServerEmbedder(Embedder):
     def _listed_model(self, endpoint: _EmbeddingEndpoint) -> str:
         """What a server calls the model; the local name if it lists none, as text-embeddings-inference does."""
 
-        async def work(put: Callable[[list[str] | Failure], None], _: asyncio.Semaphore) -> None:
-            async with open_client(endpoint.url, _TIMEOUT_S) as client:
-                put(await list_models(client, _TIMEOUT_S, _MAX_RETRIES, _BACKOFF_S, _ADVICE))
+        async def work(put: Callable[[list[Mapping[str, Any]] | Failure], None], _: asyncio.Semaphore) -> None:
+            async with Client(endpoint.url, _TIMEOUT_S, _ADVICE) as client:
+                put(await list_models(client, _MAX_RETRIES, _BACKOFF_S))
 
-        (listed,) = iterate_in_background(work, 1)
-        if isinstance(listed, Failure):
-            if listed.status in (404, 405, 501):
+        (models,) = iterate_in_background(work, 1)
+        if isinstance(models, Failure):
+            if models.status in (404, 405, 501):
                 return self.model
-            raise EmbeddingError(listed.message(endpoint.url))
+            raise EmbeddingError(models.message(endpoint.url))
+        listed = [str(model["id"]) for model in models]
         if len(listed) > 1:
             listed = [name for name in listed if _last_part(name) == _last_part(self.model)] or listed
         if len(listed) == 1:

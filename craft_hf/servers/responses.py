@@ -5,16 +5,14 @@ Failures are values, not exceptions, so that no traceback shows what a server ec
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from craft_hf.base import require
 from craft_hf.servers.api_keys import API_KEY_VARIABLES, redact
 
 T = TypeVar("T")
@@ -24,7 +22,20 @@ _ADVICE = {
     403: f"set {API_KEY_VARIABLES[0]} to a key that may do this.",
 }
 _SEE_LOG = "see the server's log."
-_SEE_PROXY_LOG = "see the log of the server, or of a proxy in between."
+SEE_PROXY_LOG = "see the log of the server, or of a proxy in between."
+
+_PERMANENT_STATUSES = (401, 404, 405)
+"""HTTP statuses with which a server refuses every request: the key, the address or the model is wrong."""
+
+# What an exhausted quota is called, in a field of the error, by OpenAI, Groq, Azure, Google and DeepSeek.
+_QUOTA = re.compile(
+    r"""(?i)["'](insufficient_quota|quota_exceeded|insufficientquota|billing_hard_limit_reached|billing_not_active"""
+    r"""|insufficient_balance|insufficient_credits)["']"""
+)
+_FILTERED = re.compile(
+    r"""(?i)["'](code|type|innererror)["']\s*:\s*["']?(content_filter|content_policy_violation|content_violation"""
+    r"""|responsibleaipolicyviolation|moderation|moderation_blocked|data_inspection_failed|1301)\b"""
+)
 # Of an input that is too long, in the words of OpenAI, vLLM, SGLang, llama.cpp and its Python server, TGI, Mistral and
 # Anthropic.
 _TOO_LONG = re.compile(
@@ -45,6 +56,7 @@ class Failure:
         retryable: whether the same request may succeed later.
         overloaded: whether the server has too much to do.
         unreachable: whether no connection could be made.
+        is_permanent: whether the server refuses every request in the same way.
         retry_after_s: seconds for which the server wants to get no requests.
         attempts: how often the request was sent.
     """
@@ -56,6 +68,7 @@ class Failure:
     retryable: bool = True
     overloaded: bool = False
     unreachable: bool = False
+    is_permanent: bool = False
     retry_after_s: float = 0.0
     attempts: int = 1
 
@@ -69,58 +82,72 @@ class Failure:
         """Whether the input does not fit into the model's context."""
         return self.status in (400, 413, 422, 500) and bool(_TOO_LONG.search(self.server_words))
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the server's filter stopped the input: the error's code says so, in that of OpenAI, Azure, Zhipu."""
+        return self.status in (400, 403, 422, 451) and bool(_FILTERED.search(self.server_words))
+
     def message(self, url: str) -> str:
         """Return a message for the user, without API keys."""
         body = f": {redact(self.body)}" if self.body else ""
         return f"{url}: {redact(self.summary)}{body} (attempts: {self.attempts}); {self.advice}"
 
 
-async def send_request(
-    call: Callable[[], Awaitable[Any]], parse: Callable[[Any], T | Failure], timeout_s: float, advice: Mapping[int, str]
+def parse_body(
+    text: str, content_type: str, parse: Callable[[Any], T | Failure], advice: Mapping[int, str]
 ) -> T | Failure:
-    """Send one request; return what `parse` makes of the JSON body, or why there is none.
+    """Return what `parse` makes of a body that came under status 200, or why there is nothing in it.
 
-    Args:
-        call: sends it with the openai package, and returns its raw response.
-        parse: called with the decoded body; returns a Failure that says what is wrong with it, or raises a KeyError,
-            TypeError or the like if it is not what was asked for at all.
-        timeout_s: seconds for the whole request; also the longest Retry-After that is obeyed.
-        advice: what the user can do about an HTTP status, and for 0 about a request that takes too long.
+    Routers send status 200 before the model behind them has answered; so an error may stand in the body.
     """
-    openai = require("openai", "server")
-    try:
-        async with asyncio.timeout(timeout_s):
-            response = (await call()).http_response
-    except (openai.APITimeoutError, TimeoutError):
-        return Failure(f"no answer within {timeout_s:g} s", advice.get(0, _SEE_LOG), overloaded=True)
-    except openai.APIConnectionError as e:
-        root: BaseException = e
-        while cause := root.__cause__ or root.__context__:
-            root = cause
-        reason = str(root) or type(root).__name__
-        if type(e.__cause__).__name__ == "ConnectError":  # of httpx, under whatever name openai imports it
-            return Failure(f"no connection ({reason})", "is the server running at this address?", unreachable=True)
-        return Failure(f"the connection broke ({reason})", _SEE_PROXY_LOG)
-    except openai.APIStatusError as e:
-        wait_s = min(_retry_after_s(e.response.headers.get("retry-after", "")), timeout_s)
-        return _status_failure(e.response.status_code, e.response.text, advice, wait_s)
-    text = response.text
-    if "text/html" in response.headers.get("content-type", "") or text.lstrip()[:5].lower() in ("<!doc", "<html"):
+    if "text/html" in content_type or text.lstrip()[:5].lower() in ("<!doc", "<html"):
         return Failure("an HTML page", "is this really the /v1 address of an OpenAI-compatible server?", text)
     try:
         body = json.loads(text)
-        if "error" in body and isinstance(body["error"], dict) and isinstance(body["error"].get("code"), int):
-            return _status_failure(body["error"]["code"], text, advice)  # routers send errors under status 200
+        if isinstance(body, dict) and body.get("error"):
+            return error_failure(body["error"], text, advice)
         return parse(body)
     except json.JSONDecodeError:
-        return Failure("cut or broken JSON", _SEE_PROXY_LOG, text)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return Failure("cut or broken JSON", SEE_PROXY_LOG, text)
+    except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError):
         return Failure("JSON without an answer", _SEE_LOG, text)
 
 
-def _status_failure(status: int, body: str, advice: Mapping[int, str], retry_after_s: float = 0.0) -> Failure:
-    """Return the failure that an HTTP error status stands for."""
-    retryable = status in (408, 409, 429) or status >= 500
+def error_failure(error: Any, text: str, advice: Mapping[int, str]) -> Failure:
+    """Return the failure that an error object stands for, which came under status 200.
+
+    Args:
+        error: the object, of which "code" may be an HTTP status.
+        text: what is shown of it.
+        advice: what the user can do about an HTTP status.
+    """
+    code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, str) and code.isdecimal():
+        code = int(code)
+    if isinstance(code, int) and 400 <= code < 600:
+        return status_failure(code, text, advice)
+    return Failure("an error under status 200", _SEE_LOG, text)
+
+
+def status_failure(
+    status: int, body: str, advice: Mapping[int, str], retry_after: str = "", longest_wait_s: float = 0.0
+) -> Failure:
+    """Return the failure that an HTTP status stands for.
+
+    Args:
+        status: 300 or more.
+        body: of the response.
+        advice: what the user can do about a status.
+        retry_after: the header Retry-After.
+        longest_wait_s: seconds for which it is obeyed at most.
+    """
+    if status == 402 or (status in (403, 429) and _QUOTA.search(body)):
+        return Failure(
+            f"quota exhausted (HTTP status {status})",
+            "raise the quota, and run the same command again: what was answered is kept.",
+            body, status, retryable=False, is_permanent=True,
+        )  # fmt: skip
+    retryable = status in (408, 409, 425, 429) or status >= 500
     otherwise = _SEE_LOG if retryable else "the request is wrong: change what the server names."
     return Failure(
         f"HTTP status {status}",
@@ -129,7 +156,8 @@ def _status_failure(status: int, body: str, advice: Mapping[int, str], retry_aft
         status,
         retryable,
         overloaded=status in (429, 503),
-        retry_after_s=retry_after_s,
+        is_permanent=status in _PERMANENT_STATUSES,
+        retry_after_s=min(_retry_after_s(retry_after), longest_wait_s),
     )
 
 

@@ -1,3 +1,5 @@
+from .answers import AnswerReader as AnswerReader
+from .answers import Reading as Reading
 from .columns import LINEAGE_COLUMNS as LINEAGE_COLUMNS
 from .columns import Column as Column
 from .columns import columns_of as columns_of

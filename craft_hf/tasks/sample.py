@@ -60,6 +60,10 @@ NAN_IS_NULL = _Decoder(parse_float=_finite, parse_constant=lambda name: None)
 """Reads NaN and Infinity as null, as which some tools write a missing number."""
 
 
+LENIENT = _Decoder(parse_float=_finite, parse_constant=_no_number, strict=False)
+"""Takes line breaks and tabs inside of texts as well, which JSON wants escaped and models forget to."""
+
+
 def parse_json(text: str | bytes, *, nan_is_null: bool = False) -> JSON:
     """Return the value of a JSON text.
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from craft_hf.base.records import JSON, Answer, Document, FewShot, Hit, Prompt, Sample
 from craft_hf.dataset.rows import LINEAGE, few_shot_rows, sample_rows, task_features
-from craft_hf.quality.schema import AnswerReader
+from craft_hf.tasks.answers import AnswerReader
 from craft_hf.tasks.task import load_task
 
 SCHEMA: dict[str, JSON] = {
@@ -43,7 +43,8 @@ TASK = replace(load_task("bioqa"), schema=SCHEMA)
 @given(FIELDS)
 def test_an_answer_is_a_reject_or_a_row_that_is_read_back_as_it_was(fields: dict[str, JSON]) -> None:
     """Whatever numbers a model writes, nothing fails when the rows are written, after all is paid for."""
-    sample, problem = AnswerReader(SCHEMA).read(Answer(json.dumps(fields), "stop"))
+    read = AnswerReader(SCHEMA).read(Answer(json.dumps(fields), "stop"))
+    sample, problem = read.fields, read.problem
     if problem:
         return
     schema = task_features(TASK).arrow_schema
@@ -64,7 +65,8 @@ def test_an_answer_is_a_reject_or_a_row_that_is_read_back_as_it_was(fields: dict
 )
 def test_whole_numbers_are_what_the_schema_calls_so(answer: str, count: JSON, problem: str) -> None:
     """JSON Schema knows no difference between 3 and 3.0; a column of whole numbers has 64 bits."""
-    sample, found = AnswerReader(SCHEMA).read(Answer(f'{{"count": {answer}}}', "stop"))
+    read = AnswerReader(SCHEMA).read(Answer(f'{{"count": {answer}}}', "stop"))
+    sample, found = read.fields, read.problem
     assert (sample.get("count"), found) == (count, problem)
     assert type(sample.get("count")) is type(count)
 

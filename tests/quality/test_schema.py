@@ -10,8 +10,9 @@ import pytest
 from craft_hf.base.records import Answer, Verdict
 from craft_hf.quality.check import GeneratedSample
 from craft_hf.quality.context import ContextCheck
-from craft_hf.quality.schema import AnswerReader, SchemaCheck
+from craft_hf.quality.schema import SchemaCheck
 from craft_hf.quality.wellformed import WellFormedCheck
+from craft_hf.tasks.answers import AnswerReader
 from craft_hf.tasks.task import load_task
 from tests.quality_samples import BIOQA, GOOD, PLANTS, changed, context, task
 
@@ -20,8 +21,8 @@ def verdict(fields: dict[str, object] | str, finish_reason: str = "stop", of: An
     """Return check and reason of the verdict on an answer."""
     text = fields if isinstance(fields, str) else json.dumps(fields)
     answer = Answer(text, finish_reason, 10, 20)
-    parsed, problem = AnswerReader(of.schema).read(answer)
-    read = GeneratedSample(PLANTS, parsed, answer, problem)
+    found = AnswerReader(of.schema).read(answer)
+    read = GeneratedSample(PLANTS, found.fields, answer, found.problem)
     for check in (ContextCheck, SchemaCheck, WellFormedCheck):
         found = check(context(of)).check(read)
         if not found.keep:

@@ -10,8 +10,8 @@ from craft_hf.base.records import Document
 from craft_hf.generation.local.constrained_decoding import JsonConstraint
 from craft_hf.quality.check import CheckContext
 from craft_hf.quality.registry import checks_for
-from craft_hf.quality.schema import AnswerReader
 from craft_hf.quality.wellformed import broken_rule
+from craft_hf.tasks.answers import AnswerReader
 from craft_hf.tasks.task import load_task
 from tests.quality_samples import answer, sample
 from tests.vectors import HashEmbedder
@@ -72,7 +72,8 @@ LATE = "Children who live near large roads in the city are a group that falls il
 
 def reason(term: str, definition: str) -> str:
     """Why a sample is dropped by a rule of the task or its own check, "" if it is kept."""
-    fields, problem = READER.read(answer({"definition": definition, "term": term}))
+    read = READER.read(answer({"definition": definition, "term": term}))
+    fields, problem = read.fields, read.problem
     assert problem == ""
     return (
         broken_rule(TERMS, fields)
@@ -145,7 +146,7 @@ def test_a_term_is_a_name(term: str, expected: str) -> None:
 @pytest.mark.parametrize("definition", ["A fracture is a break. It hurts.", "Does it hurt?", "Bones break.", LATE])
 def test_the_schema_asks_for_one_sentence_that_says_what_something_is(definition: str) -> None:
     """Two sentences, a question, and a sentence in which "is" is missing or late are refused."""
-    _, problem = READER.read(answer({"definition": definition, "term": "fracture"}))
+    problem = READER.read(answer({"definition": definition, "term": "fracture"})).problem
     assert problem == "definition: against the schema (pattern)"
 
 

@@ -95,6 +95,7 @@ def others(
         "concurrency": 2,
         "timeout_s": 30.0,
         "max_retries": 1,
+        "max_failed": 0.5,
     }
 
 

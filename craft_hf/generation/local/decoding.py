@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from craft_hf.base import Answer, fingerprint
+from craft_hf.base import CUT, OVERLONG, Answer, fingerprint
 from craft_hf.generation.generator import Sampling
 from craft_hf.generation.local.batches import Batch
 from craft_hf.generation.local.constrained_decoding import JsonConstraint
@@ -75,7 +75,7 @@ def decode(
             check = complete[i] or last or (step + 1) % _CHECK_EVERY == 0
             text = tokenizer.decode(tokens[row], skip_special_tokens=True) if check else ""
             if complete[i] or last or characters_of_last_string(text) > longest:
-                reason = "stop" if complete[i] else "length" if last else "overlong"
+                reason = "stop" if complete[i] else CUT if last else OVERLONG
                 yield row, Answer(text, reason, len(batch.rows[row]), len(tokens[row]), prefix_length)
             else:
                 remaining.append(i)

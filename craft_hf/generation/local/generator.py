@@ -20,6 +20,7 @@ import torch
 from craft_hf.base import (
     EMBEDDED,
     JSON,
+    PROMPT_TOO_LONG,
     Activity,
     Answer,
     GeneratorError,
@@ -130,7 +131,7 @@ class LocalGenerator:
             if len(encoded) + sampling.max_new_tokens <= context:
                 fitting.append(encoded)
             elif should_send(prompt):
-                answer = Answer("", "prompt_too_long", len(encoded))
+                answer = Answer("", PROMPT_TOO_LONG, len(encoded))
                 on_answer(prompt, answer)
                 yield prompt, answer
         prefix_cache = PrefixCache(model)

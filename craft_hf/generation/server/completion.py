@@ -1,6 +1,8 @@
-"""A prompt's chat completion, sent to the servers until one gives a usable answer.
+"""A prompt's chat completion, sent to the servers until one gives an answer, or it is clear that none will.
 
-Parameters that a server refuses by name are dropped from then on; an answer that is not valid JSON is asked for again.
+What becomes of a request is one of four: it is answered; this prompt cannot be answered, and the run goes on without
+it; it is tried again; or no server is left, and the run cannot go on. That is decided by the HTTP status, the shape of
+the body, and by what other prompts get meanwhile (see `ConnectionPool`).
 """
 
 from __future__ import annotations
@@ -8,16 +10,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from craft_hf.base import JSON, Answer, GeneratorError, Prompt, fingerprint
+from craft_hf.base import (
+    CUT,
+    FAILED,
+    FILTERED,
+    JSON,
+    PROMPT_TOO_LONG,
+    REFUSED,
+    Answer,
+    GeneratorError,
+    Prompt,
+    fingerprint,
+)
 from craft_hf.generation.generator import Sampling
+from craft_hf.generation.server.dialect import Dialect
 from craft_hf.generation.server.endpoints import ChatEndpoint
-from craft_hf.generation.server.responses import ADVICE, parse_answer
-from craft_hf.generation.server.structured_output import MAX_REASKS, AnswerParser, reask_messages
-from craft_hf.servers import PERMANENT_STATUSES, Connection, ConnectionPool, Failure, Request, send_request
+from craft_hf.generation.server.responses import parse_answer
+from craft_hf.generation.server.structured_output import MAX_REASKS, VAIN_REASKS, reask_messages
+from craft_hf.servers import Connection, ConnectionPool, Failure, Request
+from craft_hf.tasks import AnswerReader
 
 
 @dataclass(eq=False)
@@ -27,14 +40,18 @@ class PromptRequest(Request):
     Attributes:
         prompt: what is asked.
         invalid_answer: the last answer that was not valid under the schema, with the tokens of all answers so far.
-        validation_error: why it was invalid.
+        problem: why it was invalid.
         reasks: how often the prompt was asked again because of an invalid answer.
+        trials: dialects to try, of a server that refuses the prompt without saying why, and has answered none so far.
+        refusal: the words in which it did.
     """
 
     prompt: Prompt
     invalid_answer: Answer | None = None
-    validation_error: str = ""
+    problem: str = ""
     reasks: int = 0
+    trials: list[Dialect] = field(default_factory=list)
+    refusal: str = ""
 
     @property
     def is_repeated(self) -> bool:
@@ -54,36 +71,20 @@ class CompletionSettings:
     model: str
     schema: Mapping[str, JSON]
     sampling: Sampling
-    parser: AnswerParser
-    timeout_s: float
+    reader: AnswerReader
 
     async def send(
-        self, connection: Connection[ChatEndpoint], request: PromptRequest, options: Mapping[str, Any]
+        self, connection: Connection[ChatEndpoint], request: PromptRequest, dialect: Dialect
     ) -> Answer | Failure:
-        """Send a request once."""
-        # Lone surrogates, as cut web pages hold, cannot be sent: each becomes a question mark.
-        messages = [
-            {name: value.encode(errors="replace").decode() for name, value in message.items()}
-            for message in request.prompt.messages
-        ]
+        """Send a request once; the seed follows from the prompt and the number of reasks."""
+        messages = [dict(message) for message in request.prompt.messages]
         if request.invalid_answer:
-            messages = reask_messages(messages, request.invalid_answer.text, request.validation_error, self.schema)
-        create = partial(
-            connection.client.chat.completions.with_raw_response.create,
-            model=self.model,
-            messages=messages,
-            temperature=self.sampling.temperature,
-            top_p=self.sampling.top_p,
-            max_tokens=self.sampling.max_new_tokens,
-            extra_body=options,
-        )
-        return await send_request(create, parse_answer, self.timeout_s, ADVICE)
-
-    def options(self, endpoint: ChatEndpoint, request: PromptRequest) -> dict[str, Any]:
-        """Return the parameters that a server may refuse; the seed follows from the prompt and the number of reasks."""
+            messages = reask_messages(messages, request.invalid_answer.text, request.problem, self.schema)
         parts: list[JSON] = [request.prompt.key, self.sampling.seed]
         seed = int(fingerprint([*parts, request.reasks] if request.reasks else parts), 16) % 2**31
-        return endpoint.options(self.schema, self.sampling, seed)
+        body = {"model": self.model, "messages": messages, **dialect.parameters(self.schema, self.sampling, seed)}
+        response = await connection.client.post("/chat/completions", body, parse_answer)
+        return replace(response, left_out=dialect.left_out) if isinstance(response, Answer) else response
 
 
 async def complete(
@@ -94,53 +95,104 @@ async def complete(
 ) -> Answer | None:
     """Send a request until there is an answer; return None if `should_send` says no when its turn comes.
 
+    Returns:
+        The answer. If there is none for this prompt, its finish_reason is `FAILED`, `FILTERED` or `PROMPT_TOO_LONG`.
+
     Raises:
-        GeneratorError: a server says that the request is wrong, or no server is left to send it to.
+        GeneratorError: no server is left to send it to.
     """
     sent = False
     while (connection := await pool.acquire(request)) is not None:
         if not sent and not should_send(request.prompt):
             pool.release(connection)
             return None
-        endpoint = connection.endpoint
-        sent, sent_at, options = True, time.monotonic(), settings.options(endpoint, request)
-        response = await settings.send(connection, request, options)
+        endpoint, sent, sent_at = connection.endpoint, True, time.monotonic()
+        asked_in = endpoint.dialect
+        dialect = request.trials[0] if request.trials else asked_in
+        response = await settings.send(connection, request, dialect)
         if isinstance(response, Answer):
+            if request.trials and asked_in == endpoint.dialect:
+                endpoint.adopt(dialect, request.refusal)
+            request.trials.clear()
+            endpoint.has_answered = endpoint.dialect == dialect
             pool.release_answered(connection)
-            answer = _validated(response, endpoint, settings.parser, request)
+            answer = _checked(response, endpoint, settings.reader, request)
             if answer is not None:
                 return answer
-        elif endpoint.learn_unsupported(response, options, settings.schema):
+        elif response.is_too_long:
             pool.release(connection)
-        elif response.is_too_long or not (response.retryable or response.status in PERMANENT_STATUSES):
+            return request.invalid_answer or Answer("", PROMPT_TOO_LONG)
+        elif response.is_filtered:
             pool.release(connection)
-            if request.invalid_answer:
-                return request.invalid_answer
-            if response.is_too_long:
-                return Answer("", "prompt_too_long")
-            raise GeneratorError(response.message(endpoint.url))
-        else:
+            return request.invalid_answer or Answer("", FILTERED, error=response.message(endpoint.url))
+        elif _ask_in_another_way(endpoint, request, asked_in, dialect, response, settings.schema):
+            pool.release(connection)
+        elif response.retryable or response.is_permanent:
             await asyncio.sleep(pool.release_failed(connection, request, response, sent_at))
+        else:
+            pool.release_refused(connection, request, response)
     if request.invalid_answer:
         return request.invalid_answer
-    raise GeneratorError(pool.failure_message(request))
+    if pool.is_down or request.last_failure is None:
+        raise GeneratorError(pool.failure_message(request))
+    failure, url = request.last_failure
+    return Answer("", FAILED, error=failure.message(url))
 
 
-def _validated(response: Answer, endpoint: ChatEndpoint, parser: AnswerParser, request: PromptRequest) -> Answer | None:
+def _ask_in_another_way(
+    endpoint: ChatEndpoint,
+    request: PromptRequest,
+    asked_in: Dialect,
+    dialect: Dialect,
+    failure: Failure,
+    schema: Mapping[str, JSON],
+) -> bool:
+    """Tell whether a refused request is worth another try with other parameters, and choose these.
+
+    Args:
+        endpoint: the server.
+        request: what was refused.
+        asked_in: the server's dialect when it was sent.
+        dialect: in which it was sent.
+        failure: the refusal.
+        schema: JSON Schema of an answer.
+    """
+    if asked_in != endpoint.dialect:  # another request has learned meanwhile
+        request.trials.clear()
+        return True
+    if request.trials:
+        request.trials.pop(0)
+        return bool(request.trials)
+    if (step := dialect.refused(failure)) is not None:
+        endpoint.adopt(step, failure.body)
+        return True
+    if failure.status in (400, 422) and not endpoint.has_answered and not request.invalid_answer:
+        request.trials, request.refusal = list(dialect.simpler(schema)), failure.body
+    return bool(request.trials)
+
+
+def _checked(response: Answer, endpoint: ChatEndpoint, reader: AnswerReader, request: PromptRequest) -> Answer | None:
     """The answer to return, with the tokens of all tries; None if the prompt has to be asked again."""
-    text, error = parser.parse(response.text)
     previous = request.invalid_answer or Answer("", "")
-    answer = Answer(
-        response.text if error and response.finish_reason != "stop" else text,
-        response.finish_reason,
-        response.prompt_tokens + previous.prompt_tokens,
-        response.completion_tokens + previous.completion_tokens,
-        response.cached_tokens + previous.cached_tokens,
+    answer = replace(
+        response,
+        prompt_tokens=response.prompt_tokens + previous.prompt_tokens,
+        completion_tokens=response.completion_tokens + previous.completion_tokens,
+        cached_tokens=response.cached_tokens + previous.cached_tokens,
     )
-    if not error or response.finish_reason != "stop":
+    if not answer.is_answer or answer.finish_reason in (CUT, REFUSED):
+        return answer
+    found = reader.read(answer)
+    if not found.problem:
+        if request.reasks:
+            endpoint.reasks_in_vain = None
         return answer
     endpoint.warn_invalid_answer()
+    vain = endpoint.reasks_in_vain
     if request.reasks == MAX_REASKS:
+        endpoint.reasks_in_vain = None if vain is None else vain + 1
         return answer
-    request.invalid_answer, request.validation_error, request.reasks = answer, error, request.reasks + 1
+    if vain is not None and vain >= VAIN_REASKS:
+        return answer
+    request.invalid_answer, request.problem, request.reasks = answer, found.detail or found.problem, request.reasks + 1
     return None

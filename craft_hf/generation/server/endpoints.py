@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from craft_hf.base import JSON
-from craft_hf.generation.generator import Sampling
-from craft_hf.generation.server.responses import unsupported_option
-from craft_hf.generation.server.structured_output import JsonMode, response_format
-from craft_hf.servers import Endpoint, Failure, redact
+from craft_hf.generation.server.dialect import Dialect
+from craft_hf.servers import Endpoint, redact
 
 _log = logging.getLogger(__name__)
 
@@ -21,40 +16,27 @@ class ChatEndpoint(Endpoint):
     """One URL, and what a run has learned of the server behind it.
 
     Attributes:
-        unsupported: optional parameters that it has refused, which are not sent any more.
-        json_mode: the strictest way to ask for JSON that it has not refused.
+        dialect: how it is asked.
+        has_answered: whether it has answered in this dialect; then a refusal is the prompt's fault.
         follows_schema: False once a finished answer was not valid under the schema.
+        reasks_in_vain: prompts whose answer was not valid however often they were asked again; None once that helped.
     """
 
-    unsupported: set[str] = field(default_factory=set)
-    json_mode: JsonMode = JsonMode.JSON_SCHEMA
+    dialect: Dialect = field(default_factory=Dialect)
+    has_answered: bool = False
     follows_schema: bool = True
+    reasks_in_vain: int | None = 0
 
-    def options(self, schema: Mapping[str, JSON], sampling: Sampling, seed: int) -> dict[str, Any]:
-        """Return the optional parameters of a request, without those that the server has refused."""
-        options = {"response_format": response_format(self.json_mode, schema), "top_k": sampling.top_k, "seed": seed}
-        return {name: value for name, value in options.items() if value is not None and name not in self.unsupported}
-
-    def learn_unsupported(self, failure: Failure, sent: Mapping[str, Any], schema: Mapping[str, JSON]) -> bool:
-        """Drop a parameter that the server refuses by name; tell whether the request is worth another try without it.
+    def adopt(self, dialect: Dialect, why: str) -> None:
+        """Ask in another dialect from now on, and say what that leaves out.
 
         Args:
-            failure: the server's response.
-            sent: the `options` of the request.
-            schema: the schema of the request.
+            dialect: of which the server has not refused anything so far.
+            why: the words in which it refused what was sent before.
         """
-        name = unsupported_option(failure, sent)
-        if name is None:
-            return False
-        if name != "response_format":
-            is_news = name not in self.unsupported
-            self.unsupported.add(name)
-        elif is_news := sent[name] == response_format(self.json_mode, schema):
-            self.json_mode = JsonMode(min(self.json_mode + 1, JsonMode.NONE))
-        if is_news:
-            what = name if name != "response_format" else f"{name} of type {sent[name]['type']}"
-            _log.warning("%s refuses %s, going on without it: %s", self.url, what, redact(failure.body))
-        return True
+        what = self.dialect.difference(dialect)
+        _log.warning("%s refuses %s: going on without it. It says: %s", self.url, what, redact(why))
+        self.dialect, self.has_answered = dialect, False
 
     def warn_invalid_answer(self) -> None:
         """Take note that a finished answer was not valid under the schema; the first one is logged."""

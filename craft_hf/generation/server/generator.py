@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from craft_hf.base import JSON, Answer, GeneratorError, InputError, Prompt, fingerprint, require
+from craft_hf.base import JSON, Answer, GeneratorError, InputError, Prompt, fingerprint
 from craft_hf.generation.generator import (
     CONCURRENCY,
     MAX_CONCURRENCY,
@@ -25,8 +24,8 @@ from craft_hf.generation.generator import (
 from craft_hf.generation.server.completion import CompletionSettings, PromptRequest, complete
 from craft_hf.generation.server.endpoints import ChatEndpoint
 from craft_hf.generation.server.responses import ADVICE
-from craft_hf.generation.server.structured_output import AnswerParser
 from craft_hf.servers import (
+    Client,
     ConcurrencyLimit,
     Connection,
     ConnectionPool,
@@ -34,10 +33,10 @@ from craft_hf.servers import (
     check_api_keys,
     iterate_in_background,
     list_models,
-    open_client,
     parse_urls,
     redact,
 )
+from craft_hf.tasks import AnswerReader
 
 MODELS_GRACE_S = 2.0
 """Seconds that the other servers get to list their models once one has."""
@@ -64,7 +63,7 @@ class ServerGenerator:
     Raises:
         InputError: a URL is malformed or holds a password, a number is out of range, or an API key holds characters
             that an HTTP header cannot.
-        MissingExtra: the openai package is not installed.
+        MissingExtra: aiohttp is not installed.
     """
 
     url: str
@@ -85,7 +84,8 @@ class ServerGenerator:
                 raise InputError(f"{name} is {getattr(self, name)}, expected {least:g} or more.")
         self._endpoints = [ChatEndpoint(url, ConcurrencyLimit(self.concurrency)) for url in urls]
         check_api_keys()
-        require("openai", "server")
+        for url in urls:
+            Client(url, self.timeout_s, ADVICE)  # says now what is missing for it
 
     @property
     def identity(self) -> Mapping[str, JSON]:
@@ -110,17 +110,17 @@ class ServerGenerator:
     ) -> Iterator[tuple[Prompt, Answer]]:
         """Answer every prompt that `should_send` accepts once, each as soon as its answer arrives.
 
-        A prompt that the server calls too long gets an answer with finish_reason "prompt_too_long". Closing the
-        iterator cancels the requests in flight. An error does so too, and is raised after the answers that arrived
-        before it.
+        A prompt for which there is no answer gets one that is none (`Answer.is_answer`): it is too long, the server's
+        filter stops it, or each request for it fails while the server answers others. Closing the iterator cancels the
+        requests in flight. An error does so too, and is raised after the answers that arrived before it.
 
         Raises:
-            GeneratorError: no server is left that can be reached and gives usable answers.
+            GeneratorError: no server is left that can be reached and gives usable answers, or the quota is exhausted.
             InputError: no model was named, and the servers have no model or several models in common.
         """
         if not prompts:
             return
-        settings = CompletionSettings(self._model_name(), schema, sampling, AnswerParser(schema), self.timeout_s)
+        settings = CompletionSettings(self._model_name(), schema, sampling, AnswerReader(schema))
 
         async def work(put: Callable[[tuple[Prompt, Answer]], None], slots: asyncio.Semaphore) -> None:
             async def answer_one(prompt: Prompt) -> None:
@@ -146,8 +146,8 @@ class ServerGenerator:
 
         yield from iterate_in_background(work, self.concurrency)
 
-    def _client(self, endpoint: ChatEndpoint) -> Any:
-        return open_client(endpoint.url, self.timeout_s)
+    def _client(self, endpoint: ChatEndpoint) -> Client:
+        return Client(endpoint.url, self.timeout_s, ADVICE)
 
     def _model_name(self) -> str:
         """The model that was named, or the only one that the servers have in common; they are asked once."""
@@ -172,8 +172,10 @@ class ServerGenerator:
     async def _list_models(self, endpoint: ChatEndpoint) -> list[str] | Failure:
         """The models that a server lists; a retryable failure is retried."""
         async with self._client(endpoint) as client:
-            response = await list_models(client, self.timeout_s, self.max_retries, self.backoff_s, ADVICE)
-        if isinstance(response, Failure) and response.status >= 404:
+            response = await list_models(client, self.max_retries, self.backoff_s)
+        if not isinstance(response, Failure):
+            return [str(model["id"]) for model in response]
+        if response.status >= 404:
             return replace(response, advice=response.advice + " Or pass generator_model=.")
         return response
 

@@ -1,13 +1,13 @@
-"""What of a server's responses concerns prompts: their answers, and what can be done about a failure."""
+"""What of a server's responses concerns prompts: their answers, and why there is none."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
+import json
+from collections.abc import Mapping
 from typing import Any
 
-from craft_hf.base import Answer
-from craft_hf.servers import Failure
+from craft_hf.base import CUT, FILTERED, REFUSED, Answer
+from craft_hf.servers import Failure, error_failure
 
 ADVICE = {
     0: "raise timeout_s=, or lower concurrency=.",
@@ -16,35 +16,74 @@ ADVICE = {
 }
 """What the user can do about an HTTP status, and for 0 about a request that takes too long."""
 
-# Parameters that a run can do without: answers are checked against the schema, and kept in the journal.
-_OPTIONAL = re.compile(
-    r"(?P<response_format>response_format|json_schema|json_object|structured.output|guided.)|(?P<top_k>\btop[_-]k\b)"
-    r"|(?P<seed>\bseed\b)"
-)
+_FINISH_REASONS = {
+    CUT: ("length", "max_tokens", "model_length", "max_output_tokens", "max_completion_tokens"),
+    FILTERED: (
+        "content_filter", "content_filtered", "sensitive", "safety", "recitation", "prohibited_content", "blocklist",
+        "spii", "guardrail_intervened", "guardrails",
+    ),
+}  # fmt: skip
+"""Ours, and what OpenAI, Anthropic, Mistral, Google, Amazon, Zhipu and Cohere say for it."""
+
+_FAULTS = (
+    "abort", "aborted", "cancelled", "canceled", "error", "failed", "malformed_function_call", "network_error",
+    "server_error", "timeout",
+)  # fmt: skip
+"""Finish reasons of answers that a fault ended; they are asked for again."""
 
 
-def unsupported_option(failure: Failure, options: Collection[str]) -> str | None:
-    """Return which of the request's options the server names as unsupported; None if it names none."""
-    names = (m.lastgroup for m in _OPTIONAL.finditer(failure.server_words) if m.lastgroup in options)
-    # llama-cpp-python's server reports an unsupported option as an internal error.
-    refuses = failure.status in (400, 422) or (failure.status == 500 and "validation error" in failure.server_words)
-    return next(names, None) if refuses else None
-
-
-def parse_answer(body: Any) -> Answer:
+def parse_answer(body: Any) -> Answer | Failure:
     """Parse a chat completion: its first choice and its usage.
 
-    A refusal gets finish_reason "refusal"; a null content (nothing but reasoning) becomes an empty text.
+    The text is the content, of which only parts of type "text" count; where that is blank, the arguments of tool
+    calls, or a refusal. An answer that a fault ended is a failure, although it came under status 200.
 
     Raises:
-        IndexError, KeyError, TypeError, ValueError: it is not a chat completion.
+        AttributeError, IndexError, KeyError, TypeError, ValueError: it is not a chat completion.
     """
     choice, usage = body["choices"][0], body.get("usage") or {}
+    if choice.get("error"):
+        return error_failure(choice["error"], json.dumps(choice), ADVICE)
+    said = str(choice.get("finish_reason") or "unknown").lower()
+    if said in _FAULTS:
+        return Failure(f"an answer that ended with finish_reason {said!r}", "see the server's log.", json.dumps(choice))
+    reason = next((ours for ours, theirs in _FINISH_REASONS.items() if said in theirs), said)
     message = choice["message"]
-    text = "" + (message.get("content") or "")  # a TypeError if it is not a string
-    reason = str(choice.get("finish_reason") or "unknown")
-    if not text and isinstance(refusal := message.get("refusal"), str) and refusal:
-        text, reason = refusal, "refusal"
+    text, reasoning = _content(message.get("content"))
+    for name in ("reasoning_content", "reasoning"):
+        if isinstance(found := message.get(name), str) and found not in reasoning:
+            reasoning = "\n".join(filter(None, [reasoning, found]))
+    if not text.strip():
+        if called := _arguments(message):
+            text = called
+        elif isinstance(refusal := message.get("refusal"), str) and refusal:
+            text, reason = refusal, REFUSED
     details = usage.get("prompt_tokens_details") or {}
-    tokens = [usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens")]
-    return Answer(text, reason, *(int(count or 0) for count in tokens))
+    asked, written, cached = (
+        int(count or 0)
+        for count in (usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens"))
+    )
+    return Answer(text, reason, asked, written, cached, reasoning)
+
+
+def _content(content: Any) -> tuple[str, str]:
+    """Return the text of a message's content, and the reasoning in it."""
+    if not isinstance(content, list):
+        return "" if content is None else "" + content, ""  # a TypeError if it is no string
+    texts, thoughts = [], []
+    for part in content:
+        if isinstance(part, str):
+            texts.append(part)
+        elif part.get("type") in ("text", "output_text"):
+            texts.append("" + part["text"])
+        elif isinstance(thought := part.get("thinking"), str | list):
+            thoughts.append(_content(thought)[0])
+    return "".join(texts), "\n".join(thoughts)
+
+
+def _arguments(message: Mapping[str, Any]) -> str:
+    """Return the arguments of a message's tool calls, each a JSON object in a line of its own; "" for none."""
+    calls = [call["function"] for call in message.get("tool_calls") or []]
+    calls += [call] if (call := message.get("function_call")) else []
+    found = [call["arguments"] for call in calls]
+    return "\n".join(given if isinstance(given, str) else json.dumps(given) for given in found)

@@ -1,26 +1,22 @@
-"""JSON answers from servers, whether or not they constrain a model to a schema.
-
-The request asks for JSON in the strictest mode that the server accepts; the answer is parsed and checked against the
-schema; an invalid answer is asked for again, with the reason.
-"""
+"""JSON answers from servers, whether or not they constrain a model to a schema: how they are asked for, and again."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
-import jsonschema
-
 from craft_hf.base import JSON
-from craft_hf.tasks import DECODER
 
 MAX_REASKS = 2
 """How often an answer that is not valid JSON of the schema is asked for again."""
 
-_REASONING = re.compile(r"(?s)\A.*</think(?:ing)?>")
+VAIN_REASKS = 16
+"""Prompts for which asking again must have helped never before a server is not asked again any more."""
+
+LIMITS = ("format", "maxLength", "minLength", "pattern")
+"""Keywords of texts that some servers cannot compile; our own check of answers looks at them in any case."""
 
 
 class JsonMode(IntEnum):
@@ -28,17 +24,37 @@ class JsonMode(IntEnum):
 
     JSON_SCHEMA = 0
     """OpenAI's form, which vLLM, SGLang and llama.cpp accept as well."""
-    JSON_OBJECT = 1
+    PLAIN_SCHEMA = 1
+    """The same without limits on texts, which not every server can compile."""
+    JSON_OBJECT = 2
     """With the schema as llama-cpp-python ("schema") and TGI ("value") take it."""
-    NONE = 2
+    NONE = 3
     """No response_format."""
 
 
 def response_format(mode: JsonMode, schema: Mapping[str, JSON]) -> dict[str, Any] | None:
     """Return the request's `response_format` in a mode; None for `JsonMode.NONE`."""
-    if mode == JsonMode.JSON_SCHEMA:
-        return {"type": "json_schema", "json_schema": {"name": "sample", "schema": schema, "strict": True}}
+    if mode <= JsonMode.PLAIN_SCHEMA:
+        sent = without_keywords(schema, LIMITS) if mode == JsonMode.PLAIN_SCHEMA else schema
+        return {"type": "json_schema", "json_schema": {"name": "sample", "schema": sent, "strict": True}}
     return {"type": "json_object", "schema": schema, "value": schema} if mode == JsonMode.JSON_OBJECT else None
+
+
+def without_keywords(schema: JSON, keywords: Sequence[str]) -> JSON:
+    """Return a JSON Schema without some keywords, at any depth; a property that is called like one of them stays."""
+    if isinstance(schema, Mapping):
+        kept = {name: value for name, value in schema.items() if name not in keywords}
+        return {
+            name: {key: without_keywords(part, keywords) for key, part in value.items()}
+            if name in ("properties", "$defs", "definitions", "patternProperties") and isinstance(value, Mapping)
+            else value
+            if name in ("enum", "const", "default", "examples")
+            else without_keywords(value, keywords)
+            for name, value in kept.items()
+        }
+    if isinstance(schema, Sequence) and not isinstance(schema, str):
+        return [without_keywords(part, keywords) for part in schema]
+    return schema
 
 
 def reask_messages(
@@ -59,47 +75,3 @@ def reask_messages(
         f"under this JSON Schema:\n{json.dumps(schema)}"
     )
     return [*messages, {"role": "assistant", "content": text or "{}"}, {"role": "user", "content": request}]
-
-
-class AnswerParser:
-    """Finds the JSON object in an answer and validates it.
-
-    Args:
-        schema: a JSON Schema of an object.
-    """
-
-    def __init__(self, schema: Mapping[str, JSON]) -> None:
-        self._validator = jsonschema.Draft202012Validator(schema)
-
-    def parse(self, text: str) -> tuple[str, str]:
-        """Return the text of the JSON object in an answer, and why it is invalid ("" if it is valid).
-
-        Reasoning, a Markdown fence and words around the object are removed. Of several objects the first valid one is
-        returned, else the first one. An answer without an object is returned whole, without the reasoning.
-        """
-        text = text.strip()
-        if not text.startswith("{"):
-            text = _REASONING.sub("", text, count=1).strip()
-        first_error, first_object, start = "", "", text.find("{")
-        while start >= 0:
-            try:
-                value, end = DECODER.raw_decode(text, start)
-            except ValueError as e:
-                broken = isinstance(e, json.JSONDecodeError)
-                first_error = first_error or ("it holds no complete JSON object" if broken else str(e))
-                end = start + 1
-            else:
-                error = self._error(value)
-                if not error:
-                    return text[start:end], ""
-                if not first_error:
-                    first_error, first_object = error, text[start:end]
-            start = text.find("{", end)
-        return first_object or text, first_error or "it holds no JSON object"
-
-    def _error(self, value: Any) -> str:
-        error = min(self._validator.iter_errors(value), key=lambda e: list(map(str, e.path)), default=None)
-        if error is None:
-            return ""
-        where = ".".join(map(str, error.path)) or "the object"
-        return f"{where}: {error.message[:200]}"

@@ -9,56 +9,12 @@ import pytest
 
 from craft_hf.base.records import Answer
 from craft_hf.generation.generator import Sampling
-from craft_hf.generation.server.structured_output import AnswerParser
 from tests.openai_server import ANSWER, FakeServer, error, ok, serving
 from tests.server_client import SCHEMA, answers, clean, generator, prompts
 
 _clean = clean
 
 WORDS = "Sure! Here is your question."
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        ANSWER,
-        f"  {ANSWER}\n",
-        f"```json\n{ANSWER}\n```",
-        f"Sure, {{here}} it is:\n{ANSWER}\nIs it {{good}}?",
-        f'<think>What about {{"question": 1}} or {{"question": "no"}}?</think>\n{ANSWER}',
-        f"so I will write it down.</think>{ANSWER}",
-        f'{{"question": 5}} or rather {ANSWER}',
-    ],
-    ids=["bare", "blank", "fence", "words", "thought", "half-thought", "second"],
-)
-def test_the_object_is_found(text: str) -> None:
-    """Reasoning, fences and words around the object are taken off."""
-    assert AnswerParser(SCHEMA).parse(text) == (ANSWER, "")
-
-
-@pytest.mark.parametrize(
-    ("text", "kept", "wrong"),
-    [
-        (WORDS, WORDS, "it holds no JSON object"),
-        ("", "", "it holds no JSON object"),
-        ("[1]", "[1]", "it holds no JSON object"),
-        ("<think>hm</think>No.", "No.", "it holds no JSON object"),
-        ('{"question": "Q', '{"question": "Q', "it holds no complete JSON object"),
-        ('{"question": "Q", "n": NaN}', '{"question": "Q", "n": NaN}', "NaN is no number in JSON"),
-        ('{"question": 1e999}', '{"question": 1e999}', "1e999 is no number in JSON"),
-        ('so {"question": 5}.', '{"question": 5}', "question: 5 is not of type 'string'"),
-        ('{"a": 1}', '{"a": 1}', "the object: 'question' is a required property"),
-    ],
-)
-def test_what_is_wrong_is_said(text: str, kept: str, wrong: str) -> None:
-    """The reason is short and in words that a model can act on."""
-    assert AnswerParser(SCHEMA).parse(text) == (kept, wrong)
-
-
-def test_a_thought_inside_the_object_stays() -> None:
-    """Only what stands before the object is reasoning."""
-    text = '{"question": "what does </think> mean?"}'
-    assert AnswerParser(SCHEMA).parse(text) == (text, "")
 
 
 def test_json_modes_are_tried_strictest_first(caplog: pytest.LogCaptureFixture) -> None:
@@ -93,7 +49,7 @@ def test_a_server_without_json_modes_gets_no_response_format() -> None:
 def test_a_bad_answer_is_asked_for_again_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
     """The next request holds the bad answer, what is wrong, and the schema, has another seed; tokens add up."""
     with serving(FakeServer([ok(WORDS, cached=2), ok(f"```json\n{ANSWER}\n```", cached=4)])) as fake:
-        assert answers(fake) == [Answer(ANSWER, "stop", 14, 6, 6)]
+        assert answers(fake) == [Answer(f"```json\n{ANSWER}\n```", "stop", 14, 6, 6)]
     first, second = fake.requests
     assert len(first["messages"]) == 1
     assert first["seed"] != second["seed"]
