@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from craft_hf.base import JSON, InputError
+from craft_hf.base import JSON, InputError, without_control_tokens
 from craft_hf.dataset.folder import DatasetFolder
 from craft_hf.dataset.parquet import arrow_table
 from craft_hf.dataset.rows import FEW_SHOT_COLUMN, is_few_shot
@@ -99,6 +99,8 @@ def conversations(
 ) -> tuple[Dataset, RowCounts]:
     """Convert rows to prompt and completion in chat format; rows whose answer would be cut off entirely are dropped.
 
+    Control tokens of the tokenizer in a row's texts are broken up: they are what the row is about, and end no turn.
+
     Args:
         rows: columns of at least the task's required fields.
         task: how a row becomes prompt and completion.
@@ -131,6 +133,7 @@ def conversations(
                 ) from e
             if not completion[0]["content"]:
                 raise InputError(f"row {number} of the dataset gives an empty completion; leave the row out.")
+            prompt, completion = (without_control_tokens(turns, tokenizer) for turns in (prompt, completion))
             head = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
             whole = tokenizer.apply_chat_template(prompt + completion, return_dict=True)["input_ids"]
             if completion_only and max_length and len(head) >= max_length:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from craft_hf.base import JSON, Answer, Bar, Prompt, fingerprint
+from craft_hf.base import JSON, Answer, Bar, Prompt, chat_message, fingerprint
 from craft_hf.evaluation.items import Item
 from craft_hf.evaluation.statistics import Scores, percentile_interval, summarize
 from craft_hf.generation import Generator, Sampling, Usage, ask, open_journal
@@ -150,5 +150,5 @@ def _parse_verdict(text: str) -> str:
 
 def _prompt(item: Item, first: str, second: str) -> Prompt:
     text = f"{_INSTRUCTION}\n\nRequest:\n{item.prompt}\n\nAnswer A:\n{first}\n\nAnswer B:\n{second}"
-    messages = ({"role": "user", "content": text},)
+    messages = (chat_message("user", text),)
     return Prompt(fingerprint([dict(m) for m in messages]), item.id, messages, ())

@@ -16,6 +16,7 @@ from craft_hf.base import (
     quiet_loading,
     require,
     torch_device,
+    without_control_tokens,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class EvaluatedModel:
 
     def render_chat(self, prompt: str) -> str:
         """Return the prompt as a user turn in the chat template, up to where the assistant's answer begins."""
-        turns = [{"role": "user", "content": prompt}]
+        turns = without_control_tokens([{"role": "user", "content": prompt}], self.tokenizer)
         return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
 
     def tokenize(self, text: str) -> list[int]:

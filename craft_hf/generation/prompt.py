@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 
-from craft_hf.base import Document, FewShot, Prompt, fingerprint
+from craft_hf.base import Document, FewShot, Prompt, chat_message, fingerprint
 from craft_hf.tasks import Task, sample_json
 
 FEW_SHOTS_IN_PROMPT = 3
@@ -62,7 +62,7 @@ class PromptBuilder:
         messages: list[Mapping[str, str]] = []
         for shot in shots:
             messages.append(user_message(shot.text, self.task.instruction(shot.sample) or instruction))
-            messages.append({"role": "assistant", "content": sample_json(shot.sample)})
+            messages.append(chat_message("assistant", sample_json(shot.sample)))
         messages.append(user_message(document.text, instruction))
         plain = [dict(m) for m in messages]
         return Prompt(fingerprint(plain), document.id, tuple(messages), tuple(shot.id for shot in shots))
@@ -95,5 +95,5 @@ def _with_promoted(task: Task, seed: int, shot: FewShot) -> tuple[FewShot, ...]:
 
 
 def user_message(text: str, instruction: str) -> Mapping[str, str]:
-    """Return the user turn that asks for a sample of a text."""
-    return {"role": "user", "content": f"{instruction}\n\nText:\n{text.strip()}"}
+    """Return the user turn that asks for a sample of a text, in which chat markers are broken up."""
+    return chat_message("user", f"{instruction}\n\nText:\n{text.strip()}")

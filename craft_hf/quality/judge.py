@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from craft_hf.base import JSON, Document, InputError, Prompt, Verdict, fingerprint
+from craft_hf.base import JSON, Document, InputError, Prompt, Verdict, chat_message, fingerprint
 from craft_hf.generation import Sampling
 from craft_hf.quality.check import Check, CheckContext, GeneratedSample, Limit
 from craft_hf.tasks import LABEL, NUMBER, Choice, MultipleChoice, Task, parse_json, sample_json
@@ -170,7 +170,7 @@ def _what(choices: MultipleChoice, options: Choice) -> str:
 
 
 def _prompt(document: Document, text: str) -> Prompt:
-    messages = ({"role": "user", "content": text},)
+    messages = (chat_message("user", text),)
     return Prompt(fingerprint([dict(m) for m in messages]), document.id, messages, ())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 
-from craft_hf.base import JSON
+from craft_hf.base import JSON, chat_message
 from craft_hf.generation import user_message
 from craft_hf.review.consensus import Consensus, consensus_by_sample
 from craft_hf.review.samples import ReviewSample
@@ -44,9 +44,9 @@ def _kept(sample: ReviewSample, outcome: Consensus) -> Mapping[str, JSON]:
 def _pair(task: Task, text: str, better: Mapping[str, JSON], sample: ReviewSample, kind: str) -> dict[str, JSON]:
     instruction = task.instruction(better) or task.instructions[0]
     return {
-        "prompt": [user_message(text, instruction) if text else {"role": "user", "content": instruction}],
-        "chosen": [{"role": "assistant", "content": sample_json(better)}],
-        "rejected": [{"role": "assistant", "content": sample_json(sample.fields)}],
+        "prompt": [user_message(text, instruction) if text else chat_message("user", instruction)],
+        "chosen": [chat_message("assistant", sample_json(better))],
+        "rejected": [chat_message("assistant", sample_json(sample.fields))],
         "kind": kind,
         "sample_id": sample.id,
     }

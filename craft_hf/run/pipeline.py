@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from craft_hf.base import JSON, Activity, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict
+from craft_hf.base import JSON, Activity, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict, without_chat_markers
 from craft_hf.dataset import Stage, read_previous_samples
 from craft_hf.generation import Journal, PromptBuilder, Sampling, Usage, ask, open_journal
 from craft_hf.quality import (
@@ -151,7 +151,7 @@ def _rounds(
     shuffle = Shuffle(run.task, settings.seed)
     result.balance, result.overlaps = shuffle.balance, quality.overlaps
     builder = PromptBuilder(run.task, settings.seed, settings.prefix_groups)
-    seen = 0
+    seen = marked = 0
     while (missing := wanted - len(result.samples)) > 0 and not budget.is_spent(usage):
         share = max(len(result.samples) / seen, LEAST_YIELD) if seen else 1.0
         size = min(math.ceil(missing / share), settings.prompts_per_sample * wanted - seen)
@@ -170,6 +170,7 @@ def _rounds(
             break
         start = len(result.samples), len(result.rejects)
         prompts = [builder.build(hit.document) for hit in hits]
+        marked += sum(without_chat_markers(hit.document.text) != hit.document.text for hit in hits)
         answers = ask(
             run.generator, run.task.schema, sampling, prompts, journal, usage, lambda: not budget.is_spent(usage),
             settings.max_failed,
@@ -195,6 +196,10 @@ def _rounds(
             people.add_samples(result.samples[start[0] :], rejects)
     quality.finish()
     result.notes += _server_notes(usage)
+    if marked:
+        result.notes.append(
+            f"{marked} documents hold chat markers such as <|im_end|>; in the prompts these are broken up by a blank."
+        )
     result.review = people.summary() if people else ""
     if len(result.samples) < wanted and budget.is_spent(usage):
         result.notes.append(

@@ -3,6 +3,9 @@ from .answers import Reading as Reading
 from .columns import LINEAGE_COLUMNS as LINEAGE_COLUMNS
 from .columns import Column as Column
 from .columns import columns_of as columns_of
+from .grammar import engine_pattern as engine_pattern
+from .grammar import engine_schema as engine_schema
+from .grammar import without_keywords as without_keywords
 from .multiple_choice import LABEL as LABEL
 from .multiple_choice import MOST_LETTERS as MOST_LETTERS
 from .multiple_choice import NUMBER as NUMBER

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from craft_hf.base import JSON, FewShot, InputError, fingerprint
 from craft_hf.tasks.columns import COLUMNS, columns_of
 from craft_hf.tasks.few_shots import read_few_shots, require_enough
+from craft_hf.tasks.grammar import check_patterns
 from craft_hf.tasks.multiple_choice import MultipleChoice, multiple_choice_of
 from craft_hf.tasks.sample import normalized
 
@@ -391,6 +392,7 @@ def _check(task: Task, path: Path) -> None:
     except jsonschema.SchemaError as e:
         raise InputError(f"{path}: schema is not a valid JSON Schema: {e.message}") from e
     _check_references(task.schema, path)
+    check_patterns(task.schema, lambda what: InputError(f"{path}: {what}."))
     properties = task.schema.get("properties")
     if task.schema.get("type") != "object" or not isinstance(properties, Mapping) or not properties:
         raise InputError(f"{path}: schema must have type: object and a non-empty properties mapping.")

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from craft_hf.base import EMBEDDED, JSON, CraftError, InputError, __version__, quiet_libraries, render
+from craft_hf.base import EMBEDDED, JSON, CraftError, InputError, __version__, chat_message, quiet_libraries, render
 from craft_hf.corpus import json_rows
 from craft_hf.training.adapter import EMBEDDED_HUB_ID, remove_private_data
 from craft_hf.training.finetune import (
@@ -83,8 +83,7 @@ def read_pairs(path: Path) -> tuple[Dataset, Counter[str]]:
         pair = cast(dict[str, Any], row)
         try:
             messages = {
-                column: [{"role": str(m["role"]), "content": str(m["content"])} for m in pair[column]]
-                for column in _COLUMNS
+                column: [chat_message(str(m["role"]), str(m["content"])) for m in pair[column]] for column in _COLUMNS
             }
         except (ValueError, TypeError, KeyError) as e:
             raise InputError(

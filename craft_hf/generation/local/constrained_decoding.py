@@ -11,9 +11,14 @@ import torch
 import xgrammar
 
 from craft_hf.base import JSON, InputError
+from craft_hf.tasks import engine_schema, without_keywords
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_LENGTHS = ("minLength", "maxLength")
+"""Keywords that the grammar leaves out; the check of finished answers looks at them. With a length, xgrammar 0.2.8
+refuses escaped quotes and line breaks in a text, and takes seconds to compile."""
 
 
 class JsonConstraint:
@@ -35,7 +40,7 @@ class JsonConstraint:
         info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocab_size)
         try:
             self._compiled = xgrammar.GrammarCompiler(info).compile_json_schema(
-                json.dumps(_without_lengths(schema)), any_whitespace=False
+                json.dumps(engine_schema(without_keywords(schema, _LENGTHS))), any_whitespace=False
             )
         except RuntimeError as e:
             raise InputError(f"the schema cannot be turned into a grammar for constrained decoding: {e}") from e
@@ -46,18 +51,6 @@ class JsonConstraint:
         """Return the state of a batch of `count` empty answers."""
         matchers = [xgrammar.GrammarMatcher(self._compiled, terminate_without_stop_token=True) for _ in range(count)]
         return GrammarState(matchers, self._vocab_size)
-
-
-def _without_lengths(schema: JSON) -> JSON:
-    """Drop the lengths of strings; the schema check of finished answers looks at them.
-
-    With a length, xgrammar 0.2.8 refuses escaped quotes and line breaks in a string, and takes seconds to compile.
-    """
-    if isinstance(schema, Mapping):
-        return {k: _without_lengths(v) for k, v in schema.items() if k not in ("minLength", "maxLength")}
-    if isinstance(schema, list | tuple):
-        return [_without_lengths(item) for item in schema]
-    return schema
 
 
 def _string_lengths(schema: JSON) -> Iterator[float]:

@@ -31,6 +31,7 @@ from craft_hf.base import (
     inference_dtype,
     quiet_loading,
     torch_device,
+    without_control_tokens,
 )  # fmt: skip
 from craft_hf.generation.generator import BATCH_SIZE, Sampling, ignore_answer, send_all
 from craft_hf.generation.local import shared_prefix_attention
@@ -167,6 +168,7 @@ class LocalGenerator:
     def _render(self, messages: list[dict[str, str]], answer: bool) -> Tokens:
         """Return the token ids of chat turns; `answer` adds the beginning of the turn in which the model answers."""
         _, tokenizer = self._loaded
+        messages = without_control_tokens(messages, tokenizer)
         rendered: Any = tokenizer.apply_chat_template(messages, add_generation_prompt=answer, return_dict=True)
         return tuple(rendered["input_ids"])
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from craft_hf.base import JSON
 from craft_hf.generation.generator import Sampling
-from craft_hf.generation.server.structured_output import LIMITS, JsonMode, response_format, without_keywords
+from craft_hf.generation.server.structured_output import LIMITS, JsonMode, response_format
 from craft_hf.servers import Failure
+from craft_hf.tasks import without_keywords
 
 MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"
 """Names of the limit of an answer's tokens: the usual one, and that of OpenAI's reasoning models."""

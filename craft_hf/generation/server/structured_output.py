@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from craft_hf.base import JSON
+from craft_hf.tasks import engine_schema, without_keywords
 
 MAX_REASKS = 2
 """How often an answer that is not valid JSON of the schema is asked for again."""
@@ -35,26 +36,9 @@ class JsonMode(IntEnum):
 def response_format(mode: JsonMode, schema: Mapping[str, JSON]) -> dict[str, Any] | None:
     """Return the request's `response_format` in a mode; None for `JsonMode.NONE`."""
     if mode <= JsonMode.PLAIN_SCHEMA:
-        sent = without_keywords(schema, LIMITS) if mode == JsonMode.PLAIN_SCHEMA else schema
+        sent = without_keywords(schema, LIMITS) if mode == JsonMode.PLAIN_SCHEMA else engine_schema(schema)
         return {"type": "json_schema", "json_schema": {"name": "sample", "schema": sent, "strict": True}}
     return {"type": "json_object", "schema": schema, "value": schema} if mode == JsonMode.JSON_OBJECT else None
-
-
-def without_keywords(schema: JSON, keywords: Sequence[str]) -> JSON:
-    """Return a JSON Schema without some keywords, at any depth; a property that is called like one of them stays."""
-    if isinstance(schema, Mapping):
-        kept = {name: value for name, value in schema.items() if name not in keywords}
-        return {
-            name: {key: without_keywords(part, keywords) for key, part in value.items()}
-            if name in ("properties", "$defs", "definitions", "patternProperties") and isinstance(value, Mapping)
-            else value
-            if name in ("enum", "const", "default", "examples")
-            else without_keywords(value, keywords)
-            for name, value in kept.items()
-        }
-    if isinstance(schema, Sequence) and not isinstance(schema, str):
-        return [without_keywords(part, keywords) for part in schema]
-    return schema
 
 
 def reask_messages(
