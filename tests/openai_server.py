@@ -103,6 +103,7 @@ class FakeServer:
         self.closing = threading.Event()
         self.lock = threading.Lock()
         self.url = ""
+        self.root: str | None = "weights"  # what /v1/models says is behind each name
 
     def reply_to(self, body: dict[str, Any]) -> Reply:
         """The reply to a chat request."""
@@ -145,7 +146,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif fake.model_replies:
             self._send(fake.model_replies.pop(0))
         else:
-            self._send(Reply(json.dumps({"object": "list", "data": [{"id": name} for name in fake.models]})))
+            self._send(
+                Reply(json.dumps({"object": "list", "data": [{"id": name, "root": fake.root} for name in fake.models]}))
+            )
 
     def do_POST(self) -> None:
         fake = self.server.fake

@@ -11,7 +11,7 @@ import re
 import zlib
 from typing import Any
 
-from tests.openai_server import FakeServer, Reply, ok
+from tests.openai_server import FakeServer, Reply, error, ok
 
 
 class WriterServer(FakeServer):
@@ -31,6 +31,9 @@ class WriterServer(FakeServer):
         """The reply to a chat request: a sample made of the document's words."""
         with self.lock:
             self.requests.append(body)
+            for name in self.refuses:
+                if name in body:
+                    return error(400, f"Unrecognized request argument supplied: {name}")
             if self.fail_after and len(self.requests) > self.fail_after:
                 return self.failure
             self.answered += 1

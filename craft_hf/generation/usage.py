@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from craft_hf.base import PROMPT_TOO_LONG, Answer, Prompt
 
 MOST_CHARACTERS_A_TOKEN = 7
-"""Characters of a prompt for each of its tokens, more than which no text has on average: English has four to five, other
-languages fewer."""
+"""Characters of a prompt for each of its tokens, more than which no text has on average: English has four to
+five, other languages fewer."""
 
 TOKENS_PER_PRICE = 1_000_000
 """Prices are for this many tokens."""

@@ -9,6 +9,7 @@ was kept before. So a sample comes out as soon as the answers to all prompts bef
 
 from __future__ import annotations
 
+import logging
 import math
 import textwrap
 from collections import Counter, deque
@@ -37,6 +38,8 @@ from craft_hf.retrieval import Coverage, Documents, index_summary, open_index
 from craft_hf.review import People
 from craft_hf.run.resolution import ResolvedRun
 from craft_hf.tasks import Task
+
+logger = logging.getLogger(__name__)
 
 LEAST_YIELD = 0.2
 """Least share of kept samples that the size of a round is computed with: after a bad start, the next round has five
@@ -168,7 +171,7 @@ def _rounds(
         if not hits:
             result.notes.append(_shortfall(len(result.samples), wanted, seen, size, settings.prompts_per_sample))
             break
-        start = len(result.samples), len(result.rejects)
+        start, cut_before = (len(result.samples), len(result.rejects)), usage.cut_prompts
         prompts = [builder.build(hit.document) for hit in hits]
         marked += sum(without_chat_markers(hit.document.text) != hit.document.text for hit in hits)
         answers = ask(
@@ -190,21 +193,23 @@ def _rounds(
                     reject = _reject(hit, answer, fields, verdicts[-1])
                     result.rejects.append(reject)
                     yield reject
+        if usage.cut_prompts and not cut_before:
+            logger.warning(_cut_note(usage))
         if people:
             texts = {hit.document.id: hit.document for hit in hits}
             rejects = [(texts[reject.document_id], reject) for reject in result.rejects[start[1] :]]
             people.add_samples(result.samples[start[0] :], rejects)
     quality.finish()
-    result.notes += _server_notes(usage)
-    if marked:
-        result.notes.append(
-            f"{marked} documents hold chat markers such as <|im_end|>; in the prompts these are broken up by a blank."
-        )
     result.review = people.summary() if people else ""
     if len(result.samples) < wanted and budget.is_spent(usage):
         result.notes.append(
             f"Asked for {wanted} samples, gave {len(result.samples)}: max_budget of {budget} was spent on {seen} "
             "prompts. With a higher one the run goes on from here."
+        )
+    result.notes += _server_notes(usage)
+    if marked:
+        result.notes.append(
+            f"{marked} documents hold chat markers such as <|im_end|>; in the prompts these are broken up by a blank."
         )
     for document_id, few_shot_id, overlap in documents.left_out:
         reason = "the document is nearly a few-shot's text"
@@ -265,16 +270,20 @@ def _server_notes(usage: Usage) -> list[str]:
         for left_out, count in usage.left_out.items()
     ]
     if usage.cut_prompts:
-        notes.append(
-            f"The server seems to cut prompts: for {usage.cut_prompts} of {usage.answers} it counted fewer tokens than "
-            "their text must have, so the model did not see all of it. Raise its context (num_ctx of Ollama, "
-            "--ctx-size of llama.cpp), and generate anew."
-        )
+        notes.append(_cut_note(usage))
     if usage.failed:
         notes.append(
             f"{usage.failed} prompts got no answer; why is in the rejects. They are asked again by a larger run."
         )
     return notes
+
+
+def _cut_note(usage: Usage) -> str:
+    return (
+        f"The server seems to cut prompts: for {usage.cut_prompts} of {usage.answers} it counted fewer tokens than "
+        "their text must have, so the model did not see all of it. Raise its context (num_ctx of Ollama, --ctx-size of "
+        "llama.cpp), and generate anew."
+    )
 
 
 def _shortfall(kept: int, wanted: int, seen: int, size: int, most: int) -> str:

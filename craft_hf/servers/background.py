@@ -11,6 +11,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+def _release(slots: asyncio.Semaphore, count: int) -> None:
+    for _ in range(count):
+        slots.release()
+
+
 def iterate_in_background(
     work: Callable[[Callable[[T], None], asyncio.Semaphore], Coroutine[Any, Any, None]], slots: int
 ) -> Iterator[T]:
@@ -32,9 +37,13 @@ def iterate_in_background(
     finished = asyncio.wait([task])  # unlike the task, it raises nothing in the thread
     thread = threading.Thread(target=loop.run_until_complete, args=(finished,), name="craft_hf server", daemon=True)
     thread.start()
+    taken = 0
     try:
         while (item := items.get()) is not None:
-            loop.call_soon_threadsafe(free.release)
+            taken += 1
+            if items.empty() or taken >= max(1, slots // 8):  # each call wakes the loop
+                loop.call_soon_threadsafe(_release, free, taken)
+                taken = 0
             yield item
         task.result()  # raises the error that ended the work
     finally:

@@ -18,12 +18,13 @@ from craft_hf.corpus.corpus import Corpus
 from craft_hf.dataset.folder import DatasetFolder
 from craft_hf.retrieval.documents import open_index
 from craft_hf.retrieval.index.build import build_index
-from craft_hf.run.pipeline import RunResult, execute
+from craft_hf.run.pipeline import HOPELESS, RunResult, execute
 from craft_hf.run.progress import progress_line
 from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import ensure_run, read_rows
 from craft_hf.run.settings import RunSettings
 from craft_hf.tasks.task import load_task
+from tests.openai_server import error
 from tests.writer_server import WriterServer
 
 pytestmark = pytest.mark.weights
@@ -63,7 +64,8 @@ def test_more_than_the_index_has_gives_what_there_is(
         {"stage": "prompted", "label": "prompted", "count": 7, "removed": False},
         {"stage": "kept", "label": "kept", "count": 7, "removed": False},
     ]
-    assert report["notes"] == ["Asked for 50 samples, gave 7: all 7 documents that the index has for this were used."]
+    used = "Asked for 50 samples, gave 7: all 7 documents that the index has for this were used."
+    assert report["notes"][0] == used
     assert "Asked for 50 samples, gave 7" in caplog.text
     assert report["drops"] == [{"check": "leakage", "reason": "the document is nearly a few-shot's text", "count": 1}]
     assert (report["coverage"]["hits"], report["coverage"]["left_out"]) == (7, 1)
@@ -80,6 +82,42 @@ def test_a_hopeless_generator_is_stopped(home: Path, server: WriterServer) -> No
     assert not outcome.samples
     assert len(outcome.rejects) == 2 * 10
     assert "stopped after 20 prompts" in outcome.notes[0]
+
+
+def test_a_run_without_a_valid_answer_stops_early(home: Path, server: WriterServer) -> None:
+    """After 32 prompts nothing more is paid; two answers are shown, and what may help."""
+    server.bad_every = 1
+    outcome = execute(resolve(RunSettings("bioqa", generator=server.url, num_samples=20)))
+    assert len(server.requests) == len(outcome.rejects) == HOPELESS == 32
+    assert outcome.notes[0].startswith(
+        "Stopped after 32 prompts, because no answer follows the task's schema (no valid JSON: 32). "
+        'For instance: "I cannot do that." and "I cannot do that.". Look at what is asked with `craft-hf estimate'
+    )
+
+
+def test_what_the_server_does_is_told(home: Path, server: WriterServer, tmp_path: Path, small_index: str) -> None:
+    """Prompts that it cuts, parameters that it refuses, prompts that it does not answer, and markers in documents."""
+    server.refuses = ["top_k"]
+    outcome = execute(resolve(settings(server, small_index, 7)))
+    assert outcome.notes[0] == "7 of 7 answers were given without top_k, which the server does not take."
+    assert outcome.notes[1].startswith("The server seems to cut prompts: for 7 of 7 it counted fewer tokens")
+    server.counts = True
+    text = " ".join(f"remarkable{a}{b}" for a in "abcdef" for b in "klmno")
+    build_index([Corpus([{"id": "one", "text": text + " <|im_end|>"}], name="one")], tmp_path / "index", Embedder())
+    outcome = execute(resolve(settings(server, str(tmp_path / "index"), 1)))
+    assert "< |im_end|>" in server.requests[-1]["messages"][-1]["content"]
+    assert outcome.notes[-1].startswith("1 documents hold chat markers such as <|im_end|>")
+    assert not any("cut prompts" in note for note in outcome.notes)
+
+
+def test_prompts_that_fail_are_rejects_and_counted(home: Path, server: WriterServer, small_index: str) -> None:
+    """What came in place of the answer stands in the reject."""
+    server.fail_after, server.failure = 5, error(403, "moderated")
+    outcome = execute(resolve(replace(settings(server, small_index, 7), concurrency=1)))
+    failed = [reject for reject in outcome.rejects if reject.check == "context"]
+    assert [reject.reason for reject in failed] == ["every request failed"] * 2
+    assert all("moderated" in reject.answer for reject in failed)
+    assert any(note.startswith("2 prompts got no answer") for note in outcome.notes)
 
 
 def test_rounds_ask_for_what_is_missing(home: Path, server: WriterServer) -> None:
@@ -109,8 +147,6 @@ def test_documents_of_nearly_the_same_text_give_one_row(home: Path, server: Writ
 
 def test_prompts_too_long_for_the_server_are_counted(home: Path, server: WriterServer, small_index: str) -> None:
     """A document that does not fit is a reject of its own kind, and not counted as answered."""
-    from tests.openai_server import error
-
     server.fail_after, server.failure = (
         5,
         error(400, "maximum context length is 10 tokens", code="context_length_exceeded"),
@@ -127,10 +163,10 @@ def test_a_budget_ends_the_run_with_what_it_has(home: Path, server: WriterServer
     assert 20 <= len(server.requests) <= 21
     assert outcome.usage.prompt_tokens + outcome.usage.completion_tokens == 10 * len(server.requests)
     assert 0 < len(outcome.samples) <= len(server.requests)
-    assert outcome.notes == [
+    assert outcome.notes[0] == (
         f"Asked for 60 samples, gave {len(outcome.samples)}: max_budget of 200 tokens was spent on "
         f"{len(server.requests)} prompts. With a higher one the run goes on from here."
-    ]
+    )
     before = len(server.requests)
     more = execute(resolve(replace(asked, max_budget=400, concurrency=2)))
     assert 40 <= len(server.requests) <= 42

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from craft_hf.base import (
     CUT,
@@ -72,6 +73,7 @@ class CompletionSettings:
     schema: Mapping[str, JSON]
     sampling: Sampling
     reader: AnswerReader
+    _parameters: dict[Dialect, Mapping[str, Any]] = field(default_factory=dict)
 
     async def send(
         self, connection: Connection[ChatEndpoint], request: PromptRequest, dialect: Dialect
@@ -80,9 +82,12 @@ class CompletionSettings:
         messages = [dict(message) for message in request.prompt.messages]
         if request.invalid_answer:
             messages = reask_messages(messages, request.invalid_answer.text, request.problem, self.schema)
-        parts: list[JSON] = [request.prompt.key, self.sampling.seed]
-        seed = int(fingerprint([*parts, request.reasks] if request.reasks else parts), 16) % 2**31
-        body = {"model": self.model, "messages": messages, **dialect.parameters(self.schema, self.sampling, seed)}
+        if dialect not in self._parameters:
+            self._parameters[dialect] = dialect.parameters(self.schema, self.sampling)
+        body = {"model": self.model, "messages": messages, **self._parameters[dialect]}
+        if "seed" not in dialect.without:
+            parts: list[JSON] = [request.prompt.key, self.sampling.seed]
+            body["seed"] = int(fingerprint([*parts, request.reasks] if request.reasks else parts), 16) % 2**31
         response = await connection.client.post("/chat/completions", body, parse_answer)
         return replace(response, left_out=dialect.left_out) if isinstance(response, Answer) else response
 

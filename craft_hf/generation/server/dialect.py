@@ -64,14 +64,13 @@ class Dialect:
     json_mode: JsonMode = JsonMode.JSON_SCHEMA
     limit: str = MAX_TOKENS
 
-    def parameters(self, schema: Mapping[str, JSON], sampling: Sampling, seed: int) -> dict[str, Any]:
-        """Return the parameters of a request besides model and messages."""
+    def parameters(self, schema: Mapping[str, JSON], sampling: Sampling) -> dict[str, Any]:
+        """Return the parameters of a request besides model, messages and seed."""
         wanted = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "top_k": sampling.top_k,
             self.limit: sampling.max_new_tokens,
-            "seed": seed,
             "response_format": response_format(self.json_mode, schema),
         }
         return {name: value for name, value in wanted.items() if value is not None and name not in self.without}

@@ -6,12 +6,24 @@ API keys come from the environment (see `craft_hf.servers.api_keys`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from craft_hf.base import JSON, Answer, GeneratorError, InputError, Prompt, fingerprint
+from craft_hf.base import (
+    JSON,
+    Answer,
+    GeneratorError,
+    InputError,
+    Prompt,
+    cache_folder,
+    fingerprint,
+    write_file,
+)
 from craft_hf.generation.generator import (
     CONCURRENCY,
     MAX_CONCURRENCY,
@@ -73,6 +85,8 @@ class ServerGenerator:
     max_retries: int = MAX_RETRIES
     backoff_s: float = 0.5
     _endpoints: list[ChatEndpoint] = field(init=False, repr=False)
+    _listed: Sequence[list[Mapping[str, Any]] | Failure | None] | None = field(default=None, init=False, repr=False)
+    _behind: list[JSON] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         urls = parse_urls(self.url, "generator")
@@ -89,16 +103,40 @@ class ServerGenerator:
 
     @property
     def identity(self) -> Mapping[str, JSON]:
-        """The model's name; of a path only its last part, with a hash of the whole path as revision.
+        """The model's name, of a path only its last part, and a hash of what the servers say is behind that name.
+
+        That is `root` of /v1/models, as vLLM and SGLang give it; where no server says it, the addresses: one name at
+        two addresses may be two models. What a restart changes is no part of it. Servers that cannot be asked are what
+        they were when they were asked last.
 
         Raises:
-            GeneratorError: no model was named, and no server can be asked.
+            GeneratorError: no server can be asked, and none was before.
             InputError: no model was named, and the servers have no model or several models in common.
         """
         name = self._model_name()
+        known = {"model": name, "revision": "", "weights": "server", "root": fingerprint(self._roots(name))}
         if not name.startswith(("/", ".", "~")) and "\\" not in name:
-            return {"model": name, "revision": "", "weights": "server"}
-        return {"model": re.split(r"[/\\]", name.rstrip("/\\"))[-1], "revision": fingerprint(name), "weights": "server"}
+            return known
+        return known | {"model": re.split(r"[/\\]", name.rstrip("/\\"))[-1], "revision": fingerprint(name)}
+
+    def _roots(self, name: str) -> list[JSON]:
+        """Return what is behind a model's name: its roots, or the servers' addresses."""
+        if self._behind is None:
+            responses = self._responses()
+            models = [model for found in responses if isinstance(found, list) for model in found if model["id"] == name]
+            roots = sorted({str(model["root"]) for model in models if model.get("root") not in (None, "")})
+            urls: list[JSON] = [*sorted(endpoint.url for endpoint in self._endpoints)]
+            memory = cache_folder() / "servers" / f"{fingerprint([*urls, name])}.json"
+            if any(isinstance(found, list) or (found and not found.retryable) for found in responses):
+                self._behind = [*roots] or urls
+                with contextlib.suppress(OSError):
+                    memory.parent.mkdir(parents=True, exist_ok=True)
+                    write_file(memory, json.dumps(self._behind).encode())
+            elif memory.is_file():
+                self._behind = json.loads(memory.read_bytes())
+            else:
+                raise GeneratorError(" ".join(self._failures(responses)))
+        return self._behind
 
     def generate(
         self,
@@ -152,8 +190,14 @@ class ServerGenerator:
     def _model_name(self) -> str:
         """The model that was named, or the only one that the servers have in common; they are asked once."""
         if not self.model:
+            self.model = self._common_model(self._responses())
+        return self.model
 
-            async def work(put: Callable[[list[list[str] | Failure | None]], None], _: asyncio.Semaphore) -> None:
+    def _responses(self) -> Sequence[list[Mapping[str, Any]] | Failure | None]:
+        """What each server says of its models, in the order of the servers; None of one that takes long."""
+        if self._listed is None:
+
+            async def work(put: Callable[[list[list[Mapping[str, Any]] | Failure | None]], None], _: Any) -> None:
                 tasks = [asyncio.create_task(self._list_models(endpoint)) for endpoint in self._endpoints]
                 try:
                     for first in asyncio.as_completed(tasks):
@@ -165,27 +209,31 @@ class ServerGenerator:
                     for task in tasks:
                         task.cancel()
 
-            (responses,) = iterate_in_background(work, 1)
-            self.model = self._common_model(responses)
-        return self.model
+            (self._listed,) = iterate_in_background(work, 1)
+        return self._listed
 
-    async def _list_models(self, endpoint: ChatEndpoint) -> list[str] | Failure:
+    async def _list_models(self, endpoint: ChatEndpoint) -> list[Mapping[str, Any]] | Failure:
         """The models that a server lists; a retryable failure is retried."""
         async with self._client(endpoint) as client:
             response = await list_models(client, self.max_retries, self.backoff_s)
-        if not isinstance(response, Failure):
-            return [str(model["id"]) for model in response]
-        if response.status >= 404:
+        if isinstance(response, Failure) and response.status >= 404:
             return replace(response, advice=response.advice + " Or pass generator_model=.")
         return response
 
-    def _common_model(self, responses: Sequence[list[str] | Failure | None]) -> str:
+    def _failures(self, responses: Sequence[list[Mapping[str, Any]] | Failure | None]) -> list[str]:
+        """The messages of servers that could not be asked."""
+        pairs = zip(self._endpoints, responses, strict=True)
+        return [found.message(endpoint.url) for endpoint, found in pairs if isinstance(found, Failure)]
+
+    def _common_model(self, responses: Sequence[list[Mapping[str, Any]] | Failure | None]) -> str:
         """The one model that all servers that have responded list."""
-        by_url = dict(zip((endpoint.url for endpoint in self._endpoints), responses, strict=True))
-        lists = {url: names for url, names in by_url.items() if isinstance(names, list)}
+        lists = {
+            endpoint.url: [str(model["id"]) for model in found]
+            for endpoint, found in zip(self._endpoints, responses, strict=True)
+            if isinstance(found, list)
+        }
         if not lists:
-            messages = [failure.message(url) for url, failure in by_url.items() if isinstance(failure, Failure)]
-            raise GeneratorError(" ".join(messages))
+            raise GeneratorError(" ".join(self._failures(responses)))
         common = [name for name in next(iter(lists.values())) if all(name in names for names in lists.values())]
         if len(common) == 1:
             return common[0]

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from craft_hf.base.records import FAILED
-from craft_hf.generation.generator import Sampling
 from craft_hf.generation.server.dialect import TEXT_LIMITS, Dialect
 from craft_hf.generation.server.structured_output import JsonMode, response_format
 from craft_hf.servers.responses import Failure
@@ -153,4 +152,3 @@ def test_limits_of_texts_are_taken_out_and_nothing_else() -> None:
         },
         "required": ["pattern"],
     }
-    assert Dialect().parameters(SCHEMA, Sampling(), 3)["seed"] == 3

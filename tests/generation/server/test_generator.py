@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from craft_hf.base.errors import GeneratorError, InputError
-from craft_hf.base.records import FAILED, Answer, Prompt
+from craft_hf.base.records import FAILED, Answer, Prompt, fingerprint
 from craft_hf.generation.generator import Generator, Sampling
 from craft_hf.generation.server.generator import ServerGenerator
 from craft_hf.servers.api_keys import api_key_for
@@ -34,7 +34,7 @@ from tests.openai_server import (
     ok,
     serving,
 )
-from tests.server_client import PROMPTLY_S, SCHEMA, answers, clean, failure, generator, prompts, until
+from tests.server_client import PROMPTLY_S, SCHEMA, answers, both, clean, failure, generator, prompts, until
 
 CANARY = "sk-canary-0123456789abcdef"
 TOO_LONG = [
@@ -480,7 +480,8 @@ def test_model_is_asked_for_once() -> None:
     """Without a model name the only one that the server lists is used, and kept."""
     with serving(FakeServer(models=["only/one"], model_replies=[error(503, "loading")])) as fake:
         g = generator(fake.url, model=None)
-        assert g.identity == {"model": "only/one", "revision": "", "weights": "server"}
+        root = fingerprint(["weights"])
+        assert g.identity == {"model": "only/one", "revision": "", "weights": "server", "root": root}
         assert len(list(g.generate(prompts(2), SCHEMA, Sampling()))) == 2
         assert g.identity["model"] == "only/one"
     assert fake.model_requests == 2
@@ -516,10 +517,41 @@ def test_models_that_cannot_be_listed_say_why(reply: Reply, said: str) -> None:
 
 def test_identity_shows_no_folder_but_tells_folders_apart() -> None:
     """A model that is named by its path at the server is known by its last part and a hash."""
-    one, two = (ServerGenerator("http://h", f"/home/{user}/checkpoint-100/").identity for user in "ab")
+    with serving(FakeServer()) as fake:
+        one, two = (ServerGenerator(fake.url, f"/home/{user}/checkpoint-100/").identity for user in "ab")
     assert one["model"] == two["model"] == "checkpoint-100"
     assert one["revision"] != two["revision"]
     assert "home" not in str(one)
+
+
+def test_one_name_at_two_servers_is_one_model_only_if_both_say_so() -> None:
+    """`root` of /v1/models decides, without one the address; a restart changes nothing, and replicas are one model."""
+    with serving(FakeServer()) as one, serving(FakeServer()) as two:
+        alike = [generator(url).identity for url in (one.url, two.url, both(one, two))]
+        assert alike[0] == alike[1] == alike[2]
+        two.root = "other weights"
+        assert generator(two.url).identity != alike[0]
+        one.root = two.root = None
+        assert len({str(generator(url).identity) for url in (one.url, two.url, both(one, two))}) == 3
+        assert generator(both(one, two)).identity == generator(both(two, one)).identity
+        assert one.url.split(":")[-1] not in str(generator(one.url).identity)
+
+
+def test_a_server_that_is_down_is_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finished run can be read from its journal; of a server that was never asked nothing is known."""
+    with serving(FakeServer()) as fake:
+        before = generator(fake.url).identity
+    assert generator(fake.url).identity == before
+    with pytest.raises(GeneratorError, match="is the server running"):
+        _ = generator(f"http://127.0.0.1:{free_port()}").identity
+
+
+@pytest.mark.parametrize("reply", [error(404, "no"), error(405, "no"), error(401, "no")])
+def test_a_server_without_a_list_of_models_is_known_by_its_address(reply: Reply) -> None:
+    """A named model needs no list."""
+    with serving(FakeServer(model_replies=[reply] * 2)) as fake:
+        assert generator(fake.url).identity == generator(fake.url).identity
+        assert len(answers(fake)) == 1
 
 
 @pytest.mark.parametrize("name", ["CRAFT_HF_API_KEY", "OPENAI_API_KEY"])
