@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo check quick test test-long test-wheel lint bench-index bench-generate bench-quality clean
+.PHONY: demo check quick test test-long test-wheel lint bench-client bench-index bench-generate bench-quality clean
 
 demo: .venv/demo
 	$(BIN)/craft-hf generate terms --num-samples 3 --temperature 0.2 --prefix-groups 1 --out demo/terms
@@ -38,6 +38,9 @@ lint: .venv/test
 bench-index: DATA ?= $(wildcard ../shared/data)
 bench-index: .venv/bench
 	$(BIN)/python tests/benchmarks/bench_index.py $(if $(DATA),--data $(DATA))
+
+bench-client: .venv/test
+	$(BIN)/python tests/benchmarks/bench_client.py
 
 bench-generate: .venv/demo
 	$(BIN)/python tests/benchmarks/bench_generate.py $(if $(DATA),--data $(DATA))

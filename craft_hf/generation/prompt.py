@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 
-from craft_hf.base import Document, FewShot, Prompt, chat_message, fingerprint
+from craft_hf.base import JSON, Document, FewShot, Hit, Prompt, chat_message, fingerprint
 from craft_hf.tasks import Task, sample_json
 
 FEW_SHOTS_IN_PROMPT = 3
@@ -50,22 +50,33 @@ class PromptBuilder:
             more = (_with_promoted(task, seed, shot) for shot in promoted)
             self.groups = (*_groups(task, seed, prefix_groups or default_prefix_groups(task)), *more)
 
-    def build(self, document: Document) -> Prompt:
-        """Return the prompt for a document."""
+    def build(self, document: Document, number: int = 0) -> Prompt:
+        """Return a prompt for a document.
+
+        Args:
+            document: what to write a sample from.
+            number: of the prompt among those of this document, from 0; each has other few-shots where there are enough,
+                and a key of its own in any case.
+        """
         draw = int(fingerprint([self.seed, document.id]), 16)
         if self.groups:
-            draw, number = divmod(draw, len(self.groups))
-            shots: Sequence[FewShot] = self.groups[number]
+            draw, group = divmod(draw, len(self.groups))
+            shots: Sequence[FewShot] = self.groups[(group + number) % len(self.groups)]
         else:
-            shots = random.Random(draw).sample(self._all, FEW_SHOTS_IN_PROMPT)
+            shots = random.Random(draw + number).sample(self._all, FEW_SHOTS_IN_PROMPT)
         instruction = self.task.instructions[draw % len(self.task.instructions)]
         messages: list[Mapping[str, str]] = []
         for shot in shots:
             messages.append(user_message(shot.text, self.task.instruction(shot.sample) or instruction))
             messages.append(chat_message("assistant", sample_json(shot.sample)))
         messages.append(user_message(document.text, instruction))
-        plain = [dict(m) for m in messages]
-        return Prompt(fingerprint(plain), document.id, tuple(messages), tuple(shot.id for shot in shots))
+        plain: list[JSON] = [dict(m) for m in messages]
+        key = fingerprint([*plain, number] if number else plain)
+        return Prompt(key, document.id, tuple(messages), tuple(shot.id for shot in shots))
+
+    def build_all(self, hits: Sequence[Hit], prompts_per_document: int) -> list[tuple[Hit, Prompt]]:
+        """Return so many prompts for each retrieved document, those of one document one after the other."""
+        return [(hit, self.build(hit.document, number)) for hit in hits for number in range(prompts_per_document)]
 
 
 def _groups(task: Task, seed: int, count: int) -> tuple[tuple[FewShot, ...], ...]:

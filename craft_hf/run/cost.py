@@ -79,7 +79,8 @@ def estimate(run: ResolvedRun, pilot: int = 8, show: int = 0) -> Estimate:
     documents = run.documents(open_index(run.settings.index))
     promoted = promoted_few_shots(run.settings.review, run.task) if run.settings.review else []
     builder = PromptBuilder(run.task, run.settings.seed, run.settings.prefix_groups, promoted)
-    chosen = _prompts(documents, builder, max(samples, pilot))[:pilot] if samples else []
+    each = run.settings.samples_per_document
+    chosen = _prompts(documents, builder, max(samples, pilot), each)[:pilot] if samples else []
     sent = [prompt for _, prompt in chosen]
     usage, answers = Usage(), dict[str, Answer]()
     if sent:
@@ -90,8 +91,8 @@ def estimate(run: ResolvedRun, pilot: int = 8, show: int = 0) -> Estimate:
     answered = [(document, answers[prompt.key]) for document, prompt in chosen if prompt.key in answers]
     kept = _kept(run, documents, answered) if answered else None
     wanted = math.ceil(samples / max(kept if kept is not None else 1.0, 1 / run.settings.prompts_per_sample))
-    prompts = [prompt for _, prompt in _prompts(documents, builder, wanted)]
-    shown = [builder.build(hit.document).messages for hit in documents.take(0, show)] if show else []
+    prompts = [prompt for _, prompt in _prompts(documents, builder, wanted, each)]
+    shown = [prompt.messages for _, prompt in builder.build_all(documents.take(0, show), each)[:show]] if show else []
     needed, notes = wanted, []
     if len(prompts) < min(wanted, MAX_PROMPTS_BUILT):
         needed = len(prompts)
@@ -115,10 +116,11 @@ def estimate(run: ResolvedRun, pilot: int = 8, show: int = 0) -> Estimate:
     )  # fmt: skip
 
 
-def _prompts(documents: Documents, builder: PromptBuilder, count: int) -> list[tuple[Document, Prompt]]:
+def _prompts(documents: Documents, builder: PromptBuilder, count: int, each: int) -> list[tuple[Document, Prompt]]:
     """Return the first prompts in the run's order with their documents; neighbours share few-shots."""
-    prompts = [(hit.document, builder.build(hit.document)) for hit in documents.take(0, min(count, MAX_PROMPTS_BUILT))]
-    return sorted(prompts, key=lambda pair: pair[1].few_shot_ids)
+    count = min(count, MAX_PROMPTS_BUILT)
+    built = builder.build_all(documents.take(0, math.ceil(count / each)), each)[:count]
+    return sorted(((hit.document, prompt) for hit, prompt in built), key=lambda pair: pair[1].few_shot_ids)
 
 
 def _kept(run: ResolvedRun, documents: Documents, sent: Sequence[tuple[Document, Answer]]) -> float:

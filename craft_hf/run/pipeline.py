@@ -37,6 +37,7 @@ from craft_hf.quality import (
 from craft_hf.retrieval import Coverage, Documents, index_summary, open_index
 from craft_hf.review import People
 from craft_hf.run.resolution import ResolvedRun
+from craft_hf.run.settings import RunSettings
 from craft_hf.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -166,19 +167,22 @@ def _rounds(
         if people:  # short rounds: samples are seen soon, and promotions are in prompts soon
             builder = PromptBuilder(run.task, settings.seed, settings.prefix_groups, people.apply_changes(seen))
             size = min(size, run.at_once, (people.next_change(seen) or size + seen) - seen)
+        each = settings.samples_per_document
+        documents_wanted = math.ceil(max(0, min(size, budget.prompts_left(usage, PILOT))) / each)
         with Activity("Retrieving documents"):
-            hits = documents.take(seen, int(min(size, budget.prompts_left(usage, PILOT))))
+            hits = documents.take(seen // each, documents_wanted)
         if not hits:
-            result.notes.append(_shortfall(len(result.samples), wanted, seen, size, settings.prompts_per_sample))
+            result.notes.append(_shortfall(len(result.samples), wanted, seen, size, settings))
             break
         start, cut_before = (len(result.samples), len(result.rejects)), usage.cut_prompts
-        prompts = [builder.build(hit.document) for hit in hits]
+        prompted = builder.build_all(hits, each)
+        prompts = [prompt for _, prompt in prompted]
         marked += sum(without_chat_markers(hit.document.text) != hit.document.text for hit in hits)
         answers = ask(
             run.generator, run.task.schema, sampling, prompts, journal, usage, lambda: not budget.is_spent(usage),
             settings.max_failed,
         )  # fmt: skip
-        for batch in _in_order(list(zip(hits, prompts, strict=True)), answers, run.at_once if run.judge else 1):
+        for batch in _in_order(prompted, answers, run.at_once if run.judge else 1):
             seen += len(batch)
             checked = quality.check_all([a.hit.document for a in batch], [a.answer for a in batch])
             for (hit, prompt, answer), (fields, verdicts) in zip(batch, checked, strict=True):
@@ -286,12 +290,13 @@ def _cut_note(usage: Usage) -> str:
     )
 
 
-def _shortfall(kept: int, wanted: int, seen: int, size: int, most: int) -> str:
-    if size:
-        return f"Asked for {wanted} samples, gave {kept}: all {seen} documents that the index has for this were used."
+def _shortfall(kept: int, wanted: int, seen: int, size: int, settings: RunSettings) -> str:
+    if size > 0:
+        used = seen // settings.samples_per_document
+        return f"Asked for {wanted} samples, gave {kept}: all {used} documents that the index has for this were used."
     return (
-        f"Asked for {wanted} samples, gave {kept}: stopped after {seen} prompts, {most} for each sample "
-        "wanted (prompts_per_sample); see the reasons of the drops, and try a stronger generator."
+        f"Asked for {wanted} samples, gave {kept}: stopped after {seen} prompts, {settings.prompts_per_sample} for "
+        "each sample wanted (prompts_per_sample); see the reasons of the drops, and try a stronger generator."
     )
 
 

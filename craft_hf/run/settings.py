@@ -37,6 +37,9 @@ DEFAULT_NUM_SAMPLES = 10
 MIXED, RANDOM = RETRIEVALS = ("mixed", "random")
 """Values of `retrieval`: documents near the few-shots, or drawn from all."""
 
+MAX_SAMPLES_PER_DOCUMENT = 100
+"""Most samples that are asked of one document."""
+
 PER_PROMPT = "per-prompt"
 """Value of `prefix_groups` for the paper's way: few-shots drawn anew for every prompt."""
 
@@ -191,6 +194,14 @@ class RunSettings:
         least=1,
         words=(PER_PROMPT,),
         default_text="as many as it takes to show every few-shot",
+    )
+    samples_per_document: int = _setting(
+        1,
+        "Prompts made of each document, with other few-shots each where there are enough; near-duplicates among their "
+        "samples are dropped.",
+        kind="whole",
+        least=1,
+        most=MAX_SAMPLES_PER_DOCUMENT,
     )
     prompts_per_sample: int = _setting(
         10, "Prompts, for each row wanted, after which a run gives up.", kind="whole", least=1

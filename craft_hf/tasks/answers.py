@@ -158,7 +158,7 @@ class AnswerReader:
     def _judged(self, fields: Mapping[str, JSON]) -> Reading:
         sample = normalized(fields, self._schema)
         if reason := unwritable(sample):
-            return Reading(sample, reason, reason)
+            return Reading(problem=reason, detail=reason)
         error: Any = min(self._validator.iter_errors(fields), key=lambda e: list(map(str, e.path)), default=None)
         if error is None:
             return Reading(sample)

@@ -123,3 +123,16 @@ def test_prompts_of_shipped_tasks_are_short_enough_for_the_embedded_model(name: 
         sum(len(m["content"]) for m in PromptBuilder(task).build(Document(f"d{i}", "")).messages) for i in range(64)
     )
     assert longest / 4 < 8192 - task.max_new_tokens - 800
+
+
+@pytest.mark.parametrize("prefix_groups", [None, 1, "per-prompt"])
+def test_further_prompts_of_a_document_have_other_few_shots_and_keys_of_their_own(
+    prefix_groups: int | str | None,
+) -> None:
+    """Where there is one group only, the key alone tells them apart; the first prompt is what it always was."""
+    builder = PromptBuilder(load_task("bioqa"), 0, prefix_groups)
+    document = Document("d", "text")
+    built = [builder.build(document, number) for number in range(4)]
+    assert len({prompt.key for prompt in built}) == 4
+    assert built[0] == builder.build(document)
+    assert len({prompt.few_shot_ids for prompt in built}) == (1 if prefix_groups == 1 else 4)

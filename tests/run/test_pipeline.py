@@ -134,6 +134,21 @@ def test_rounds_ask_for_what_is_missing(home: Path, server: WriterServer) -> Non
     assert all(r.similarity is not None and r.answer for r in surplus)
 
 
+def test_several_samples_of_a_document(home: Path, server: WriterServer, small_index: str) -> None:
+    """Each prompt has a key and few-shots of its own; equal samples are dropped; a second run pays for nothing."""
+    asked = settings(server, small_index, 7, samples_per_document=3, prompts_per_sample=3)
+    outcome = execute(resolve(asked))
+    assert len(server.requests) == 3 * len(TOPICS)
+    assert Counter(Counter(server.documents).values()) == {3: len(TOPICS)}
+    assert len({json.dumps(request["messages"]) for request in server.requests}) == 3 * len(TOPICS)
+    assert len({request["seed"] for request in server.requests}) == 3 * len(TOPICS)
+    assert len(outcome.samples) == len({sample.hit.document.id for sample in outcome.samples}) == len(TOPICS)
+    assert Counter(reject.check for reject in outcome.rejects)["duplicate"] == 2 * len(TOPICS)
+    again = execute(resolve(asked))
+    assert [sample.prompt.key for sample in again.samples] == [sample.prompt.key for sample in outcome.samples]
+    assert len(server.requests) == again.usage.answers_from_journal == 3 * len(TOPICS)
+
+
 def test_documents_of_nearly_the_same_text_give_one_row(home: Path, server: WriterServer, tmp_path: Path) -> None:
     """Of equal texts the index takes one; where two differ by a blank, the second sample is a duplicate."""
     text = " ".join(f"remarkable{a}{b}" for a in "abcdef" for b in "klmno")

@@ -78,6 +78,7 @@ def others(
         "licenses": ["*", "CC*"],
         "most_per_source": 50.0,
         "prefix_groups": 3,
+        "samples_per_document": 2,
         "prompts_per_sample": 4,
         "duplicate_threshold": 99.0,
         "skip_checks": ["semantic", "language"],

@@ -537,7 +537,7 @@ def test_one_name_at_two_servers_is_one_model_only_if_both_say_so() -> None:
         assert one.url.split(":")[-1] not in str(generator(one.url).identity)
 
 
-def test_a_server_that_is_down_is_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_down_is_what_it_was() -> None:
     """A finished run can be read from its journal; of a server that was never asked nothing is known."""
     with serving(FakeServer()) as fake:
         before = generator(fake.url).identity
