@@ -175,8 +175,9 @@ def info(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
             with contextlib.suppress(FileNotFoundError):  # a build is going on
                 size += path.stat().st_size
         typer.echo(
-            f"{len(left)} files ({size / 1e6:.1f} MB) are of a command that is at work or was interrupted: run again, "
-            f"it goes on with them; craft-hf index compact {folder} removes them"
+            f"{len(left)} files ({size / 1e6:.1f} MB) beside the index hold embeddings of a command that is at work or "
+            "was interrupted, or of an earlier index: no later build makes these again; craft-hf index compact "
+            f"{folder} removes them"
         )
 
 
@@ -257,7 +258,7 @@ def compact(
     folder: Annotated[Path, typer.Argument(help="Folder of an index.")],
     shard_documents: Annotated[int, typer.Option(help="Most documents per shard.", min=1)] = SHARD_DOCUMENTS,
 ) -> None:
-    """Join small shards, and remove what unfinished builds left; nothing is embedded again.
+    """Join small shards, and remove what unfinished builds and earlier indexes left, and say how much that was.
 
     Example: craft-hf index compact my-index
     """

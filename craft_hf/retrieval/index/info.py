@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import shlex
@@ -138,20 +139,24 @@ def shard_files(folder: Path) -> list[Path]:
 
 def _check(info: IndexInfo) -> None:
     """Raise ValueError, TypeError or KeyError if an `index.json` does not describe its shards."""
-    documents = 0
+    _check_shards(info)
+    documents = sum(cast(int, shard["documents"]) for shard in info.shards)
+    if documents != info.documents:
+        raise ValueError(f"the shards hold {documents} documents, expected {info.documents}")
+    if (of_corpora := counts_of(info.corpora).total()) != info.documents:
+        raise ValueError(f"the corpora have {of_corpora} documents, expected {info.documents}")
+
+
+def _check_shards(info: IndexInfo) -> None:
+    """Raise ValueError, TypeError or KeyError if an `index.json` does not name its shards."""
     for shard in info.shards:
         if not all(isinstance(shard[name], str) for name in ("file", "fingerprint", "documents_hash")):
             raise TypeError("a shard's name, fingerprint or hash of its documents is not a string")
         if not isinstance(shard["bytes"], int):
             raise TypeError("a shard's size is not a number")
-        documents += cast(int, shard["documents"])
         if not cast(int, shard["chunks"]) >= cast(int, shard["documents"]) >= cast(int, shard["longer_than_window"]):
             raise ValueError(f"the shard {shard['file']} has fewer chunks than documents")
     Ledger.from_json(info.ledger)
-    if documents != info.documents:
-        raise ValueError(f"the shards hold {documents} documents, expected {info.documents}")
-    if (of_corpora := counts_of(info.corpora).total()) != info.documents:
-        raise ValueError(f"the corpora have {of_corpora} documents, expected {info.documents}")
 
 
 def info_json(info: IndexInfo) -> bytes:
@@ -163,10 +168,32 @@ def write_info(info: IndexInfo, folder: Path) -> None:
     """Replace an index's `index.json` atomically, and before it the copy of it, see `read_copy`.
 
     Raises:
+        InputError: its numbers do not fit each other, because those of the old one did not; the old one stays.
         StorageError: the disk is full or the folder not writable; the old one stays.
     """
+    try:
+        _check(info)
+    except _BROKEN as e:
+        raise InputError(f"{folder / 'index.json'} was not replaced: {e}; {mending(folder)}") from e
     for name in (_COPY, "index.json"):
         write_note(folder / name, info_json(info))
+
+
+def restore_info(folder: Path) -> None:
+    """Replace an index's `index.json` by its copy.
+
+    Raises:
+        StorageError: the disk is full or the folder not writable.
+    """
+    write_note(folder / "index.json", (folder / _COPY).read_bytes())
+
+
+def info_hash(folder: Path) -> str:
+    """Return the SHA-256 of an index's `index.json`, or nothing if it cannot be read."""
+    try:
+        return hashlib.sha256((folder / "index.json").read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def write_note(path: Path, content: bytes) -> None:

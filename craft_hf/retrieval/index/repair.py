@@ -18,7 +18,7 @@ from craft_hf.retrieval.index.build import build_shard, note_shard
 from craft_hf.retrieval.index.chunks import Chunks, chunks_of, cut
 from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of, possible_ids, text_hashes
 from craft_hf.retrieval.index.edit import with_shards
-from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, read_copy, read_info, shard_names
+from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, read_copy, read_info, restore_info, shard_names
 from craft_hf.retrieval.index.salvage import BrokenShard, salvaged
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import (
@@ -33,7 +33,7 @@ from craft_hf.retrieval.index.shard import (
 from craft_hf.retrieval.index.sources import open_sources_again
 from craft_hf.retrieval.index.vectors import KnownVectors, vector_files
 from craft_hf.retrieval.index.verify import find_problems, shard_counts
-from craft_hf.retrieval.index.writing import replace_index, writing
+from craft_hf.retrieval.index.writing import finish, replace_index, writing
 
 _REASONS = 5
 """Reasons that a message gives at most."""
@@ -86,6 +86,9 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
     _info_of(folder)
     with writing(folder):
         old, problems = _info_of(folder)
+        if problems:
+            restore_info(folder)
+            finish(folder)
         in_shards, in_info = find_problems(folder, old)
         problems += [*in_shards.values(), *in_info]
         if not problems:
@@ -124,7 +127,7 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
         ledger = Ledger.from_json(old.ledger)
         if lost:
             ledger.leave_out(Reason.LOST, next(name for name, part in broken.items() if part.lost), lost)
-        replace_index(replace(with_shards(old, shards, counts), ledger=ledger.to_json()), folder, old)
+        replace_index(replace(with_shards(old, shards, counts), ledger=ledger.to_json()), folder)
     return Repair(problems, embedded, read_again, lost)
 
 

@@ -249,14 +249,26 @@ def _trailer(size: int, digest: hashlib._Hash) -> bytes:
 
 
 def is_intact(path: Path) -> bool:
-    """Read a shard's file and tell whether it is still what was written, to the last bit."""
+    """Read a shard's file and tell whether it is still what was written, to the last bit.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        left = size = os.fstat(file.fileno()).st_size - _TRAILER
-        while left > 0 and (block := file.read(min(left, 2**20))):
-            digest.update(block)
-            left -= len(block)
-        return left == 0 and file.read() == _trailer(size, digest)
+    try:
+        with path.open("rb") as file:
+            left = size = os.fstat(file.fileno()).st_size - _TRAILER
+            while left > 0 and (block := file.read(min(left, 2**20))):
+                digest.update(block)
+                left -= len(block)
+            return left == 0 and file.read() == _trailer(size, digest)
+    except OSError as e:
+        raise cannot_be_read(path, e) from e
+
+
+def cannot_be_read(path: Path, error: OSError) -> InputError:
+    """Return the error that says that a file of an index cannot be read, and why."""
+    return InputError(f"{path} cannot be read ({error.strerror or error})")
 
 
 class Shard:
@@ -308,7 +320,11 @@ class Shard:
             raise InputError(f"the shard {path} is truncated; {mending(path.parent)}.")
 
     def is_intact(self) -> bool:
-        """Read the whole file and tell whether it is still what was written, to the last bit."""
+        """Read the whole file and tell whether it is still what was written, to the last bit.
+
+        Raises:
+            InputError: it cannot be read.
+        """
         return is_intact(self.path)
 
     def __reduce__(self) -> tuple[type[Shard], tuple[Path, bool]]:
