@@ -187,7 +187,7 @@ def verify(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
 
     Example: craft-hf index verify my-index
     """
-    from craft_hf.retrieval import index_folder, read_info, verify_index
+    from craft_hf.retrieval import index_folder, mending, read_info, verify_index
 
     folder = index_folder(folder)
     problems = verify_index(folder)
@@ -196,7 +196,8 @@ def verify(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
         typer.echo(f"{folder}: {len(problems)} problem{'s' * (len(problems) > 1)}:", err=True)
         for problem in problems:
             typer.echo(f"  {problem}", err=True)
-        typer.echo(f"Mend it with: craft-hf index repair {folder}", err=True)
+        advice = mending(folder)
+        typer.echo(advice[0].upper() + advice[1:], err=True)
         raise typer.Exit(1)
     typer.echo(f"{folder}: {len(found.shards)} shards, {found.documents} documents: all as they were written")
 

@@ -14,7 +14,7 @@ from craft_hf.corpus import Ledger, Reason
 from craft_hf.retrieval.index import SHARD_DOCUMENTS
 from craft_hf.retrieval.index.deduplication import Hashes
 from craft_hf.retrieval.index.info import IndexInfo, corpora_of, counts_of, index_fingerprint, read_info, shard_names
-from craft_hf.retrieval.index.shard import Shard, ShardContent, mending, write_shard
+from craft_hf.retrieval.index.shard import Shard, ShardContent, is_intact, mending, write_shard
 from craft_hf.retrieval.index.vectors import KnownVectors, open_vectors, save_vectors
 from craft_hf.retrieval.index.verify import shard_counts
 from craft_hf.retrieval.index.writing import leftovers, replace_index, writing
@@ -102,12 +102,13 @@ def _texts_elsewhere(
     for path in leftovers(folder, info):
         if path.suffix == ".h5":
             try:
+                if not is_intact(path):
+                    raise InputError(f"{path} was changed after it was written")
                 shard = Shard(path)
                 is_clean = len(_staying(shard, ids, sources)) == shard.rows
                 if is_clean and not np.isin(shard.text_hashes, texts).any():
                     continue
-                if shard.is_intact():
-                    save_vectors(folder, shard.embedding_hashes, shard.embeddings)
+                save_vectors(folder, shard.embedding_hashes, shard.embeddings)
                 found.append(path)
             except InputError as e:
                 Activity(
@@ -164,6 +165,9 @@ def _what_goes(paths: Sequence[Path], index: KnownVectors) -> str:
     lost = unread = 0
     for path in paths:
         try:
+            if path.suffix == ".h5" and not is_intact(path):
+                unread += 1
+                continue
             source = open_vectors(path)
             if not source.chunks:
                 continue
@@ -174,7 +178,7 @@ def _what_goes(paths: Sequence[Path], index: KnownVectors) -> str:
         except InputError:
             unread += 1
     parts = [f"{lost} embeddings that the index does not hold"] * bool(lost)
-    parts += [f"{unread} files that could not be read"] * bool(unread)
+    parts += [f"{unread} files that are damaged or could not be read"] * bool(unread)
     return f"removed {' and '.join(parts)}" if parts else ""
 
 

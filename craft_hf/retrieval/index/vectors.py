@@ -36,12 +36,7 @@ _MOST_DIMENSIONS = 1 << 20
 
 
 class Source(Protocol):
-    """What holds vectors.
-
-    Attributes:
-        chunks: how many.
-        dimension: of the vectors.
-    """
+    """What holds vectors."""
 
     chunks: int
     dimension: int
@@ -81,10 +76,11 @@ class KnownVectors:
     Args:
         files: shards and files of saved vectors, see `vector_files`.
         dimension: of the vectors; files with others are passed over.
+        loose: vectors beside those of the files.
     """
 
-    def __init__(self, files: Iterable[Path], dimension: int) -> None:
-        self._files, self.dimension = files, dimension
+    def __init__(self, files: Iterable[Path], dimension: int, loose: Sequence[LooseVectors] = ()) -> None:
+        self._files, self.dimension, self._loose = files, dimension, loose
         self._trusted: dict[int, bool] = {}
 
     def find(self, hashes: LongHashes) -> tuple[Halves, np.ndarray]:
@@ -129,7 +125,7 @@ class KnownVectors:
 
     @cached_property
     def _sources(self) -> list[Source]:
-        found: list[Source] = []
+        found: list[Source] = [vectors for vectors in self._loose if vectors.chunks]
         for path in self._files:
             try:
                 source = open_vectors(path)
@@ -168,6 +164,23 @@ def _equal(keys: np.ndarray, places: np.ndarray, wanted: np.ndarray) -> np.ndarr
     within = places < len(keys)
     within[within] = keys[places[within]] == wanted[within]
     return within
+
+
+class LooseVectors:
+    """Vectors in memory.
+
+    Args:
+        embedding_hashes: of what was embedded, uint64 (vectors, 2).
+        embeddings: float16 (vectors, dimension).
+    """
+
+    def __init__(self, embedding_hashes: LongHashes, embeddings: Halves) -> None:
+        self.embedding_hashes, self.embeddings = embedding_hashes, embeddings
+        self.chunks, self.dimension = (int(n) for n in embeddings.shape)
+
+    def is_intact(self) -> bool:
+        """Say yes: who has them knows that they are whole."""
+        return True
 
 
 class SavedVectors:

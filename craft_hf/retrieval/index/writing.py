@@ -29,6 +29,7 @@ from craft_hf.retrieval.index.info import (
     write_info,
     write_note,
 )
+from craft_hf.retrieval.index.shard import hub_repository, is_intact, mending
 from craft_hf.retrieval.index.unfinished import forget_build
 from craft_hf.retrieval.index.vectors import KnownVectors, open_vectors, vector_files
 
@@ -190,16 +191,19 @@ def _is_held(path: Path, index: KnownVectors) -> bool:
     Raises:
         InputError: the file cannot be read, or is damaged: nobody knows what it holds.
     """
-    vectors = open_vectors(path)
-    if not vectors.chunks:
-        return True
-    if not vectors.is_intact():
+    if path.suffix == ".h5" and not is_intact(path):
         raise InputError(f"{path} was changed after it was written")
-    return vectors.dimension == index.dimension and index.holds(vectors.embedding_hashes)
+    vectors = open_vectors(path)
+    return not vectors.chunks or (vectors.dimension == index.dimension and index.holds(vectors.embedding_hashes))
 
 
 def _check_folder(folder: Path) -> None:
     """Raise InputError if the folder holds something else, so that no other file is overwritten."""
+    if hub_repository(folder):
+        raise InputError(
+            f"{folder} is a copy in the Hub's cache, which must stay what is on the Hub; to change it, copy the folder "
+            f"first (cp -rL), or to mend it, {mending(folder)}"
+        )
     if folder.is_dir():
         for path in folder.iterdir():
             if not path.name.startswith(".") and not is_index_file(path.name):
