@@ -636,18 +636,21 @@ def test_index_that_is_being_replaced_comes_back(folder: Path, source: Path, emb
 
 
 def test_without_the_copy_too_no_repair_is_advised(folder: Path, source: Path) -> None:
-    """Nobody knows then which shards are the index; building it again embeds nothing."""
-    info = read_info(folder)
+    """Nobody knows then which shards are the index; building it again embeds nothing, one build after the other."""
+    more = write(source.with_name("more.jsonl"), [{"id": f"n{i}", "text": f"new {i} " * 60} for i in range(3)])
+    info = built(folder, more, add=True)
     for name in ("index.json", ".index.json"):
         (folder / name).write_bytes(b"{")
     for use in (verify_index, repair_index):
         with pytest.raises(InputError, match=r"bring the file back, or build the index again with --replace: what"):
             use(folder)
     again = HashEmbedder()
-    settings = [settings_of(source)]
-    corpora = open_sources(settings[0])
-    assert build_index(corpora, folder, again, shard_documents=4, replace=True, settings=settings) == info
+    for file, how in ((source, {"replace": True}), (more, {"add": True})):
+        settings = settings_of(file)
+        found = build_index(open_sources(settings), folder, again, shard_documents=4, settings=[settings], **how)
+    assert found == info
     assert not again.asked
+    assert leftovers(folder, info) == []
 
 
 def test_a_document_with_another_licence_is_not_the_one_that_was_lost(
