@@ -175,8 +175,9 @@ def info(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
             with contextlib.suppress(FileNotFoundError):  # a build is going on
                 size += path.stat().st_size
         typer.echo(
-            f"{len(left)} files ({size / 1e6:.1f} MB) are of a command that is at work or was interrupted: run again, "
-            f"it goes on with them; craft-hf index compact {folder} removes them"
+            f"{len(left)} files ({size / 1e6:.1f} MB) beside the index hold embeddings of a command that is at work or "
+            "was interrupted, or of an earlier index: no later build makes these again; craft-hf index compact "
+            f"{folder} removes them"
         )
 
 
@@ -186,7 +187,7 @@ def verify(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
 
     Example: craft-hf index verify my-index
     """
-    from craft_hf.retrieval import index_folder, read_info, verify_index
+    from craft_hf.retrieval import index_folder, mending, read_info, verify_index
 
     folder = index_folder(folder)
     problems = verify_index(folder)
@@ -195,7 +196,8 @@ def verify(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
         typer.echo(f"{folder}: {len(problems)} problem{'s' * (len(problems) > 1)}:", err=True)
         for problem in problems:
             typer.echo(f"  {problem}", err=True)
-        typer.echo(f"Mend it with: craft-hf index repair {folder}", err=True)
+        advice = mending(folder)
+        typer.echo(advice[0].upper() + advice[1:], err=True)
         raise typer.Exit(1)
     typer.echo(f"{folder}: {len(found.shards)} shards, {found.documents} documents: all as they were written")
 
@@ -257,7 +259,7 @@ def compact(
     folder: Annotated[Path, typer.Argument(help="Folder of an index.")],
     shard_documents: Annotated[int, typer.Option(help="Most documents per shard.", min=1)] = SHARD_DOCUMENTS,
 ) -> None:
-    """Join small shards, and remove what unfinished builds left; nothing is embedded again.
+    """Join small shards, and remove what unfinished builds and earlier indexes left, and say how much that was.
 
     Example: craft-hf index compact my-index
     """

@@ -381,7 +381,7 @@ def test_a_damaged_copy_in_the_cache_is_named(client: Client, indexes: tuple[Pat
     client.call(ANN, publish, indexes[0], name)
     shard = shard_paths(client.call(ANN, pull_index, name))[0].resolve()
     shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(InputError, match=r"the copy of the index .* is damaged: .*delete \S+ and run this again") as e:
+    with pytest.raises(InputError, match=r"the copy of the index .* is damaged: .*delete \S+ and fetch it again") as e:
         client.call(ANN, pull_index, name)
     shutil.rmtree(re.search(r"delete (\S+) and", str(e.value))[1])  # type: ignore[index]
     assert contents(client.call(ANN, pull_index, name)) == contents(indexes[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from craft_hf.retrieval.index.info import (
     corpora_of,
     counts_of,
     index_fingerprint,
+    info_json,
     read_copy,
     read_info,
 )
@@ -94,10 +96,22 @@ def build_index(
         raise InputError(f"vectors is {vectors!r}, expected one of {', '.join(VECTORS)}.")
     if add and replace:
         raise InputError("both add and replace were given; an index is either added to or replaced.")
-    _existing(folder, embedder, add, replace, vectors)  # before others are waited for
+
+    def this_build() -> UnfinishedBuild:
+        return UnfinishedBuild(
+            folder, settings if given is None else given, [shard_documents, embedder.identity, vectors, add, replace]
+        )
+
+    if not this_build().is_done():
+        _existing(folder, embedder, add, replace, vectors)  # before others are waited for
     with writing(folder):
+        unfinished = this_build()
+        if unfinished.is_done():
+            forget_build(folder)
+            return read_info(folder)
         existing = _existing(folder, embedder, add, replace, vectors)
         old = existing if add else None
+        added_to = old.fingerprint if old else ""
         vectors = vectors or (old.vectors if old else CHUNKS)
         shards: list[Mapping[str, JSON]] = list(old.shards) if old else []
         ledger = Ledger.from_json(old.ledger) if old else Ledger()
@@ -106,13 +120,10 @@ def build_index(
         deduplicator, ids = Deduplicator(), UniqueIds()
         for entry in shards:
             note_shard(Shard(folder / str(entry["file"])), deduplicator, ids)
-        unfinished = UnfinishedBuild(
-            folder,
-            settings if given is None else given,
-            [shard_documents, embedder.identity, vectors, old.fingerprint if old else ""],
-        )
         made: list[Mapping[str, JSON]] = []
-        if noted := unfinished.read():
+        note: dict[str, JSON] = {}
+        if noted := unfinished.read(added_to):
+            note = dict(noted)
             settings = noted["builds"]
             corpora = [corpus for build in settings for corpus in open_sources(build)]
             made = _go_on(noted, folder, corpora, deduplicator, ids)
@@ -126,12 +137,11 @@ def build_index(
                 removed_ids.difference_update(d.id for d in batch.documents)
                 removed_sources.difference_update(d.source for d in batch.documents)
                 made.append(entry)
-                unfinished.write(
-                    {
-                        "builds": list(settings), "shards": made, "corpora": corpora_of(counts),
-                        "removed_ids": sorted(removed_ids), "removed_sources": sorted(removed_sources), **batch.state,
-                    }
-                )  # fmt: skip
+                note = {
+                    "builds": list(settings), "shards": made, "corpora": corpora_of(counts),
+                    "removed_ids": sorted(removed_ids), "removed_sources": sorted(removed_sources), **batch.state,
+                }  # fmt: skip
+                unfinished.write(note, added_to)
         shards += made
         for corpus in corpora:
             ledger.add(corpus.ledger)
@@ -156,7 +166,8 @@ def build_index(
             removed_ids=tuple(sorted(removed_ids)),
             removed_sources=tuple(sorted(removed_sources)),
         )
-        replace_index(info, folder, existing, clear=replace)
+        unfinished.write({**note, "index_json": hashlib.sha256(info_json(info)).hexdigest()}, added_to)
+        replace_index(info, folder)
     return info
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from craft_hf.base import JSON, Bar, InputError
+import numpy as np
+
+from craft_hf.base import JSON, Activity, Bar, InputError
 from craft_hf.corpus import Ledger, Reason
 from craft_hf.retrieval.index import SHARD_DOCUMENTS
-from craft_hf.retrieval.index.info import IndexInfo, corpora_of, counts_of, index_fingerprint, read_info
-from craft_hf.retrieval.index.shard import Shard, ShardContent, mending, write_shard
+from craft_hf.retrieval.index.deduplication import Hashes
+from craft_hf.retrieval.index.info import IndexInfo, corpora_of, counts_of, index_fingerprint, read_info, shard_names
+from craft_hf.retrieval.index.shard import Shard, ShardContent, is_intact, mending, write_shard
+from craft_hf.retrieval.index.vectors import KnownVectors, open_vectors, save_vectors
 from craft_hf.retrieval.index.verify import shard_counts
-from craft_hf.retrieval.index.writing import replace_index, writing
+from craft_hf.retrieval.index.writing import leftovers, replace_index, writing
 
 
 def remove_documents(folder: Path, ids: Collection[str] = (), sources: Collection[str] = ()) -> IndexInfo:
@@ -42,11 +47,10 @@ def remove_documents(folder: Path, ids: Collection[str] = (), sources: Collectio
                 unseen_ids.difference_update(shard.strings("id"))
                 unseen_sources.difference_update(source for source, _ in shard.corpora)
                 bar.update(shard.rows)
-        counts = counts_of(old.corpora)
         if unseen_ids:
             raise InputError(f"no document of {folder} has the id {min(unseen_ids)!r}. Nothing was removed.")
         if unseen_sources:
-            there = ", ".join(sorted({source for source, _ in counts}))
+            there = ", ".join(sorted({str(corpus["source"]) for corpus in old.corpora}))
             raise InputError(
                 f"no document of {folder} has the source {min(unseen_sources)!r}; its sources: {there}. Nothing was "
                 "removed."
@@ -54,16 +58,20 @@ def remove_documents(folder: Path, ids: Collection[str] = (), sources: Collectio
         if not any(staying):
             raise InputError(f"that is all that {folder} holds; to be rid of it, delete the folder.")
         left: list[Mapping[str, JSON]] = []
+        counts: Counter[tuple[str, str]] = Counter()
+        changed: list[Path] = []
+        texts: list[Hashes] = []
         for entry, count in zip(old.shards, staying, strict=True):
             shard = _opened(folder, entry)
-            if count == shard.rows:
-                left.append(entry)
-                continue
-            counts -= shard_counts(shard)
-            if count:
-                content = _content(shard).take(_staying(shard, wanted, named))
-                counts.update((d.source, d.license) for d in content.documents)
-                left.append(write_shard(folder, content, shard.embedder))
+            if count < shard.rows:
+                changed.append(shard.path)
+                rows = _staying(shard, wanted, named)
+                texts.append(np.delete(shard.text_hashes, rows))
+                if not rows:
+                    continue
+                entry = write_shard(folder, _content(shard).take(rows), shard.embedder)
+            left.append(entry)
+            counts += shard_counts(Shard(folder / str(entry["file"])))
         info = with_shards(old, left, counts)
         ledger = Ledger.from_json(old.ledger)
         ledger.leave_out(Reason.REMOVED, min(wanted | named), old.documents - info.documents)
@@ -73,8 +81,41 @@ def remove_documents(folder: Path, ids: Collection[str] = (), sources: Collectio
             removed_ids=tuple(sorted({*old.removed_ids, *wanted})),
             removed_sources=tuple(sorted({*old.removed_sources, *named})),
         )
-        replace_index(info, folder, old)
+        changed += _texts_elsewhere(folder, old, wanted, named, np.concatenate(texts))
+        replace_index(info, folder, dropped=changed)
     return info
+
+
+def _texts_elsewhere(
+    folder: Path, info: IndexInfo, ids: Collection[str], sources: Collection[str], texts: Hashes
+) -> list[Path]:
+    """Return the shards beside an index that hold documents which are removed, after saving their vectors.
+
+    Args:
+        folder: of the index.
+        info: what it is before they are removed.
+        ids: of documents that are removed.
+        sources: the same.
+        texts: hashes of the texts that are removed, see `text_hashes`.
+    """
+    found: list[Path] = []
+    for path in leftovers(folder, info):
+        if path.suffix == ".h5":
+            try:
+                if not is_intact(path):
+                    raise InputError(f"{path} was changed after it was written")
+                shard = Shard(path)
+                is_clean = len(_staying(shard, ids, sources)) == shard.rows
+                if is_clean and not np.isin(shard.text_hashes, texts).any():
+                    continue
+                save_vectors(folder, shard.embedding_hashes, shard.embeddings)
+                found.append(path)
+            except InputError as e:
+                Activity(
+                    f"{str(e).rstrip('.')}: what was removed may still be in it; craft-hf index compact {folder} "
+                    "removes it"
+                ).print_line()
+    return found
 
 
 def _staying(shard: Shard, ids: Collection[str], sources: Collection[str]) -> list[int]:
@@ -84,7 +125,10 @@ def _staying(shard: Shard, ids: Collection[str], sources: Collection[str]) -> li
 
 
 def compact_index(folder: Path, shard_documents: int = SHARD_DOCUMENTS) -> IndexInfo:
-    """Join small shards that follow each other, and remove what unfinished builds left; the rows stay in their order.
+    """Join small shards that follow each other, and remove what lies beside the index; the rows stay in their order.
+
+    What unfinished builds and earlier indexes left is removed also if the index does not hold its embeddings; how many
+    these are is said.
 
     Args:
         folder: of the index.
@@ -108,8 +152,34 @@ def compact_index(folder: Path, shard_documents: int = SHARD_DOCUMENTS) -> Index
                     shards.append(write_shard(folder, content, parts[0].embedder))
                 bar.update(sum(int(str(entry["documents"])) for entry in group))
         info = with_shards(old, shards, counts_of(old.corpora))
-        replace_index(info, folder, old, clear=True)
+        dropped = leftovers(folder, info)
+        told = _what_goes(dropped, KnownVectors([folder / name for name in shard_names(info)], info.dimension))
+        replace_index(info, folder, dropped=dropped)
+        if told:
+            Activity(f"{folder}: {told}").print_line()
     return info
+
+
+def _what_goes(paths: Sequence[Path], index: KnownVectors) -> str:
+    """Say how many embeddings go with some files that the index does not hold, or nothing if it holds them all."""
+    lost = unread = 0
+    for path in paths:
+        try:
+            if path.suffix == ".h5" and not is_intact(path):
+                unread += 1
+                continue
+            source = open_vectors(path)
+            if not source.chunks:
+                continue
+            if source.dimension == index.dimension:
+                lost += int((~index.find(source.embedding_hashes)[1]).sum())
+            else:
+                lost += source.chunks
+        except InputError:
+            unread += 1
+    parts = [f"{lost} embeddings that the index does not hold"] * bool(lost)
+    parts += [f"{unread} files that are damaged or could not be read"] * bool(unread)
+    return f"removed {' and '.join(parts)}" if parts else ""
 
 
 def with_shards(

@@ -51,10 +51,7 @@ def pull_index(repo_id: str, revision: str | None = None) -> Path:
     try:
         Index.open(folder)
     except InputError as e:
-        raise InputError(
-            f"the copy of the index {repo_id} in the Hub's cache is damaged: {e} Or rather: delete "
-            f"{folder.parents[1]} and run this again."
-        ) from e
+        raise InputError(f"the copy of the index {repo_id} in the Hub's cache is damaged: {e}") from e
     return folder
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +16,7 @@ from typing import Any, cast
 from craft_hf.base import JSON, InputError, StorageError, file_json, fingerprint, write_file
 from craft_hf.corpus import Ledger
 from craft_hf.retrieval.index.chunks import DOCUMENT
-from craft_hf.retrieval.index.shard import FORMAT, mending
+from craft_hf.retrieval.index.shard import FORMAT, cannot_be_read, mending
 
 _TUPLES = ("shards", "corpora", "builds", "removed_ids", "removed_sources")
 
@@ -138,20 +139,24 @@ def shard_files(folder: Path) -> list[Path]:
 
 def _check(info: IndexInfo) -> None:
     """Raise ValueError, TypeError or KeyError if an `index.json` does not describe its shards."""
-    documents = 0
+    _check_shards(info)
+    documents = sum(cast(int, shard["documents"]) for shard in info.shards)
+    if documents != info.documents:
+        raise ValueError(f"the shards hold {documents} documents, expected {info.documents}")
+    if (of_corpora := counts_of(info.corpora).total()) != info.documents:
+        raise ValueError(f"the corpora have {of_corpora} documents, expected {info.documents}")
+
+
+def _check_shards(info: IndexInfo) -> None:
+    """Raise ValueError, TypeError or KeyError if an `index.json` does not name its shards."""
     for shard in info.shards:
         if not all(isinstance(shard[name], str) for name in ("file", "fingerprint", "documents_hash")):
             raise TypeError("a shard's name, fingerprint or hash of its documents is not a string")
         if not isinstance(shard["bytes"], int):
             raise TypeError("a shard's size is not a number")
-        documents += cast(int, shard["documents"])
         if not cast(int, shard["chunks"]) >= cast(int, shard["documents"]) >= cast(int, shard["longer_than_window"]):
             raise ValueError(f"the shard {shard['file']} has fewer chunks than documents")
     Ledger.from_json(info.ledger)
-    if documents != info.documents:
-        raise ValueError(f"the shards hold {documents} documents, expected {info.documents}")
-    if (of_corpora := counts_of(info.corpora).total()) != info.documents:
-        raise ValueError(f"the corpora have {of_corpora} documents, expected {info.documents}")
 
 
 def info_json(info: IndexInfo) -> bytes:
@@ -163,10 +168,32 @@ def write_info(info: IndexInfo, folder: Path) -> None:
     """Replace an index's `index.json` atomically, and before it the copy of it, see `read_copy`.
 
     Raises:
+        InputError: its numbers do not fit each other, because those of the old one did not; the old one stays.
         StorageError: the disk is full or the folder not writable; the old one stays.
     """
+    try:
+        _check(info)
+    except _BROKEN as e:
+        raise InputError(f"{folder / 'index.json'} was not replaced: {e}; {mending(folder)}") from e
     for name in (_COPY, "index.json"):
         write_note(folder / name, info_json(info))
+
+
+def restore_info(folder: Path) -> None:
+    """Replace an index's `index.json` by its copy.
+
+    Raises:
+        StorageError: the disk is full or the folder not writable.
+    """
+    write_note(folder / "index.json", copy_path(folder).read_bytes())
+
+
+def info_hash(folder: Path) -> str:
+    """Return the SHA-256 of an index's `index.json`, or nothing if it cannot be read."""
+    try:
+        return hashlib.sha256((folder / "index.json").read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def write_note(path: Path, content: bytes) -> None:
@@ -185,8 +212,15 @@ def read_info(folder: Path) -> IndexInfo:
     """Read an index's `index.json`.
 
     Raises:
-        InputError: the folder is missing, empty, not an index, unfinished, or of another format.
+        InputError: the folder is missing, empty, not an index, unfinished, of another format, or cannot be read.
     """
+    try:
+        return _read_info(folder)
+    except OSError as e:
+        raise cannot_be_read(folder / "index.json", e) from e
+
+
+def _read_info(folder: Path) -> IndexInfo:
     advice = "build one with: craft-hf index build CORPUS --out FOLDER"
     if not folder.is_dir():
         raise InputError(f"there is no index folder {folder}; {advice}, or give the name of one on the Hub: user/name")
@@ -199,15 +233,16 @@ def read_info(folder: Path) -> IndexInfo:
         seen = [p for p in folder.iterdir() if not p.name.startswith(".")]
         empty = "is not an index (it has no index.json)" if seen else "is empty"
         raise InputError(f"the folder {folder} {empty}; {advice}")
+    content = path.read_bytes()
     try:
-        return _info(json.loads(path.read_text(encoding="utf-8")), path)
+        return _info(json.loads(content), path)
     except OtherFormatError:
         raise
     except _BROKEN as e:
         what_to_do = (
             "bring the file back, or build the index again with --replace: what is embedded is not embedded again."
         )
-        if read_copy(folder):
+        if read_shards(folder) or read_copy(folder):
             what_to_do = mending(folder)
         raise InputError(f"{path} is not an index of craft_hf ({type(e).__name__}: {e}); {what_to_do}") from e
 
@@ -218,13 +253,30 @@ def read_copy(folder: Path) -> IndexInfo | None:
     The shards that it names are there, as those of `index.json` are. It is the newer one of the two if a writer was
     killed before it had written both.
     """
-    path = folder / _COPY
+    path = copy_path(folder)
     with contextlib.suppress(OSError, OtherFormatError, *_BROKEN):
-        return _info(json.loads(path.read_text(encoding="utf-8")), path)
+        return _info(json.loads(path.read_bytes()), path)
     return None
 
 
-def _info(data: Any, path: Path) -> IndexInfo:
+def copy_path(folder: Path) -> Path:
+    """Return where the copy of an index's `index.json` lies."""
+    return folder / _COPY
+
+
+def read_shards(folder: Path) -> IndexInfo | None:
+    """Read an `index.json` whose numbers of documents need not be right, but that names its shards; None if it is none.
+
+    Raises:
+        OtherFormatError: it is of another format.
+    """
+    path = folder / "index.json"
+    with contextlib.suppress(OSError, *_BROKEN):
+        return _info(json.loads(path.read_bytes()), path, _check_shards)
+    return None
+
+
+def _info(data: Any, path: Path, check: Callable[[IndexInfo], None] | None = None) -> IndexInfo:
     """Return the info of a file's JSON, after checking it.
 
     Raises:
@@ -237,7 +289,7 @@ def _info(data: Any, path: Path) -> IndexInfo:
             f"another folder: {build_command(data.get('builds', ()), 'FOLDER')}"
         )
     info = IndexInfo(**{**data, **{name: tuple(data[name]) for name in _TUPLES}})
-    _check(info)
+    (check or _check)(info)
     return info
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,22 +17,24 @@ from craft_hf.retrieval.index.build import build_shard, note_shard
 from craft_hf.retrieval.index.chunks import Chunks, chunks_of, cut
 from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of, possible_ids, text_hashes
 from craft_hf.retrieval.index.edit import with_shards
-from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, read_copy, read_info, shard_names
+from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, read_copy, read_info, read_shards, restore_info
 from craft_hf.retrieval.index.salvage import BrokenShard, salvaged
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import (
     Shard,
     ShardContent,
     document_hashes,
+    documents_hash,
     embedding_hashes,
+    is_intact,
     shard_entry,
     shard_name,
     write_shard,
 )
 from craft_hf.retrieval.index.sources import open_sources_again
-from craft_hf.retrieval.index.vectors import KnownVectors, vector_files
-from craft_hf.retrieval.index.verify import find_problems, shard_counts
-from craft_hf.retrieval.index.writing import replace_index, writing
+from craft_hf.retrieval.index.vectors import KnownVectors, LooseVectors, save_vectors, vector_files
+from craft_hf.retrieval.index.verify import copy_problems, find_problems, shard_counts, verify_index
+from craft_hf.retrieval.index.writing import finish, replace_index, writing
 
 _REASONS = 5
 """Reasons that a message gives at most."""
@@ -86,46 +87,125 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
     _info_of(folder)
     with writing(folder):
         old, problems = _info_of(folder)
+        if problems and not read_shards(folder):
+            restore_info(folder)
+            finish(folder)
+        copy = read_copy(folder) or old
         in_shards, in_info = find_problems(folder, old)
-        problems += [*in_shards.values(), *in_info]
+        problems += [*in_shards.values(), *in_info, *copy_problems(folder, old)]
         if not problems:
             return Repair([])
-        old = replace(old, dimension=_dimension(folder, old))
-        broken = {
-            str(entry["file"]): salvaged(folder, entry)
-            for entry in old.shards
-            if str(entry["file"]) in in_shards and not _is_whole(folder / str(entry["file"]), old)
-        }
-        lost = sum(part.lost for part in broken.values())
-        is_all_there = not lost and not any(part.doubtful for part in broken.values())
-        read_again, reasons = (0, []) if is_all_there else _read_again(folder, old, broken)
+        old = _settled(folder, old, copy, in_shards)
+        whole, broken = _sorted_out(folder, old, copy, in_shards)
+        parts = list(broken.values())
+        lost = sum(part.lost for part in parts)
+        is_all_there = not lost and not any(part.doubtful for part in parts)
+        read_again, reasons = (0, []) if is_all_there else _read_again(old, list(whole.values()), parts)
         lost -= read_again
         if lost and not drop_lost:
-            raise InputError(_what_is_lost(folder, broken, lost, reasons))
-        problems += [_what_is_doubtful(folder / name, part) for name, part in broken.items() if part.doubtful]
+            raise InputError(_what_is_lost(folder, parts, lost, reasons))
+        problems += [_what_is_doubtful(part) for part in parts if part.doubtful]
         embedder = _LazyEmbedder(folder, old, embedding, device)
-        known = KnownVectors(vector_files(folder), old.dimension)
+        loose = [part.vectors for part in parts if part.vectors]
+        files = [path for path in vector_files(folder) if all(path != part.path for part in parts)]
+        known = KnownVectors(files, old.dimension, loose)
         shards: list[Mapping[str, JSON]] = []
         counts: Counter[tuple[str, str]] = Counter()
         embedded = 0
         with Bar("Repairing", old.documents, "documents") as bar:
-            for entry in old.shards:
-                if (part := broken.get(str(entry["file"]))) is None:
-                    made: Mapping[str, JSON] | None = shard_entry(Shard(folder / str(entry["file"])))
+            for number, entry in enumerate(old.shards):
+                if number in whole:
+                    made: Mapping[str, JSON] | None = shard_entry(whole[number])
                 else:
-                    made, count = _mended(folder, part, known, embedder)
+                    made, count = _mended(folder, broken[number], known, embedder)
                     embedded += count
                 if made:
                     shards.append(made)
                     counts += shard_counts(Shard(folder / str(made["file"])))
                 bar.update(int(str(entry["documents"])))
         if not shards:
-            raise InputError(f"nothing of the index {folder} is left; delete the folder, and build it again.")
+            raise InputError(
+                f"nothing of the index {folder} is left; build it again with --replace: what is embedded is not "
+                "embedded again."
+            )
         ledger = Ledger.from_json(old.ledger)
         if lost:
-            ledger.leave_out(Reason.LOST, next(name for name, part in broken.items() if part.lost), lost)
-        replace_index(replace(with_shards(old, shards, counts), ledger=ledger.to_json()), folder, old)
+            ledger.leave_out(Reason.LOST, next(part.path.name for part in parts if part.lost), lost)
+            _save_rest(folder, shards, loose, old.dimension)
+        replace_index(replace(with_shards(old, shards, counts), ledger=ledger.to_json()), folder)
+        if left := verify_index(folder):
+            raise InputError(f"{len(left)} problems of {folder} could not be mended, such as: {left[0]}.")
     return Repair(problems, embedded, read_again, lost)
+
+
+def _settled(folder: Path, info: IndexInfo, copy: IndexInfo, in_shards: Mapping[int, str]) -> IndexInfo:
+    """Return what `index.json` says with the model, the dimension and the chunks that most of its whole shards have.
+
+    Where none is whole, the copy of `index.json` knows them.
+    """
+    shards = [Shard(folder / str(entry["file"])) for i, entry in enumerate(info.shards) if i not in in_shards]
+    said = Counter((shard.embedder, shard.dimension, shard.vectors, shard.window) for shard in shards)
+    of_copy = copy.embedding_identity, copy.dimension, copy.vectors, copy.window
+    identity, dimension, vectors, window = said.most_common(1)[0][0] if said else of_copy
+    return replace(info, embedding_identity=identity, dimension=dimension, vectors=vectors, window=window)
+
+
+def _sorted_out(
+    folder: Path, info: IndexInfo, copy: IndexInfo, in_shards: Mapping[int, str]
+) -> tuple[dict[int, Shard], dict[int, BrokenShard]]:
+    """Return the shards that are whole, also under another name than `index.json` gives them, and what is left of the
+    others, by their places in it.
+    """
+    whole: dict[int, Shard] = {}
+    broken: dict[int, BrokenShard] = {}
+    own = {shard_name(str(entry["fingerprint"])) for entry in info.shards}
+    for number, entry in enumerate(info.shards):
+        hash, named = entry["documents_hash"], str(entry["file"])
+        others = [str(e["file"]) for e in copy.shards if hash == e["documents_hash"]]
+        paths = [folder / name for name in dict.fromkeys((shard_name(str(entry["fingerprint"])), named, *others))]
+        for path in paths:
+            shard = _whole(path, info, is_read=number not in in_shards and path.name == named)
+            if shard and (
+                shard.fingerprint == entry["fingerprint"]
+                or documents_hash(shard.document_hashes) == hash
+                or (path.name == named and named not in own)
+            ):
+                whole[number] = shard
+                break
+        else:
+            path = next((path for path in paths if path.exists()), paths[0])
+            broken[number] = salvaged(path, entry, info)
+    return whole, broken
+
+
+def _whole(path: Path, info: IndexInfo, *, is_read: bool) -> Shard | None:
+    """Return a shard if it is whole, and one of its name, whatever `index.json` says of it.
+
+    Args:
+        path: its file.
+        info: what it is made with.
+        is_read: whether every byte of it was found to be right already.
+    """
+    try:
+        if not is_read and not is_intact(path):
+            return None
+        shard = Shard(path)
+        found = shard.embedder, shard.dimension, shard.vectors, shard.window, shard_name(shard.fingerprint)
+        wanted = info.embedding_identity, info.dimension, info.vectors, info.window, path.name
+        return shard if found == wanted else None
+    except InputError:
+        return None
+
+
+def _save_rest(
+    folder: Path, shards: Sequence[Mapping[str, JSON]], loose: Sequence[LooseVectors], dimension: int
+) -> None:
+    """Save what is whole of the vectors of broken shards and is in no shard of the index that takes their place."""
+    in_index = KnownVectors([folder / str(entry["file"]) for entry in shards], dimension)
+    for vectors in loose:
+        left = ~in_index.find(vectors.embedding_hashes)[1]
+        if left.any():
+            save_vectors(folder, vectors.embedding_hashes[left], vectors.embeddings[left])
 
 
 class _LazyEmbedder:
@@ -134,9 +214,7 @@ class _LazyEmbedder:
     def __init__(self, folder: Path, info: IndexInfo, embedding: str, device: str | None) -> None:
         self._folder, self._info, self._embedding, self._device = folder, info, embedding, device
 
-    @property
-    def identity(self) -> str:
-        return self._info.embedding_identity
+        self.identity, self.vectors, self.window = info.embedding_identity, info.vectors, info.window
 
     def cut(self, texts: Sequence[str]) -> Chunks:
         """Cut texts as those of the index are."""
@@ -155,7 +233,7 @@ class _LazyEmbedder:
 
 
 def _info_of(folder: Path) -> tuple[IndexInfo, list[str]]:
-    """Return what `index.json` says or, if it cannot be read, its copy; then what is wrong with it.
+    """Return what `index.json` says, be it with wrong numbers, or else its copy; then what is wrong with it.
 
     Raises:
         InputError: neither can be read; the shards alone do not tell which of them are the index.
@@ -165,34 +243,15 @@ def _info_of(folder: Path) -> tuple[IndexInfo, list[str]]:
     except OtherFormatError:
         raise
     except InputError as e:
-        if info := read_copy(folder):
+        if info := read_shards(folder) or read_copy(folder):
             return info, [str(e)]
         raise
 
 
-def _dimension(folder: Path, info: IndexInfo) -> int:
-    """Return the dimension of an index's embeddings, which a shard knows better than `index.json`."""
-    for name in shard_names(info):
-        with contextlib.suppress(InputError):
-            return Shard(folder / name).dimension
-    return info.dimension
-
-
-def _is_whole(path: Path, info: IndexInfo) -> bool:
-    """Whether a shard is the one of its name, whatever `index.json` says."""
-    try:
-        shard = Shard(path)
-    except InputError:
-        return False
-    found = shard.embedder, shard.dimension, shard.vectors, shard.window, shard_name(shard.fingerprint)
-    wanted = info.embedding_identity, info.dimension, info.vectors, info.window, path.name
-    return found == wanted and shard.is_intact()
-
-
-def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, BrokenShard]) -> tuple[int, list[str]]:
+def _read_again(info: IndexInfo, whole: Sequence[Shard], broken: Sequence[BrokenShard]) -> tuple[int, list[str]]:
     """Fill in documents that are lost from the sources; return how many, and why others were not found."""
-    lost = sum(part.lost for part in broken.values())
-    wanted = _Wanted(folder, info, broken)
+    lost = sum(part.lost for part in broken)
+    wanted = _Wanted(info, whole, broken)
     reasons = dict[str, None]()
     for settings in info.builds:
         if wanted.are_found:
@@ -214,7 +273,7 @@ def _read_again(folder: Path, info: IndexInfo, broken: Mapping[str, BrokenShard]
     told = list(reasons)[:_REASONS]
     if len(reasons) > _REASONS:
         told.append(f"and for {len(reasons) - _REASONS} other reasons")
-    return lost - sum(part.lost for part in broken.values()), told or ["the sources do not hold them any more"]
+    return lost - sum(part.lost for part in broken), told or ["the sources do not hold them any more"]
 
 
 def _faults(corpora: Sequence[Corpus]) -> str:
@@ -233,28 +292,27 @@ class _Wanted:
     none is known, the sources are read as a build reads them.
     """
 
-    def __init__(self, folder: Path, info: IndexInfo, broken: Mapping[str, BrokenShard]) -> None:
-        self._parts = list(broken.values())
+    def __init__(self, info: IndexInfo, whole: Sequence[Shard], broken: Sequence[BrokenShard]) -> None:
+        self._parts = broken
         self._deduplicator, self._ids = Deduplicator(), UniqueIds()
         self._removed_ids, self._removed_sources = set(info.removed_ids), set(info.removed_sources)
         self._by_hash: dict[tuple[int, ...], tuple[BrokenShard, int]] = {}
         self._by_text: dict[int, tuple[BrokenShard, int]] = {}
         self._in_turn: list[tuple[BrokenShard, int]] = []
         self._with_other_fields: dict[int, str] = {}
-        for name in shard_names(info):
-            if name not in broken:
-                note_shard(Shard(folder / name), self._deduplicator, self._ids)
+        for shard in whole:
+            note_shard(shard, self._deduplicator, self._ids)
         for part in self._parts:
-            whole = list[Document]()
+            there = list[Document]()
             for row, document in enumerate(part.documents):
                 if document and row not in part.doubtful:
-                    whole.append(document)
+                    there.append(document)
                 elif part.hashes is None or part.texts is None:
                     self._in_turn.append((part, row))
                 else:
                     self._by_hash[tuple(part.hashes[row].tolist())] = part, row
                     self._by_text[int(part.texts[row])] = part, row
-            self._note(whole)
+            self._note(there)
         self._in_turn.reverse()
 
     @property
@@ -313,38 +371,46 @@ class _Wanted:
         self._ids.add(hashes_of(document.id for document in documents))
 
 
-def _what_is_lost(folder: Path, broken: Mapping[str, BrokenShard], lost: int, reasons: Sequence[str]) -> str:
+def _what_is_lost(folder: Path, broken: Sequence[BrokenShard], lost: int, reasons: Sequence[str]) -> str:
     """Say which documents are lost, why, and what to do."""
     where = []
-    for name, part in broken.items():
+    for part in broken:
         if part.lost == len(part.documents):
-            where.append(f"all {part.lost} of {name}")
+            where.append(f"all {part.lost} of {part.path.name}")
         elif part.lost:
-            where.append(f"{part.lost} of the {len(part.documents)} of {name} ({_ids(folder / name, part)})")
+            where.append(f"{part.lost} of the {len(part.documents)} of {part.path.name} ({_ids(part)})")
+    away = [part.path.name for part in broken if part.lost and not _can_be_read(part.path)]
+    named = f"{', '.join(away[:_REASONS])}{', ...' * (len(away) > _REASONS)}"
+    copy_back = f"copy {named} back into {folder} (is a disk not mounted, or a copy not complete?), " if away else ""
     return (
         f"{lost} documents of the index {folder} are lost: {'; '.join(where)}. They cannot be read again: "
-        f"{'; '.join(reasons)}. Nothing was changed: bring the sources back to what they were, or go on without these "
-        f"documents: craft-hf index repair {folder} --drop-lost. What the sources hold is then added by "
+        f"{'; '.join(reasons)}. Nothing was changed: {copy_back}bring the sources back to what they were, or go on "
+        f"without these documents: craft-hf index repair {folder} --drop-lost. What the sources hold is then added by "
         "craft-hf index build with --add, also what was taken out by craft-hf index remove."
     )
 
 
-def _what_is_doubtful(path: Path, part: BrokenShard) -> str:
+def _can_be_read(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return bool(file.read(1))
+    except OSError:
+        return False
+
+
+def _what_is_doubtful(part: BrokenShard) -> str:
     document = part.documents[min(part.doubtful)]
     return (
-        f"{path}: of {len(part.doubtful)} documents, such as {document.id if document else ''}, the text is whole, but "
-        "nothing tells whether title, link, licence and so on are; they were kept"
+        f"{part.path}: of {len(part.doubtful)} documents, such as {document.id if document else ''}, the text is "
+        "whole, but nothing tells whether title, link, licence and so on are; they were kept"
     )
 
 
-def _ids(path: Path, part: BrokenShard) -> str:
+def _ids(part: BrokenShard) -> str:
     """Return the first ids of the documents that are lost of a shard, as far as these can be read."""
     rows = [row for row, document in enumerate(part.documents) if document is None]
-    try:
-        ids = Shard(path).strings("id")
-    except (InputError, ValueError):
-        return f"rows {', '.join(map(str, rows[:5]))}{', ...' * (len(rows) > 5)}"
-    return f"{', '.join(ids[row] for row in rows[:5])}{', ...' * (len(rows) > 5)}"
+    names = ", ".join(part.ids[row] or f"row {row}" for row in rows[:5])
+    return f"{names}{', ...' * (len(rows) > 5)}"
 
 
 def _mended(
@@ -358,17 +424,17 @@ def _mended(
     if not documents:
         return None, 0
     texts = [document.text for document in documents]
-    if part.chunks is not None and part.vectors is not None:
-        chunks, chosen = part.chunks.take(rows)
-        vectors = part.vectors[chosen]
-        found = np.ones(len(chosen), dtype=bool) if part.sound is None else part.sound[chosen]
-    else:
-        chunks = embedder.cut(texts)
-        vectors = np.zeros((len(chunks.spans), known.dimension), dtype=np.float16)
-        found = np.zeros(len(chunks.spans), dtype=bool)
+    spans = [part.spans[row] for row in rows]
+    uncut = [i for i, of_text in enumerate(spans) if of_text is None]
+    if uncut:
+        anew = embedder.cut([texts[i] for i in uncut])
+        for i, start, end in zip(uncut, anew.starts.tolist(), anew.ends.tolist(), strict=True):
+            spans[i] = anew.spans[start:end]
+    flat = [of_text for of_text in spans if of_text is not None]
+    ends = np.cumsum([len(of_text) for of_text in flat], dtype=np.int64)
+    chunks = Chunks(ends, np.concatenate(flat), embedder.vectors, embedder.window)
     hashes = embedding_hashes(chunks.parts(texts), embedder.identity)
-    if len(missing := np.flatnonzero(~found)):
-        vectors[missing], found[missing] = known.find(hashes[missing])
+    vectors, found = known.find(hashes)
     if found.all():
         return write_shard(folder, ShardContent(documents, chunks, vectors, hashes), embedder.identity), 0
     entry = build_shard(folder, documents, chunks, hashes, found, vectors[found], embedder.opened)

@@ -47,7 +47,15 @@ FORMAT = 5
 _PAGE = 4096
 _TRAILER = 40
 _MAPPED = ("embedding", "code", "scale", "residual", "chunk_end", "chunk_span")
-_STRINGS = ("text", "id", "title", "url", "author")
+STRINGS = ("text", "id", "title", "url", "author")
+"""The fields of a document of which each has a blob of its own."""
+
+_BLOBS = (*STRINGS, "corpus_source", "corpus_license")
+
+DATASETS = (
+    *_MAPPED, "embedding_hash", "document_hash", "text_hash", "corpus", *_BLOBS, *(f"{name}_end" for name in _BLOBS)
+)  # fmt: skip
+"""All that a shard holds."""
 
 Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
 """uint8, shape (bytes,)."""
@@ -165,7 +173,7 @@ def write_shard(folder: Path, content: ShardContent, embedder: str) -> Mapping[s
 def _is_there(path: Path, fingerprint: str) -> bool:
     """Whether a shard is there, whole, and no other lies in its place."""
     try:
-        return Shard(path).fingerprint == fingerprint and is_intact(path)
+        return is_intact(path) and Shard(path).fingerprint == fingerprint
     except InputError:
         return False
 
@@ -180,12 +188,23 @@ def shard_bytes(documents: float, chunks: float, dimension: int, text_bytes: flo
         text_bytes: of the documents' strings in UTF-8.
     """
     of_chunk = dimension * (2 + 1) + 2 * 4 + 2 * 4 + 2 * 8  # embedding, code; scale, residual; span; embedding_hash
-    of_document = 8 + 8 * len(_STRINGS) + 4 + 8 + 2 * 8  # chunk_end; ends of strings; corpus; text_ and document_hash
+    of_document = 8 + 8 * len(STRINGS) + 4 + 8 + 2 * 8  # chunk_end; ends of strings; corpus; text_ and document_hash
     return chunks * of_chunk + documents * of_document + text_bytes
+
+
+def hub_repository(folder: Path) -> Path | None:
+    """Return the folder of a repository in the Hub's cache of which a folder is a snapshot, or None if it is none."""
+    folder = folder.absolute()
+    repository = folder.parent.parent
+    is_snapshot = folder.parent.name == "snapshots" and repository.name.startswith("datasets--")
+    return repository if is_snapshot and (repository / "blobs").is_dir() else None
 
 
 def mending(folder: Path) -> str:
     """Return what to do about a shard that is missing or damaged."""
+    if repository := hub_repository(folder):
+        name = "/".join(repository.name.split("--")[1:])
+        return f"delete {repository} and fetch it again: craft-hf index pull {name}@{folder.absolute().name}"
     return f"mend it with: craft-hf index repair {folder}"
 
 
@@ -211,7 +230,7 @@ def _hdf5(content: ShardContent, hashes: LongHashes, attributes: Mapping[str, st
             file.create_dataset(name, data=data)
         file.create_dataset("embedding_hash", data=content.hashes)
         file.create_dataset("document_hash", data=hashes)
-        for name in _STRINGS:
+        for name in STRINGS:
             _write_strings(file, name, [getattr(d, name) for d in documents])
         numbers: dict[tuple[str, str], int] = {}
         corpus = [numbers.setdefault((d.source, d.license), len(numbers)) for d in documents]
@@ -233,7 +252,7 @@ def _hdf5(content: ShardContent, hashes: LongHashes, attributes: Mapping[str, st
     return image
 
 
-def _open(path: Path) -> h5py.File:
+def open_hdf5(path: Path) -> h5py.File:
     """Open a shard for reading without HDF5's lock: a shard never changes, and some file systems have no locks."""
     return h5py.File(path, "r", locking=False)
 
@@ -249,14 +268,26 @@ def _trailer(size: int, digest: hashlib._Hash) -> bytes:
 
 
 def is_intact(path: Path) -> bool:
-    """Read a shard's file and tell whether it is still what was written, to the last bit."""
+    """Read a shard's file and tell whether it is still what was written, to the last bit.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        left = size = os.fstat(file.fileno()).st_size - _TRAILER
-        while left > 0 and (block := file.read(min(left, 2**20))):
-            digest.update(block)
-            left -= len(block)
-        return left == 0 and file.read() == _trailer(size, digest)
+    try:
+        with path.open("rb") as file:
+            left = size = os.fstat(file.fileno()).st_size - _TRAILER
+            while left > 0 and (block := file.read(min(left, 2**20))):
+                digest.update(block)
+                left -= len(block)
+            return left == 0 and file.read() == _trailer(size, digest)
+    except OSError as e:
+        raise cannot_be_read(path, e) from e
+
+
+def cannot_be_read(path: Path, error: OSError) -> InputError:
+    """Return the error that says that a file of an index cannot be read, and why."""
+    return InputError(f"{path} cannot be read ({error.strerror or error})")
 
 
 class Shard:
@@ -282,7 +313,7 @@ class Shard:
         self._arrays: dict[str, np.ndarray] = {}
         self._opened = _state(path)
         try:
-            with _open(path) as file:
+            with open_hdf5(path) as file:
                 made_by = int(file.attrs["format"])
                 self.chunks, self.dimension = (int(n) for n in file["embedding"].shape)
                 self.fingerprint = str(file.attrs["fingerprint"])
@@ -308,7 +339,11 @@ class Shard:
             raise InputError(f"the shard {path} is truncated; {mending(path.parent)}.")
 
     def is_intact(self) -> bool:
-        """Read the whole file and tell whether it is still what was written, to the last bit."""
+        """Read the whole file and tell whether it is still what was written, to the last bit.
+
+        Raises:
+            InputError: it cannot be read.
+        """
         return is_intact(self.path)
 
     def __reduce__(self) -> tuple[type[Shard], tuple[Path, bool]]:
@@ -439,7 +474,7 @@ class Shard:
         """
         rows = np.arange(self.rows) if rows is None else rows
         try:
-            if name in _STRINGS:
+            if name in STRINGS:
                 return self._column(name, rows)
             values = [pair[name == "license"] for pair in self.corpora]
             return [values[number] for number in self.corpus[rows].tolist()]

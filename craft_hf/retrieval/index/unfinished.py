@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from craft_hf.base import JSON, InputError, StorageError, file_json, fingerprint, write_file
+from craft_hf.retrieval.index.info import info_hash
 from craft_hf.retrieval.index.shard import Shard, shard_entry
 from craft_hf.retrieval.index.sources import source_versions
 
@@ -37,24 +38,43 @@ class UnfinishedBuild:
         known = bool(settings) and all(settings)
         self._key = fingerprint([*settings, *source_versions(settings), *others]) if known else ""
 
-    def read(self) -> Mapping[str, Any] | None:
-        """Return what was noted last by the same build, if its shards are still there, or None."""
+    def read(self, added_to: str) -> Mapping[str, Any] | None:
+        """Return what was noted last by the same build of the same index, if its shards are still there, or None.
+
+        Args:
+            added_to: fingerprint of the index that documents are added to, or nothing.
+        """
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, InputError):
-            noted: Mapping[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-            if self._key and noted["key"] == self._key:
+            if (noted := self._noted()) and noted["added_to"] == added_to:
                 shards = [Shard(self._path.with_name(entry["file"])) for entry in noted["shards"]]
                 if [shard_entry(shard) for shard in shards] == noted["shards"]:
                     return noted
         return None
 
-    def write(self, note: Mapping[str, JSON]) -> None:
-        """Note how far the build has come: "shards" as in `IndexInfo`, and what else it needs to go on.
+    def is_done(self) -> bool:
+        """Whether the same build was killed when its index was in place, and nothing but this note was left to do."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            if noted := self._noted():
+                return bool(noted.get("index_json") == info_hash(self._path.parent))
+        return False
+
+    def _noted(self) -> Mapping[str, Any] | None:
+        noted: Mapping[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+        return noted if self._key and noted["key"] == self._key else None
+
+    def write(self, note: Mapping[str, JSON], added_to: str) -> None:
+        """Note how far the build has come.
+
+        Args:
+            note: "shards" as in `IndexInfo`, and what else it needs to go on; at the end, "index_json", the hash of the
+                `index.json` that it is about to write.
+            added_to: as in `read`.
 
         Raises:
             StorageError: the disk is full; what was noted before stays.
         """
         try:
-            write_file(self._path, file_json({"key": self._key, **note}))
+            write_file(self._path, file_json({"key": self._key, "added_to": added_to, **note}))
         except OSError as e:
             raise StorageError(
                 f"{self._path} cannot be written: {e}. What was embedded is kept; free disk space and run the same "

@@ -5,21 +5,22 @@ While a shard is embedded, its vectors are saved in a file beside, which goes wh
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
 from craft_hf.base import Embedder, InputError, StorageError, Vectors
 from craft_hf.retrieval.index.quantize import Halves
-from craft_hf.retrieval.index.shard import LongHashes, Shard
+from craft_hf.retrieval.index.shard import LongHashes, Shard, cannot_be_read
 
 SYNC_EVERY_S = 30.0
 """Seconds after which saved vectors are forced to the disk: a power cut costs what came since, a kill one batch."""
@@ -28,7 +29,28 @@ SAVED_VECTORS = ".vectors-*.part"
 """Names of files with saved vectors."""
 
 _MAGIC = b"craftvec"
+_HEAD = 16
+"""Bytes before the first record: `_MAGIC` and the dimension."""
+
 _MOST_DIMENSIONS = 1 << 20
+
+
+class Source(Protocol):
+    """What holds vectors."""
+
+    chunks: int
+    dimension: int
+
+    @property
+    def embedding_hashes(self) -> LongHashes:
+        """Hashes of what was embedded, uint64 (chunks, 2)."""
+
+    @property
+    def embeddings(self) -> Halves:
+        """The vectors, float16 (chunks, dimension)."""
+
+    def is_intact(self) -> bool:
+        """Whether they are what was written, to the last bit."""
 
 
 def vector_files(folder: Path) -> list[Path]:
@@ -54,10 +76,11 @@ class KnownVectors:
     Args:
         files: shards and files of saved vectors, see `vector_files`.
         dimension: of the vectors; files with others are passed over.
+        loose: vectors beside those of the files.
     """
 
-    def __init__(self, files: Iterable[Path], dimension: int) -> None:
-        self._files, self.dimension = files, dimension
+    def __init__(self, files: Iterable[Path], dimension: int, loose: Sequence[LooseVectors] = ()) -> None:
+        self._files, self.dimension, self._loose = files, dimension, loose
         self._trusted: dict[int, bool] = {}
 
     def find(self, hashes: LongHashes) -> tuple[Halves, np.ndarray]:
@@ -71,6 +94,19 @@ class KnownVectors:
         """
         vectors = np.zeros((len(hashes), self.dimension), dtype=np.float16)
         found = np.zeros(len(hashes), dtype=bool)
+        for mine, source, here in self._matches(hashes, found):
+            vectors[mine] = source.embeddings[here]
+        return vectors, found
+
+    def holds(self, hashes: LongHashes) -> bool:
+        """Whether all vectors are there, in files that are whole."""
+        found = np.zeros(len(hashes), dtype=bool)
+        for _ in self._matches(hashes, found):
+            pass
+        return bool(found.all())
+
+    def _matches(self, hashes: LongHashes, found: np.ndarray) -> Iterator[tuple[np.ndarray, Source, np.ndarray]]:
+        """Yield rows of some hashes, a source that holds their vectors, and where; tick them off in `found`."""
         keys, rows = self._sorted
         places = np.searchsorted(keys, hashes[:, 0])
         left = np.flatnonzero(_equal(keys, places, hashes[:, 0]))
@@ -82,20 +118,14 @@ class KnownVectors:
                     mine, here = left[numbers == number], at[numbers == number] - self._starts[number]
                     source = self._sources[number]
                     same = (source.embedding_hashes[here] == hashes[mine]).all(axis=1)
-                    vectors[mine[same]] = source.embeddings[here[same]]
                     found[mine[same]] = True
+                    yield mine[same], source, here[same]
             places += 1
             left = left[~found[left] & _equal(keys, places[left], hashes[left, 0])]
-        return vectors, found
-
-    def holds(self, hashes: LongHashes) -> bool:
-        """Whether all vectors are known, without a look at the files that hold them."""
-        keys, _ = self._sorted
-        return bool(_equal(keys, np.searchsorted(keys, hashes[:, 0]), hashes[:, 0]).all())
 
     @cached_property
-    def _sources(self) -> list[Shard | SavedVectors]:
-        found: list[Shard | SavedVectors] = []
+    def _sources(self) -> list[Source]:
+        found: list[Source] = [vectors for vectors in self._loose if vectors.chunks]
         for path in self._files:
             try:
                 source = open_vectors(path)
@@ -123,7 +153,9 @@ class KnownVectors:
 
     def _is_trusted(self, number: int) -> bool:
         if number not in self._trusted:
-            self._trusted[number] = self._sources[number].is_intact()
+            self._trusted[number] = False
+            with contextlib.suppress(InputError):
+                self._trusted[number] = self._sources[number].is_intact()
         return self._trusted[number]
 
 
@@ -134,25 +166,45 @@ def _equal(keys: np.ndarray, places: np.ndarray, wanted: np.ndarray) -> np.ndarr
     return within
 
 
+class LooseVectors:
+    """Vectors in memory.
+
+    Args:
+        embedding_hashes: of what was embedded, uint64 (vectors, 2).
+        embeddings: float16 (vectors, dimension).
+    """
+
+    def __init__(self, embedding_hashes: LongHashes, embeddings: Halves) -> None:
+        self.embedding_hashes, self.embeddings = embedding_hashes, embeddings
+        self.chunks, self.dimension = (int(n) for n in embeddings.shape)
+
+    def is_intact(self) -> bool:
+        """Say yes: who has them knows that they are whole."""
+        return True
+
+
 class SavedVectors:
     """A file of saved vectors, opened for reading; a record that is torn or damaged is left out.
 
     Raises:
-        InputError: it is not such a file.
+        InputError: it cannot be read, or is not such a file.
     """
 
     def __init__(self, path: Path) -> None:
+        self.chunks = self.dimension = 0
         try:
             with path.open("rb") as file:
-                head = file.read(16)
+                head = file.read(_HEAD)
+            if len(head) < _HEAD:  # who was to write it was killed before the first vector
+                return
             self.dimension = int.from_bytes(head[8:], "little")
-            if len(head) < 16 or head[:8] != _MAGIC or not 0 < self.dimension <= _MOST_DIMENSIONS:
-                raise InputError(f"{path} holds no vectors.")
+            if head[:8] != _MAGIC or not 0 < self.dimension <= _MOST_DIMENSIONS:
+                raise InputError(f"{path} is no file of saved vectors, or its beginning is damaged.")
             record = _record(self.dimension)
-            count = (path.stat().st_size - 16) // record.itemsize
-            records = np.memmap(path, record, "r", 16, (count,)) if count else np.zeros(0, record)
+            count = (path.stat().st_size - _HEAD) // record.itemsize
+            records = np.memmap(path, record, "r", _HEAD, (count,)) if count else np.zeros(0, record)
         except OSError as e:
-            raise InputError(f"{path} cannot be read: {e}") from e
+            raise cannot_be_read(path, e) from e
         whole = np.array([_check(row) == row["check"] for row in records], dtype=bool)
         self._records = records if whole.all() else records[whole]
         self.chunks = len(self._records)
@@ -213,6 +265,19 @@ class VectorSaver:
                 "the same command again: it goes on from here."
             ) from e
 
+    def close(self) -> None:
+        """Force what was saved to the disk, and keep it.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        if self._file:
+            try:
+                os.fsync(self._file.fileno())
+                self._file.close()
+            except OSError as e:
+                raise StorageError(f"vectors cannot be saved to {self._path}: {e}; free disk space.") from e
+
     def __enter__(self) -> Self:
         return self
 
@@ -222,6 +287,22 @@ class VectorSaver:
             self._file.close()
         if error is None:
             self._path.unlink(missing_ok=True)
+
+
+def save_vectors(folder: Path, hashes: LongHashes, vectors: Halves) -> None:
+    """Save vectors to a file that stays until an index holds them.
+
+    Args:
+        folder: of the index.
+        hashes: of what was embedded, uint64 (vectors, 2).
+        vectors: float16 (vectors, dimension).
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    saver = VectorSaver(folder, vectors.shape[1])
+    saver.add(hashes, vectors)
+    saver.close()
 
 
 def embed(

@@ -7,61 +7,72 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from craft_hf.base import JSON, Bar, InputError
-from craft_hf.retrieval.index.info import IndexInfo, corpora_of, index_fingerprint, read_info
-from craft_hf.retrieval.index.shard import Shard, documents_hash, is_intact
+from craft_hf.retrieval.index.info import IndexInfo, copy_path, corpora_of, index_fingerprint, read_copy, read_info
+from craft_hf.retrieval.index.shard import Shard, cannot_be_read, documents_hash, hub_repository, is_intact
 
 
 def verify_index(folder: Path) -> list[str]:
     """Read every byte of an index and return a message for each problem.
 
-    Every shard must exist, have the SHA-256 that is stored at its end, and be the one that `index.json` names; and what
-    `index.json` says of them must be so.
+    Every shard must exist, have the SHA-256 that is stored at its end, and be the one that `index.json` names; what
+    `index.json` says of them must be so; and its copy must say the same.
 
     Raises:
         InputError: `index.json` is missing or broken.
     """
-    in_shards, in_info = find_problems(folder, read_info(folder))
-    return [*in_shards.values(), *in_info]
+    info = read_info(folder)
+    in_shards, in_info = find_problems(folder, info)
+    return [*in_shards.values(), *in_info, *copy_problems(folder, info)]
 
 
-def find_problems(folder: Path, info: IndexInfo) -> tuple[dict[str, str], list[str]]:
+def copy_problems(folder: Path, info: IndexInfo) -> list[str]:
+    """Say what is wrong with the copy of `index.json`, from which it would come back; the Hub has none."""
+    if hub_repository(folder) or read_copy(folder) == info:
+        return []
+    path = copy_path(folder)
+    is_wrong = "is another one than that, or broken" if path.exists() else "is missing"
+    return [f"{path}, the copy from which index.json would come back, {is_wrong}"]
+
+
+def find_problems(folder: Path, info: IndexInfo) -> tuple[dict[int, str], list[str]]:
     """Read every byte of the shards that an `index.json` names.
 
     Returns:
-        What is wrong with shards, by the names of their files, and what of `index.json` does not fit the whole ones.
+        What is wrong with shards, by their places in `index.json`, and what of that does not fit the whole ones.
     """
-    in_shards: dict[str, str] = {}
+    in_shards: dict[int, str] = {}
     in_info: list[str] = []
     counts: Counter[tuple[str, str]] = Counter()
     size_in_all = sum(int(str(entry["bytes"])) for entry in info.shards)
     with Bar("Verifying", size_in_all, "bytes") as bar:
-        for entry in info.shards:
-            if problem := shard_problem(folder, entry):
-                in_shards[str(entry["file"])] = problem
-            else:
-                shard = Shard(folder / str(entry["file"]))
-                counts += shard_counts(shard)
-                in_info += _wrong_numbers(info, entry, shard)
+        for number, entry in enumerate(info.shards):
+            path = folder / str(entry["file"])
+            try:
+                if problem := _shard_problem(path, entry):
+                    in_shards[number] = problem
+                else:
+                    shard = Shard(path)
+                    counts += shard_counts(shard)
+                    in_info += _wrong_numbers(info, entry, shard)
+            except OSError as e:
+                in_shards[number] = str(cannot_be_read(path, e))
+            except InputError as e:
+                in_shards[number] = str(e)
             bar.update(int(str(entry["bytes"])))
     if not in_shards and not in_info:
         in_info += _wrong_sums(folder, info, counts)
     return in_shards, in_info
 
 
-def shard_problem(folder: Path, entry: Mapping[str, JSON]) -> str:
+def _shard_problem(path: Path, entry: Mapping[str, JSON]) -> str:
     """Say what is wrong with a shard that `index.json` names, or nothing; reads all of it."""
-    path = folder / str(entry["file"])
     if not path.is_file():
         return f"{path} is missing"
     if not is_intact(path):
         if (size := path.stat().st_size) != entry["bytes"]:
             return f"{path} has {size} bytes, expected {entry['bytes']}"
         return f"{path} was changed after it was written: its SHA-256 is not the one at its end"
-    try:
-        found = Shard(path).fingerprint
-    except InputError as e:
-        return str(e)
-    if found != entry["fingerprint"]:
+    if (found := Shard(path).fingerprint) != entry["fingerprint"]:
         return f"{path} is not the shard that index.json names (its fingerprint is {found})"
     return ""
 

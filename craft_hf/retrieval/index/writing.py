@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
+import json
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from craft_hf.base import Activity, InputError, StorageError
+from craft_hf.base import Activity, InputError, StorageError, file_json
 from craft_hf.retrieval.index.info import (
     IndexInfo,
+    info_hash,
+    info_json,
     is_index_file,
-    read_copy,
-    read_info,
     shard_files,
     shard_names,
     write_info,
     write_note,
 )
+from craft_hf.retrieval.index.shard import hub_repository, is_intact, mending
 from craft_hf.retrieval.index.unfinished import forget_build
 from craft_hf.retrieval.index.vectors import KnownVectors, open_vectors, vector_files
 
@@ -36,7 +39,7 @@ WAIT_QUIETLY_S = 1.0
 _LOCK, _WRITER = ".lock", ".writer"
 
 _LEAVING = ".leaving"
-"""Names of the files that a writer removes when it has replaced `index.json`."""
+"""The files that a writer removes when it has replaced `index.json`, and the hash of the new one."""
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
@@ -59,7 +62,7 @@ def writing(folder: Path) -> Iterator[None]:
             missing += (path for path in (folder, *folder.parents) if not path.exists())
             _take_turn(lock, folder)
             _check_folder(folder)  # once more, as others wrote to it
-            _finish(folder)
+            finish(folder)
         except OSError as e:
             raise StorageError(
                 f"the index folder {folder} cannot be created or written to: {e}; give another one, or see to it that "
@@ -114,79 +117,93 @@ def _writer(folder: Path) -> str:
     return "another process"
 
 
-def replace_index(info: IndexInfo, folder: Path, old: IndexInfo | None, *, clear: bool = False) -> None:
+def replace_index(info: IndexInfo, folder: Path, *, dropped: Collection[Path] = ()) -> None:
     """Make `info` the index of a folder, whose shards are there, and remove what is no longer needed.
 
-    What an unfinished build left stays as long as it holds a vector that the index does not hold.
+    A file stays as long as it may hold a vector that the index does not hold: shards that are not part of it any more,
+    what unfinished builds left, and what cannot be read.
 
     Args:
         info: the new index.
         folder: which this process is `writing`.
-        old: the index that it takes the place of.
-        clear: remove what unfinished builds left in any case.
+        dropped: files that go whatever they hold.
 
     Raises:
         StorageError: `index.json` cannot be written; the old index stays.
     """
-    names = set(shard_names(info))
-    dropped = _leaving(folder) | set(shard_names(old) if old else ())
-    leaving = [path for path in shard_files(folder) if path.suffix != ".h5" or path.name in dropped - names]
-    in_index: KnownVectors | None = None
+    content = info_json(info)
+    in_index = KnownVectors([folder / name for name in shard_names(info)], info.dimension)
+    leaving = [path for path in shard_files(folder) if path.suffix != ".h5"]
+    unsure: list[str] = []
     for path in leftovers(folder, info):
-        in_index = in_index or KnownVectors([folder / name for name in names], info.dimension)
-        if path not in leaving and (clear or _is_in(path, in_index, info.dimension)):
-            leaving.append(path)
+        try:
+            if path in dropped or _is_held(path, in_index):
+                leaving.append(path)
+        except InputError as e:
+            unsure.append(str(e).rstrip("."))
     if leaving:
-        write_note(folder / _LEAVING, "\n".join(path.name for path in leaving).encode())
+        note = {"index_json": hashlib.sha256(content).hexdigest(), "files": [path.name for path in leaving]}
+        write_note(folder / _LEAVING, file_json(note))
     write_info(info, folder)
     forget_build(folder)
     _remove(folder, leaving)
+    if unsure:
+        Activity(
+            f"{folder}: kept {len(unsure)} files that may hold embeddings: {unsure[0]}. "
+            f"craft-hf index compact {folder} removes them"
+        ).print_line()
 
 
-def _leaving(folder: Path) -> set[str]:
-    """Return the names of the files that a writer was to remove, and was killed before it was done."""
-    with contextlib.suppress(FileNotFoundError):
-        return set((folder / _LEAVING).read_text(encoding="utf-8").splitlines())
-    return set()
-
-
-def _remove(folder: Path, leaving: Sequence[Path]) -> None:
-    for path in leaving:
+def _remove(folder: Path, leaving: Iterable[Path]) -> int:
+    """Remove files, and the note of them; return how many there were."""
+    there = [path for path in leaving if path.exists()]
+    for path in there:
         path.unlink(missing_ok=True)
     (folder / _LEAVING).unlink(missing_ok=True)
+    return len(there)
 
 
-def _finish(folder: Path) -> None:
-    """Remove what a writer that was killed was to remove, as far as the index that is there does not need it."""
-    if not (names := _leaving(folder)):
-        return
-    with contextlib.suppress(InputError):
-        info = read_info(folder)
-        if info == read_copy(folder):  # else it was killed before `index.json` was replaced, and is run again
-            names.difference_update(shard_names(info))
-            left = [path for path in {*shard_files(folder), *vector_files(folder)} if path.name in names]
-            _remove(folder, left)
-            if left:
-                Activity(f"{folder}: removed {len(left)} files that a killed command left behind").print_line()
+def finish(folder: Path) -> None:
+    """Remove what a writer was to remove that was killed after it had replaced `index.json`.
+
+    One that was killed before is run again, or another one decides anew what is needed.
+    """
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        noted = json.loads((folder / _LEAVING).read_text(encoding="utf-8"))
+        if noted["index_json"] == info_hash(folder):
+            files = [folder / name for name in noted["files"]]
+            if removed := _remove(folder, {*shard_files(folder), *vector_files(folder)}.intersection(files)):
+                Activity(f"{folder}: removed {removed} files that a killed command left behind").print_line()
 
 
 def leftovers(folder: Path, info: IndexInfo) -> list[Path]:
-    """Return what unfinished builds left in a folder: shards and saved vectors that the index does not name."""
+    """Return the files of a folder that hold vectors and are no part of the index.
+
+    Unfinished builds left them, or they are shards that were part of an earlier index.
+    """
     names = set(shard_names(info))
     return [path for path in vector_files(folder) if path.name not in names]
 
 
-def _is_in(path: Path, index: KnownVectors, dimension: int) -> bool:
-    """Whether nothing is lost with a file: it cannot be read, or the index has all that it holds."""
-    try:
-        vectors = open_vectors(path)
-        return not vectors.chunks or (vectors.dimension == dimension and index.holds(vectors.embedding_hashes))
-    except InputError:
-        return True
+def _is_held(path: Path, index: KnownVectors) -> bool:
+    """Whether nothing is lost with a file, because the index has all vectors that it holds.
+
+    Raises:
+        InputError: the file cannot be read, or is damaged: nobody knows what it holds.
+    """
+    if path.suffix == ".h5" and not is_intact(path):
+        raise InputError(f"{path} was changed after it was written")
+    vectors = open_vectors(path)
+    return not vectors.chunks or (vectors.dimension == index.dimension and index.holds(vectors.embedding_hashes))
 
 
 def _check_folder(folder: Path) -> None:
     """Raise InputError if the folder holds something else, so that no other file is overwritten."""
+    if hub_repository(folder):
+        raise InputError(
+            f"{folder} is a copy in the Hub's cache, which must stay what is on the Hub; to change it, copy the folder "
+            f"first (cp -rL), or to mend it, {mending(folder)}"
+        )
     if folder.is_dir():
         for path in folder.iterdir():
             if not path.name.startswith(".") and not is_index_file(path.name):

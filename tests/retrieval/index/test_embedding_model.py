@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import transformers
 from typer.testing import CliRunner
@@ -22,6 +21,7 @@ from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.info import read_info
 from craft_hf.retrieval.index.repair import repair_index
 from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.index.shard import Shard
 from craft_hf.retrieval.index.verify import verify_index
 from tests.hub_client import Client, hub_client
 from tests.hub_server import File, HubServer, User, serving_hub
@@ -103,8 +103,8 @@ def test_repair_takes_the_model_from_where_one_says(moved: tuple[Path, Path], tm
     index, place = moved
     before = [shard.read_bytes() for shard in shard_paths(index)]
     data = bytearray(before[0])
-    start = data.index(np.ascontiguousarray(Index.open(index).embeddings(range(1)).astype(np.float16)).tobytes())
-    data[start : start + 64] = bytes(64)
+    start, end, _, _ = Shard(shard_paths(index)[0])._layout["embedding"]
+    data[start:end] = bytes(end - start)
     shard_paths(index)[0].write_bytes(data)
     with pytest.raises(InputError, match="--embedding FOLDER"):
         repair_index(index)

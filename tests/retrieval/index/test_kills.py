@@ -98,7 +98,9 @@ def test_kills_lose_nothing(folder: Path, tmp_path: Path, work: Callable[[Path, 
     damaged = shard_paths(folder)[::2] if work is mend else []
     for path in damaged:
         content = bytearray(path.read_bytes())
-        content[Shard(path)._layout["chunk_span"][0]] ^= 64
+        start, end, _, _ = Shard(path)._layout["embedding"]
+        for place in range(start, end, DIMENSION * 2):
+            content[place] ^= 64
         path.write_bytes(content)
     old = read_info(folder)
     shutil.copytree(folder, tmp_path / "start")
@@ -122,7 +124,8 @@ def test_kills_lose_nothing(folder: Path, tmp_path: Path, work: Callable[[Path, 
         info = read_info(folder)
         assert info in (old, new)
         if info == old:
-            assert len(verify_index(folder)) <= len(damaged)
+            problems = [p for p in verify_index(folder) if "the copy from which index.json would come back" not in p]
+            assert len(problems) <= len(damaged)
             assert [d.id for d in Index.open(folder).documents(range(200))] == [row["id"] for row in OLD]
         else:
             assert verify_index(folder) == []

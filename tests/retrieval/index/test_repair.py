@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -18,14 +19,15 @@ from craft_hf.base.errors import InputError
 from craft_hf.cli.main import app
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.retrieval.index.build import build_index
-from craft_hf.retrieval.index.edit import remove_documents
+from craft_hf.retrieval.index.edit import compact_index, remove_documents
 from craft_hf.retrieval.index.info import IndexInfo, info_json, read_info
 from craft_hf.retrieval.index.repair import Repair, repair_index
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import Shard
 from craft_hf.retrieval.index.sources import open_sources, without_local_places
 from craft_hf.retrieval.index.verify import verify_index
-from tests.vectors import HashEmbedder, Interrupted, shard_paths
+from craft_hf.retrieval.index.writing import leftovers
+from tests.vectors import HashEmbedder, Interrupted, WordEmbedder, shard_paths
 
 ROWS = [
     {"id": f"d{i}", "text": f"document {i} " * 30, "license": "CC0" if i % 2 else "MIT", "source": "ab"[i % 2]}
@@ -117,7 +119,7 @@ def cut(path: Path) -> None:
     ("damage", "embedded", "read_again"),
     [
         (flip_in_vectors, 1, 0),
-        (flip_in_spans, 4, 0),
+        (flip_in_spans, 0, 0),
         (flip_in_text, 0, 1),
         (flip_in_codes, 0, 0),
         (flip_in_fingerprint, 0, 0),
@@ -297,18 +299,198 @@ def test_each_reason_is_given_once(folder: Path, source: Path, tmp_path: Path, e
     assert "do not hold them any more" not in message
 
 
+def places(path: Path) -> Iterator[tuple[str, int]]:
+    """Where a shard's datasets lie, and what else is in it: its attributes, and what follows the HDF5 content."""
+    for name, (start, end, _, _) in Shard(path)._layout.items():
+        yield name, start + (end - start) // 3
+    content = path.read_bytes()
+    for name in ("format", "fingerprint", "embedder", "longest", "vectors", "window", "longer_than_window"):
+        start = content.index(name.encode() + b"\0")
+        for offset in (2, 17, 33, 41):
+            yield f"attribute {name}", start + offset
+    for value in (Shard(path).fingerprint, Shard(path).embedder, Shard(path).vectors):
+        yield f"attribute {value}", content.index(value.encode()) + 1
+    for position in range(len(content) - 40, len(content), 3):
+        yield "trailer", position
+
+
 @pytest.mark.slow
-def test_any_flipped_bit_is_mended(folder: Path, embedder: HashEmbedder, tmp_path: Path) -> None:
-    """One bit, anywhere in a shard: with the sources there, nothing is lost, and the index is whole."""
-    rng = np.random.default_rng(1)
-    texts = [d.text for d in Index.open(folder).documents(range(10))]
-    for _ in range(25):
+def test_any_flipped_bit_costs_what_it_hits_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the sources: in a document's fields it costs that document, two where these end; an embedding is made
+    again; elsewhere it costs nothing. Nothing else is embedded again, not even if documents that are lost come back.
+    """
+    folder, model = tmp_path / "index", WordEmbedder()
+    monkeypatch.setattr("craft_hf.retrieval.index.search.Embedder", lambda name, device, revision: model)
+    rows = [
+        {
+            **row, "text": " ".join(f"w{i}.{word}" for word in range(60)), "title": f"title {i}", "url": f"http://x/{i}",
+            "author": f"author {i}",
+        }
+        for i, row in enumerate(ROWS)
+    ]  # fmt: skip
+    info = build_index([Corpus(rows)], folder, WordEmbedder(), shard_documents=4)
+    fields = ("id", "text", "title", "url", "author")
+    for name, position in places(shard_paths(folder)[1]):
+        costs = 1 if name in fields else 2 if name.removesuffix("_end") in fields else 0
         copy = shutil.copytree(folder, tmp_path / "copy", dirs_exist_ok=True)
-        path = shard_paths(copy)[1]
-        flip(path, int(rng.integers(path.stat().st_size)))
-        assert repair_index(copy).lost == 0
+        flip(shard_paths(copy)[1], position)
+        model.asked.clear()
+        done = repair_index(copy, drop_lost=True)
+        where = f"{name} at {position}"
+        assert done.lost == costs, where
+        assert len(model.asked) == (name == "embedding"), where
         assert verify_index(copy) == []
-        assert [d.text for d in Index.open(copy).documents(range(10))] == texts
+        rest = WordEmbedder()
+        build_index([Corpus(rows)], copy, rest, shard_documents=4, add=True)
+        assert rest.asked == [], where
+        if not costs:
+            assert read_info(copy).shards == info.shards
+        shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_what_follows_the_content_is_no_loss(folder: Path, source: Path, embedder: HashEmbedder, is_cut: bool) -> None:
+    """An appended byte, or an end that is missing: the content itself is whole, and nothing is read again."""
+    info, path = read_info(folder), shard_paths(folder)[1]
+    source.unlink()
+    path.write_bytes(path.read_bytes()[:-1] if is_cut else path.read_bytes() + b"x")
+    assert repair_index(folder).lost == 0
+    assert read_info(folder) == info
+    assert not embedder.asked
+
+
+@pytest.mark.parametrize("with_vector", [True, False])
+def test_vectors_of_lost_texts_are_kept(folder: Path, source: Path, embedder: HashEmbedder, with_vector: bool) -> None:
+    """Also where a vector beside is damaged; the damaged file stays until `compact`."""
+    path, text = shard_paths(folder)[1], source.read_text()
+    source.unlink()
+    flip_in_text(path)
+    if with_vector:
+        flip_in_vectors(path)
+    assert repair_index(folder, drop_lost=True) == Repair([ANY], int(with_vector), 0, 1)
+    assert path in leftovers(folder, read_info(folder))
+    source.write_text(text)
+    rest = HashEmbedder()
+    build_index(open_sources_of(source), folder, rest, add=True)
+    assert rest.asked == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"window": 7}, {"vectors": "document"}, {"embedding_identity": "other"}, {"dimension": 15}],
+)
+@pytest.mark.parametrize("in_copy", [True, False])
+@pytest.mark.parametrize("flipped", [True, False])
+def test_what_all_shards_are_made_with_is_settled_once(
+    folder: Path, embedder: HashEmbedder, wrong: dict[str, JSON], in_copy: bool, flipped: bool
+) -> None:
+    """Whole shards know it better than index.json; a damaged one is mended with it."""
+    info = read_info(folder)
+    for name in ("index.json", ".index.json")[: 1 + in_copy]:
+        (folder / name).write_bytes(info_json(replace(info, **wrong)))  # type: ignore[arg-type]
+    if flipped:
+        flip_in_codes(shard_paths(folder)[1])
+    assert repair_index(folder).lost == 0
+    assert read_info(folder) == info
+    assert not embedder.asked
+
+
+def test_repair_that_leaves_a_problem_is_no_success(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks at its own work."""
+    flip_in_codes(shard_paths(folder)[1])
+    monkeypatch.setattr("craft_hf.retrieval.index.repair.verify_index", lambda folder: ["the moon is missing"])
+    with pytest.raises(InputError, match=r"1 problems of .* could not be mended, such as: the moon is missing"):
+        repair_index(folder)
+
+
+@pytest.mark.parametrize("name", ["shard-0123456789abcdef.h5", "that of another"])
+def test_shard_that_index_json_names_wrongly_is_found(folder: Path, embedder: HashEmbedder, name: str) -> None:
+    """By its fingerprint; nothing is read again, and no shard is taken twice."""
+    info = read_info(folder)
+    data = json.loads((folder / "index.json").read_text())
+    data["shards"][1]["file"] = data["shards"][0]["file"] if name == "that of another" else name
+    (folder / "index.json").write_text(json.dumps(data))
+    assert repair_index(folder).read_again == 0
+    assert read_info(folder) == info
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"other"])
+def test_copy_of_index_json_is_checked_and_mended(folder: Path, source: Path, content: bytes | None) -> None:
+    """Missing, broken, or of another index."""
+    copy, info = folder / ".index.json", read_info(folder)
+    if content is None:
+        copy.unlink()
+    else:
+        copy.write_bytes(info_json(replace(info, embedding_name="x")) if content == b"other" else content)
+    (problem,) = verify_index(folder)
+    assert problem.startswith(f"{copy}, the copy from which index.json would come back, is ")
+    assert repair_index(folder) == Repair([problem])
+    assert copy.read_bytes() == (folder / "index.json").read_bytes()
+    assert verify_index(folder) == []
+
+
+def test_numbers_that_do_not_fit_are_counted_anew(folder: Path, embedder: HashEmbedder) -> None:
+    """Also where the copy has the same ones."""
+    info = read_info(folder)
+    for name in ("index.json", ".index.json"):
+        (folder / name).write_bytes(info_json(replace(info, documents=11)))
+    with pytest.raises(InputError, match=rf"expected 11\); mend it with: craft-hf index repair {folder}$"):
+        read_info(folder)
+    assert repair_index(folder).lost == 0
+    assert read_info(folder) == info
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), PermissionError(errno.EACCES, "No")])
+def test_file_that_cannot_be_read_is_a_problem_like_others(
+    folder: Path, source: Path, embedder: HashEmbedder, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """A disk that fails, or another user's file: it is said, with what to do, and comes back from the sources."""
+    info, path, plain = read_info(folder), shard_paths(folder)[1], Path.open
+
+    def refused(self: Path, *arguments: object, **options: object) -> object:
+        if self.exists() and state(self) in bad:
+            raise error
+        return plain(self, *arguments, **options)  # type: ignore[call-overload]
+
+    def state(path: Path) -> tuple[int, int]:
+        return path.stat().st_ino, path.stat().st_mtime_ns
+
+    bad = {state(path)}
+    monkeypatch.setattr(Path, "open", refused)
+    assert verify_index(folder) == [f"{path} cannot be read ({error.strerror})"]
+    monkeypatch.setattr("craft_hf.retrieval.index.salvage.open_hdf5", refused_hdf5)
+    source.rename(source.with_suffix(".away"))
+    with pytest.raises(InputError, match=rf"copy {path.name} back into {folder} .*, bring the sources back"):
+        repair_index(folder)
+    source.with_suffix(".away").rename(source)
+    assert repair_index(folder).read_again == 4
+    assert (verify_index(folder), read_info(folder)) == ([], info)
+    bad.add(state(folder / "index.json"))
+    with pytest.raises(InputError, match=rf"index\.json cannot be read \({error.strerror}\)"):
+        verify_index(folder)
+
+
+def refused_hdf5(path: Path) -> object:
+    """Fail as h5py does."""
+    raise OSError("Unable to open file")
+
+
+def test_snapshot_of_the_hub_is_not_written_to(folder: Path, tmp_path: Path) -> None:
+    """It has no copy of index.json; what is damaged in it is fetched again."""
+    snapshot = tmp_path / "hub" / "datasets--user--name" / "snapshots" / "abc"
+    (snapshot.parents[1] / "blobs").mkdir(parents=True)
+    shutil.copytree(folder, snapshot)
+    (snapshot / ".index.json").unlink()
+    assert verify_index(snapshot) == []
+    flip_in_codes(shard_paths(snapshot)[1])
+    advice = f"delete {snapshot.parents[1]} and fetch it again: craft-hf index pull user/name@abc"
+    done = CliRunner().invoke(app, ["index", "verify", str(snapshot)])
+    assert advice[1:] in done.output
+    before = {path.name: path.read_bytes() for path in snapshot.iterdir()}
+    for use in (repair_index, compact_index, lambda folder: remove_documents(folder, ["d0"])):
+        with pytest.raises(InputError, match=f"a copy in the Hub's cache, which must stay .* {advice}"):
+            use(snapshot)
+    assert {path.name: path.read_bytes() for path in snapshot.iterdir()} == before
 
 
 def test_vectors_that_lie_elsewhere_are_taken(folder: Path, source: Path, embedder: HashEmbedder) -> None:
@@ -454,18 +636,21 @@ def test_index_that_is_being_replaced_comes_back(folder: Path, source: Path, emb
 
 
 def test_without_the_copy_too_no_repair_is_advised(folder: Path, source: Path) -> None:
-    """Nobody knows then which shards are the index; building it again embeds nothing."""
-    info = read_info(folder)
+    """Nobody knows then which shards are the index; building it again embeds nothing, one build after the other."""
+    more = write(source.with_name("more.jsonl"), [{"id": f"n{i}", "text": f"new {i} " * 60} for i in range(3)])
+    info = built(folder, more, add=True)
     for name in ("index.json", ".index.json"):
         (folder / name).write_bytes(b"{")
     for use in (verify_index, repair_index):
         with pytest.raises(InputError, match=r"bring the file back, or build the index again with --replace: what"):
             use(folder)
     again = HashEmbedder()
-    settings = [settings_of(source)]
-    corpora = open_sources(settings[0])
-    assert build_index(corpora, folder, again, shard_documents=4, replace=True, settings=settings) == info
+    for file, how in ((source, {"replace": True}), (more, {"add": True})):
+        settings = settings_of(file)
+        found = build_index(open_sources(settings), folder, again, shard_documents=4, settings=[settings], **how)
+    assert found == info
     assert not again.asked
+    assert leftovers(folder, info) == []
 
 
 def test_a_document_with_another_licence_is_not_the_one_that_was_lost(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import craft_hf
 from craft_hf.base import JSON
 from craft_hf.base.errors import InputError
-from craft_hf.corpus import Ledger
+from craft_hf.corpus import Corpus, Ledger
 from craft_hf.corpus.readers import files
 from craft_hf.corpus.readers.hub import HubDataset
 from craft_hf.retrieval.index.build import build_index
@@ -152,6 +153,31 @@ def test_source_that_lost_its_record_is_said(corpus: Path, tmp_path: Path) -> No
     with pytest.raises(InputError, match=r"line 99: this record is not there any more\. .* run the same command again"):
         build(folder, settings, HashEmbedder())
     assert build(folder, settings, HashEmbedder()) == build(tmp_path / "whole", settings, HashEmbedder())
+
+
+@pytest.mark.parametrize("how", ["add", "replace", "build"])
+def test_build_that_was_killed_at_its_very_end_is_done(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Wherever it was stopped: once more, it returns the index, and counts nothing twice."""
+    folder = tmp_path / "index"
+    ways = {"add": {"add": True}, "replace": {"replace": True}, "build": {}}
+    if how != "build":
+        build_index([Corpus([{"text": "before " * 60}])], folder, HashEmbedder())
+        shutil.copytree(folder, tmp_path / "other")
+    settings = settings_of(corpus)
+    expected = build(tmp_path / "other", settings, HashEmbedder(), **ways[how])
+    with monkeypatch.context() as patch:
+        patch.setattr("craft_hf.retrieval.index.writing.forget_build", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            build(folder, settings, HashEmbedder(), **ways[how])
+    assert build(folder, settings, HashEmbedder(), **ways[how]) == expected
+    assert read_info(folder) == expected
+    assert not (folder / ".build.json").exists()
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_names_that_are_not_utf8_can_be_noted(corpus: Path, tmp_path: Path) -> None:

@@ -109,8 +109,11 @@ def test_damaged_record_is_left_out(tmp_path: Path) -> None:
     damaged[14] ^= 1  # of the dimension
     for wrong in (b"short", bytes(damaged)):
         path.write_bytes(wrong)
-        with pytest.raises(InputError, match="holds no vectors"):
-            open_vectors(path)
+        if len(path.read_bytes()) < 16:
+            assert open_vectors(path).chunks == 0
+        else:
+            with pytest.raises(InputError, match="is no file of saved vectors, or its beginning is damaged"):
+                open_vectors(path)
         assert not KnownVectors([path], 4).find(HASHES)[1].any()
 
 

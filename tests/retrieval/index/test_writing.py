@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,14 +25,16 @@ from craft_hf.base.errors import InputError, StorageError
 from craft_hf.base.files import write_file
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.retrieval.index.build import build_index
-from craft_hf.retrieval.index.edit import remove_documents
-from craft_hf.retrieval.index.info import read_info
+from craft_hf.retrieval.index.edit import compact_index, remove_documents
+from craft_hf.retrieval.index.info import IndexInfo, read_info
 from craft_hf.retrieval.index.repair import repair_index
 from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.index.shard import Shard
+from craft_hf.retrieval.index.vectors import save_vectors
 from craft_hf.retrieval.index.verify import verify_index
-from craft_hf.retrieval.index.writing import writing
+from craft_hf.retrieval.index.writing import leftovers, writing
 from tests import ROOT
-from tests.vectors import HashEmbedder, shard_paths, visible
+from tests.vectors import HashEmbedder, Interrupted, shard_paths, visible
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
@@ -149,38 +152,82 @@ def test_waiting_writer_that_is_interrupted_leaves_the_folder(tmp_path: Path, mo
     assert sorted(path.name for path in folder.iterdir()) == [".lock", ".writer"]
 
 
+def remove(folder: Path) -> None:
+    """Remove a document."""
+    remove_documents(folder, ["a3"])
+
+
+def replace(folder: Path) -> None:
+    """Replace the index by one of other documents, and all of its own."""
+    build_index([Corpus(rows("b", 3) + rows("a", 6))], folder, HashEmbedder(), shard_documents=3, replace=True)
+
+
+def add_more(folder: Path) -> None:
+    """Add a corpus."""
+    add(folder, "c", 3)
+
+
+def mend(folder: Path) -> None:
+    """Bring back a shard whose vectors lie beside."""
+    repair_index(folder)
+
+
+@pytest.mark.parametrize(
+    "work", [remove, *(pytest.param(w, marks=pytest.mark.slow) for w in (replace, add_more, compact_index, mend))]
+)
 @pytest.mark.parametrize("has_index_json", [True, False])
 def test_writer_that_is_stopped_while_it_replaces_the_index(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_index_json: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_index_json: bool, work: Callable[[Path], object]
 ) -> None:
-    """Wherever that is, the old index or the new one is there, whole, also without index.json; and what was removed
-    from the new one is gone with the next command that writes, whatever comes of it.
+    """Wherever that is, the old index or the new one is there, whole, also without index.json; once more, it is done.
+    Vectors that lay beside are still there, or in the index; what was removed from the new one is gone.
     """
-    found = set[int]()
-    for steps in range(20):
-        folder = tmp_path / f"{steps}"
-        build_index([Corpus(rows("a", 6))], folder, HashEmbedder(), shard_documents=2)
+    extra = rows("extra", 3)
+    start, done = tmp_path / "start", tmp_path / "done"
+    build_index([Corpus(rows("a", 6))], start, HashEmbedder(), shard_documents=2)
+    with pytest.raises(KeyboardInterrupt):
+        build_index([Corpus(extra)], start, Interrupted(2), shard_documents=2, add=True)
+    if work is mend:
+        data = shard_paths(start)[1].read_bytes()
+        shard_paths(start)[1].write_bytes(data[:-1])
+    shutil.copytree(start, done)
+    work(done)
+    old, new = read_info(start), read_info(done)
+    found = list[IndexInfo]()
+    for steps in range(30):
+        folder = shutil.copytree(start, tmp_path / f"{steps}")
         left = [steps]
         with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
             _stop_after(left, patch)
-            remove_documents(folder, ["a3"])
+            work(folder)
         if not has_index_json:
             (folder / "index.json").unlink()
             repair_index(folder)
-        found.add(read_info(folder).documents)
-        assert verify_index(folder) == []
-        if read_info(folder).documents == 5:
+        info = read_info(folder)
+        assert info in (old, new)
+        found.append(info)
+        if work is not mend:
+            assert all("the copy from which index.json would come back" in p for p in verify_index(folder))
+        if work is remove and info == new:
             with pytest.raises(InputError, match="has the id 'a3'"):
-                remove_documents(folder, ["a3"])
-        else:
-            assert remove_documents(folder, ["a3"]).documents == 5
-        texts = b"".join(path.read_bytes() for path in folder.iterdir())
-        assert b"a 2 a 2" in texts
-        assert b"a 3 a 3" not in texts, f"after {steps} steps"
-        assert visible(folder) == ["index.json", *sorted(path.name for path in shard_paths(folder))]
+                work(folder)
+        elif work is not add_more or info == old:
+            work(folder)
+        with writing(folder):
+            pass
+        assert read_info(folder) == new
+        assert verify_index(folder) == []
+        content = b"".join(path.read_bytes() for path in folder.iterdir())
+        assert b"a 2 a 2" in content
+        assert (b"a 3 a 3" in content) == (work is not remove), f"after {steps} steps"
+        if work is not compact_index:
+            rest = HashEmbedder()
+            build_index([Corpus([*rows("a", 3), *extra])], folder, rest, replace=True)
+            assert rest.asked == [extra[2]["text"]]
         if left[0]:
             break
-    assert found == {5, 6}
+    assert new in found
+    assert old in found
     assert left[0], "all steps were tried"
 
 
@@ -202,11 +249,64 @@ def _stop_after(left: list[int], patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Path, "unlink", counted(Path.unlink))
 
 
+@pytest.mark.parametrize("cause", ["locked", "damaged", "no head"])
+def test_what_cannot_be_read_is_kept_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cause: str
+) -> None:
+    """Vectors that another user's mask hides, or a damaged file; a file with not even a head holds none, and goes."""
+    build_index([Corpus(rows("a", 3))], tmp_path, HashEmbedder())
+    with pytest.raises(KeyboardInterrupt):
+        build_index([Corpus(rows("b", 5))], tmp_path, Interrupted(3), shard_documents=2, add=True)
+    (path,) = set(tmp_path.glob("*.h5")) - set(shard_paths(tmp_path))
+    empty = tmp_path / ".vectors-1.part"
+    empty.write_bytes(b"craft")
+    saved = tmp_path / ".vectors-2.part"
+    save_vectors(tmp_path, Shard(path).embedding_hashes, Shard(path).embeddings)
+    next(p for p in tmp_path.glob(".vectors-*") if p != empty).rename(saved)
+    if cause == "locked":
+        plain = Path.open
+        monkeypatch.setattr(Path, "open", lambda p, *a, **b: _refuse() if p in (path, saved) else plain(p, *a, **b))
+    elif cause == "damaged":
+        path.write_bytes(path.read_bytes()[:-1])
+        saved.unlink()
+    else:
+        path.unlink()
+        saved.write_bytes(b"x" + saved.read_bytes()[1:])
+    kept = {p for p in (path, saved) if p.exists()}
+    add(tmp_path, "c")
+    assert set(leftovers(tmp_path, read_info(tmp_path))) == kept
+    assert f"kept {len(kept)} files that may hold embeddings: " in capsys.readouterr().err
+
+
+def _refuse() -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_replacement_that_was_not_finished_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was killed when it had noted what goes, and not yet replaced the index."""
+    old = build_index([Corpus(rows("a", 3))], tmp_path, HashEmbedder(), shard_documents=2)
+    with pytest.raises(KeyboardInterrupt):
+        build_index([Corpus(rows("b", 5))], tmp_path, Interrupted(3), shard_documents=2, add=True)
+    left = leftovers(tmp_path, old)
+    with monkeypatch.context() as patch:
+        patch.setattr("craft_hf.retrieval.index.writing.write_info", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            compact_index(tmp_path)
+    add(tmp_path, "c")
+    assert leftovers(tmp_path, read_info(tmp_path)) == left
+    assert verify_index(tmp_path) == []
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_reader_that_meets_a_new_index_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An index that is replaced between reading index.json and looking for the shards is read again."""
     old = build_index([Corpus(rows("old", 3))], tmp_path, HashEmbedder())
     answers = [old]
-    new = build_index([Corpus(rows("new", 3))], tmp_path, HashEmbedder(), replace=True)
+    build_index([Corpus(rows("new", 3))], tmp_path, HashEmbedder(), replace=True)
+    new = compact_index(tmp_path)
     monkeypatch.setattr(
         "craft_hf.retrieval.index.search.read_info", lambda folder: answers.pop() if answers else read_info(folder)
     )
@@ -218,6 +318,7 @@ def test_index_that_was_replaced_under_a_reader_is_opened_again(tmp_path: Path) 
     build_index([Corpus(rows("old", 3))], tmp_path, HashEmbedder())
     index = Index.open(tmp_path)
     build_index([Corpus(rows("new", 3))], tmp_path, HashEmbedder(), replace=True)
+    compact_index(tmp_path)
     with pytest.raises(InputError, match="was replaced since it was opened; open it again"):
         index.documents([0])
     assert Index.open(tmp_path).documents([0])[0].id == "new0"
