@@ -157,7 +157,10 @@ def _remove(folder: Path, leaving: Sequence[Path]) -> None:
 
 
 def _finish(folder: Path) -> None:
-    """Remove what a writer that was killed was to remove, as far as the index that is there does not need it."""
+    """Remove what a writer that was killed had half written, or was to remove and the index there does not need."""
+    for path in shard_files(folder):
+        if path.suffix != ".h5":
+            path.unlink(missing_ok=True)
     if not (names := _leaving(folder)):
         return
     with contextlib.suppress(InputError):

@@ -248,9 +248,10 @@ def test_equal_texts_are_taken_once(tmp_path: Path) -> None:
 
 def test_leftover_of_a_killed_write_is_replaced(tmp_path: Path) -> None:
     """A partial file of a process that was killed stands in nobody's way and is gone afterwards."""
-    (tmp_path / ".shard-0123456789abcdef.h5.incomplete").write_bytes(b"partial")
+    (tmp_path / ".shard-0123456789abcdef.h5.5e1f.incomplete").write_bytes(b"partial")
     info = build_index(corpus(), tmp_path, HashEmbedder())
     assert visible(tmp_path) == ["index.json", info.shards[0]["file"]]
+    assert not list(tmp_path.glob(".*.incomplete"))
 
 
 @pytest.mark.parametrize("shard_documents", [4, 3])
