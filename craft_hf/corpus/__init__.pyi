@@ -6,6 +6,7 @@ from .corpus import parse_named_source as parse_named_source
 from .corpus import read_corpora as read_corpora
 from .fields import SPELLINGS as SPELLINGS
 from .fields import parse_fields as parse_fields
+from .ledger import FAULTS as FAULTS
 from .ledger import Ledger as Ledger
 from .ledger import Reason as Reason
 from .length import MAX_CHARS as MAX_CHARS
