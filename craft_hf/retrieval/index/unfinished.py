@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from craft_hf.base import JSON, InputError, StorageError, file_json, fingerprint, write_file
 from craft_hf.retrieval.index.shard import Shard, shard_entry
@@ -20,11 +22,42 @@ def forget_build(folder: Path) -> None:
     (folder / _FILE).unlink(missing_ok=True)
 
 
+class ReadingState(TypedDict):
+    """What was read and taken, and what was not.
+
+    Attributes:
+        states: of the corpora, see `Corpus.state`.
+        repeated_texts: documents that were left out because their text was there.
+        example: the id of the first of these.
+        repeated_ids: documents that got another id.
+    """
+
+    states: list[Mapping[str, JSON] | None]
+    repeated_texts: int
+    example: str
+    repeated_ids: int
+
+
+@dataclass(frozen=True)
+class BuildNote:
+    """How far a build came.
+
+    Attributes:
+        builds: settings with which the sources were opened, see `IndexInfo.builds`.
+        shards: those that it wrote, as in `IndexInfo`.
+        state: of reading, behind the last of them.
+    """
+
+    builds: Sequence[Mapping[str, JSON]]
+    shards: Sequence[Mapping[str, JSON]]
+    state: ReadingState
+
+
 class UnfinishedBuild:
     """What a build notes down after each shard, in a file beside the shards that goes when the index is complete.
 
-    Only a build of the same sources, unchanged, with the same settings finds it. Rows in memory cannot be told apart,
-    and are read from the start.
+    The file has a line of JSON for the build, and one for each shard. Only a build of the same sources, unchanged, with
+    the same settings finds it. Rows in memory cannot be told apart, and are read from the start.
 
     Args:
         folder: of the index.
@@ -36,27 +69,45 @@ class UnfinishedBuild:
         self._path = folder / _FILE
         known = bool(settings) and all(settings)
         self._key = fingerprint([*settings, *source_versions(settings), *others]) if known else ""
+        self._size = 0
 
-    def read(self) -> Mapping[str, Any] | None:
-        """Return what was noted last by the same build, if its shards are still there, or None."""
+    def read(self) -> BuildNote | None:
+        """Return what the same build noted, if its shards are still there, or None; `write` then goes on behind it."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, InputError):
-            noted: Mapping[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-            if self._key and noted["key"] == self._key:
-                shards = [Shard(self._path.with_name(entry["file"])) for entry in noted["shards"]]
-                if [shard_entry(shard) for shard in shards] == noted["shards"]:
-                    return noted
+            head, *lines = self._path.read_bytes().splitlines(keepends=True)
+            noted = json.loads(head)
+            if lines and not lines[-1].endswith(b"\n"):
+                lines.pop()  # whoever wrote it was killed
+            notes = list(map(json.loads, lines))
+            if self._key and noted["key"] == self._key and notes:
+                shards = [note["shard"] for note in notes]
+                if [shard_entry(Shard(self._path.with_name(entry["file"]))) for entry in shards] == shards:
+                    last = {name: notes[-1][name] for name in ReadingState.__annotations__}
+                    self._size = len(head) + sum(map(len, lines))
+                    return BuildNote(noted["builds"], shards, cast(ReadingState, last))
         return None
 
-    def write(self, note: Mapping[str, JSON]) -> None:
-        """Note how far the build has come: "shards" as in `IndexInfo`, and what else it needs to go on.
+    def write(self, builds: Sequence[Mapping[str, JSON]], shard: Mapping[str, JSON], state: ReadingState) -> None:
+        """Note that a shard is written; see `BuildNote`.
 
         Raises:
             StorageError: the disk is full; what was noted before stays.
         """
+        line = file_json({"shard": shard, **cast(Mapping[str, JSON], state)}) + b"\n"
         try:
-            write_file(self._path, file_json({"key": self._key, **note}))
+            if self._size:
+                with self._path.open("r+b") as file:
+                    file.truncate(self._size)
+                    file.seek(self._size)
+                    file.write(line)
+                    file.flush()
+                    os.fsync(file.fileno())
+            else:
+                line = file_json({"key": self._key, "builds": list(builds)}) + b"\n" + line
+                write_file(self._path, line)
         except OSError as e:
             raise StorageError(
                 f"{self._path} cannot be written: {e}. What was embedded is kept; free disk space and run the same "
                 "command again: it goes on from here."
             ) from e
+        self._size += len(line)
