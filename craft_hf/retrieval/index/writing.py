@@ -61,9 +61,10 @@ def writing(folder: Path) -> Iterator[None]:
             _check_folder(folder)  # once more, as others wrote to it
             _finish(folder)
         except OSError as e:
+            is_full = e.errno in (errno.ENOSPC, errno.EDQUOT)
+            advice = "free disk space and run the command again" if is_full else "see to it that you may write there"
             raise StorageError(
-                f"the index folder {folder} cannot be created or written to: {e}; give another one, or see to it that "
-                "you may write there."
+                f"the index folder {folder} cannot be created or written to: {e}; {advice}, or give another one."
             ) from e
         yield
     finally:
