@@ -80,8 +80,8 @@ def build_index(
         out: the index's folder; it may hold an unfinished or an earlier index, and nothing else.
         preset: "c4", "wikipedia", "stackexchange" or "wikihow": read raw files of this corpus, or with an empty list of
             sources its Hub dataset.
-        fields: which field of a record is which of a document, such as {"text": "body", "license": "meta.license"};
-            those that are not given are found by their usual names.
+        fields: which field of a record is which of a document, such as {"text": "body", "license": "meta.license"},
+            "" for none; those that are not given are found by their usual names.
         license: licence of documents that name none; one for all sources, or one for each.
         name: source of documents that name none; by default the file's name.
         split: split of a Hub dataset that names none.

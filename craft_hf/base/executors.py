@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -76,14 +77,22 @@ def open_workers(where: str) -> Iterator[Workers | None]:
 
 
 def _initialize_worker(numbers: Any, count: int) -> None:
-    """Give a process its share of the cores, or one of the GPUs; its parent handles Ctrl-C."""
+    """Give a process its share of the cores, or one of the GPUs; its parent handles Ctrl-C, and it ends with that."""
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     number = numbers.get()
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone: killed, it could not tell the pool, whose processes wait for work."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 _RAY_LOST = ("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "OutOfMemoryError", "ObjectLostError")

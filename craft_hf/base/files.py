@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import re
 import shutil
 import tempfile
+import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,11 +21,15 @@ from craft_hf.base.records import JSON
 
 _NEW, _OLD, _LOCK = "new", "old", "lock"
 
+_ABANDONED_S = 3600.0
+"""Seconds after which a file that is not complete, and was not written to since, is one of a killed process."""
+
 
 def write_file(path: Path, *parts: bytes) -> None:
-    """Write a file, or replace it in one step; it is on the disk when this returns.
+    """Write a file, or replace it in one step; it is on the disk, with its name, when this returns.
 
-    A process that is killed leaves the old file, and a hidden `.NAME.incomplete` that the next write takes over.
+    A process that is killed leaves the old file and a hidden `incomplete` one, which goes with the next write an hour
+    later. Of several who write the same file at the same time, each writes all of it, and the last one's stays.
 
     Args:
         path: in a folder that exists.
@@ -31,14 +38,19 @@ def write_file(path: Path, *parts: bytes) -> None:
     Raises:
         OSError: it cannot be written; the old file stays, and nothing half-written is left.
     """
-    beside = incomplete(path)
+    for left in path.parent.glob(incomplete(glob.escape(path.name))):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+                left.unlink()
+    beside = path.with_name(incomplete(path.name).replace("*", uuid.uuid4().hex))
     try:
-        with beside.open("wb") as file:
+        with beside.open("xb") as file:
             for part in parts:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
+        _sync_folder(path.parent)
     finally:  # after Ctrl-C too; a complete file has its own name by now
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
@@ -85,9 +97,19 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def incomplete(path: Path) -> Path:
-    """Return where `write_file` writes a file before it has its name."""
-    return path.with_name(f".{path.name}.incomplete")
+def incomplete(name: str) -> str:
+    """Return the pattern of the names under which `write_file` writes a file before it has its own."""
+    return f".{name}.*.incomplete"
+
+
+def _sync_folder(folder: Path) -> None:
+    """See to it that the names in a folder are on the disk, where the system can do that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager

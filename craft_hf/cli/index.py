@@ -31,6 +31,9 @@ _FOLDER = "Folder of an index, or user/name or user/name@revision on the Hub."
 
 _EMBEDDING = "Where the embedding model lies, a folder or a Hub id (default: where the index says)."
 
+_MOST_SOURCES = 100
+"""Sources of an index that are listed, those of the most documents where there are more."""
+
 _PASSAGE_WIDTH = 200
 """Characters of a passage that are shown."""
 
@@ -55,7 +58,7 @@ def build(
         typer.Option(
             metavar="NAME=FIELD",
             help=f"Which field of a record is the document's {', '.join(SPELLINGS)}, if it has no usual name: "
-            "text=body, license=meta.license; repeat it.",
+            "text=body, license=meta.license; source= for none; repeat it.",
         ),
     ] = None,
     text_column: Annotated[str, typer.Option(help="Short for --field text=...")] = "",
@@ -163,8 +166,12 @@ def info(folder: Annotated[Path, typer.Argument(help=_FOLDER)]) -> None:
     typer.echo(f"{folder}: {found.documents} documents in {len(found.shards)} shards, fingerprint {found.fingerprint}")
     typer.echo(f"embedded with {found.embedding_model} ({found.embedding_revision}), {found.dimension} dimensions")
     typer.echo(found.embedded_text)
-    for corpus in found.corpora:
+    ranked = sorted(found.corpora, key=lambda corpus: -int(str(corpus["documents"])))
+    for corpus in found.corpora if len(ranked) <= _MOST_SOURCES else ranked[:_MOST_SOURCES]:
         typer.echo(f"  {corpus['documents']:>9}  {corpus['source']}  ({corpus['license'] or 'licence not stated'})")
+    if rest := ranked[_MOST_SOURCES:]:
+        documents = sum(int(str(corpus["documents"])) for corpus in rest)
+        typer.echo(f"  {documents:>9}  of {len(rest):,} other sources and licences, which index.json lists")
     for line in Ledger.from_json(found.ledger).lines():
         typer.echo(line)
     if any(found.builds):

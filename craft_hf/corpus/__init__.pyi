@@ -6,12 +6,14 @@ from .corpus import parse_named_source as parse_named_source
 from .corpus import read_corpora as read_corpora
 from .fields import SPELLINGS as SPELLINGS
 from .fields import parse_fields as parse_fields
+from .ledger import FAULTS as FAULTS
 from .ledger import Ledger as Ledger
 from .ledger import Reason as Reason
 from .length import MAX_CHARS as MAX_CHARS
 from .length import MIN_CHARS as MIN_CHARS
 from .presets import PRESETS as PRESETS
 from .presets import open_corpora as open_corpora
+from .presets import preset_sources as preset_sources
 from .readers import LocatedRows as LocatedRows
 from .readers import LostPositionError as LostPositionError
 from .readers import Row as Row
@@ -19,6 +21,7 @@ from .readers.files import FORMATS as FORMATS
 from .readers.hub import HUB_DATASET_SYNTAX as HUB_DATASET_SYNTAX
 from .readers.hub import parse_hub_dataset as parse_hub_dataset
 from .readers.hub import pinned as pinned
+from .readers.hub import repo_of as repo_of
 from .readers.jsonl import json_rows as json_rows
 from .sample import sample_corpus as sample_corpus
 from .sampling import Reading as Reading

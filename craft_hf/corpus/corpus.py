@@ -14,7 +14,7 @@ from craft_hf.corpus.ledger import Ledger, Reason
 from craft_hf.corpus.length import MAX_CHARS, MIN_CHARS, passages, says_less_than
 from craft_hf.corpus.readers import LocatedRows, LostPositionError, Piece, Place, Row, Source, Stream
 from craft_hf.corpus.readers.files import FORMATS, FileSource, ending_of
-from craft_hf.corpus.readers.hub import parse_hub_dataset
+from craft_hf.corpus.readers.hub import parse_hub_dataset, repo_of
 
 Long = Literal["split", "drop"]
 """What becomes of a text that is too long."""
@@ -339,5 +339,4 @@ def parse_named_source(source: str) -> tuple[str, str]:
 
 def looks_like_a_path(source: str) -> bool:
     """Return whether a source that is not on this machine was meant to be a file, and not a Hub dataset."""
-    repo = source.partition(":")[0].partition("@")[0]
-    return repo.count("/") > 1 or source.startswith((".", "/", "~")) or bool(ending_of(source))
+    return repo_of(source).count("/") > 1 or source.startswith((".", "/", "~")) or bool(ending_of(source))

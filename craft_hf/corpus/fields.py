@@ -45,16 +45,17 @@ class Fields:
 
     Args:
         given: field of a document to the name of the record's field; "meta.license" is the field `license` within
-            `meta`, unless there is a field of that whole name. What is not given is found by its usual names.
+            `meta`, unless there is a field of that whole name; "" for none. What is not given is found by its usual
+            names.
 
     Raises:
-        InputError: a document has no such field.
+        InputError: a document has no such field, or the text is to come from none.
     """
 
     def __init__(self, given: Mapping[str, str] | None = None) -> None:
         self.given = dict(given or {})
         for field, name in self.given.items():
-            if field not in SPELLINGS or not name:
+            if field not in SPELLINGS or (field == "text" and not name):
                 raise InputError(
                     f"{field!r} was mapped to {name!r}; expected one of {', '.join(SPELLINGS)} and the name of a "
                     "record's field, such as text=body."
@@ -79,6 +80,8 @@ class Fields:
     def has(self, record: Mapping[str, JSON], field: str) -> bool:
         """Return whether a record has a field, if only an empty one."""
         name = self.given.get(field)
+        if name == "":
+            return True
         if name is None:
             return bool(self._plan(record)[field])
         return name in names_of(record) or walk(record, name) is not None

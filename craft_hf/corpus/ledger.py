@@ -24,6 +24,7 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable or broken file"
     NOT_INSTALLED = "reader not installed"
     ONLY_IMAGES = "PDF without text"
+    EMPTY_PAGES = "page without text of a PDF with others"
     NO_QUESTIONS = "site without questions"
     BROKEN = "broken record"
     NO_TEXT = "no text"
@@ -45,8 +46,9 @@ OF_FILES = frozenset(
     )
 )  # fmt: skip
 OF_DOCUMENTS = frozenset((Reason.REPEATED_TEXT, Reason.REMOVED, Reason.LOST))
-OF_RECORDS = frozenset(Reason) - OF_FILES - OF_DOCUMENTS
-"""What is left out for each reason: a file, a document that was made of a record, or a record."""
+OF_PAGES = frozenset((Reason.EMPTY_PAGES,))
+OF_RECORDS = frozenset(Reason) - OF_FILES - OF_DOCUMENTS - OF_PAGES
+"""What is left out for each reason: a file, a document that was made of a record, a page of a record, or a record."""
 
 FAULTS = frozenset((Reason.UNREADABLE, Reason.NOT_INSTALLED, Reason.BROKEN))
 """The reasons that a strict ledger raises."""
@@ -75,7 +77,7 @@ class Ledger:
         split: records that became several passages each.
         passages: documents that are passages.
         repeated_ids: documents whose id was changed, because another has it.
-        left_out: what was left out, by reason.
+        left_out: what was left out, by reason: a `Reason`, or another one that a later version of craft_hf wrote down.
     """
 
     strict: bool = False
@@ -84,7 +86,7 @@ class Ledger:
     split: int = 0
     passages: int = 0
     repeated_ids: int = 0
-    left_out: dict[Reason, LeftOut] = field(default_factory=dict)
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
 
     def leave_out(self, reason: Reason, example: str, count: int = 1) -> None:
         """Count what is left out.
@@ -106,7 +108,7 @@ class Ledger:
         else:
             found.count += count
 
-    def count(self, reasons: Collection[Reason]) -> int:
+    def count(self, reasons: Collection[str]) -> int:
         """Return how much was left out for some reasons."""
         return sum(found.count for reason, found in self.left_out.items() if reason in reasons)
 
@@ -207,7 +209,7 @@ class Ledger:
         for reason, entry in left_out.items():
             if not isinstance(entry, Mapping):
                 raise TypeError(f"left_out[{reason!r}] is no mapping")
-            found[Reason(reason)] = LeftOut(int(str(entry["count"])), str(entry["example"]))
+            found[str(reason)] = LeftOut(int(str(entry["count"])), str(entry["example"]))
         files, whole, split, passages, ids = (
             int(str(data[name])) for name in ("files_read", "whole", "split", "passages", "repeated_ids")
         )

@@ -28,7 +28,8 @@ class Preset:
         files: opens raw files; takes the path, the name of the corpus, and the least score of a post or None.
         license: of documents from raw files that name none.
         repo: the Hub dataset, which is streamed if no files are given.
-        hub: opens it; takes `repo` and the name of the corpus.
+        revision: the commit of it that is read if none is named; "" for the newest.
+        hub: opens it; takes `repo`, a commit, tag or branch or None for the newest commit, and the name of the corpus.
         hub_license: of documents from the Hub that name none: what the dataset's card says, or else the licence of the
             texts.
     """
@@ -37,7 +38,8 @@ class Preset:
     files: Callable[[Path, str, int | None], Source]
     license: str
     repo: str
-    hub: Callable[[str, str], Source]
+    revision: str
+    hub: Callable[[str, str | None, str], Source]
     hub_license: str
 
 
@@ -47,7 +49,8 @@ PRESETS = {
         files=lambda path, name, _: FileSource(path),
         license="ODC-BY",
         repo="allenai/c4",
-        hub=lambda repo, name: HubDataset(repo, "en", revision="1588ec454efa1a09f29cd18ddd04fe05fc8653a2"),
+        revision="1588ec454efa1a09f29cd18ddd04fe05fc8653a2",
+        hub=lambda repo, revision, name: HubDataset(repo, "en", revision=revision),
         hub_license="ODC-BY",
     ),
     "wikipedia": Preset(
@@ -55,30 +58,41 @@ PRESETS = {
         files=lambda path, name, _: Wikipedia(path),
         license="CC BY-SA 4.0",
         repo="wikimedia/wikipedia",
-        hub=lambda repo, name: HubDataset(repo, "20231101.en", revision="b04c8d1ceb2f5cd4588862100d08de323dccfbaa"),
+        revision="b04c8d1ceb2f5cd4588862100d08de323dccfbaa",
+        hub=lambda repo, revision, name: HubDataset(repo, "20231101.en", revision=revision),
         hub_license="CC BY-SA 3.0 and GFDL",
     ),
-    # The Hub dataset has no titles and only answers with a positive score; its revision is not pinned.
+    # The Hub dataset has no titles and only answers with a positive score.
     "stackexchange": Preset(
         raw="a folder of unpacked dumps, one folder for each site, with Posts.xml in each",
         files=StackExchange,
         license="CC BY-SA",
         repo="HuggingFaceGECLM/StackExchange_Mar2023",
-        hub=lambda repo, name: HubDataset(repo, split="all", revision="main", convert=partial(hub_row, name=name)),
+        revision="",
+        hub=lambda repo, revision, name: HubDataset(
+            repo, split="all", revision=revision, convert=partial(hub_row, name=name)
+        ),
         hub_license="CC BY-SA",
     ),
     # The authors' own dataset, wangwilliamyang/wikihow, is a script that downloads nothing, and `datasets` runs no
-    # scripts; this CSV file is a cleaned copy whose card refers to the same paper. Its revision is not pinned.
+    # scripts; this CSV file is a cleaned copy whose card refers to the same paper.
     "wikihow": Preset(
         raw="wikihowAll.csv or wikihowSep.csv of the WikiHow dataset",
         files=lambda path, name, _: WikiHow(path),
         license="CC BY-NC-SA 3.0",
         repo="gursi26/wikihow-cleaned",
-        hub=lambda repo, name: HubDataset(repo, revision="main", convert=method_row),
+        revision="",
+        hub=lambda repo, revision, name: HubDataset(repo, revision=revision, convert=method_row),
         hub_license="CC BY-NC-SA 3.0",
     ),
 }
 """The corpora of the CRAFT paper (arXiv 2409.02098)."""
+
+
+def preset_sources(preset: str) -> list[str]:
+    """Return what a preset reads if no source is given, as a source; none if there is no such preset."""
+    known = PRESETS.get(preset)
+    return [f"{known.repo}@{known.revision}" if known.revision else known.repo] if known else []
 
 
 def preset_corpus(
@@ -93,7 +107,8 @@ def preset_corpus(
 
     Args:
         preset: a key of `PRESETS`.
-        sources: files or folders in the raw format of the preset; without any, its Hub dataset is streamed.
+        sources: files or folders in the raw format of the preset, or its Hub dataset as REPO or REPO@REVISION, which is
+            streamed; without any, the Hub dataset.
         name: of the corpus; by default that of the preset.
         license: licence of documents without one; by default the preset's.
         min_score: of Stack Exchange, leave out posts with a lower score.
@@ -107,19 +122,24 @@ def preset_corpus(
     if known is None:
         raise InputError(f"there is no preset {preset!r}; choose from {', '.join(PRESETS)}.")
     name = name or preset
-    for source in sources:
-        if not Path(source).exists():
-            raise InputError(
-                f"there is no {source}; the preset {preset} reads {known.raw}, or without a source the Hub dataset "
-                f"{known.repo}."
-            )
-    if min_score is not None and (preset != "stackexchange" or not sources):
+    repo, _, revision = str(sources[0]).partition("@") if sources else (known.repo, "", "")
+    missing = [source for source in sources if not Path(source).exists()]
+    of_hub = len(missing) == len(sources) <= 1 and repo == known.repo
+    if missing and not of_hub:
+        raise InputError(
+            f"there is no {missing[0]}; the preset {preset} reads {known.raw}, or without a source the Hub dataset "
+            f"{known.repo}."
+        )
+    if min_score is not None and (preset != "stackexchange" or of_hub):
         raise InputError(
             "min_score= (--min-score) was given, but only the raw files of the preset stackexchange hold scores; leave "
             "it out."
         )
-    opened = [known.files(Path(source), name, min_score) for source in sources] or [known.hub(known.repo, name)]
-    license = license or (known.license if sources else known.hub_license)
+    if of_hub:
+        opened = [known.hub(repo, revision or known.revision or None, name)]
+    else:
+        opened = [known.files(Path(source), name, min_score) for source in sources]
+    license = license or (known.hub_license if of_hub else known.license)
     return Corpus(ChainedSource(opened), name=name, license=license, **options)
 
 

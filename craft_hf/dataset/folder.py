@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,8 +159,12 @@ class DatasetFolder:
         """
         out = self.path
         if out.is_symlink() or out.is_file() or (out.is_dir() and any(out.iterdir())):
-            parts = PARTS | {incomplete(Path(name)).name for name in PARTS}
-            if out.is_symlink() or not self.has_report or not {p.name for p in out.iterdir()} <= parts:
+            ours = [*PARTS, *map(incomplete, PARTS)]
+            if (
+                out.is_symlink()
+                or not self.has_report
+                or not all(any(fnmatchcase(path.name, name) for name in ours) for path in out.iterdir())
+            ):
                 raise CraftError(f"{out} exists and is no dataset of craft_hf alone; give another --out, or remove it.")
         try:
             out.parent.mkdir(parents=True, exist_ok=True)

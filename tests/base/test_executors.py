@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
@@ -169,6 +170,35 @@ def test_lost_process_costs_the_batch_in_hand(tmp_path: Path) -> None:
     build_index([Corpus(ROWS)], tmp_path, rest, shard_documents=10)
     assert rest.asked == [row["text"] for row in ROWS[16:]]
     assert visible(tmp_path) == ["index.json", *sorted(path.name for path in shard_paths(tmp_path))]
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_build_that_is_killed(tmp_path: Path) -> None:
+    """Also one that has a shard in hand for minutes: nobody writes to the folder when the build is run again."""
+    log = tmp_path / "log"
+    child = multiprocessing.get_context("spawn").Process(
+        target=built, args=(tmp_path / "index", SlowEmbedder(log, 600), "2")
+    )
+    child.start()
+    while not log.exists() or len(_processes(log)) < 2:
+        time.sleep(0.05)
+    child.kill()
+    child.join()
+    end = time.monotonic() + 60
+    while any(_is_alive(process) for process in _processes(log)) and time.monotonic() < end:
+        time.sleep(0.05)
+    left = [process for process in _processes(log) if _is_alive(process)]
+    for process in left:
+        os.kill(int(process), signal.SIGKILL)
+    assert not left
+
+
+def _is_alive(process: str) -> bool:
+    """Whether a process runs; one that ended may wait for somebody to ask for its exit code."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.slow

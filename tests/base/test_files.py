@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -56,9 +57,45 @@ def test_write_file_replaces_or_leaves(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_file(path, b"three", "no bytes")  # type: ignore[arg-type]
     assert path.read_bytes() == b"one two"
-    incomplete(path).write_bytes(b"of a process that was killed")
-    write_file(path, b"four")
-    assert (path.read_bytes(), names(tmp_path)) == (b"four", ["file.json"])
+
+
+def test_what_a_killed_write_left_goes_when_nobody_is_at_it(tmp_path: Path) -> None:
+    """A file that another process writes to at the moment stays, and so do those of other names."""
+    path, names_left = tmp_path / "file[1].json", [incomplete("file[1].json").replace("*", f"{i}") for i in range(2)]
+    for name in (*names_left, ".file1.json.0.incomplete"):
+        (tmp_path / name).write_bytes(b"half")
+    for name in (names_left[0], ".file1.json.0.incomplete"):
+        os.utime(tmp_path / name, (0, 0))
+    write_file(path, b"whole")
+    assert names(tmp_path) == sorted([names_left[1], ".file1.json.0.incomplete", path.name])
+
+
+def test_two_who_write_the_same_file_both_write_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither writes into the other's file, and neither fails because the other was done first."""
+    path, sync = tmp_path / "file", os.fsync
+
+    def write_in_between(descriptor: int) -> None:
+        sync(descriptor)
+        monkeypatch.setattr(os, "fsync", sync)
+        write_file(path, b"of the other")
+        assert path.read_bytes() == b"of the other"
+
+    monkeypatch.setattr(os, "fsync", write_in_between)
+    write_file(path, b"of the one")
+    assert (path.read_bytes(), names(tmp_path)) == (b"of the one", ["file"])
+
+
+def test_the_name_of_a_file_is_forced_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the file, its folder: a power cut may otherwise take the name, and with it the file."""
+    synced, sync = list[bool](), os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_file(tmp_path / "file", b"content")
+    assert synced == [False, True]
 
 
 def test_replaced_folder_keeps_the_old_one_until_the_end(tmp_path: Path) -> None:

@@ -136,6 +136,19 @@ def test_search_shows_links_and_what_is_not_known(tmp_path: Path) -> None:
     assert passage.strip().startswith("Rain falls. Rain falls.")
 
 
+def test_info_lists_the_largest_of_many_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says how many others there are."""
+    monkeypatch.setattr("craft_hf.cli.index._MOST_SOURCES", 2)
+    rows = [{"id": f"{i}", "text": f"{s} {i} " * 60, "source": s} for i, s in enumerate("abbbcdd")]
+    (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    lines = run("build", tmp_path / "c.jsonl", "--out", tmp_path / "i").splitlines()
+    assert [" ".join(line.split()) for line in lines if line.startswith("   ")][:3] == [
+        "3 b (licence not stated)",
+        "2 d (licence not stated)",
+        "2 of 2 other sources and licences, which index.json lists",
+    ]
+
+
 def test_search_gives_all_there_is(built: tuple[Path, str]) -> None:
     """-k beyond the index is no mistake, -k 0 is one."""
     assert len(run("search", built[0], "anything", "-k", "50").splitlines()) == 10

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_hf.corpus.corpus import Corpus
-from craft_hf.corpus.ledger import FAULTS, OF_DOCUMENTS, OF_FILES, OF_RECORDS, Fault, Ledger, Reason
+from craft_hf.corpus.ledger import FAULTS, OF_DOCUMENTS, OF_FILES, OF_PAGES, OF_RECORDS, Fault, Ledger, Reason
 from tests.corpus import left_out
 
 LONG = "One sentence of a text. " * 20
 COUNTS = st.integers(0, 10**12)
 
 
-def test_every_reason_is_of_files_records_or_documents() -> None:
+def test_every_reason_is_of_files_records_documents_or_pages() -> None:
     """Each reason counts for one of the sums, and only what is broken is a fault."""
-    assert set(Reason) == OF_FILES | OF_RECORDS | OF_DOCUMENTS
-    assert not OF_FILES & OF_RECORDS
+    assert set(Reason) == OF_FILES | OF_RECORDS | OF_DOCUMENTS | OF_PAGES
+    assert len(Reason) == sum(map(len, (OF_FILES, OF_RECORDS, OF_DOCUMENTS, OF_PAGES)))
     assert {Reason.UNREADABLE, Reason.NOT_INSTALLED, Reason.BROKEN} == FAULTS
 
 
@@ -58,11 +58,21 @@ def test_a_ledger_comes_back_from_json(ledger: Ledger, reason: Reason, count: in
 
 
 def test_what_is_no_ledger_is_refused() -> None:
-    """A reason that is none, and numbers that are missing, are errors."""
+    """Numbers that are missing are errors."""
     data = Ledger().to_json()
-    for broken in ({**data, "left_out": {"mood": {"count": 1, "example": ""}}}, {**data, "left_out": 3}, {}):
+    for broken in ({**data, "left_out": {"no text": {"count": "many", "example": ""}}}, {**data, "left_out": 3}, {}):
         with pytest.raises((ValueError, TypeError, KeyError)):
             Ledger.from_json(broken)
+
+
+def test_a_reason_of_a_later_version_is_kept() -> None:
+    """An index that has been added to by it can be read, says it to people, and keeps it."""
+    data = {**Ledger(whole=1).to_json(), "left_out": {"mood": {"count": 2, "example": "a.jsonl, line 3"}}}
+    ledger = Ledger.from_json(json.loads(json.dumps(data)))
+    ledger.add(Ledger.from_json(data).without(Ledger()))
+    assert ledger.lines()[1:] == ["          4  left out: mood, such as a.jsonl, line 3"]
+    assert ledger.to_json()["left_out"] == {"mood": {"count": 4, "example": "a.jsonl, line 3"}}
+    assert ledger.documents == ledger.records == 2
 
 
 def test_ledgers_add_up_and_keep_the_first_example() -> None:

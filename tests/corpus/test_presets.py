@@ -104,12 +104,26 @@ def hub(folder: Path, preset: str) -> None:
 def test_without_a_source_the_hub_dataset_is_streamed(
     tmp_path: Path, preset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`datasets` looks for a folder before it asks the Hub, so a folder named like the dataset stands for it here."""
-    folder = tmp_path / PRESETS[preset].repo
+    """A folder with the dataset's files stands for the Hub here; one of its name where one works is not read."""
+    folder = tmp_path / "hub" / PRESETS[preset].repo
     folder.mkdir(parents=True)
     hub(folder, preset)
-    monkeypatch.chdir(tmp_path)
+    load, revisions = datasets.load_dataset, []
+
+    def load_folder(repo: str, *arguments: Any, revision: str, **options: Any) -> Any:
+        revisions.append(revision)
+        return load(str(tmp_path / "hub" / repo), *arguments, **options)
+
+    monkeypatch.setattr(HubDataset, "_resolved", lambda self, commit: self.revision)
+    monkeypatch.setattr(datasets, "load_dataset", load_folder)
     documents = list(preset_corpus(preset))
+    assert list(preset_corpus(preset, PRESETS[preset].repo)) == documents
+    assert list(preset_corpus(preset, f"{PRESETS[preset].repo}@v2")) == documents
+    assert revisions == [*[PRESETS[preset].revision or None] * 2, "v2"]
+    monkeypatch.undo()
+    monkeypatch.chdir(folder.parents[1])
+    with pytest.raises(InputError, match="would be read in place of the Hub dataset of that name; run this from anoth"):
+        list(preset_corpus(preset))
     assert {d.license for d in documents} == {PRESETS[preset].hub_license}
     if preset == "stackexchange":
         sites = {d.source.removeprefix("stackexchange:") for d in documents}
@@ -132,8 +146,8 @@ def test_hub_datasets_are_asked_for_at_a_revision(preset: str, monkeypatch: pyte
         {
             "c4": ("allenai/c4", "en", "train", "1588ec454efa1a09f29cd18ddd04fe05fc8653a2"),
             "wikipedia": ("wikimedia/wikipedia", "20231101.en", "train", "b04c8d1ceb2f5cd4588862100d08de323dccfbaa"),
-            "stackexchange": ("HuggingFaceGECLM/StackExchange_Mar2023", None, "all", "main"),
-            "wikihow": ("gursi26/wikihow-cleaned", None, "train", "main"),
+            "stackexchange": ("HuggingFaceGECLM/StackExchange_Mar2023", None, "all", None),
+            "wikihow": ("gursi26/wikihow-cleaned", None, "train", None),
         }[preset]
     ]
 

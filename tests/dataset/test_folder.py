@@ -129,7 +129,7 @@ def test_generate_takes_the_place_of_a_dataset_of_another_format(home: Path, tmp
     (cached,) = (home / "runs").glob("bioqa-*/report.json")
     for path in (cached, out / "report.json"):
         path.write_text(path.read_text().replace('"format": 1,', '"format": 0,', 1))
-    (out / ".report.md.incomplete").touch()  # as a killed `craft-hf report` leaves it
+    (out / ".report.md.5e1f.incomplete").touch()  # as a killed `craft-hf report` leaves it
     assert RUNNER.invoke(app, command).exit_code == 0
     assert DatasetFolder(out).is_complete
     assert "task: bioqa" in DatasetFolder(out).run_yaml

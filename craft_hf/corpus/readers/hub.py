@@ -24,7 +24,7 @@ class HubDataset(Source):
     """A split of a Hub dataset, streamed: only what is read is downloaded.
 
     Args:
-        repo: the dataset's id, such as "allenai/c4".
+        repo: the dataset's id, such as "allenai/c4", or the absolute path of a folder with the same files.
         config: its configuration; by default the only one.
         split: the name of a split, several joined by "+", or "all".
         revision: commit, tag or branch; by default the newest commit.
@@ -67,7 +67,7 @@ class HubDataset(Source):
         """
         from craft_hf.base import hub_api
 
-        if Path(self.repo).is_dir():  # which `datasets` takes before it asks the Hub
+        if Path(self.repo).is_dir():
             return None
         if not commit and re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
             return self.revision
@@ -80,6 +80,11 @@ class HubDataset(Source):
 
         from craft_hf.base import HUB_EXCEPTIONS, error_text
 
+        if Path(self.repo).is_dir() and (commit or self.revision or not Path(self.repo).is_absolute()):
+            raise InputError(  # for `datasets` takes the folder before it asks the Hub
+                f"the folder {self.repo} would be read in place of the Hub dataset of that name; run this from another "
+                "folder. To read the files of the folder, give its path alone."
+            )
         errors = (*HUB_EXCEPTIONS, EOFError, zlib.error, DatasetsError)
         try:
             self._commit = self._resolved(commit)
@@ -117,6 +122,11 @@ class HubDataset(Source):
                 ledger.leave_out(Reason.BROKEN, f"{place}: {e}")
             else:
                 yield place, converted
+
+
+def repo_of(text: str) -> str:
+    """Return the id of a Hub dataset in `HUB_DATASET_SYNTAX`."""
+    return text.partition(":")[0].partition("@")[0]
 
 
 def pinned(text: str) -> str:

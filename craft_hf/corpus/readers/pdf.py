@@ -10,7 +10,7 @@ from craft_hf.corpus.readers.file import File
 
 
 def pdf_rows(file: File, ledger: Ledger) -> LocatedRows:
-    """Yield the document, its pages apart by a blank line; a PDF whose pages are images has no text, and is counted.
+    """Yield the document, its pages apart by a blank line; pages without text, such as images, are counted.
 
     Raises:
         InputError: the file is no PDF, broken, or locked by a password.
@@ -23,13 +23,15 @@ def pdf_rows(file: File, ledger: Ledger) -> LocatedRows:
         pdf = pdfium.PdfDocument(content)
         try:
             about = pdf.get_metadata_dict()
-            pages = [page.get_textpage().get_text_bounded() for page in pdf]
+            pages = [page.get_textpage().get_text_bounded().replace("\r\n", "\n").strip() for page in pdf]
         finally:
             pdf.close()
     # where a hyphen breaks a word over two lines, PDFium has a control character, which no text keeps
-    text = "\n\n".join(filter(None, (page.replace("\r\n", "\n").strip() for page in pages)))
-    if not text:
+    with_text = list(filter(None, pages))
+    if not with_text:
         ledger.leave_out(Reason.ONLY_IMAGES, f"{file.name}: {len(pages)} pages of images; recognize their text first.")
         return
+    if empty := len(pages) - len(with_text):
+        ledger.leave_out(Reason.EMPTY_PAGES, f"{file.name}: {empty} of {len(pages)} pages", empty)
     title, author = about.get("Title") or file.stem, about.get("Author")
-    yield Place(file.name), WholeFile(id=file.id, title=title, author=author, text=text)
+    yield Place(file.name), WholeFile(id=file.id, title=title, author=author, text="\n\n".join(with_text))

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,13 +30,17 @@ from craft_hf.retrieval.index.info import (
 from craft_hf.retrieval.index.quantize import Halves
 from craft_hf.retrieval.index.shard import FORMAT, LongHashes, Shard, ShardContent, embedding_hashes, write_shard
 from craft_hf.retrieval.index.sources import open_sources
-from craft_hf.retrieval.index.unfinished import UnfinishedBuild, forget_build
+from craft_hf.retrieval.index.unfinished import ReadingState, UnfinishedBuild, forget_build
 from craft_hf.retrieval.index.vectors import KnownVectors, VectorSaver, embed, vector_files
+from craft_hf.retrieval.index.verify import shard_counts
 from craft_hf.retrieval.index.writing import replace_index, writing
 
 Progress = Callable[[int], object]
 """Is told how many documents were embedded since it was last called."""
 
+
+MOST_SOURCES = 100_000
+"""Most pairs of source and licence of an index, which `index.json` lists."""
 
 _BLOCK = 4096
 """Most documents that are compared with what was seen at a time."""
@@ -48,7 +51,7 @@ class _Batch:
     """The documents of a shard, and the state of reading behind them."""
 
     documents: list[Document]
-    state: Mapping[str, JSON]
+    state: ReadingState
 
 
 def build_index(
@@ -111,7 +114,6 @@ def build_index(
             return read_info(folder)
         existing = _existing(folder, embedder, add, replace, vectors)
         old = existing if add else None
-        added_to = old.fingerprint if old else ""
         vectors = vectors or (old.vectors if old else CHUNKS)
         shards: list[Mapping[str, JSON]] = list(old.shards) if old else []
         ledger = Ledger.from_json(old.ledger) if old else Ledger()
@@ -121,14 +123,17 @@ def build_index(
         for entry in shards:
             note_shard(Shard(folder / str(entry["file"])), deduplicator, ids)
         made: list[Mapping[str, JSON]] = []
-        note: dict[str, JSON] = {}
-        if noted := unfinished.read(added_to):
-            note = dict(noted)
-            settings = noted["builds"]
+        if noted := unfinished.read(old.fingerprint if old else ""):
+            settings = noted.builds
             corpora = [corpus for build in settings for corpus in open_sources(build)]
-            made = _go_on(noted, folder, corpora, deduplicator, ids)
-            counts = counts_of(noted["corpora"])
-            removed_ids, removed_sources = set(noted["removed_ids"]), set(noted["removed_sources"])
+            _go_on(noted.state, corpora, deduplicator, ids)
+            for entry in noted.shards:
+                shard = Shard(folder / str(entry["file"]))
+                note_shard(shard, deduplicator, ids)
+                counts += shard_counts(shard)
+                removed_ids.difference_update(shard.strings("id"))
+                removed_sources.difference_update(source for source, _ in shard.corpora)
+                made.append(entry)
         batches = _batches(corpora, shard_documents, deduplicator, ids, folder)
         with Bar("Embedding", unit="chunks") as bar:
             bar.update(sum(int(str(entry["chunks"])) for entry in made))
@@ -137,11 +142,8 @@ def build_index(
                 removed_ids.difference_update(d.id for d in batch.documents)
                 removed_sources.difference_update(d.source for d in batch.documents)
                 made.append(entry)
-                note = {
-                    "builds": list(settings), "shards": made, "corpora": corpora_of(counts),
-                    "removed_ids": sorted(removed_ids), "removed_sources": sorted(removed_sources), **batch.state,
-                }  # fmt: skip
-                unfinished.write(note, added_to)
+                unfinished.write(settings, entry, batch.state)
+                _check_sources(counts)
         shards += made
         for corpus in corpora:
             ledger.add(corpus.ledger)
@@ -166,7 +168,7 @@ def build_index(
             removed_ids=tuple(sorted(removed_ids)),
             removed_sources=tuple(sorted(removed_sources)),
         )
-        unfinished.write({**note, "index_json": hashlib.sha256(info_json(info)).hexdigest()}, added_to)
+        unfinished.write_end(settings, hashlib.sha256(info_json(info)).hexdigest())
         replace_index(info, folder)
     return info
 
@@ -287,17 +289,24 @@ def _batches(
         ) from e
 
 
-def _go_on(
-    noted: Mapping[str, Any], folder: Path, corpora: Sequence[Corpus], deduplicator: Deduplicator, ids: UniqueIds
-) -> list[Mapping[str, JSON]]:
-    """Put everything in the state that an unfinished build noted with its last shard, and return its shards."""
-    for entry in noted["shards"]:
-        note_shard(Shard(folder / entry["file"]), deduplicator, ids)
-    deduplicator.dropped, deduplicator.example = noted["repeated_texts"], noted["example"]
-    ids.changed = noted["repeated_ids"]
-    for corpus, state in zip(corpora, noted["states"], strict=True):
-        corpus.resume(state)
-    return list(noted["shards"])
+def _go_on(state: ReadingState, corpora: Sequence[Corpus], deduplicator: Deduplicator, ids: UniqueIds) -> None:
+    """Put everything in the state that an unfinished build noted with its last shard."""
+    deduplicator.dropped, deduplicator.example = state["repeated_texts"], state["example"]
+    ids.changed = state["repeated_ids"]
+    for corpus, of_corpus in zip(corpora, state["states"], strict=True):
+        corpus.resume(of_corpus)
+
+
+def _check_sources(counts: Mapping[tuple[str, str], int]) -> None:
+    """Raise InputError if there are more sources than `index.json` can list."""
+    if len(counts) > MOST_SOURCES:
+        source, license = next(reversed(list(counts)))
+        raise InputError(
+            f"the documents have more than {MOST_SOURCES:,} sources and licences, such as {source!r} "
+            f"({license or 'licence not stated'}), and an index lists all of them. Leave out the field of the records "
+            'that is none: --field source= (fields={"source": ""}) gives documents the name of their corpus as '
+            "source, --field url=source keeps a source that is a link. What was embedded is not embedded again."
+        )
 
 
 def note_shard(shard: Shard, deduplicator: Deduplicator, ids: UniqueIds) -> None:

@@ -20,7 +20,7 @@ from craft_hf.retrieval.index.shard import FORMAT, cannot_be_read, mending
 
 _TUPLES = ("shards", "corpora", "builds", "removed_ids", "removed_sources")
 
-SHARD_FILE = re.compile(r"shard-[0-9a-f]{16}\.h5|\.shard-[0-9a-f]{16}\.h5\.incomplete")
+SHARD_FILE = re.compile(r"shard-[0-9a-f]{16}\.h5|\.shard-[0-9a-f]{16}\.h5\.\w+\.incomplete")
 """Names of shards, complete or not; "shard-00000-of-00010.parquet" is of another program."""
 
 _BROKEN = (ValueError, TypeError, KeyError, AttributeError)

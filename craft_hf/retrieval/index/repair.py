@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from craft_hf.base import JSON, Bar, Document, Embedder, InputError
-from craft_hf.corpus import Corpus, Ledger, Reason, read_corpora
+from craft_hf.corpus import FAULTS, Corpus, Ledger, Reason, read_corpora
 from craft_hf.retrieval.index.build import build_shard, note_shard
 from craft_hf.retrieval.index.chunks import Chunks, chunks_of, cut
 from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of, possible_ids, text_hashes
@@ -38,9 +38,6 @@ from craft_hf.retrieval.index.writing import finish, replace_index, writing
 
 _REASONS = 5
 """Reasons that a message gives at most."""
-
-_FAULTS = (Reason.UNREADABLE, Reason.NOT_INSTALLED, Reason.BROKEN)
-"""Why a document may be missing that a source holds."""
 
 _BLOCK = 256
 """Documents that are read from the sources at a time."""
@@ -281,7 +278,7 @@ def _faults(corpora: Sequence[Corpus]) -> str:
     total = Ledger()
     for corpus in corpora:
         total.add(corpus.ledger)
-    total.left_out = {reason: total.left_out[reason] for reason in _FAULTS if reason in total.left_out}
+    total.left_out = {reason: total.left_out[reason] for reason in FAULTS if reason in total.left_out}
     return total.reasons().rstrip(".")
 
 

@@ -187,7 +187,7 @@ class Index:
             raise InputError(f"queries have shape {queries.shape}, expected (queries, {self.info.dimension}).")
         if not np.isfinite(queries).all():
             raise InputError("a query holds NaN or infinity; expected finite vectors.")
-        k = min(k, selection.documents_by_source(self.info).total())
+        k = min(k, selection.documents_by_source(self.info).total() if selection else len(self))
         scores = np.empty((len(queries), k), dtype=np.float32)
         rows, chunks = (np.empty((len(queries), k), dtype=np.int64) for _ in range(2))
         left = np.arange(len(queries))

@@ -91,7 +91,7 @@ def _unknown(kind: str, name: str, known: Counter[str]) -> str:
     near = [by_folded[one] for one in difflib.get_close_matches(name.casefold(), by_folded, _NAMED, 0.6)]
     rest = [one for one, _ in known.most_common() if one not in near]
     listed = ", ".join(f"{one!r} ({known[one]:,} documents)" for one in [*near, *rest][:_NAMED])
-    more = f", and {len(known) - _NAMED} more (craft-hf index info lists them)" if len(known) > _NAMED else ""
+    more = f", and {len(known) - _NAMED} more (index.json lists them)" if len(known) > _NAMED else ""
     meant = f"; did you mean {near[0]!r}?" if near else "."
     return f"{kind} names {name!r}, which the index does not have. It has {listed}{more}{meant}"
 

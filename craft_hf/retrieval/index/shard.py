@@ -43,7 +43,7 @@ from craft_hf.retrieval.index.quantize import Codes, Floats, Halves, quantize
 if TYPE_CHECKING:
     import torch
 
-FORMAT = 5
+FORMAT = 6
 _PAGE = 4096
 _TRAILER = 40
 _MAPPED = ("embedding", "code", "scale", "residual", "chunk_end", "chunk_span")

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from craft_hf.base import JSON, InputError, __version__, is_installed
-from craft_hf.corpus import Corpus, looks_like_a_path, open_corpora, parse_fields, parse_named_source, pinned
+from craft_hf.corpus import (
+    Corpus,
+    looks_like_a_path,
+    open_corpora,
+    parse_fields,
+    parse_named_source,
+    pinned,
+    preset_sources,
+    repo_of,
+)
 from craft_hf.retrieval.index.info import IndexInfo
 
 _ELSEWHERE = "./"
@@ -45,9 +54,10 @@ def open_sources_again(settings: Mapping[str, Any]) -> list[Corpus]:
         place = parse_named_source(source)[1]
         if place.startswith(_ELSEWHERE):
             raise InputError(f"{source} was a file of the machine that built the index; where it lay is not published")
-        if not Path(place).is_absolute() and Path(place).exists():
+        if not Path(place).is_absolute() and Path(repo_of(place)).exists():
             raise InputError(
-                f"{place} in this folder would be read in place of the Hub dataset of that name; run this elsewhere"
+                f"{repo_of(place)} in this folder would be read in place of the Hub dataset of that name; run this "
+                "elsewhere"
             )
     return open_sources(settings)
 
@@ -76,14 +86,18 @@ def lasting_source(source: str | Path) -> str:
 
 
 def pinned_settings(settings: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Return settings that mean the same always: a Hub dataset of which no revision is given gets the newest commit."""
+    """Return settings that mean the same always: a Hub dataset of which no revision is given gets the newest commit.
+
+    The Hub dataset that a preset reads without a source becomes its source, with its commit.
+    """
 
     def pin(place: str) -> str:
-        is_file = Path(place).exists() or looks_like_a_path(place)  # the Hub is asked for no file's name
-        return place if is_file else pinned(place)
+        is_file = any(Path(path).exists() for path in (place, repo_of(place))) or looks_like_a_path(place)
+        return place if is_file else pinned(place)  # the Hub is asked for no file's name
 
-    sources = cast(Sequence[str], settings["sources"])
-    return {**settings, "sources": [_replaced(source, pin) for source in sources]}
+    sources = [_replaced(source, pin) for source in cast(Sequence[str], settings["sources"])]
+    of_preset = [] if sources else map(pinned, preset_sources(str(settings["preset"])))
+    return {**settings, "sources": sources or [source for source in of_preset if "@" in source]}
 
 
 def _replaced(source: str, change: Callable[[str], str]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from craft_hf.base import JSON, InputError, StorageError, file_json, fingerprint, write_file
 from craft_hf.retrieval.index.info import info_hash
@@ -21,11 +23,42 @@ def forget_build(folder: Path) -> None:
     (folder / _FILE).unlink(missing_ok=True)
 
 
+class ReadingState(TypedDict):
+    """What was read and taken, and what was not.
+
+    Attributes:
+        states: of the corpora, see `Corpus.state`.
+        repeated_texts: documents that were left out because their text was there.
+        example: the id of the first of these.
+        repeated_ids: documents that got another id.
+    """
+
+    states: list[Mapping[str, JSON] | None]
+    repeated_texts: int
+    example: str
+    repeated_ids: int
+
+
+@dataclass(frozen=True)
+class BuildNote:
+    """How far a build came.
+
+    Attributes:
+        builds: settings with which the sources were opened, see `IndexInfo.builds`.
+        shards: those that it wrote, as in `IndexInfo`.
+        state: of reading, behind the last of them.
+    """
+
+    builds: Sequence[Mapping[str, JSON]]
+    shards: Sequence[Mapping[str, JSON]]
+    state: ReadingState
+
+
 class UnfinishedBuild:
     """What a build notes down after each shard, in a file beside the shards that goes when the index is complete.
 
-    Only a build of the same sources, unchanged, with the same settings finds it. Rows in memory cannot be told apart,
-    and are read from the start.
+    The file has a line of JSON for the build, and one for each shard. Only a build of the same sources, unchanged, with
+    the same settings finds it. Rows in memory cannot be told apart, and are read from the start.
 
     Args:
         folder: of the index.
@@ -37,46 +70,75 @@ class UnfinishedBuild:
         self._path = folder / _FILE
         known = bool(settings) and all(settings)
         self._key = fingerprint([*settings, *source_versions(settings), *others]) if known else ""
+        self._size, self._added_to = 0, ""
 
-    def read(self, added_to: str) -> Mapping[str, Any] | None:
-        """Return what was noted last by the same build of the same index, if its shards are still there, or None.
+    def read(self, added_to: str) -> BuildNote | None:
+        """Return what the same build noted, if its shards are still there, or None; `write` then goes on behind it.
 
         Args:
             added_to: fingerprint of the index that documents are added to, or nothing.
         """
+        self._added_to = added_to
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, InputError):
-            if (noted := self._noted()) and noted["added_to"] == added_to:
-                shards = [Shard(self._path.with_name(entry["file"])) for entry in noted["shards"]]
-                if [shard_entry(shard) for shard in shards] == noted["shards"]:
-                    return noted
+            head, notes = self._noted()
+            notes = [note for note in notes if "shard" in note]
+            if head["added_to"] == added_to and notes:
+                shards = [note["shard"] for note in notes]
+                if [shard_entry(Shard(self._path.with_name(entry["file"]))) for entry in shards] == shards:
+                    last = {name: notes[-1][name] for name in ReadingState.__annotations__}
+                    return BuildNote(head["builds"], shards, cast(ReadingState, last))
+        self._size = 0
         return None
 
     def is_done(self) -> bool:
         """Whether the same build was killed when its index was in place, and nothing but this note was left to do."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            if noted := self._noted():
-                return bool(noted.get("index_json") == info_hash(self._path.parent))
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
+            return bool(self._noted()[1][-1].get("index_json") == info_hash(self._path.parent))
         return False
 
-    def _noted(self) -> Mapping[str, Any] | None:
-        noted: Mapping[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-        return noted if self._key and noted["key"] == self._key else None
+    def _noted(self) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+        """Return the line of the same build, and those behind it, without one that a killed process left half-written.
 
-    def write(self, note: Mapping[str, JSON], added_to: str) -> None:
-        """Note how far the build has come.
+        Raises:
+            KeyError: another build noted them.
+        """
+        first, *lines = self._path.read_bytes().splitlines(keepends=True)
+        head: Mapping[str, Any] = json.loads(first)
+        if not self._key or head["key"] != self._key:
+            raise KeyError("key")
+        lines = [line for line in lines if line.endswith(b"\n")]
+        self._size = len(first) + sum(map(len, lines))
+        return head, list(map(json.loads, lines))
 
-        Args:
-            note: "shards" as in `IndexInfo`, and what else it needs to go on; at the end, "index_json", the hash of the
-                `index.json` that it is about to write.
-            added_to: as in `read`.
+    def write(self, builds: Sequence[Mapping[str, JSON]], shard: Mapping[str, JSON], state: ReadingState) -> None:
+        """Note that a shard is written; see `BuildNote`.
 
         Raises:
             StorageError: the disk is full; what was noted before stays.
         """
+        self._append(builds, {"shard": shard, **cast(Mapping[str, JSON], state)})
+
+    def write_end(self, builds: Sequence[Mapping[str, JSON]], index_json: str) -> None:
+        """Note the hash of the `index.json` that the build is about to write; see `write`."""
+        self._append(builds, {"index_json": index_json})
+
+    def _append(self, builds: Sequence[Mapping[str, JSON]], note: Mapping[str, JSON]) -> None:
+        line = file_json(note) + b"\n"
         try:
-            write_file(self._path, file_json({"key": self._key, "added_to": added_to, **note}))
+            if self._size:
+                with self._path.open("r+b") as file:
+                    file.truncate(self._size)
+                    file.seek(self._size)
+                    file.write(line)
+                    file.flush()
+                    os.fsync(file.fileno())
+            else:
+                head: Mapping[str, JSON] = {"key": self._key, "added_to": self._added_to, "builds": list(builds)}
+                line = file_json(head) + b"\n" + line
+                write_file(self._path, line)
         except OSError as e:
             raise StorageError(
                 f"{self._path} cannot be written: {e}. What was embedded is kept; free disk space and run the same "
                 "command again: it goes on from here."
             ) from e
+        self._size += len(line)

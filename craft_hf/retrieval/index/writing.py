@@ -64,9 +64,10 @@ def writing(folder: Path) -> Iterator[None]:
             _check_folder(folder)  # once more, as others wrote to it
             finish(folder)
         except OSError as e:
+            is_full = e.errno in (errno.ENOSPC, errno.EDQUOT)
+            advice = "free disk space and run the command again" if is_full else "see to it that you may write there"
             raise StorageError(
-                f"the index folder {folder} cannot be created or written to: {e}; give another one, or see to it that "
-                "you may write there."
+                f"the index folder {folder} cannot be created or written to: {e}; {advice}, or give another one."
             ) from e
         yield
     finally:
@@ -164,10 +165,13 @@ def _remove(folder: Path, leaving: Iterable[Path]) -> int:
 
 
 def finish(folder: Path) -> None:
-    """Remove what a writer was to remove that was killed after it had replaced `index.json`.
+    """Remove what a killed writer had half written, and what it was to remove if it had replaced `index.json`.
 
-    One that was killed before is run again, or another one decides anew what is needed.
+    One that was killed before that is run again, or another one decides anew what is needed.
     """
+    for path in shard_files(folder):
+        if path.suffix != ".h5":
+            path.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
         noted = json.loads((folder / _LEAVING).read_text(encoding="utf-8"))
         if noted["index_json"] == info_hash(folder):

@@ -348,6 +348,17 @@ def test_pdf_files_are_read_page_by_page(tmp_path: Path) -> None:
     assert read(tmp_path)[0] == [Document("a.pdf", f"{page}\n\n{page}", tmp_path.name, "Lichens", author="Ann Lee")]
 
 
+def test_pages_of_a_pdf_that_hold_no_text_are_counted(tmp_path: Path) -> None:
+    """Such as those that were scanned: the document is taken without them."""
+    lines = ["Lichens are fungi that live together with algae."] * 3
+    (tmp_path / "a.pdf").write_bytes(pdf(lines, [], lines, []))
+    corpus = Corpus(tmp_path, name="notes")
+    assert [document.text.count("Lichens") for document in corpus] == [6]
+    assert left_out(corpus.ledger) == {"page without text of a PDF with others": 2}
+    assert corpus.ledger.left_out[Reason.EMPTY_PAGES].example.endswith("/a.pdf: 2 of 4 pages")
+    assert (corpus.ledger.files, corpus.ledger.records) == (1, 1)
+
+
 def test_pdf_files_of_images_and_broken_ones_are_counted(tmp_path: Path) -> None:
     """A PDF whose pages hold no text is told apart from one that is broken."""
     (tmp_path / "a.pdf").write_bytes(pdf([], []))

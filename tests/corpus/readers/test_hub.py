@@ -97,6 +97,20 @@ def test_unknown_configuration_and_split_list_those_there_are(
         list(HubDataset(str(repository), config, split).rows(Ledger()))
 
 
+@pytest.mark.parametrize("source", ["ann/notes:en", "ann/notes@main:en", "ann/notes@main"])
+def test_a_folder_of_its_name_is_not_read_in_place_of_a_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """`datasets` would take the folder, and the index would say that its documents are those of a commit of the Hub."""
+    shard(tmp_path / "ann" / "notes" / "train.json.gz", [{"text": "mine " * 60}])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^the folder ann/notes would be read .* give its path alone"):
+        list(Corpus(source))
+    with pytest.raises(InputError, match=r"the folder .* would be read"):
+        list(HubDataset(str(tmp_path / "ann" / "notes"), revision="main").rows(Ledger()))
+    assert [document.text for document in Corpus("ann/notes")] == ["mine " * 60]
+
+
 def test_a_row_that_cannot_be_converted_is_counted_but_not_the_first(repository: Path) -> None:
     """One odd row of millions ends no build; if the first is odd, all are, because it is another dataset."""
 

@@ -78,6 +78,22 @@ def test_index_says_what_it_holds(tmp_path: Path) -> None:
     assert visible(index.folder) == ["index.json", *sorted(s["file"] for s in info.shards)]
 
 
+def test_an_index_of_too_many_sources_is_refused_with_advice_that_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as of a web corpus whose source is the page; what the error names as the way out embeds nothing again."""
+    monkeypatch.setattr("craft_hf.retrieval.index.build.MOST_SOURCES", 5)
+    rows = [{**row, "source": f"https://e.org/{number}"} for number, row in enumerate(ROWS)]
+    build_index([Corpus(rows[:5])], tmp_path / "five", HashEmbedder())
+    with pytest.raises(InputError, match=r"more than 5 sources and licences, such as 'https://e.org/9' .*--field so"):
+        build_index([Corpus(rows, name="web")], tmp_path / "index", HashEmbedder(), shard_documents=10)
+    again = HashEmbedder()
+    corpus = Corpus(rows, name="web", fields={"source": "", "url": "source"})
+    info = build_index([corpus], tmp_path / "index", again, shard_documents=10)
+    assert (again.asked, {str(c["source"]) for c in info.corpora}) == ([], {"web"})
+    assert Index.open(tmp_path / "index").documents([3])[0].url == "https://e.org/3"
+
+
 def test_several_corpora_are_one_index(tmp_path: Path) -> None:
     """Corpora follow each other, also within a shard, and each keeps its licence."""
     corpora = [Corpus(ROWS[:3], name="a"), Corpus([{"text": "other " * 50}], name="b", license="CC BY 4.0")]
@@ -248,9 +264,10 @@ def test_equal_texts_are_taken_once(tmp_path: Path) -> None:
 
 def test_leftover_of_a_killed_write_is_replaced(tmp_path: Path) -> None:
     """A partial file of a process that was killed stands in nobody's way and is gone afterwards."""
-    (tmp_path / ".shard-0123456789abcdef.h5.incomplete").write_bytes(b"partial")
+    (tmp_path / ".shard-0123456789abcdef.h5.5e1f.incomplete").write_bytes(b"partial")
     info = build_index(corpus(), tmp_path, HashEmbedder())
     assert visible(tmp_path) == ["index.json", info.shards[0]["file"]]
+    assert not list(tmp_path.glob(".*.incomplete"))
 
 
 @pytest.mark.parametrize("shard_documents", [4, 3])

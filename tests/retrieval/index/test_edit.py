@@ -17,6 +17,7 @@ from craft_hf.corpus.corpus import Corpus
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.edit import compact_index, remove_documents
 from craft_hf.retrieval.index.info import read_info, write_info
+from craft_hf.retrieval.index.repair import repair_index
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.verify import verify_index
 from craft_hf.retrieval.index.writing import leftovers
@@ -97,7 +98,7 @@ def test_small_shards_are_joined(folder: Path) -> None:
     assert compact_index(folder, 3) == now.info, "shards are not split"
 
 
-@pytest.mark.parametrize("work", ["compact", "remove", "add", "replace"])
+@pytest.mark.parametrize("work", ["compact", "remove", "add", "replace", "repair"])
 def test_full_disk_keeps_the_old_index(small_disk: Path, work: str) -> None:
     """On a disk that is really full the index stays what it was; with more room the same call succeeds."""
     rows = [{"id": f"d{i}", "text": f"{i:02} " * 4000} for i in range(14)]
@@ -109,16 +110,22 @@ def test_full_disk_keeps_the_old_index(small_disk: Path, work: str) -> None:
         "remove": lambda: remove_documents(folder, ["d0", "d13"]),
         "add": lambda: build_index([Corpus(more)], folder, HashEmbedder(), add=True),
         "replace": lambda: build_index([Corpus(more)], folder, HashEmbedder(), replace=True),
+        "repair": lambda: repair_index(folder),
     }
+    if work == "repair":
+        path = shard_paths(folder)[0]
+        path.write_bytes(path.read_bytes()[:-60] + b"?" + path.read_bytes()[-59:])
+    problems = verify_index(folder)
     with pytest.raises(StorageError, match=r"cannot be (written|saved).*No space left"):
         works[work]()
     assert read_info(folder) == old
-    assert verify_index(folder) == []
+    assert verify_index(folder) == problems
     subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
-    info = works[work]()
+    works[work]()
+    info = read_info(folder)
     assert verify_index(folder) == []
-    assert info.documents == {"compact": 14, "remove": 12, "add": 21, "replace": 7}[work]
-    assert len(leftovers(folder, info)) == (2 if work == "replace" else 0)
+    assert info.documents == {"compact": 14, "remove": 12, "add": 21, "replace": 7, "repair": 14}[work]
+    assert len(leftovers(folder, info)) == {"replace": 2}.get(work, 0)
 
 
 def test_damage_is_not_copied(folder: Path) -> None:

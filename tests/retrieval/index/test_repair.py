@@ -577,7 +577,7 @@ def test_lost_index_json_comes_back_with_all_that_it_said(
     remove_documents(folder, ["d0"])
     info = read_info(folder)
     cut(shard_paths(folder)[1])
-    shard_paths(folder)[2].rename(folder / f".{shard_paths(folder)[2].name}.incomplete")
+    shard_paths(folder)[2].rename(folder / f".{shard_paths(folder)[2].name}.0.incomplete")
     (folder / "index.json").unlink()
     if content:
         (folder / "index.json").write_bytes(content)

@@ -13,6 +13,7 @@ import craft_hf
 from craft_hf.base.errors import InputError
 from craft_hf.cli.main import app
 from craft_hf.corpus.corpus import Corpus
+from craft_hf.corpus.presets import PRESETS
 from craft_hf.retrieval.index.hub import index_files
 from craft_hf.retrieval.index.info import build_command, read_info
 from craft_hf.retrieval.index.sources import lasting_source, pinned_settings
@@ -130,10 +131,25 @@ def test_what_is_no_file_here_stays_as_it_is(tmp_path: Path, monkeypatch: pytest
     assert lasting_source("mine=notes") == f"mine={tmp_path / 'notes'}"
     asked = list[str]()
     monkeypatch.setattr("craft_hf.retrieval.index.sources.pinned", lambda text: asked.append(text) or f"{text}@1234")
-    files = ["my letters.jsonl", "./gone", "a/b/c", "mine=gone.pdf", "notes", str(tmp_path / "gone")]
+    files = ["my letters.jsonl", "./gone", "a/b/c", "mine=gone.pdf", "notes", "notes:en", str(tmp_path / "gone")]
     assert [lasting_source(source) for source in files if source != "notes"] == [f for f in files if f != "notes"]
     assert lasting_source(Path("allenai/c4")) == str(tmp_path / "allenai" / "c4")
     assert pinned_settings({"sources": [*files, "web=allenai/c4"], "limit": 3}) == {
         "sources": [*files, "web=allenai/c4@1234"], "limit": 3,
     }  # fmt: skip
     assert asked == ["allenai/c4"], "the Hub is asked for no file's name"
+
+
+def test_the_hub_dataset_of_a_preset_gets_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It becomes the source, so that another version of craft_hf reads the same; files are read in its place."""
+    monkeypatch.setattr("craft_hf.retrieval.index.sources.pinned", lambda text: text if "@" in text else f"{text}@new")
+
+    def sources(preset: str, *given: str) -> object:
+        return pinned_settings({"sources": list(given), "preset": preset})["sources"]
+
+    assert sources("wikihow") == ["gursi26/wikihow-cleaned@new"]
+    assert sources("c4") == [f"allenai/c4@{PRESETS['c4'].revision}"]
+    assert sources("wikihow", "./wikihowAll.csv") == ["./wikihowAll.csv"]
+    assert sources("") == sources("none such") == []
+    monkeypatch.setattr("craft_hf.retrieval.index.sources.pinned", lambda text: text)  # the Hub cannot be reached
+    assert sources("wikihow") == []

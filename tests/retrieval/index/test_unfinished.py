@@ -84,6 +84,26 @@ def test_resumed_build_gives_the_same_index(corpus: Path, tmp_path: Path, docume
     assert visible(tmp_path / "index") == visible(tmp_path / "whole")
 
 
+def test_a_note_that_a_kill_tore_costs_its_shard_alone(corpus: Path, tmp_path: Path, opened: list[str]) -> None:
+    """A line is added for each shard, however many there are before it; the last one may be half a line."""
+    settings, note = settings_of(corpus), tmp_path / "index" / ".build.json"
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "index", settings, Interrupted(24))
+    lines = note.read_bytes().splitlines()
+    assert [len(lines), *("documents" in json.loads(line)["shard"] for line in lines[1:])] == [9, *[True] * 8]
+    assert max(map(len, lines[1:])) < 1.5 * min(map(len, lines[1:]))
+    os.truncate(note, note.stat().st_size - 20)
+    opened.clear()
+    rest = Interrupted(3)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "index", settings, rest)
+    assert (opened[0], note.read_bytes().splitlines()[:8]) == ("3.jsonl", lines[:8])
+    assert [json.loads(line)["shard"] for line in note.read_bytes().splitlines()[8:9]] == [
+        json.loads(lines[8])["shard"]
+    ]
+    assert build(tmp_path / "index", settings, HashEmbedder()) == build(tmp_path / "whole", settings, HashEmbedder())
+
+
 def test_files_before_are_not_opened(corpus: Path, tmp_path: Path, opened: list[str]) -> None:
     """Reading goes on in the file in which the last whole shard ends."""
     with pytest.raises(KeyboardInterrupt):
@@ -119,9 +139,9 @@ def test_adding_goes_on_too(corpus: Path, tmp_path: Path, opened: list[str]) -> 
     assert "0.jsonl" not in opened
 
 
-@pytest.mark.parametrize("change", ["content", "setting", "shard", "note"])
+@pytest.mark.parametrize("change", ["content", "setting", "shard", "note", "key", "format"])
 def test_what_was_changed_is_read_from_the_start(corpus: Path, tmp_path: Path, opened: list[str], change: str) -> None:
-    """Another file, another setting, a shard that is gone, a torn note: all is read, and only what is new embedded."""
+    """Another file, another setting, a shard or note that is gone: all is read, only new texts embedded."""
     settings, folder = settings_of(corpus), tmp_path / "index"
     with pytest.raises(KeyboardInterrupt):
         build(folder, settings, Interrupted(24))
@@ -132,8 +152,12 @@ def test_what_was_changed_is_read_from_the_start(corpus: Path, tmp_path: Path, o
         settings["license"] = ["CC0"]
     elif change == "shard":
         next(folder.glob("*.h5")).unlink()
-    else:
+    elif change == "note":
         os.truncate(folder / ".build.json", 50)
+    else:
+        note = folder / ".build.json"
+        of = {"key": '"builds"', "format": '"repeated_texts"'}[change]
+        note.write_text(note.read_text().replace(of, '"other"'))
     opened.clear()
     rest = HashEmbedder()
     info = build(folder, settings, rest)
@@ -147,9 +171,10 @@ def test_source_that_lost_its_record_is_said(corpus: Path, tmp_path: Path) -> No
     settings, folder = settings_of(corpus), tmp_path / "index"
     with pytest.raises(KeyboardInterrupt):
         build(folder, settings, Interrupted(24))
-    note = json.loads((folder / ".build.json").read_text())
+    *before, last = (folder / ".build.json").read_text().splitlines()
+    note = json.loads(last)
     note["states"][0]["position"][1][2] = note["states"][0]["place"][2] = 99
-    (folder / ".build.json").write_text(json.dumps(note))
+    (folder / ".build.json").write_text("\n".join([*before, json.dumps(note), ""]))
     with pytest.raises(InputError, match=r"line 99: this record is not there any more\. .* run the same command again"):
         build(folder, settings, HashEmbedder())
     assert build(folder, settings, HashEmbedder()) == build(tmp_path / "whole", settings, HashEmbedder())

@@ -383,6 +383,22 @@ for folder in sys.argv[1:]:
     assert verify_index(index) == []
 
 
+def test_a_disk_without_any_room_is_called_full(small_disk: Path) -> None:
+    """Where not even a note of who writes finds room, the error says to free some, and then all goes on."""
+    info = build_index([Corpus(rows("a", 2))], small_disk / "index", HashEmbedder())
+    with contextlib.suppress(OSError), (small_disk / "filler").open("wb", 0) as file:
+        while True:
+            file.write(bytes(1024))
+    (small_disk / "index" / ".writer").unlink()
+    with (small_disk / "filler").open("ab", 0) as file, contextlib.suppress(OSError):
+        file.write(bytes(4096))
+    with pytest.raises(StorageError, match=r"No space left on device; free disk space and run the command again, or"):
+        remove_documents(small_disk / "index", ["a0"])
+    assert (read_info(small_disk / "index"), verify_index(small_disk / "index")) == (info, [])
+    (small_disk / "filler").unlink()
+    assert remove_documents(small_disk / "index", ["a0"]).documents == 1
+
+
 def test_failure_in_between_is_not_called_a_full_disk(tmp_path: Path) -> None:
     """An error of the work itself comes out as it is."""
     with pytest.raises(OSError, match="a socket") as error, writing(tmp_path):
