@@ -240,7 +240,9 @@ def estimate(task: str | Path | run.RunSettings, *, pilot: int = 8, show: int = 
     return run.estimate(run.resolve(_settings(task, settings)), pilot, show)
 
 
-def generate(task: str | Path | run.RunSettings, out: str | Path, **settings: object) -> dataset.DatasetFolder:
+def generate(
+    task: str | Path | run.RunSettings, out: str | Path, *, fresh: bool = False, **settings: object
+) -> dataset.DatasetFolder:
     """Make a dataset: retrieve documents, let the model rewrite them into samples, keep what is good.
 
     Interrupted at any moment, the same call goes on where it stopped: no answer is paid for twice.
@@ -253,6 +255,7 @@ def generate(task: str | Path | run.RunSettings, out: str | Path, **settings: ob
     Args:
         task: a shipped task, the folder of your own, or all settings at once.
         out: folder for rows, rejects, report and card; must not exist yet, or hold an earlier dataset.
+        fresh: ask the model anew for everything, as after a change of its server; answers in the journal are replaced.
         settings: any of `RunSettings`, such as `num_samples`, `index`, `generator` or `preset="paper"`.
 
     Returns:
@@ -269,7 +272,7 @@ def generate(task: str | Path | run.RunSettings, out: str | Path, **settings: ob
     folder.check_replaceable()
     with Activity("Starting"):
         finish = run.ensure_reviewed_run  # imports torch and its like, which takes seconds
-    dataset.DatasetFolder(finish(wanted)).copy_to(folder.path)
+    dataset.DatasetFolder(finish(wanted, fresh)).copy_to(folder.path)
     return dataset.DatasetFolder(folder.path)
 
 

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 _FAMILIES = re.compile(
     r"<(?=\|[^|<>\s]{1,40}\|>)"  # ChatML, Llama 3 and 4, Phi, gpt-oss, Granite, Cohere
+    r"|<(?=\|[a-z_]{2,20}>)|<(?=[a-z_]{2,20}\|>)"  # Gemma 4
+    r"|<(?=(?:BOS_TOKEN|EOS_TOKEN|sop|eop|seed:bos|seed:eos|end_of_utterance|extra_id_\d+|SPECIAL_\d+|unused\d+)>)"
     r"|<(?=｜[^｜<>\n]{1,40}｜>)"  # DeepSeek
     r"|<(?=/?(?:s|bos|eos|pad|unk|mask|cls|sep)>)"  # Llama 2, Mistral, Gemma, BERT
     r"|<(?=</?SYS>>)"  # Llama 2
     r"|<(?=(?:start|end)_of_turn>)"  # Gemma
     r"|<(?=/?(?:system|user|assistant|tool)>)"
-    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|IMG|CLS|SEP|PAD|UNK|MASK)\])"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|IMG|CLS|SEP|PAD|UNK|g?MASK)\])"
 )
 
 

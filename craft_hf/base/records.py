@@ -105,6 +105,7 @@ class Answer:
         cached_tokens: those of the prompt's tokens that were in the model's prefix cache.
         reasoning: what a server gave as the model's reasoning, apart from the text.
         left_out: parameters of the request that the server does not take, separated by commas.
+        prompt_is_cut: the server counted fewer tokens of the prompt than its text must have.
         error: why the request failed, for `FAILED`.
     """
 
@@ -115,6 +116,7 @@ class Answer:
     cached_tokens: int = 0
     reasoning: str = ""
     left_out: str = ""
+    prompt_is_cut: bool = False
     error: str = ""
 
     @property

@@ -72,6 +72,13 @@ def generate(
     out: Annotated[Path, typer.Option(help="Folder for dataset, report and card; new, or with a dataset to replace.")],
     config: CONFIG = None,
     show: Annotated[int, typer.Option(help="Rows to print at the end.", min=0)] = 3,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            help="Ask the model anew for everything, as after a change of its server. Leave it out to go on with a run "
+            "that was stopped."
+        ),
+    ] = False,
 ) -> None:
     """Generate a dataset: retrieve documents, let the model rewrite each into a sample, keep the good ones.
 
@@ -88,7 +95,7 @@ def generate(
 
     settings = settings_from(given, config)
     try:
-        made = craft_hf.generate(settings, out)
+        made = craft_hf.generate(settings, out, fresh=fresh)
     except KeyboardInterrupt:
         typer.echo("\nStopped; every answer is in the journal. Run the same command again to go on.", err=True)
         os._exit(130)  # all is written; with torch loaded, Python takes two more seconds to leave in order

@@ -8,6 +8,7 @@ from .generator import Sampling as Sampling
 from .journal import Journal as Journal
 from .journaled import LEAST_FAILED as LEAST_FAILED
 from .journaled import MAX_FAILED as MAX_FAILED
+from .journaled import Outcomes as Outcomes
 from .journaled import ask as ask
 from .journaled import open_journal as open_journal
 from .local.generator import LocalGenerator as LocalGenerator

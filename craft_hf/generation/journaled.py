@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 
 from craft_hf.base import JSON, Answer, GeneratorError, Prompt, cache_folder, fingerprint
 from craft_hf.generation.generator import Generator, Sampling, answer_key
@@ -31,6 +31,55 @@ def open_journal(generator: Generator, sampling: Sampling, replay: bool = True) 
     return Journal(folder, replay=replay)
 
 
+@dataclass
+class Outcomes:
+    """What became of a run's prompts, over several calls of `ask`: when are too many of them without an answer?
+
+    Attributes:
+        max_failed: share of prompts that may get no answer because all requests for them fail, or a filter stops them,
+            0 to 1; up to `LEAST_FAILED` always may. More than that in a row end a run in which the model has answered.
+        least_alike: how many must have failed before no answer at all ends the run.
+    """
+
+    max_failed: float = MAX_FAILED
+    least_alike: int = 1
+    answered: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    _in_a_row: int = 0
+    _was_answered: bool = False
+
+    def add(self, answer: Answer) -> None:
+        """Take note of what became of a prompt that was sent."""
+        if answer.is_answer:
+            self.answered, self._in_a_row = self.answered + 1, 0
+            self._was_answered = True
+        elif answer.error:
+            self.failures[answer.error] += 1
+            self._in_a_row += self._was_answered  # a resumed run may have nothing left but prompts that always fail
+
+    @property
+    def error(self) -> GeneratorError | None:
+        """The error that has to end the run now."""
+        failed = self.failures.total()
+        if failed > max(LEAST_FAILED, self.max_failed * (self.answered + failed)):
+            return self._error(f"more than max_failed ({self.max_failed:g})")
+        return self._error("the last ones all") if self._in_a_row > LEAST_FAILED else None
+
+    @property
+    def error_at_end(self) -> GeneratorError | None:
+        """The error that has to end the run when there is nothing more to ask."""
+        return self._error("every one") if self.failures.total() >= self.least_alike and not self.answered else None
+
+    def _error(self, how_many: str) -> GeneratorError:
+        failed = self.failures.total()
+        (error, times), *others = self.failures.most_common(3)
+        if failed == 1:
+            return GeneratorError(error)
+        listed = "".join(f" {count} times: {said}" for said, count in others)
+        asked = f"{failed} of {failed + self.answered} prompts"
+        return GeneratorError(f"{asked} got no answer, {how_many}; {times} times: {error}{listed}")
+
+
 def ask(
     generator: Generator,
     schema: Mapping[str, JSON],
@@ -39,7 +88,7 @@ def ask(
     journal: Journal,
     usage: Usage,
     may_send: Callable[[], bool],
-    max_failed: float = MAX_FAILED,
+    outcomes: Outcomes | None = None,
 ) -> Iterator[tuple[Prompt, Answer]]:
     """Yield every prompt's answer: from the journal, or from the model, whose answers the journal then has.
 
@@ -55,8 +104,7 @@ def ask(
         usage: is counted up.
         may_send: called before each prompt is sent; once it returns False, prompts that are not in flight get no
             answer.
-        max_failed: share of prompts that may get no answer because all requests for them fail, 0 to 1; up to
-            `LEAST_FAILED` always may.
+        outcomes: of the prompts of earlier calls; is counted up.
 
     Raises:
         GeneratorError: more prompts got no answer, or not one got any; or see `Generator.generate`.
@@ -70,7 +118,7 @@ def ask(
     for prompt in unique:
         if (answer := journal.get(keys[prompt.key])) is not None:
             known.add(prompt.key)
-            usage.add(prompt, answer, from_journal=True)
+            usage.add(answer, from_journal=True)
             yield prompt, answer
     if len(known) == len(prompts):
         return
@@ -82,28 +130,18 @@ def ask(
         if answer.is_answer:
             journal.put(keys[prompt.key], answer)
 
-    failures = Counter[str]()
+    outcomes = outcomes or Outcomes()
+    outcomes.answered += len(known)
+    error: GeneratorError | None = None
     started = time.monotonic()
-    for prompt, answer in generator.generate(prompts, schema, sampling, should_send, write_down):
-        usage.add(prompt, answer, from_journal=False)
+    answers = generator.generate(prompts, schema, sampling, lambda p: not error and should_send(p), write_down)
+    for prompt, answer in answers:
+        usage.add(answer, from_journal=False)
         usage.seconds_generating += time.monotonic() - started
-        if answer.error:
-            failures[answer.error] += 1
-            if usage.failed > max(LEAST_FAILED, max_failed * (usage.answers + usage.failed)):
-                raise _too_many_failed(usage, failures, f"more than max_failed ({max_failed:g})")
-        yield prompt, answer
+        outcomes.add(answer)
+        error = error or outcomes.error
+        if not error:  # else what is in flight still comes in, and is kept
+            yield prompt, answer
         started = time.monotonic()  # the time that the reader took is not the model's
-    if failures and not usage.answers:
-        raise _too_many_failed(usage, failures, "every one")
-
-
-def _too_many_failed(usage: Usage, failures: Counter[str], how_many: str) -> GeneratorError:
-    """Return the error that ends a run; it names the most frequent failures."""
-    (error, times), *others = failures.most_common(3)
-    if usage.failed == 1:
-        return GeneratorError(error)
-    listed = "".join(f" {count} times: {said}" for said, count in others)
-    asked = usage.failed + usage.answers
-    return GeneratorError(
-        f"{usage.failed} of {asked} prompts got no answer, {how_many}; {times} times: {error}{listed}"
-    )
+    if error := error or outcomes.error_at_end:
+        raise error

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from craft_hf.base import PROMPT_TOO_LONG, Answer, Prompt
-
-MOST_CHARACTERS_A_TOKEN = 7
-"""Characters of a prompt for each of its tokens, more than which no text has on average: English has four to
-five, other languages fewer."""
+from craft_hf.base import PROMPT_TOO_LONG, Answer
 
 TOKENS_PER_PRICE = 1_000_000
 """Prices are for this many tokens."""
@@ -57,13 +53,15 @@ class Usage:
     cut_prompts: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
 
-    def add(self, prompt: Prompt, answer: Answer, from_journal: bool) -> None:
-        """Count an answer; a prompt that was too long to be sent costs nothing, and none that failed."""
+    def add(self, answer: Answer, from_journal: bool) -> None:
+        """Count an answer; a prompt that was too long to be sent costs nothing."""
         if not answer.is_answer:
-            self.failed += answer.finish_reason != PROMPT_TOO_LONG
+            if answer.finish_reason != PROMPT_TOO_LONG:
+                self.failed += 1
+                self.prompt_tokens += answer.prompt_tokens
+                self.completion_tokens += answer.completion_tokens
             return
-        characters = sum(len(message["content"]) for message in prompt.messages)
-        self.cut_prompts += 0 < answer.prompt_tokens < characters / MOST_CHARACTERS_A_TOKEN
+        self.cut_prompts += answer.prompt_is_cut
         if answer.left_out:
             self.left_out[answer.left_out] = self.left_out.get(answer.left_out, 0) + 1
         if from_journal:

@@ -43,7 +43,7 @@ class Quality:
         self._checks = [check for kind in kinds if (check := guarded_check(kind, context)) is not None]
         self._single = list(itertools.takewhile(lambda check: not check.compares, self._checks))
         self._comparing = self._checks[len(self._single) :]
-        self.valid = 0  # answers that follow the task's schema
+        self.answers = self.valid = 0  # that were given, and of these such as follow the task's schema
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -104,5 +104,6 @@ class Quality:
 
     def _read(self, document: Document, answer: Answer) -> GeneratedSample:
         found = self._reader.read(answer)
+        self.answers += answer.is_answer
         self.valid += answer.is_answer and not found.problem
         return GeneratedSample(document, found.fields, answer, found.problem, found.is_repaired)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import textwrap
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from typing import NamedTuple
 
 from craft_hf.base import JSON, Activity, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict, without_chat_markers
 from craft_hf.dataset import Stage, read_previous_samples
-from craft_hf.generation import Journal, PromptBuilder, Sampling, Usage, ask, open_journal
+from craft_hf.generation import Journal, Outcomes, PromptBuilder, Sampling, Usage, ask, open_journal
 from craft_hf.quality import (
     LEAKAGE,
     PEOPLE,
@@ -42,12 +43,18 @@ from craft_hf.tasks import Task
 
 logger = logging.getLogger(__name__)
 
+_ADDRESS = re.compile(r"https?://\S+: ")
+"""A server's address before what it said; it is nobody's business who reads the rejects."""
+
 LEAST_YIELD = 0.2
 """Least share of kept samples that the size of a round is computed with: after a bad start, the next round has five
 times the prompts that are missing, not hundreds of times."""
 
 HOPELESS = 32
 """Answers after which a run ends if none follows the schema; no more are asked for before the first that does."""
+
+LEAST_ALIKE = 3
+"""Prompts without an answer that end a run which has no answer at all; before that, the next documents are tried."""
 
 PILOT = 16
 """Prompts from which a run with a budget learns what a prompt costs."""
@@ -112,6 +119,7 @@ def _funnel(task: Task, result: RunResult, indexed: int) -> list[Stage]:
     dropped = Counter(reject.check for reject in result.rejects)
     few_shot_texts = dropped[LEAKAGE]
     left = len(result.samples) + dropped.total() - few_shot_texts
+    documents = len({s.hit.document.id for s in result.samples} | {r.document_id for r in result.rejects})
     stages = [Stage("index", "documents in the index", indexed)]
     if result.coverage and result.coverage.not_selected:
         stages.append(
@@ -122,7 +130,7 @@ def _funnel(task: Task, result: RunResult, indexed: int) -> list[Stage]:
             Stage("passed_over", "passed over, their source gave its most", result.coverage.passed_over, removed=True)
         )
     stages += [
-        Stage("retrieved", "retrieved", left + few_shot_texts),
+        Stage("retrieved", "retrieved", documents),
         Stage("few_shot_texts", "few-shot texts left out", few_shot_texts, removed=True),
         Stage("prompted", "prompted", left),
     ]
@@ -156,14 +164,15 @@ def _rounds(
     result.balance, result.overlaps = shuffle.balance, quality.overlaps
     builder = PromptBuilder(run.task, settings.seed, settings.prefix_groups)
     seen = marked = 0
+    outcomes = Outcomes(settings.max_failed, LEAST_ALIKE)
     while (missing := wanted - len(result.samples)) > 0 and not budget.is_spent(usage):
         share = max(len(result.samples) / seen, LEAST_YIELD) if seen else 1.0
         size = min(math.ceil(missing / share), settings.prompts_per_sample * wanted - seen)
         if not quality.valid:
-            if seen >= HOPELESS:
-                result.notes.append(_hopeless(result.rejects, seen))
+            if quality.answers >= HOPELESS:
+                result.notes.append(_hopeless(result.rejects, quality.answers))
                 break
-            size = min(size, HOPELESS - seen)
+            size = min(size, HOPELESS - quality.answers)
         if people:  # short rounds: samples are seen soon, and promotions are in prompts soon
             builder = PromptBuilder(run.task, settings.seed, settings.prefix_groups, people.apply_changes(seen))
             size = min(size, run.at_once, (people.next_change(seen) or size + seen) - seen)
@@ -180,7 +189,7 @@ def _rounds(
         marked += sum(without_chat_markers(hit.document.text) != hit.document.text for hit in hits)
         answers = ask(
             run.generator, run.task.schema, sampling, prompts, journal, usage, lambda: not budget.is_spent(usage),
-            settings.max_failed,
+            outcomes,
         )  # fmt: skip
         for batch in _in_order(prompted, answers, run.at_once if run.judge else 1):
             seen += len(batch)
@@ -253,17 +262,19 @@ def _in_order(
         yield ready
 
 
-def _hopeless(rejects: Sequence[Reject], seen: int) -> str:
+def _hopeless(rejects: Sequence[Reject], answers: int) -> str:
     """Say that no answer could be used, with two of them and what may help."""
+    rejects = [reject for reject in rejects if Answer(reject.answer, reject.finish_reason).is_answer]
     reasons = Counter(reject.reason for reject in rejects).most_common(3)
-    shown = [f'"{textwrap.shorten(reject.answer, 200, placeholder=" ...")}"' for reject in rejects[:2] if reject.answer]
+    said = [reject.answer for reject in rejects if reject.answer][:2]
+    shown = [f'"{textwrap.shorten(answer, 200, placeholder=" ...")}"' for answer in said]
     return (
-        f"Stopped after {seen} prompts, because no answer follows the task's schema ("
+        f"Stopped after {answers} answers, because none follows the task's schema ("
         + "; ".join(f"{reason}: {count}" for reason, count in reasons)
         + (f"). For instance: {' and '.join(shown)}. " if shown else "). ")
         + "Look at what is asked with `craft-hf estimate --show 2`; try another generator, one that can be held to a "
         "JSON Schema, a higher max_new_tokens if answers are cut or nothing but reasoning, or the server's own chat "
-        "template."
+        "template. Where you changed the server alone, add --fresh: else the same answers come from the journal."
     )
 
 
@@ -286,7 +297,7 @@ def _cut_note(usage: Usage) -> str:
     return (
         f"The server seems to cut prompts: for {usage.cut_prompts} of {usage.answers} it counted fewer tokens than "
         "their text must have, so the model did not see all of it. Raise its context (num_ctx of Ollama, --ctx-size of "
-        "llama.cpp), and generate anew."
+        "llama.cpp), and generate with --fresh."
     )
 
 
@@ -303,13 +314,14 @@ def _shortfall(kept: int, wanted: int, seen: int, size: int, settings: RunSettin
 def open_quality(run: ResolvedRun, embedder: Embedder, usage: Usage, judged: bool = True) -> Quality:
     """Return the checks of a run; the judge's answers come from its journal, and are counted in `usage`."""
     settings, generator = run.settings, run.judge
+    outcomes = Outcomes(settings.max_failed)
 
     def ask_judge(
         prompts: Sequence[Prompt], schema: Mapping[str, JSON], sampling: Sampling
     ) -> Iterator[tuple[Prompt, Answer]]:
         assert generator is not None
         with open_journal(generator, sampling) as journal:
-            yield from ask(generator, schema, sampling, prompts, journal, usage, lambda: True)
+            yield from ask(generator, schema, sampling, prompts, journal, usage, lambda: True, outcomes)
 
     context = CheckContext(
         run.task,
@@ -328,6 +340,6 @@ def _reject(hit: Hit, answer: Answer, fields: Mapping[str, JSON], last: Verdict)
     if last.keep:
         last = Verdict(SURPLUS, False, "passed all checks, but enough samples were kept before it")
     return Reject(
-        hit.document.id, last.check, last.reason, last.score, last.partner, answer.text or answer.error,
-        answer.finish_reason, fields, hit.similarity,
+        hit.document.id, last.check, last.reason, last.score, last.partner,
+        answer.text or _ADDRESS.sub("", answer.error), answer.finish_reason, fields, hit.similarity,
     )  # fmt: skip

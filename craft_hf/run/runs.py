@@ -105,17 +105,21 @@ def _stream(run: ResolvedRun) -> Generator[dict[str, JSON], None, None]:
     yield from DatasetFolder(run.folder).rows[start:]
 
 
-def ensure_reviewed_run(settings: RunSettings) -> Path:
+def ensure_reviewed_run(settings: RunSettings, fresh: bool = False) -> Path:
     """Return the folder of a run, and do it once more if people decided something meanwhile.
 
     The second time finds all answers in the journal: it asks for what takes the place of rejected rows.
+
+    Args:
+        settings: of the run.
+        fresh: see `ensure_run`.
 
     Raises:
         CraftError: see `resolve` and `ensure_run`.
     """
     with Activity("Looking up task, index and generator"):
         run = resolve(settings)
-    folder = ensure_run(run)
+    folder = ensure_run(run, fresh)
     if settings.review is None:
         return folder
     again = resolve(settings)

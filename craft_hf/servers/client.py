@@ -26,6 +26,11 @@ T = TypeVar("T")
 KEEP_ALIVE_S = 4.0
 """Seconds that an idle connection stays open: less than the 5 after which uvicorn, and so vLLM, closes it."""
 
+CONNECT_S = 10.0
+"""Seconds that a connection may take: a host that swallows packets does not answer at all."""
+
+_NOT_THERE = "is the server running at this address?"
+
 MOST_BYTES = 32 * 2**20
 """Length of a response that is read to its end; 32 embeddings of 8,192 dimensions, written as numbers, are 6 MB."""
 
@@ -65,7 +70,7 @@ class Client:
             cookie_jar=http.DummyCookieJar(),
             headers={"Authorization": f"Bearer {api_key_for(self._url)}", "User-Agent": "craft_hf"},
             proxy=proxy.url if proxy and not proxy.is_socks else None,
-            timeout=http.ClientTimeout(total=None),
+            timeout=http.ClientTimeout(total=None, sock_connect=CONNECT_S),
         )
         return self
 
@@ -104,6 +109,8 @@ class Client:
                 content = await _read(response)
                 status, kind = response.status, response.content_type
                 retry_after = response.headers.get("Retry-After", "")
+        except http.ConnectionTimeoutError:
+            return Failure(f"no connection within {CONNECT_S:g} s", _NOT_THERE, unreachable=True)
         except TimeoutError:
             return Failure(f"no answer within {self._timeout_s:g} s", self._advice.get(0, ""), overloaded=True)
         except http.ClientProxyConnectionError as e:
@@ -114,13 +121,15 @@ class Client:
             advice = "does it speak https? SSL_CERT_FILE names further certificates to trust."
             return Failure(f"no secure connection ({_reason(e)})", advice, unreachable=True)
         except http.ClientConnectorError as e:
-            return Failure(f"no connection ({_reason(e)})", "is the server running at this address?", unreachable=True)
+            return Failure(f"no connection ({_reason(e)})", _NOT_THERE, unreachable=True)
         except http.TooManyRedirects:
             return Failure("redirects without end", "give the address at which the server's API is.", retryable=False)
         except (http.ClientError, OSError, ValueError) as e:
-            if self._proxy and self._proxy.is_socks and "roxy" in type(e).__name__:
-                return self._proxy_failure(_reason(e))
             return Failure(f"the connection broke ({_reason(e)})", SEE_PROXY_LOG)
+        except Exception as e:
+            if not (self._proxy and self._proxy.is_socks and type(e).__module__.startswith("python_socks")):
+                raise
+            return self._proxy_failure(_reason(e))
         if len(content) > MOST_BYTES:
             return Failure(f"more than {MOST_BYTES >> 20} MB", "is this an OpenAI-compatible server?")
         text = content.decode("utf-8", errors="replace")
@@ -192,4 +201,4 @@ def parse_models(body: Any) -> list[Mapping[str, Any]] | Failure:
     Raises:
         KeyError, TypeError: it is not a list of models.
     """
-    return [{**model, "id": str(model["id"])} for model in body["data"]]
+    return [{**model, "id": str(model["id"])} for model in (body if isinstance(body, list) else body["data"])]

@@ -18,13 +18,16 @@ from craft_hf.servers.api_keys import redact
 from craft_hf.servers.backoff import backoff
 from craft_hf.servers.client import Client
 from craft_hf.servers.concurrency_limit import ConcurrencyLimit
-from craft_hf.servers.responses import Failure
+from craft_hf.servers.responses import BUSY_STATUSES, Failure
 
 _log = logging.getLogger(__name__)
 
 TRIP_AFTER = 3
 """Consecutive failures that trip a server's circuit breaker; a refused connection trips it at once. So many different
 requests must have failed before a server, and not a request, counts as the cause."""
+
+PATIENCE = 600
+"""Multiples of the first pause, half a second by default, for which a server may be too busy for every request."""
 
 AFFINITY_SLACK = 0.25
 """How much higher than the lowest a server's load may be if it is to get the requests whose beginning it has read."""
@@ -63,6 +66,8 @@ class Connection(Generic[E]):
         disabled: the server refuses every request; it gets no more in this run.
         last_failure: what the error message of the run tells of this server.
         failed_requests: the different requests that failed here since the last answer.
+        refused_requests: those of them that got a status with which a server refuses every request.
+        busy_since: since when it has been too busy for every request, by time.monotonic; 0 if it is not.
     """
 
     endpoint: E
@@ -75,6 +80,8 @@ class Connection(Generic[E]):
     disabled: bool = False
     last_failure: Failure | None = None
     failed_requests: set[Request] = field(default_factory=set)
+    refused_requests: set[Request] = field(default_factory=set)
+    busy_since: float = 0.0
 
     @property
     def load(self) -> float:
@@ -98,16 +105,21 @@ class Request:
 
     Attributes:
         failures: of this request, by connection.
-        last_failure: the last one, and the URL of the server.
+        last_failures: the last one at each connection.
     """
 
     failures: Counter[Connection[Any]] = field(default_factory=Counter, kw_only=True)
-    last_failure: tuple[Failure, str] | None = field(default=None, kw_only=True)
+    last_failures: dict[Connection[Any], Failure] = field(default_factory=dict, kw_only=True)
 
     @property
     def is_repeated(self) -> bool:
         """Whether it was sent before; then it goes before others."""
         return bool(self.failures)
+
+    @property
+    def failure_message(self) -> str:
+        """Its last failure at each server, for the user."""
+        return " ".join(failure.message(c.endpoint.url) for c, failure in self.last_failures.items())
 
     @property
     def affinity(self) -> Hashable:
@@ -128,6 +140,7 @@ class ConnectionPool(Generic[E]):
         self._connections, self._max_retries, self._backoff_s = connections, max_retries, backoff_s
         self._waiting: list[tuple[Request, asyncio.Future[Connection[E] | None]]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self.is_stopped = False
         for connection in connections:
             connection.endpoint.limit.restart_window()
 
@@ -152,13 +165,29 @@ class ConnectionPool(Generic[E]):
             _log.warning("%s answers again.", connection.endpoint.url)
         connection.failures, connection.tripped, connection.paused_until = 0, False, 0.0
         connection.failed_requests.clear()
+        connection.refused_requests.clear()
+        connection.busy_since = 0.0
         connection.endpoint.limit.on_answered()
         self.release(connection)
 
     def release_refused(self, connection: Connection[E], request: Request, failure: Failure) -> None:
-        """Give a connection back after a failure that the same request would have again; it is not sent there again."""
-        request.last_failure = replace(failure, attempts=request.failures[connection] + 1), connection.endpoint.url
+        """Give a connection back after a failure that the same request would have again; it is not sent there again.
+
+        Where several requests in a row are told what is true of all of them, such as that the key is wrong, or the
+        quota is exhausted, the server gets no more.
+        """
+        request.last_failures[connection] = replace(failure, attempts=request.failures[connection] + 1)
         request.failures[connection] = self._max_retries + 1
+        connection.last_failure = failure
+        if failure.is_permanent:
+            connection.refused_requests.add(request)
+        if failure.ends_run or len(connection.refused_requests) >= TRIP_AFTER:
+            connection.disabled = True
+            if len(self._connections) > 1:
+                _log.warning(
+                    "%s is not used any more in this run: %s.", connection.endpoint.url, redact(failure.summary)
+                )
+            self._give_up_exhausted()
         self.release(connection)
 
     def release_failed(self, connection: Connection[E], request: Request, failure: Failure, sent_at: float) -> float:
@@ -171,14 +200,14 @@ class ConnectionPool(Generic[E]):
             sent_at: when it was sent, by time.monotonic.
         """
         now, connection.last_failure = time.monotonic(), failure
-        request.failures[connection] += 1
         url, wait_s = connection.endpoint.url, failure.retry_after_s
-        request.last_failure = replace(failure, attempts=request.failures[connection]), url
-        connection.failed_requests.add(request)
-        if failure.is_permanent:
-            connection.disabled = True
-            if len(self._connections) > 1:
-                _log.warning("%s is not used any more in this run: %s.", url, redact(failure.summary))
+        if failure.status in BUSY_STATUSES:  # never the fault of the request
+            connection.busy_since = connection.busy_since or now
+        else:
+            request.failures[connection] += 1
+            connection.failed_requests.add(request)
+        attempts = max(request.failures[connection], connection.failures + 1)
+        request.last_failures[connection] = replace(failure, attempts=attempts)
         if failure.overloaded:
             connection.endpoint.limit.on_overloaded(sent_at)
         if sent_at >= connection.failed_at:
@@ -186,27 +215,58 @@ class ConnectionPool(Generic[E]):
             if not connection.tripped and (failure.unreachable or connection.failures >= TRIP_AFTER):
                 connection.tripped = True
                 _log.warning("%s is not used until it answers again: %s.", url, redact(failure.summary))
-        if connection.tripped or failure.status in (429, 503):
+        if connection.tripped or failure.status in BUSY_STATUSES:
             wait_s = max(wait_s, backoff(self._backoff_s, connection.failures))
         connection.paused_until = max(connection.paused_until, now + wait_s)
         pause_s = connection.paused_until - now
         _log.info("%s: %s; next request to it in %.1f s", url, redact(failure.summary), pause_s)
-        for item in [item for item in self._waiting if self._is_exhausted(item[0])]:
-            self._waiting.remove(item)
-            self._hand_out(item[1], None)
+        self._give_up_exhausted()
         self.release(connection)
         return 0.0 if connection.paused_until > now else backoff(self._backoff_s, request.failures[connection])
 
     @property
+    def is_unreachable(self) -> bool:
+        """Whether every server refuses all requests, cannot be reached, or has been too busy for too long."""
+        return all(c.disabled or (self._is_down(c) and self._is_cause(c)) for c in self._connections)
+
+    @property
     def is_down(self) -> bool:
-        """Whether no server is left for any request."""
-        return all(self._is_down(connection) for connection in self._connections)
+        """Whether no server answers any request at the moment."""
+        return all(c.disabled or self._is_down(c) for c in self._connections)
+
+    def stop(self) -> None:
+        """Hand out no connection any more; requests in flight go on."""
+        self.is_stopped = True
+        for _, future in self._waiting:
+            self._hand_out(future, None)
+        self._waiting.clear()
+
+    def _is_cause(self, connection: Connection[E]) -> bool:
+        """Whether the last failure is certainly that of the server, and not of a request."""
+        failure = connection.last_failure
+        return failure is not None and (failure.unreachable or failure.status in BUSY_STATUSES)
 
     def _is_down(self, connection: Connection[E]) -> bool:
-        """Whether a server, and not single requests, fails more often than is retried."""
+        """Whether a server fails for all requests, more often than is retried, or for too long if it is busy.
+
+        A server with faults is only called down after it was tested with one request at a time, by different requests.
+        """
         failure = connection.last_failure
-        is_cause = len(connection.failed_requests) >= TRIP_AFTER or bool(failure and failure.unreachable)
-        return connection.disabled or (is_cause and connection.failures > self._max_retries)
+        if failure is None:
+            return False
+        if failure.status in BUSY_STATUSES:
+            patience_s = PATIENCE * self._backoff_s
+            return bool(connection.busy_since) and time.monotonic() - connection.busy_since > patience_s
+        if failure.unreachable:
+            return connection.failures > self._max_retries
+        is_tested = connection.tripped and connection.in_flight <= 1 and len(connection.failed_requests) >= TRIP_AFTER
+        return is_tested and connection.failures > max(self._max_retries, TRIP_AFTER)
+
+    def _give_up_exhausted(self) -> None:
+        """Tell waiting requests for which no server is left."""
+        for item in [item for item in self._waiting if self._is_exhausted(item[0])]:
+            self._waiting.remove(item)
+            self._hand_out(item[1], None)
 
     def failure_message(self, request: Request) -> str:
         """Return the last failure of every server, for a request that no server is left for."""
@@ -264,7 +324,9 @@ class ConnectionPool(Generic[E]):
 
     def _is_exhausted(self, request: Request) -> bool:
         """Whether at every connection this request, or all requests, have failed more often than is retried."""
-        return all(self._is_down(c) or request.failures[c] > self._max_retries for c in self._connections)
+        return self.is_stopped or all(
+            c.disabled or self._is_down(c) or request.failures[c] > self._max_retries for c in self._connections
+        )
 
     def _hand_out(self, future: asyncio.Future[Connection[E] | None], connection: Connection[E] | None) -> None:
         if future.done():  # cancelled: the run ends

@@ -181,7 +181,9 @@ class ServerEmbedder(Embedder):
             if asked_for == "base64" and _refuses_base64(response):
                 endpoint.encoding_format = "float"
                 pool.release(connection)
-            elif response.retryable or response.is_permanent:
+            elif response.is_permanent or response.ends_run:
+                pool.release_refused(connection, request, response)
+            elif response.retryable:
                 await asyncio.sleep(pool.release_failed(connection, request, response, sent_at))
             else:
                 pool.release(connection)

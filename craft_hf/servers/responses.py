@@ -24,8 +24,12 @@ _ADVICE = {
 _SEE_LOG = "see the server's log."
 SEE_PROXY_LOG = "see the log of the server, or of a proxy in between."
 
+BUSY_STATUSES = (429, 503)
+"""HTTP statuses of a server that has too much to do; they are never the fault of a request."""
+
 _PERMANENT_STATUSES = (401, 404, 405)
-"""HTTP statuses with which a server refuses every request: the key, the address or the model is wrong."""
+"""HTTP statuses with which a server refuses every request: the key, the address or the model is wrong. A gateway may
+send them for one request, too."""
 
 # What an exhausted quota is called, in a field of the error, by OpenAI, Groq, Azure, Google and DeepSeek.
 _QUOTA = re.compile(
@@ -56,7 +60,8 @@ class Failure:
         retryable: whether the same request may succeed later.
         overloaded: whether the server has too much to do.
         unreachable: whether no connection could be made.
-        is_permanent: whether the server refuses every request in the same way.
+        is_permanent: whether a server says so of every request: its key, address or model is wrong.
+        ends_run: whether nothing can be asked of the server any more, as its quota is exhausted.
         retry_after_s: seconds for which the server wants to get no requests.
         attempts: how often the request was sent.
     """
@@ -69,6 +74,7 @@ class Failure:
     overloaded: bool = False
     unreachable: bool = False
     is_permanent: bool = False
+    ends_run: bool = False
     retry_after_s: float = 0.0
     attempts: int = 1
 
@@ -145,7 +151,7 @@ def status_failure(
         return Failure(
             f"quota exhausted (HTTP status {status})",
             "raise the quota, and run the same command again: what was answered is kept.",
-            body, status, retryable=False, is_permanent=True,
+            body, status, retryable=False, ends_run=True,
         )  # fmt: skip
     retryable = status in (408, 409, 425, 429) or status >= 500
     otherwise = _SEE_LOG if retryable else "the request is wrong: change what the server names."
@@ -155,7 +161,7 @@ def status_failure(
         body,
         status,
         retryable,
-        overloaded=status in (429, 503),
+        overloaded=status in BUSY_STATUSES,
         is_permanent=status in _PERMANENT_STATUSES,
         retry_after_s=min(_retry_after_s(retry_after), longest_wait_s),
     )

@@ -35,13 +35,22 @@ _MARK = re.compile(
     + r"|(?P<object>\{)",
     re.IGNORECASE,
 )
+_THOUGHT = re.compile(rf"(?i)(?:{_TAGS}|drafts?|chain_of_thought)")
+"""Names of fields in which models put reasoning, where the answer is an object around the sample."""
+
 _CLOSING = [re.compile(closing, re.IGNORECASE) for _, closing in _REASONING]
 
-_MOST_TRIES = 1000
-"""Braces at which an object is looked for: an answer that repeats itself may hold a hundred thousand."""
+_MOST_TRIES, _LONGEST, _LONGEST_REPAIRED = 100, 500_000, 8_000
+"""Braces at which an object is looked for, and characters of a text in which objects are looked for, and which is
+repaired: an answer that repeats itself may be as long as the limit of tokens allows, and both take time that grows with
+the square of it."""
+
+_REST = re.compile(r"(?:\s|```|</?\w+>|<\|[^|<>\s]+\|>|\])*")
+"""What may stand behind an object that is repaired; with anything else it may be a cut one."""
 
 _FENCE = re.compile(r"\A```[\w-]*\n(.*?)\n?```\Z", re.DOTALL)
 _ESCAPE = re.compile(r"\\u[0-9a-fA-F]{4}|\\.", re.DOTALL)
+_PUNCTUATION = frozenset("\"'`“”„‘’,;:{}[]\\")
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ class AnswerReader:
         whole = self._read_whole(text)
         if whole is not None and not whole.problem:
             return Reading(whole.fields, reasoning=answer.reasoning)
-        found = _scan(text)
+        found = _scan(text) if len(text) <= _LONGEST else _Found(has_text=True)
         reasoning = "\n".join(filter(None, [answer.reasoning, *found.reasoning]))
         for value, is_lenient in self._candidates(found):
             if isinstance(value, dict) and (reading := self._judged(value)) is not None and not reading.problem:
@@ -136,7 +145,11 @@ class AnswerReader:
         for value, _ in reversed(found.objects):
             if not isinstance(value, dict) or not self._names.isdisjoint(value):
                 continue
-            valid = [part for part in value.values() if isinstance(part, dict) and self._validator.is_valid(part)]
+            valid = [
+                part
+                for name, part in value.items()
+                if isinstance(part, dict) and not _THOUGHT.fullmatch(name) and self._validator.is_valid(part)
+            ]
             if len(valid) == 1:
                 yield valid[0], True
         for text in reversed(found.broken):
@@ -195,8 +208,13 @@ def _scan(text: str) -> _Found:
 
     def end_broken(end: int) -> None:
         nonlocal broken_at
-        if broken_at is not None and (closed := text.rfind("}", broken_at, end)) > 0:
-            found.broken.append(text[broken_at : closed + 1])
+        if broken_at is not None:
+            closed = text.rfind("}", broken_at, end) + 1
+            part = text[broken_at:closed]
+            counts = [_ESCAPE.sub("", part).count(mark) for mark in '{}[]"']
+            is_whole = closed and counts[0] == counts[1] and counts[2] == counts[3] and not counts[4] % 2
+            if is_whole and _REST.fullmatch(text, closed, end) and len(part) <= _LONGEST_REPAIRED:
+                found.broken.append(part)
         broken_at = None
 
     while (mark := _MARK.search(text, place)) is not None:
@@ -254,7 +272,7 @@ def _repaired(text: str) -> JSON:
     """Return the value of nearly valid JSON, in which only punctuation is wrong; None if more is.
 
     The repair library guesses where a text is cut or words stand outside of quotation marks; so its result counts only
-    if it has the letters and digits of the text, in their order.
+    if it has all characters of the text but quotation marks, commas, brackets and blanks, in their order.
     """
     from json_repair import repair_json
 
@@ -263,8 +281,9 @@ def _repaired(text: str) -> JSON:
         written = json.dumps(value, ensure_ascii=False)
     except (ValueError, RecursionError):
         return None
-    return value if _letters(written) == _letters(text) else None
+    return value if _content(written) == _content(text) else None
 
 
-def _letters(text: str) -> str:
-    return "".join(filter(str.isalnum, _ESCAPE.sub("", text).casefold()))
+def _content(text: str) -> str:
+    kept = (character for character in _ESCAPE.sub("", text) if not character.isspace())
+    return "".join(character for character in kept if character not in _PUNCTUATION).casefold()

@@ -17,29 +17,46 @@ from craft_hf.base import JSON
 _VALUES = ("enum", "const", "default", "examples")
 """Keywords that hold values, and no schemas."""
 
-_ANY = r'[^"\\]'
-_NOT = {r"\S": r"\s", r"\W": r"\w", r"\D": r"\d"}
-_PART = re.compile(r"\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?[:=!<a-zA-Z]*|.", re.DOTALL)
+_SCHEMAS = ("properties", "$defs", "definitions", "patternProperties")
+"""Keywords that hold schemas by names, which may be those of keywords."""
+
+_ANY = r'[^"\\\n]'
+_NOT = {r"\S": r'[^\s"\\]', r"\W": r'[^\w"\\]', r"\D": r'[^\d"\\]'}
+_PART = re.compile(r"\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?:|\(\?.?.?|.", re.DOTALL)
+_IN_CLASS = re.compile(r"\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\\.|.", re.DOTALL)
 _UNSUPPORTED = {
     "a look-around": re.compile(r"\(\?<?[=!]"),
-    "a named group or an inline flag": re.compile(r"\(\?[^:]"),
-    "a word boundary": re.compile(r"\\[bBAZ]"),
+    "a named group, an inline flag or the like": re.compile(r"\(\?[^:]|\(\?$"),
+    "a word boundary": re.compile(r"\\[bBAZz]"),
     "a Unicode class": re.compile(r"\\[pP]"),
     "a reference to a group": re.compile(r"\\[1-9]"),
 }
+_ESCAPED_IN_JSON = re.compile(r'["\\\x00-\x1f]')
+
+
+class _NotWritable(ValueError):
+    """A pattern that matches what JSON escapes, or of which no grammar for whole texts can be made."""
 
 
 def engine_schema(schema: JSON) -> JSON:
-    """Return a JSON Schema whose patterns are `engine_pattern`'s, at any depth."""
+    """Return a JSON Schema whose patterns are `engine_pattern`'s, at any depth; those that cannot be written are left
+    out: the check of finished answers sees to them.
+    """
     if isinstance(schema, Mapping):
-        return {
-            name: engine_pattern(value)
-            if name == "pattern" and isinstance(value, str)
+        written = {
+            name: {key: engine_schema(part) for key, part in value.items()}
+            if name in _SCHEMAS and isinstance(value, Mapping)
             else value
             if name in _VALUES
             else engine_schema(value)
             for name, value in schema.items()
         }
+        if isinstance(pattern := schema.get("pattern"), str):
+            try:
+                written["pattern"] = engine_pattern(pattern)
+            except ValueError:
+                del written["pattern"]
+        return written
     return [engine_schema(part) for part in schema] if _is_list(schema) else schema
 
 
@@ -49,7 +66,7 @@ def without_keywords(schema: JSON, keywords: Sequence[str]) -> JSON:
         kept = {name: value for name, value in schema.items() if name not in keywords}
         return {
             name: {key: without_keywords(part, keywords) for key, part in value.items()}
-            if name in ("properties", "$defs", "definitions", "patternProperties") and isinstance(value, Mapping)
+            if name in _SCHEMAS and isinstance(value, Mapping)
             else value
             if name in _VALUES
             else without_keywords(value, keywords)
@@ -62,14 +79,12 @@ def engine_pattern(pattern: str) -> str:
     """Return a pattern that matches whole texts, as they stand in JSON, where the given one matches somewhere in them.
 
     Raises:
-        ValueError: it holds what no engine's grammar can, such as a look-ahead.
+        ValueError: it holds what no engine's grammar can, such as a look-ahead; or it names what JSON escapes, or has
+            an anchor inside of a group.
     """
     branches: list[list[str]] = [[]]
     depth = 0
-    for part in _PART.findall(pattern):
-        for what, regex in _UNSUPPORTED.items():
-            if regex.match(part):
-                raise ValueError(f"{what} ({part})")
+    for part in _parts(pattern):
         depth += part.startswith("(") - (part == ")")
         if part == "|" and not depth:
             branches.append([])
@@ -79,24 +94,56 @@ def engine_pattern(pattern: str) -> str:
     return f"^{anchored[0]}$" if len(anchored) == 1 else f"^(?:{'|'.join(anchored)})$"
 
 
+def _parts(pattern: str) -> list[str]:
+    """Split a pattern into characters, escapes, classes and brackets.
+
+    Raises:
+        ValueError: one of them is what no grammar can.
+    """
+    parts = _PART.findall(pattern)
+    for part in parts:
+        for what, regex in _UNSUPPORTED.items():
+            if regex.match(part):
+                raise ValueError(f"{what} ({part})")
+    return parts
+
+
 def _anchored(parts: Sequence[str]) -> str:
     """Return one alternative, without anchors, for whole texts."""
     start, end = parts[:1] == ["^"], parts[-1:] == ["$"]
-    inner = "".join(map(_excluding_escapes, parts[start : len(parts) - end]))
-    return ("" if start else f"{_ANY}*") + inner + ("" if end else f"{_ANY}*")
+    inner = parts[start : len(parts) - end]
+    if "^" in inner or "$" in inner:
+        raise _NotWritable("an anchor inside of the pattern")
+    written = "".join(map(_excluding_escapes, inner))
+    return ("" if start else f"{_ANY}*") + written + ("" if end else f"{_ANY}*")
 
 
 def _excluding_escapes(part: str) -> str:
-    """Return a part of a pattern that does not match quotation marks and backslashes unless it names them."""
+    """Return a part of a pattern that matches neither quotation marks nor backslashes."""
     if part == ".":
         return _ANY
     if part in _NOT:
-        return rf'[^{_NOT[part]}"\\]'
-    if part.startswith("[^"):
-        inner = part[2:-1]
-        missing = ('"' if '"' not in inner else "") + (r"\\" if r"\\" not in inner else "")
-        return f"[^{missing}{inner}]"
+        return _NOT[part]
+    if part.startswith("["):
+        return _class(part)
+    if _ESCAPED_IN_JSON.fullmatch(part) or part in (r"\"", "\\\\", r"\n", r"\r", r"\t", r"\f", r"\v", r"\0"):
+        raise _NotWritable(f"{part} is escaped in JSON")
     return part
+
+
+def _class(part: str) -> str:
+    """Return a class of characters without those that JSON escapes."""
+    negated = part.startswith("[^")
+    inner = _IN_CLASS.findall(part[2:-1] if negated else part[1:-1])
+    if inner[:1] == ["]"]:
+        inner[0] = r"\]"
+    if inner[-1:] == ["-"]:
+        inner[-1] = r"\-"
+    if negated:
+        return "[^" + "".join(inner) + '"' + "\\\\]"
+    if re.search(part, '"') or re.search(part, "\\"):
+        raise _NotWritable(f"{part} holds what is escaped in JSON")
+    return "[" + "".join(inner) + "]"
 
 
 def check_patterns(schema: JSON, fault: Callable[[str], Exception]) -> None:
@@ -108,7 +155,7 @@ def check_patterns(schema: JSON, fault: Callable[[str], Exception]) -> None:
     """
     for pattern in _patterns(schema):
         try:
-            engine_pattern(pattern)
+            _parts(pattern)
         except ValueError as e:
             raise fault(
                 f"the pattern {pattern!r} holds {e}, which no grammar for constrained decoding can; write it without, "
@@ -118,9 +165,11 @@ def check_patterns(schema: JSON, fault: Callable[[str], Exception]) -> None:
 
 def _patterns(schema: JSON) -> Iterator[str]:
     if isinstance(schema, Mapping):
+        if isinstance(pattern := schema.get("pattern"), str):
+            yield pattern
         for name, value in schema.items():
-            if name == "pattern" and isinstance(value, str):
-                yield value
+            if name in _SCHEMAS and isinstance(value, Mapping):
+                yield from _patterns([*value.values()])
             elif name not in _VALUES:
                 yield from _patterns(value)
     elif _is_list(schema):

@@ -15,7 +15,8 @@ from craft_hf.base.models import generator_weights
         "<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>", "<|end|>", "<|channel|>",
         "<|START_OF_TURN_TOKEN|>", "<｜User｜>", "<｜end▁of▁sentence｜>", "</s>", "<s>", "<bos>", "<start_of_turn>",
         "<end_of_turn>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[AVAILABLE_TOOLS]", "<<SYS>>", "<</SYS>>",
-        "<|reserved_special_token_1|>", "<|user|>", "<unk>",
+        "<|reserved_special_token_1|>", "<|user|>", "<unk>", "<BOS_TOKEN>", "[gMASK]", "<sop>", "<extra_id_1>",
+        "<|turn>", "<turn|>", "<unused94>",
     ],
 )  # fmt: skip
 def test_markers_of_the_known_families_are_broken_up(marker: str) -> None:

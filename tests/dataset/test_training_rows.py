@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import datasets
@@ -20,6 +22,8 @@ OPTIONS = ["A. one", "B. two", "C. three", "D. four"]
 
 class Words:
     """A tokenizer for which each word is a token."""
+
+    added_tokens_decoder: Mapping[int, Any] = MappingProxyType({})
 
     def apply_chat_template(self, turns: list[dict[str, str]], **_: object) -> dict[str, list[str]]:
         """Return the words of all turns."""

@@ -33,6 +33,13 @@ from craft_hf.generation.server.structured_output import MAX_REASKS, VAIN_REASKS
 from craft_hf.servers import Connection, ConnectionPool, Failure, Request
 from craft_hf.tasks import AnswerReader
 
+MOST_CHARACTERS_A_TOKEN = 7
+"""Characters of a prompt for each of its tokens, more than which no text has on average: English has four to five,
+other languages have fewer."""
+
+_REFUSALS = (400, 422, 500)
+"""HTTP statuses with which servers refuse a request because of its parameters; 500 is llama-cpp-python's."""
+
 
 @dataclass(eq=False)
 class PromptRequest(Request):
@@ -43,8 +50,9 @@ class PromptRequest(Request):
         invalid_answer: the last answer that was not valid under the schema, with the tokens of all answers so far.
         problem: why it was invalid.
         reasks: how often the prompt was asked again because of an invalid answer.
-        trials: dialects to try, of a server that refuses the prompt without saying why, and has answered none so far.
-        refusal: the words in which it did.
+        trials: dialects to try at a server that refuses the prompt, and has answered none so far.
+        tried_at: that server.
+        refusal: the words in which it refused.
     """
 
     prompt: Prompt
@@ -52,6 +60,7 @@ class PromptRequest(Request):
     problem: str = ""
     reasks: int = 0
     trials: list[Dialect] = field(default_factory=list)
+    tried_at: ChatEndpoint | None = None
     refusal: str = ""
 
     @property
@@ -89,7 +98,11 @@ class CompletionSettings:
             parts: list[JSON] = [request.prompt.key, self.sampling.seed]
             body["seed"] = int(fingerprint([*parts, request.reasks] if request.reasks else parts), 16) % 2**31
         response = await connection.client.post("/chat/completions", body, parse_answer)
-        return replace(response, left_out=dialect.left_out) if isinstance(response, Answer) else response
+        if not isinstance(response, Answer):
+            return response
+        characters = sum(len(message["content"]) for message in messages)
+        is_cut = not request.reasks and 0 < response.prompt_tokens < characters / MOST_CHARACTERS_A_TOKEN
+        return replace(response, left_out=dialect.left_out, prompt_is_cut=is_cut)
 
 
 async def complete(
@@ -104,7 +117,7 @@ async def complete(
         The answer. If there is none for this prompt, its finish_reason is `FAILED`, `FILTERED` or `PROMPT_TOO_LONG`.
 
     Raises:
-        GeneratorError: no server is left to send it to.
+        GeneratorError: every server refuses all requests, cannot be reached, or has been too busy for minutes.
     """
     sent = False
     while (connection := await pool.acquire(request)) is not None:
@@ -113,13 +126,14 @@ async def complete(
             return None
         endpoint, sent, sent_at = connection.endpoint, True, time.monotonic()
         asked_in = endpoint.dialect
-        dialect = request.trials[0] if request.trials else asked_in
+        is_trial = bool(request.trials) and request.tried_at is endpoint
+        dialect = request.trials[0] if is_trial else asked_in
         response = await settings.send(connection, request, dialect)
         if isinstance(response, Answer):
-            if request.trials and asked_in == endpoint.dialect:
+            if is_trial and asked_in == endpoint.dialect and not endpoint.has_answered:
                 endpoint.adopt(dialect, request.refusal)
             request.trials.clear()
-            endpoint.has_answered = endpoint.dialect == dialect
+            endpoint.has_answered |= endpoint.dialect == dialect
             pool.release_answered(connection)
             answer = _checked(response, endpoint, settings.reader, request)
             if answer is not None:
@@ -130,18 +144,21 @@ async def complete(
         elif response.is_filtered:
             pool.release(connection)
             return request.invalid_answer or Answer("", FILTERED, error=response.message(endpoint.url))
-        elif _ask_in_another_way(endpoint, request, asked_in, dialect, response, settings.schema):
+        elif response.status in _REFUSALS and _ask_in_another_way(
+            endpoint, request, asked_in, dialect, response, settings.schema
+        ):
             pool.release(connection)
-        elif response.retryable or response.is_permanent:
+        elif response.retryable:
             await asyncio.sleep(pool.release_failed(connection, request, response, sent_at))
         else:
             pool.release_refused(connection, request, response)
     if request.invalid_answer:
         return request.invalid_answer
-    if pool.is_down or request.last_failure is None:
+    if pool.is_stopped:
+        return None
+    if pool.is_unreachable or not request.last_failures:
         raise GeneratorError(pool.failure_message(request))
-    failure, url = request.last_failure
-    return Answer("", FAILED, error=failure.message(url))
+    return Answer("", FAILED, error=pool.failure_message(request) if pool.is_down else request.failure_message)
 
 
 def _ask_in_another_way(
@@ -165,14 +182,16 @@ def _ask_in_another_way(
     if asked_in != endpoint.dialect:  # another request has learned meanwhile
         request.trials.clear()
         return True
-    if request.trials:
+    if endpoint.has_answered or request.invalid_answer:
+        return False
+    named = dialect.refused(failure)
+    if request.trials and request.tried_at is endpoint:
         request.trials.pop(0)
-        return bool(request.trials)
-    if (step := dialect.refused(failure)) is not None:
-        endpoint.adopt(step, failure.body)
-        return True
-    if failure.status in (400, 422) and not endpoint.has_answered and not request.invalid_answer:
-        request.trials, request.refusal = list(dialect.simpler(schema)), failure.body
+    elif failure.status in (400, 422) or named:
+        request.trials, request.tried_at = list(dialect.simpler(schema)), endpoint
+        request.refusal = failure.body
+    if named:
+        request.trials.insert(0, named)
     return bool(request.trials)
 
 
@@ -184,8 +203,11 @@ def _checked(response: Answer, endpoint: ChatEndpoint, reader: AnswerReader, req
         prompt_tokens=response.prompt_tokens + previous.prompt_tokens,
         completion_tokens=response.completion_tokens + previous.completion_tokens,
         cached_tokens=response.cached_tokens + previous.cached_tokens,
+        prompt_is_cut=response.prompt_is_cut or previous.prompt_is_cut,
     )
-    if not answer.is_answer or answer.finish_reason in (CUT, REFUSED):
+    if not answer.is_answer:
+        return request.invalid_answer or answer
+    if answer.finish_reason in (CUT, REFUSED):
         return answer
     found = reader.read(answer)
     if not found.problem:

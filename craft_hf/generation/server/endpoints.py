@@ -17,7 +17,7 @@ class ChatEndpoint(Endpoint):
 
     Attributes:
         dialect: how it is asked.
-        has_answered: whether it has answered in this dialect; then a refusal is the prompt's fault.
+        has_answered: whether it has answered in this dialect; then what it refuses is the prompt.
         follows_schema: False once a finished answer was not valid under the schema.
         reasks_in_vain: prompts whose answer was not valid however often they were asked again; None once that helped.
     """

@@ -106,11 +106,11 @@ class ServerGenerator:
         """The model's name, of a path only its last part, and a hash of what the servers say is behind that name.
 
         That is `root` of /v1/models, as vLLM and SGLang give it; where no server says it, the addresses: one name at
-        two addresses may be two models. What a restart changes is no part of it. Servers that cannot be asked are what
-        they were when they were asked last.
+        two addresses may be two models. What a restart changes is no part of it. A server that does not say it now is
+        what it was when it said it last.
 
         Raises:
-            GeneratorError: no server can be asked, and none was before.
+            GeneratorError: no model was named, and no server can be asked.
             InputError: no model was named, and the servers have no model or several models in common.
         """
         name = self._model_name()
@@ -122,20 +122,11 @@ class ServerGenerator:
     def _roots(self, name: str) -> list[JSON]:
         """Return what is behind a model's name: its roots, or the servers' addresses."""
         if self._behind is None:
-            responses = self._responses()
-            models = [model for found in responses if isinstance(found, list) for model in found if model["id"] == name]
-            roots = sorted({str(model["root"]) for model in models if model.get("root") not in (None, "")})
-            urls: list[JSON] = [*sorted(endpoint.url for endpoint in self._endpoints)]
-            memory = cache_folder() / "servers" / f"{fingerprint([*urls, name])}.json"
-            if any(isinstance(found, list) or (found and not found.retryable) for found in responses):
-                self._behind = [*roots] or urls
-                with contextlib.suppress(OSError):
-                    memory.parent.mkdir(parents=True, exist_ok=True)
-                    write_file(memory, json.dumps(self._behind).encode())
-            elif memory.is_file():
-                self._behind = json.loads(memory.read_bytes())
-            else:
-                raise GeneratorError(" ".join(self._failures(responses)))
+            found = [
+                _root(endpoint.url, name, response)
+                for endpoint, response in zip(self._endpoints, self._responses(), strict=True)
+            ]
+            self._behind = [*sorted({*filter(None, found)} or {endpoint.url for endpoint in self._endpoints})]
         return self._behind
 
     def generate(
@@ -161,8 +152,15 @@ class ServerGenerator:
         settings = CompletionSettings(self._model_name(), schema, sampling, AnswerReader(schema))
 
         async def work(put: Callable[[tuple[Prompt, Answer]], None], slots: asyncio.Semaphore) -> None:
+            errors: list[GeneratorError] = []
+
             async def answer_one(prompt: Prompt) -> None:
-                answer = await complete(pool, settings, PromptRequest(prompt), should_send)
+                try:
+                    answer = await complete(pool, settings, PromptRequest(prompt), should_send)
+                except GeneratorError as e:  # what is in flight is paid for: it may come in before the run ends
+                    errors.append(e)
+                    pool.stop()
+                    answer = None
                 if answer is None:
                     slots.release()
                 else:
@@ -178,9 +176,13 @@ class ServerGenerator:
                     pool = ConnectionPool(connections, self.max_retries, self.backoff_s)
                     for prompt in prompts:
                         await slots.acquire()
+                        if errors:
+                            break
                         group.create_task(answer_one(prompt))
             except ExceptionGroup as failed:
                 raise failed.exceptions[0] from None
+            if errors:
+                raise errors[0]
 
         yield from iterate_in_background(work, self.concurrency)
 
@@ -213,9 +215,9 @@ class ServerGenerator:
         return self._listed
 
     async def _list_models(self, endpoint: ChatEndpoint) -> list[Mapping[str, Any]] | Failure:
-        """The models that a server lists; a retryable failure is retried."""
+        """The models that a server lists; a retryable failure is retried where no model was named."""
         async with self._client(endpoint) as client:
-            response = await list_models(client, self.max_retries, self.backoff_s)
+            response = await list_models(client, 0 if self.model else self.max_retries, self.backoff_s)
         if isinstance(response, Failure) and response.status >= 404:
             return replace(response, advice=response.advice + " Or pass generator_model=.")
         return response
@@ -243,3 +245,17 @@ class ServerGenerator:
         if len(lists) > 1 and not common:
             raise InputError(f"{listed}: they have none in common, but all servers must serve the same model.")
         raise InputError(f"{listed}; pass generator_model= to choose.")
+
+
+def _root(url: str, name: str, response: Sequence[Mapping[str, Any]] | Failure | None) -> str:
+    """Return what a server says is behind a model's name, now or the last time that it said it; "" if it never did."""
+    memory = cache_folder() / "servers" / f"{fingerprint([url, name])}.json"
+    if isinstance(response, Sequence):
+        root = next((str(model.get("root") or "") for model in response if model["id"] == name), "")
+        with contextlib.suppress(OSError):
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            write_file(memory, json.dumps(root).encode())
+        return root
+    with contextlib.suppress(OSError, ValueError):
+        return str(json.loads(memory.read_bytes()))
+    return ""

@@ -25,9 +25,11 @@ _FINISH_REASONS = {
 }  # fmt: skip
 """Ours, and what OpenAI, Anthropic, Mistral, Google, Amazon, Zhipu and Cohere say for it."""
 
+_CACHED = ("prompt_tokens_details", "cached_tokens")
+
 _FAULTS = (
-    "abort", "aborted", "cancelled", "canceled", "error", "failed", "malformed_function_call", "network_error",
-    "server_error", "timeout",
+    "abort", "aborted", "cancelled", "canceled", "error", "failed", "insufficient_system_resource",
+    "malformed_function_call", "network_error", "server_error", "timeout",
 )  # fmt: skip
 """Finish reasons of answers that a fault ended; they are asked for again."""
 
@@ -41,7 +43,7 @@ def parse_answer(body: Any) -> Answer | Failure:
     Raises:
         AttributeError, IndexError, KeyError, TypeError, ValueError: it is not a chat completion.
     """
-    choice, usage = body["choices"][0], body.get("usage") or {}
+    choice = body["choices"][0]
     if choice.get("error"):
         return error_failure(choice["error"], json.dumps(choice), ADVICE)
     said = str(choice.get("finish_reason") or "unknown").lower()
@@ -58,12 +60,17 @@ def parse_answer(body: Any) -> Answer | Failure:
             text = called
         elif isinstance(refusal := message.get("refusal"), str) and refusal:
             text, reason = refusal, REFUSED
-    details = usage.get("prompt_tokens_details") or {}
-    asked, written, cached = (
-        int(count or 0)
-        for count in (usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens"))
-    )
-    return Answer(text, reason, asked, written, cached, reasoning)
+    usage = body.get("usage")
+    read, written = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    error = f"stopped by the server's filter (finish_reason {said!r})" if reason == FILTERED else ""
+    return Answer(text, reason, read, written, _count(usage, *_CACHED), reasoning, error=error)
+
+
+def _count(usage: Any, *names: str) -> int:
+    """Return a count of tokens; 0 where a server says none, or something else."""
+    for name in names:
+        usage = usage.get(name) if isinstance(usage, dict) else None
+    return int(usage) if isinstance(usage, int | float) and 0 < usage < 2**53 else 0
 
 
 def _content(content: Any) -> tuple[str, str]:

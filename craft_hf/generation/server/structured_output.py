@@ -38,7 +38,10 @@ def response_format(mode: JsonMode, schema: Mapping[str, JSON]) -> dict[str, Any
     if mode <= JsonMode.PLAIN_SCHEMA:
         sent = without_keywords(schema, LIMITS) if mode == JsonMode.PLAIN_SCHEMA else engine_schema(schema)
         return {"type": "json_schema", "json_schema": {"name": "sample", "schema": sent, "strict": True}}
-    return {"type": "json_object", "schema": schema, "value": schema} if mode == JsonMode.JSON_OBJECT else None
+    if mode == JsonMode.NONE:
+        return None
+    plain = without_keywords(schema, LIMITS)
+    return {"type": "json_object", "schema": plain, "value": plain}
 
 
 def reask_messages(

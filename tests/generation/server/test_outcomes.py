@@ -10,8 +10,9 @@ from craft_hf.base.errors import GeneratorError
 from craft_hf.base.records import FAILED, FILTERED, Answer
 from craft_hf.generation.generator import Sampling
 from craft_hf.generation.journal import Journal
-from craft_hf.generation.journaled import LEAST_FAILED, ask
+from craft_hf.generation.journaled import LEAST_FAILED, Outcomes, ask
 from craft_hf.generation.usage import Usage
+from craft_hf.servers.connection_pool import TRIP_AFTER
 from tests.openai_server import HANG_UP, HTML, FakeServer, Reply, error, ok, serving
 from tests.server_client import SCHEMA, answers, clean, failure, generator, prompts
 
@@ -61,13 +62,15 @@ def test_a_filter_is_told_by_its_name(reply: Reply) -> None:
         assert len(fake.requests) == 3
 
 
-def run(fake: FakeServer, folder: Path, count: int, max_failed: float = 0.1) -> tuple[dict[str, Answer], Usage]:
+def run(
+    fake: FakeServer, folder: Path, count: int, max_failed: float = 0.1, concurrency: int = 1
+) -> tuple[dict[str, Answer], Usage]:
     """Ask so many prompts with a journal."""
     usage = Usage()
     with Journal(folder) as journal:
         asked = ask(
-            generator(fake.url, max_retries=0, concurrency=1), SCHEMA, Sampling(), prompts(count), journal, usage,
-            lambda: True, max_failed,
+            generator(fake.url, max_retries=0, concurrency=concurrency), SCHEMA, Sampling(), prompts(count), journal,
+            usage, lambda: True, Outcomes(max_failed),
         )  # fmt: skip
         return {prompt.key: answer for prompt, answer in asked}, usage
 
@@ -85,17 +88,38 @@ def test_what_failed_is_not_kept_and_asked_again_by_the_next_run(tmp_path: Path)
         assert len(fake.requests) == 2
 
 
+def test_a_resumed_run_of_which_only_prompts_without_an_answer_are_left_ends_well(tmp_path: Path) -> None:
+    """Each of them fails however often it is asked; with the answers in the journal that is no reason to end."""
+    poison: dict[str, Reply] = {"ask 1": HANG_UP, "ask 2": error(500, "x"), "ask 3": HTML, "ask 4": error(404, "x")}
+    with serving(FakeServer(by_content=poison)) as fake:
+        first = run(fake, tmp_path, 9, concurrency=4)[0]
+        assert sum(answer.is_answer for answer in first.values()) == 5
+        second, usage = run(fake, tmp_path, 9, concurrency=4)
+        assert {key: answer.is_answer for key, answer in second.items()} == {k: a.is_answer for k, a in first.items()}
+        assert (usage.answers_from_journal, usage.answers_generated, usage.failed) == (5, 0, 4)
+
+
 def test_too_many_failures_end_the_run_and_are_named(tmp_path: Path) -> None:
     """Up to `LEAST_FAILED` prompts may fail, then only a share; the message has the most frequent reasons."""
-    failing = {f"ask {i}": error(403, "moderated") for i in range(LEAST_FAILED)}
+    failing = {f"ask {2 * i}": error(403, "moderated") for i in range(LEAST_FAILED)}
     with serving(FakeServer(by_content=failing)) as fake:
         assert run(fake, tmp_path / "a", 60)[1].failed == LEAST_FAILED
-    failing["ask 30"] = error(418, "a teapot")
+    failing["ask 41"] = error(418, "a teapot")
     with serving(FakeServer(by_content=failing)) as fake:
-        said = r"21 of 31 prompts got no answer, more than max_failed \(0.1\); 20 times.*moderated.* 1 times.*a teapot"
+        said = r"21 of 42 prompts got no answer, more than max_failed \(0.1\); 20 times.*moderated.* 1 times.*a teapot"
         with pytest.raises(GeneratorError, match=said):
             run(fake, tmp_path / "b", 60)
         assert len(run(fake, tmp_path / "b", 60, max_failed=0.7)[0]) == 60
+
+
+def test_a_row_of_failures_ends_the_run_however_much_was_answered_before(tmp_path: Path) -> None:
+    """A server that begins to refuse everything is noticed after some prompts, not after a tenth of all."""
+    with serving(FakeServer([ok()] * 300, always=error(400, "unloaded"))) as fake:
+        with pytest.raises(
+            GeneratorError, match=r"21 of 321 prompts got no answer, the last ones all; 21 times: .*unl"
+        ):
+            run(fake, tmp_path, 600)
+        assert len(fake.requests) == 321
 
 
 def test_when_no_prompt_is_answered_the_run_is_at_fault() -> None:
@@ -128,6 +152,6 @@ def test_a_key_that_is_wrong_from_the_second_request_on_ends_the_run(tmp_path: P
     with serving(FakeServer([ok()], always=error(401, "bad key"))) as fake:
         with pytest.raises(GeneratorError, match=r"bad key.*CRAFT_HF_API_KEY"):
             run(fake, tmp_path, 50)
-        assert len(fake.requests) == 2
+        assert len(fake.requests) == 1 + TRIP_AFTER
     with serving(FakeServer()) as fake:
         assert run(fake, tmp_path, 3)[1].answers_from_journal == 1

@@ -84,7 +84,8 @@ def test_a_bad_answer_changes_no_other_prompt() -> None:
 def test_an_answer_that_was_cut_is_not_asked_for_again(reason: str) -> None:
     """It says nothing of whether the server sees to the schema, and would be cut again."""
     with serving(FakeServer([ok('{"question": "Q', reason)])) as fake:
-        assert answers(fake, 2, concurrency=1)[0] == Answer('{"question": "Q', reason, 7, 3)
+        first = answers(fake, 2, concurrency=1)[0]
+        assert (first.text, first.finish_reason) == ('{"question": "Q', reason)
         assert len(fake.requests) == 2
         assert fake.requests[1]["messages"] == [{"role": "user", "content": "ask 1"}]
 
