@@ -90,7 +90,7 @@ def test_a_run_without_a_valid_answer_stops_early(home: Path, server: WriterServ
     outcome = execute(resolve(RunSettings("bioqa", generator=server.url, num_samples=20)))
     assert len(server.requests) == len(outcome.rejects) == HOPELESS == 32
     assert outcome.notes[0].startswith(
-        "Stopped after 32 prompts, because no answer follows the task's schema (no valid JSON: 32). "
+        "Stopped after 32 answers, because none follows the task's schema (no valid JSON: 32). "
         'For instance: "I cannot do that." and "I cannot do that.". Look at what is asked with `craft-hf estimate'
     )
 
