@@ -120,6 +120,8 @@ def ask(
             known.add(prompt.key)
             usage.add(answer, from_journal=True)
             yield prompt, answer
+    outcomes = outcomes or Outcomes()
+    outcomes.answered += len(known)
     if len(known) == len(prompts):
         return
 
@@ -130,8 +132,6 @@ def ask(
         if answer.is_answer:
             journal.put(keys[prompt.key], answer)
 
-    outcomes = outcomes or Outcomes()
-    outcomes.answered += len(known)
     error: GeneratorError | None = None
     started = time.monotonic()
     answers = generator.generate(prompts, schema, sampling, lambda p: not error and should_send(p), write_down)

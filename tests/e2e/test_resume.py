@@ -41,7 +41,7 @@ def wait_for_requests(server: WriterServer, count: int, process: CommandProcess)
     assert len(server.requests) >= count, process.stderr
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("kill", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_killed_run_goes_on_and_pays_for_nothing_twice(
     home: Path, server: WriterServer, tmp_path: Path, kill: signal.Signals
 ) -> None:

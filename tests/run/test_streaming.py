@@ -217,7 +217,7 @@ def test_early_prompts_and_their_like_go_first() -> None:
     assert [shared for shared, _ in itertools.groupby(batch.shared for batch in ordered)] == list(parts), "read once"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_that_ends_in_the_middle_of_a_stream_ends(home: Path, server: WriterServer, tmp_path: Path) -> None:
     """A script that breaks out of the loop and ends, or raises, does not hang on threads and asks no more."""
     server.delay_s = 0.05

@@ -185,9 +185,11 @@ def _ask_in_another_way(
     if endpoint.has_answered or request.invalid_answer:
         return False
     named = dialect.refused(failure)
+    if failure.status == 500 and not named:
+        return False
     if request.trials and request.tried_at is endpoint:
         request.trials.pop(0)
-    elif failure.status in (400, 422) or named:
+    else:
         request.trials, request.tried_at = list(dialect.simpler(schema)), endpoint
         request.refusal = failure.body
     if named:

@@ -13,7 +13,7 @@ from craft_hf.base.records import FAILED
 from craft_hf.generation.server.dialect import TEXT_LIMITS, Dialect
 from craft_hf.generation.server.structured_output import JsonMode, response_format
 from craft_hf.servers.responses import Failure
-from tests.openai_server import FakeServer, Reply, error, ok, serving
+from tests.openai_server import HANG_UP, FakeServer, Reply, error, ok, serving
 from tests.server_client import SCHEMA, answers, clean, failure
 
 _clean = clean
@@ -98,6 +98,16 @@ def test_a_prompt_that_is_refused_after_others_were_answered_is_not_tried_in_oth
         got = answers(fake, 3, concurrency=1)
         assert [answer.finish_reason for answer in got] == ["stop", FAILED, "stop"]
         assert len(fake.requests) == 3
+
+
+def test_a_fault_during_a_trial_decides_nothing() -> None:
+    """A busy or broken server says nothing of the parameters: the trial is sent again, and the next is not needed."""
+    replies = [error(400, "no"), error(429, "x"), error(500, "x"), HANG_UP]
+    with serving(FakeServer(replies)) as fake:
+        (answer,) = answers(fake, concurrency=1, max_retries=4)
+        asked = [{*request} for request in fake.requests]
+    assert answer.left_out == "top_k"
+    assert asked[1:] == [asked[0] - {"top_k"}] * 4
 
 
 def test_a_server_that_refuses_everything_says_why_in_the_end() -> None:

@@ -173,7 +173,12 @@ def mend(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "work", [remove, *(pytest.param(w, marks=pytest.mark.slow) for w in (replace, add_more, compact_index, mend))]
+    "work",
+    [
+        remove,
+        pytest.param(replace, marks=pytest.mark.slow),
+        *(pytest.param(work, marks=pytest.mark.long) for work in (add_more, compact_index, mend)),
+    ],
 )
 @pytest.mark.parametrize("has_index_json", [True, False])
 def test_writer_that_is_stopped_while_it_replaces_the_index(
