@@ -32,6 +32,9 @@ _NAMED = {
 against the schema in any case, and a server that refuses two parameters together keeps the last one. Of a server that
 refuses max_tokens only the advice to take the other name counts: many errors mention the limit."""
 
+_TRIALS = ("top_k", "seed", MAX_TOKENS, TEXT_LIMITS, "response_format", "top_p", "temperature")
+"""The order in which a server that says nothing is asked without: what is no part of OpenAI's API first."""
+
 _CONSEQUENCES = {
     TEXT_LIMITS: "answers are checked against them, and others asked for again",
     "response_format": "answers are checked against the schema, and invalid ones asked for again",
@@ -102,7 +105,7 @@ class Dialect:
 
     def simpler(self, schema: Mapping[str, JSON]) -> Iterator[Dialect]:
         """Yield ways to ask for less, for a server that does not say what it refuses: each alone, then all together."""
-        for name in _NAMED:
+        for name in _TRIALS:
             step = self.step(name)
             if name == TEXT_LIMITS and without_keywords(schema, LIMITS) == schema:
                 continue
