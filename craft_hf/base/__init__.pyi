@@ -1,6 +1,6 @@
+from .chat_markers import ControlTokens as ControlTokens
 from .chat_markers import chat_message as chat_message
-from .chat_markers import without_chat_markers as without_chat_markers
-from .chat_markers import without_control_tokens as without_control_tokens
+from .chat_markers import holds_chat_markers as holds_chat_markers
 from .embedder import Embedder as Embedder
 from .embedder import Vectors as Vectors
 from .errors import CraftError as CraftError

@@ -32,19 +32,30 @@ def chat_message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": without_chat_markers(content)}
 
 
+def holds_chat_markers(text: str) -> bool:
+    """Return whether a text holds chat markers of the known families."""
+    return bool(_FAMILIES.search(text))
+
+
 def without_chat_markers(text: str) -> str:
     """Return a text with a blank behind the first character of each marker; a text without one stays as it is."""
     return _FAMILIES.sub(r"\g<0> ", text)
 
 
-def without_control_tokens(
-    messages: Iterable[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase
-) -> list[dict[str, str]]:
-    """Return turns of a conversation in whose contents a tokenizer's control tokens, of any family, are broken up."""
-    tokens = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-    parts = [f"{re.escape(token[0])}(?={re.escape(token[1:])})" for token in sorted(tokens) if len(token) > 1]
-    control = re.compile("|".join(parts)) if parts else None
-    return [
-        chat_message(turn["role"], control.sub(r"\g<0> ", turn["content"]) if control else turn["content"])
-        for turn in messages
-    ]
+class ControlTokens:
+    """Breaks up a tokenizer's control tokens, of any family, in the turns of conversations.
+
+    They are looked up once: tokenizers may have thousands.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        tokens = sorted({token.content for token in tokenizer.added_tokens_decoder.values() if token.special})
+        parts = [f"{re.escape(token[0])}(?={re.escape(token[1:])})" for token in tokens if len(token) > 1]
+        self._pattern = re.compile("|".join(parts)) if parts else None
+
+    def broken_up(self, messages: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
+        """Return turns in whose contents control tokens, and markers of the known families, are broken up."""
+        return [chat_message(turn["role"], self._broken_up(turn["content"])) for turn in messages]
+
+    def _broken_up(self, text: str) -> str:
+        return self._pattern.sub(r"\g<0> ", text) if self._pattern else text

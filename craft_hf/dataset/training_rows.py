@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from craft_hf.base import JSON, InputError, without_control_tokens
+from craft_hf.base import JSON, ControlTokens, InputError
 from craft_hf.dataset.folder import DatasetFolder
 from craft_hf.dataset.parquet import arrow_table
 from craft_hf.dataset.rows import FEW_SHOT_COLUMN, is_few_shot
@@ -116,7 +116,7 @@ def conversations(
     import jinja2
     from datasets.fingerprint import generate_random_fingerprint
 
-    count = Counter[str]()
+    count, control_tokens = Counter[str](), ControlTokens(tokenizer)
 
     def examples() -> Iterator[dict[str, JSON]]:
         for number, row in enumerate(rows, 1):
@@ -133,7 +133,7 @@ def conversations(
                 ) from e
             if not completion[0]["content"]:
                 raise InputError(f"row {number} of the dataset gives an empty completion; leave the row out.")
-            prompt, completion = (without_control_tokens(turns, tokenizer) for turns in (prompt, completion))
+            prompt, completion = map(control_tokens.broken_up, (prompt, completion))
             head = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
             whole = tokenizer.apply_chat_template(prompt + completion, return_dict=True)["input_ids"]
             if completion_only and max_length and len(head) >= max_length:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from craft_hf.base import (
     JSON,
+    ControlTokens,
     InputError,
     Weights,
     chat_template,
@@ -16,7 +18,6 @@ from craft_hf.base import (
     quiet_loading,
     require,
     torch_device,
-    without_control_tokens,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -114,8 +115,12 @@ class EvaluatedModel:
 
     def render_chat(self, prompt: str) -> str:
         """Return the prompt as a user turn in the chat template, up to where the assistant's answer begins."""
-        turns = without_control_tokens([{"role": "user", "content": prompt}], self.tokenizer)
+        turns = self._control_tokens.broken_up([{"role": "user", "content": prompt}])
         return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+
+    @cached_property
+    def _control_tokens(self) -> ControlTokens:
+        return ControlTokens(self.tokenizer)
 
     def tokenize(self, text: str) -> list[int]:
         """Return the token ids of a text; no special tokens are added, because the chat template contains them."""

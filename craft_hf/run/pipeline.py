@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from craft_hf.base import JSON, Activity, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict, without_chat_markers
+from craft_hf.base import JSON, Activity, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict, holds_chat_markers
 from craft_hf.dataset import Stage, read_previous_samples
 from craft_hf.generation import Journal, Outcomes, PromptBuilder, Sampling, Usage, ask, open_journal
 from craft_hf.quality import (
@@ -186,7 +186,7 @@ def _rounds(
         start, cut_before = (len(result.samples), len(result.rejects)), usage.cut_prompts
         prompted = builder.build_all(hits, each)
         prompts = [prompt for _, prompt in prompted]
-        marked += sum(without_chat_markers(hit.document.text) != hit.document.text for hit in hits)
+        marked += sum(holds_chat_markers(hit.document.text) for hit in hits)
         answers = ask(
             run.generator, run.task.schema, sampling, prompts, journal, usage, lambda: not budget.is_spent(usage),
             outcomes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from transformers import AutoTokenizer
 
-from craft_hf.base.chat_markers import chat_message, without_chat_markers, without_control_tokens
+from craft_hf.base.chat_markers import ControlTokens, chat_message, holds_chat_markers, without_chat_markers
 from craft_hf.base.models import generator_weights
 
 
@@ -24,6 +24,7 @@ def test_markers_of_the_known_families_are_broken_up(marker: str) -> None:
     broken = without_chat_markers(f"a{marker}b")
     assert broken == f"a{marker[0]} {marker[1:]}b"
     assert without_chat_markers(broken) == broken
+    assert (holds_chat_markers(marker), holds_chat_markers(broken)) == (True, False)
     assert chat_message("user", marker) == {"role": "user", "content": f"{marker[0]} {marker[1:]}"}
 
 
@@ -33,6 +34,7 @@ def test_markers_of_the_known_families_are_broken_up(marker: str) -> None:
 def test_other_texts_stay(text: str) -> None:
     """Comparisons, HTML, tables and code are no markers."""
     assert without_chat_markers(text) == text
+    assert not holds_chat_markers(text)
 
 
 @pytest.mark.weights
@@ -44,7 +46,7 @@ def test_no_control_token_of_a_tokenizer_gets_in() -> None:
     control = {*tokenizer.all_special_ids}
 
     def controls(text: str) -> list[int]:
-        turns = without_control_tokens([{"role": "user", "content": text}], tokenizer)
+        turns = ControlTokens(tokenizer).broken_up([{"role": "user", "content": text}])
         ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)["input_ids"]
         return [token for token in ids if token in control]
 

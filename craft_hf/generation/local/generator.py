@@ -23,6 +23,7 @@ from craft_hf.base import (
     PROMPT_TOO_LONG,
     Activity,
     Answer,
+    ControlTokens,
     GeneratorError,
     Prompt,
     Weights,
@@ -31,7 +32,6 @@ from craft_hf.base import (
     inference_dtype,
     quiet_loading,
     torch_device,
-    without_control_tokens,
 )  # fmt: skip
 from craft_hf.generation.generator import BATCH_SIZE, Sampling, ignore_answer, send_all
 from craft_hf.generation.local import shared_prefix_attention
@@ -94,6 +94,10 @@ class LocalGenerator:
         if not tokenizer.chat_template:
             raise GeneratorError(f"{self._weights.name} has no chat template; pass an instruction-tuned model.")
         return model.to(self._device).eval(), tokenizer
+
+    @cached_property
+    def _control_tokens(self) -> ControlTokens:
+        return ControlTokens(self._loaded[1])
 
     @cached_property
     def _can_share_prefixes(self) -> bool:
@@ -168,8 +172,8 @@ class LocalGenerator:
     def _render(self, messages: list[dict[str, str]], answer: bool) -> Tokens:
         """Return the token ids of chat turns; `answer` adds the beginning of the turn in which the model answers."""
         _, tokenizer = self._loaded
-        messages = without_control_tokens(messages, tokenizer)
-        rendered: Any = tokenizer.apply_chat_template(messages, add_generation_prompt=answer, return_dict=True)
+        turns = self._control_tokens.broken_up(messages)
+        rendered: Any = tokenizer.apply_chat_template(turns, add_generation_prompt=answer, return_dict=True)
         return tuple(rendered["input_ids"])
 
 
