@@ -9,8 +9,7 @@ character leaves out the two that JSON escapes. What an engine cannot hold, the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeGuard
+from collections.abc import Callable, Mapping, Sequence
 
 from craft_hf.base import JSON
 
@@ -38,41 +37,46 @@ class _NotWritable(ValueError):
     """A pattern that matches what JSON escapes, or of which no grammar for whole texts can be made."""
 
 
+def map_schemas(schema: JSON, change: Callable[[Mapping[str, JSON]], JSON]) -> JSON:
+    """Return a JSON Schema in which each schema, also those inside of others, is what a function makes of it.
+
+    A property that is called like a keyword is none, and values, such as those of enum, are no schemas.
+    """
+    if isinstance(schema, Mapping):
+        return change(
+            {
+                name: {key: map_schemas(part, change) for key, part in value.items()}
+                if name in _SCHEMAS and isinstance(value, Mapping)
+                else value
+                if name in _VALUES
+                else map_schemas(value, change)
+                for name, value in schema.items()
+            }
+        )
+    if isinstance(schema, Sequence) and not isinstance(schema, str):
+        return [map_schemas(part, change) for part in schema]
+    return schema
+
+
 def engine_schema(schema: JSON) -> JSON:
     """Return a JSON Schema whose patterns are `engine_pattern`'s, at any depth; those that cannot be written are left
     out: the check of finished answers sees to them.
     """
-    if isinstance(schema, Mapping):
-        written = {
-            name: {key: engine_schema(part) for key, part in value.items()}
-            if name in _SCHEMAS and isinstance(value, Mapping)
-            else value
-            if name in _VALUES
-            else engine_schema(value)
-            for name, value in schema.items()
-        }
-        if isinstance(pattern := schema.get("pattern"), str):
-            try:
-                written["pattern"] = engine_pattern(pattern)
-            except ValueError:
-                del written["pattern"]
-        return written
-    return [engine_schema(part) for part in schema] if _is_list(schema) else schema
+    return map_schemas(schema, _with_engine_pattern)
+
+
+def _with_engine_pattern(schema: Mapping[str, JSON]) -> JSON:
+    if not isinstance(pattern := schema.get("pattern"), str):
+        return schema
+    try:
+        return {**schema, "pattern": engine_pattern(pattern)}
+    except ValueError:
+        return {name: value for name, value in schema.items() if name != "pattern"}
 
 
 def without_keywords(schema: JSON, keywords: Sequence[str]) -> JSON:
     """Return a JSON Schema without some keywords, at any depth; a property that is called like one of them stays."""
-    if isinstance(schema, Mapping):
-        kept = {name: value for name, value in schema.items() if name not in keywords}
-        return {
-            name: {key: without_keywords(part, keywords) for key, part in value.items()}
-            if name in _SCHEMAS and isinstance(value, Mapping)
-            else value
-            if name in _VALUES
-            else without_keywords(value, keywords)
-            for name, value in kept.items()
-        }
-    return [without_keywords(part, keywords) for part in schema] if _is_list(schema) else schema
+    return map_schemas(schema, lambda part: {name: value for name, value in part.items() if name not in keywords})
 
 
 def engine_pattern(pattern: str) -> str:
@@ -153,29 +157,15 @@ def check_patterns(schema: JSON, fault: Callable[[str], Exception]) -> None:
         schema: JSON Schema.
         fault: makes the error to raise of what is wrong.
     """
-    for pattern in _patterns(schema):
+
+    def check(part: Mapping[str, JSON]) -> JSON:
         try:
-            _parts(pattern)
+            _parts(pattern if isinstance(pattern := part.get("pattern"), str) else "")
         except ValueError as e:
             raise fault(
                 f"the pattern {pattern!r} holds {e}, which no grammar for constrained decoding can; write it without, "
                 "or leave it to a check of the task (see docs/checks.md)"
             ) from None
+        return part
 
-
-def _patterns(schema: JSON) -> Iterator[str]:
-    if isinstance(schema, Mapping):
-        if isinstance(pattern := schema.get("pattern"), str):
-            yield pattern
-        for name, value in schema.items():
-            if name in _SCHEMAS and isinstance(value, Mapping):
-                yield from _patterns([*value.values()])
-            elif name not in _VALUES:
-                yield from _patterns(value)
-    elif _is_list(schema):
-        for part in schema:
-            yield from _patterns(part)
-
-
-def _is_list(value: JSON) -> TypeGuard[Sequence[JSON]]:
-    return isinstance(value, Sequence) and not isinstance(value, str)
+    map_schemas(schema, check)
