@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from craft_hf.retrieval.index.info import (
     corpora_of,
     counts_of,
     index_fingerprint,
-    info_json,
+    info_hash,
     read_copy,
     read_info,
 )
@@ -168,7 +167,7 @@ def build_index(
             removed_ids=tuple(sorted(removed_ids)),
             removed_sources=tuple(sorted(removed_sources)),
         )
-        unfinished.write_end(settings, hashlib.sha256(info_json(info)).hexdigest())
+        unfinished.write_end(settings, info_hash(info))
         replace_index(info, folder)
     return info
 

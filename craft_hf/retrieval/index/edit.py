@@ -14,8 +14,8 @@ from craft_hf.corpus import Ledger, Reason
 from craft_hf.retrieval.index import SHARD_DOCUMENTS
 from craft_hf.retrieval.index.deduplication import Hashes
 from craft_hf.retrieval.index.info import IndexInfo, corpora_of, counts_of, index_fingerprint, read_info, shard_names
-from craft_hf.retrieval.index.shard import Shard, ShardContent, is_intact, mending, write_shard
-from craft_hf.retrieval.index.vectors import KnownVectors, open_vectors, save_vectors
+from craft_hf.retrieval.index.shard import Shard, ShardContent, check_intact, mending, write_shard
+from craft_hf.retrieval.index.vectors import KnownVectors, open_whole_vectors, save_vectors
 from craft_hf.retrieval.index.verify import shard_counts
 from craft_hf.retrieval.index.writing import leftovers, replace_index, writing
 
@@ -102,8 +102,7 @@ def _texts_elsewhere(
     for path in leftovers(folder, info):
         if path.suffix == ".h5":
             try:
-                if not is_intact(path):
-                    raise InputError(f"{path} was changed after it was written")
+                check_intact(path)
                 shard = Shard(path)
                 is_clean = len(_staying(shard, ids, sources)) == shard.rows
                 if is_clean and not np.isin(shard.text_hashes, texts).any():
@@ -165,10 +164,7 @@ def _what_goes(paths: Sequence[Path], index: KnownVectors) -> str:
     lost = unread = 0
     for path in paths:
         try:
-            if path.suffix == ".h5" and not is_intact(path):
-                unread += 1
-                continue
-            source = open_vectors(path)
+            source = open_whole_vectors(path)
             if not source.chunks:
                 continue
             if source.dimension == index.dimension:

@@ -188,8 +188,13 @@ def restore_info(folder: Path) -> None:
     write_note(folder / "index.json", copy_path(folder).read_bytes())
 
 
-def info_hash(folder: Path) -> str:
-    """Return the SHA-256 of an index's `index.json`, or nothing if it cannot be read."""
+def info_hash(info: IndexInfo) -> str:
+    """Return the SHA-256 of the `index.json` that `write_info` writes."""
+    return hashlib.sha256(info_json(info)).hexdigest()
+
+
+def written_hash(folder: Path) -> str:
+    """Return the SHA-256 of the `index.json` of a folder, or nothing if it cannot be read."""
     try:
         return hashlib.sha256((folder / "index.json").read_bytes()).hexdigest()
     except OSError:

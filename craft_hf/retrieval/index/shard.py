@@ -285,6 +285,16 @@ def is_intact(path: Path) -> bool:
         raise cannot_be_read(path, e) from e
 
 
+def check_intact(path: Path) -> None:
+    """Check that a shard's file is still what was written; see `is_intact`.
+
+    Raises:
+        InputError: it is not, or it cannot be read.
+    """
+    if not is_intact(path):
+        raise InputError(f"{path} was changed after it was written")
+
+
 def cannot_be_read(path: Path, error: OSError) -> InputError:
     """Return the error that says that a file of an index cannot be read, and why."""
     return InputError(f"{path} cannot be read ({error.strerror or error})")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from craft_hf.base import JSON, InputError, StorageError, file_json, fingerprint, write_file
-from craft_hf.retrieval.index.info import info_hash
+from craft_hf.retrieval.index.info import written_hash
 from craft_hf.retrieval.index.shard import Shard, shard_entry
 from craft_hf.retrieval.index.sources import source_versions
 
@@ -93,7 +93,7 @@ class UnfinishedBuild:
     def is_done(self) -> bool:
         """Whether the same build was killed when its index was in place, and nothing but this note was left to do."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
-            return bool(self._noted()[1][-1].get("index_json") == info_hash(self._path.parent))
+            return bool(self._noted()[1][-1].get("index_json") == written_hash(self._path.parent))
         return False
 
     def _noted(self) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from craft_hf.base import Embedder, InputError, StorageError, Vectors
 from craft_hf.retrieval.index.quantize import Halves
-from craft_hf.retrieval.index.shard import LongHashes, Shard, cannot_be_read
+from craft_hf.retrieval.index.shard import LongHashes, Shard, cannot_be_read, check_intact
 
 SYNC_EVERY_S = 30.0
 """Seconds after which saved vectors are forced to the disk: a power cut costs what came since, a kill one batch."""
@@ -65,6 +65,17 @@ def open_vectors(path: Path) -> Shard | SavedVectors:
         InputError: it is damaged, or of another format.
     """
     return Shard(path) if path.suffix == ".h5" else SavedVectors(path)
+
+
+def open_whole_vectors(path: Path) -> Shard | SavedVectors:
+    """Open one of the `vector_files` after a check of every byte of a shard.
+
+    Raises:
+        InputError: it was changed after it was written, cannot be read, or is of another format.
+    """
+    if path.suffix == ".h5":
+        check_intact(path)
+    return open_vectors(path)
 
 
 class KnownVectors:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import platform
@@ -22,16 +21,16 @@ from craft_hf.base import Activity, InputError, StorageError, file_json
 from craft_hf.retrieval.index.info import (
     IndexInfo,
     info_hash,
-    info_json,
     is_index_file,
     shard_files,
     shard_names,
     write_info,
     write_note,
+    written_hash,
 )
-from craft_hf.retrieval.index.shard import hub_repository, is_intact, mending
+from craft_hf.retrieval.index.shard import hub_repository, mending
 from craft_hf.retrieval.index.unfinished import forget_build
-from craft_hf.retrieval.index.vectors import KnownVectors, open_vectors, vector_files
+from craft_hf.retrieval.index.vectors import KnownVectors, open_whole_vectors, vector_files
 
 WAIT_QUIETLY_S = 1.0
 """Seconds after which a writer says whom it waits for."""
@@ -132,7 +131,6 @@ def replace_index(info: IndexInfo, folder: Path, *, dropped: Collection[Path] = 
     Raises:
         StorageError: `index.json` cannot be written; the old index stays.
     """
-    content = info_json(info)
     in_index = KnownVectors([folder / name for name in shard_names(info)], info.dimension)
     leaving = [path for path in shard_files(folder) if path.suffix != ".h5"]
     unsure: list[str] = []
@@ -143,7 +141,7 @@ def replace_index(info: IndexInfo, folder: Path, *, dropped: Collection[Path] = 
         except InputError as e:
             unsure.append(str(e).rstrip("."))
     if leaving:
-        note = {"index_json": hashlib.sha256(content).hexdigest(), "files": [path.name for path in leaving]}
+        note = {"index_json": info_hash(info), "files": [path.name for path in leaving]}
         write_note(folder / _LEAVING, file_json(note))
     write_info(info, folder)
     forget_build(folder)
@@ -174,7 +172,7 @@ def finish(folder: Path) -> None:
             path.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
         noted = json.loads((folder / _LEAVING).read_text(encoding="utf-8"))
-        if noted["index_json"] == info_hash(folder):
+        if noted["index_json"] == written_hash(folder):
             files = [folder / name for name in noted["files"]]
             if removed := _remove(folder, {*shard_files(folder), *vector_files(folder)}.intersection(files)):
                 Activity(f"{folder}: removed {removed} files that a killed command left behind").print_line()
@@ -195,9 +193,7 @@ def _is_held(path: Path, index: KnownVectors) -> bool:
     Raises:
         InputError: the file cannot be read, or is damaged: nobody knows what it holds.
     """
-    if path.suffix == ".h5" and not is_intact(path):
-        raise InputError(f"{path} was changed after it was written")
-    vectors = open_vectors(path)
+    vectors = open_whole_vectors(path)
     return not vectors.chunks or (vectors.dimension == index.dimension and index.holds(vectors.embedding_hashes))
 
 
