@@ -57,6 +57,7 @@ from .records import JSON as JSON
 from .records import OVERLONG as OVERLONG
 from .records import PROMPT_TOO_LONG as PROMPT_TOO_LONG
 from .records import REFUSED as REFUSED
+from .records import UNANSWERED as UNANSWERED
 from .records import Answer as Answer
 from .records import Document as Document
 from .records import FewShot as FewShot

@@ -92,6 +92,9 @@ PROMPT_TOO_LONG, FILTERED, FAILED = "prompt_too_long", "content_filter", "reques
 """Why there is no answer: the prompt does not fit into the model's context, the server's filter stopped it, or every
 request for this prompt failed."""
 
+UNANSWERED = (PROMPT_TOO_LONG, FILTERED, FAILED)
+"""All of these."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -122,7 +125,7 @@ class Answer:
     @property
     def is_answer(self) -> bool:
         """Whether the model answered at all; otherwise nothing is to be kept, for the next request may be answered."""
-        return self.finish_reason not in (PROMPT_TOO_LONG, FILTERED, FAILED)
+        return self.finish_reason not in UNANSWERED
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from craft_hf.base import JSON, Activity, Answer, Embedder, Hit, Prompt, Reject, Sample, Verdict, holds_chat_markers
+from craft_hf.base import (
+    JSON,
+    UNANSWERED,
+    Activity,
+    Answer,
+    Embedder,
+    Hit,
+    Prompt,
+    Reject,
+    Sample,
+    Verdict,
+    holds_chat_markers,
+)
 from craft_hf.dataset import Stage, read_previous_samples
 from craft_hf.generation import Journal, Outcomes, PromptBuilder, Sampling, Usage, ask, open_journal
 from craft_hf.quality import (
@@ -163,7 +175,7 @@ def _rounds(
     shuffle = Shuffle(run.task, settings.seed)
     result.balance, result.overlaps = shuffle.balance, quality.overlaps
     builder = PromptBuilder(run.task, settings.seed, settings.prefix_groups)
-    seen = marked = 0
+    seen, marked, each = 0, 0, settings.samples_per_document
     outcomes = Outcomes(settings.max_failed, LEAST_ALIKE)
     while (missing := wanted - len(result.samples)) > 0 and not budget.is_spent(usage):
         share = max(len(result.samples) / seen, LEAST_YIELD) if seen else 1.0
@@ -176,7 +188,6 @@ def _rounds(
         if people:  # short rounds: samples are seen soon, and promotions are in prompts soon
             builder = PromptBuilder(run.task, settings.seed, settings.prefix_groups, people.apply_changes(seen))
             size = min(size, run.at_once, (people.next_change(seen) or size + seen) - seen)
-        each = settings.samples_per_document
         documents_wanted = math.ceil(max(0, min(size, budget.prompts_left(usage, PILOT))) / each)
         with Activity("Retrieving documents"):
             hits = documents.take(seen // each, documents_wanted)
@@ -264,7 +275,7 @@ def _in_order(
 
 def _hopeless(rejects: Sequence[Reject], answers: int) -> str:
     """Say that no answer could be used, with two of them and what may help."""
-    rejects = [reject for reject in rejects if Answer(reject.answer, reject.finish_reason).is_answer]
+    rejects = [reject for reject in rejects if reject.finish_reason not in UNANSWERED]
     reasons = Counter(reject.reason for reject in rejects).most_common(3)
     said = [reject.answer for reject in rejects if reject.answer][:2]
     shown = [f'"{textwrap.shorten(answer, 200, placeholder=" ...")}"' for answer in said]

@@ -285,14 +285,11 @@ class ConnectionPool(Generic[E]):
         In three passes: a request tests each tripped server, first those that have failed least, for it may be theirs;
         then requests go to servers that have read their few-shots; then to the least loaded one.
         """
-        now = time.monotonic()
-        for choose in (self._tripped, self._with_affinity, self._least_loaded):
-            waiting = list(self._waiting)
-            if choose == self._tripped:
-                if not any(connection.tripped for connection in self._connections):
-                    continue
-                waiting.sort(key=lambda item: item[0].failures.total())
-            for item in waiting:
+        now, is_any_tripped = time.monotonic(), any(connection.tripped for connection in self._connections)
+        tests = sorted(self._waiting, key=lambda item: item[0].failures.total()) if is_any_tripped else []
+        passes = (self._tripped, tests), (self._with_affinity, self._waiting), (self._least_loaded, self._waiting)
+        for choose, waiting in passes:
+            for item in list(waiting):
                 available = [connection for connection in self._connections if connection.is_available(now)]
                 if not available:
                     break
