@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Any
 
+import pytest
+
 from craft_hf.generation.generator import Sampling
 from craft_hf.servers.concurrency_limit import INITIAL_LIMIT, ConcurrencyLimit
 from tests.openai_server import FakeServer, Reply, error, ok, serving
@@ -107,6 +109,7 @@ class Small(FakeServer):
         return ok()
 
 
+@pytest.mark.slow
 def test_requests_in_flight_rise_on_a_server_that_keeps_up() -> None:
     """From 8 to the maximum."""
     with serving(FakeServer(always=ok(delay_s=0.4))) as fake:

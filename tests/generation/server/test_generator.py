@@ -274,6 +274,7 @@ def test_hanging_server_runs_into_the_timeout() -> None:
     assert "raise timeout_s=" in message
 
 
+@pytest.mark.slow
 def test_a_busy_server_is_waited_for_however_often_it_says_so() -> None:
     """Refusals for want of room are no fault of a prompt; after minutes without any answer the run ends."""
     with serving(FakeServer([error(429, "slow down"), error(503, "loading")] * 6)) as fake:

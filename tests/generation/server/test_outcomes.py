@@ -35,7 +35,9 @@ POISON = [
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
-@pytest.mark.parametrize("poison", POISON, ids=range(len(POISON)))
+@pytest.mark.parametrize(
+    "poison", [*POISON[:-1], pytest.param(POISON[-1], marks=pytest.mark.slow)], ids=range(len(POISON))
+)
 def test_one_prompt_that_always_fails_does_not_end_the_run(poison: Reply, concurrency: int) -> None:
     """Its answer says that there is none and why; all others are answered."""
     with serving(FakeServer(by_content={"ask 2": poison})) as fake:

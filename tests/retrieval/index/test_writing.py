@@ -175,8 +175,7 @@ def mend(folder: Path) -> None:
 @pytest.mark.parametrize(
     "work",
     [
-        remove,
-        pytest.param(replace, marks=pytest.mark.slow),
+        *(pytest.param(work, marks=pytest.mark.slow) for work in (remove, replace)),
         *(pytest.param(work, marks=pytest.mark.long) for work in (add_more, compact_index, mend)),
     ],
 )
