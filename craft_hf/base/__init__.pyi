@@ -74,6 +74,7 @@ from .templates import chat_template as chat_template
 from .templates import template as template
 from .tokens import token_kind as token_kind
 from .version import __version__ as __version__
+from .word_sequences import UNSPACED as UNSPACED
 from .word_sequences import word_runs as word_runs
 from .word_sequences import words as words
 from .yaml_text import load_yaml as load_yaml

@@ -16,7 +16,9 @@ _FOUR_A_WORD = (
 )
 """Letters, vowel signs and tone marks of Thai, Lao, Tibetan, Burmese and Khmer."""
 
-_UNSPACED = re.compile(f"[{_TWO_A_WORD}{_FOUR_A_WORD}]")
+UNSPACED = re.compile(f"[{_TWO_A_WORD}{_FOUR_A_WORD}]")
+"""A character of a script without blanks between words."""
+
 _HALF = re.compile(f"[{_TWO_A_WORD}]")
 _WORD = re.compile(r"\w+")
 _WORD_OR_CHARACTER = re.compile(rf"[{_TWO_A_WORD}{_FOUR_A_WORD}]|[^\W{_TWO_A_WORD}{_FOUR_A_WORD}]+")
@@ -38,10 +40,10 @@ def word_runs(text: str, length: int) -> Iterator[tuple[str, ...]]:
     """
     text = _folded(text)
     found = _split(text)
-    if not _UNSPACED.search(text):
+    if not UNSPACED.search(text):
         yield from zip(*(found[start:] for start in range(length)), strict=False)
         return
-    quarters = [4 if not _UNSPACED.match(word) else 2 if _HALF.match(word) else 1 for word in found]
+    quarters = [4 if not UNSPACED.match(word) else 2 if _HALF.match(word) else 1 for word in found]
     end = size = 0
     for start, first in enumerate(quarters):
         while size < 4 * length and end < len(found):
@@ -58,4 +60,4 @@ def _folded(text: str) -> str:
 
 
 def _split(folded: str) -> list[str]:
-    return (_WORD_OR_CHARACTER if _UNSPACED.search(folded) else _WORD).findall(folded)
+    return (_WORD_OR_CHARACTER if UNSPACED.search(folded) else _WORD).findall(folded)

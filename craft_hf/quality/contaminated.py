@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-
-from rapidfuzz import fuzz
+from weakref import WeakKeyDictionary
 
 from craft_hf.base import Verdict
 from craft_hf.quality.check import Check, CheckContext, GeneratedSample, Limit
@@ -47,6 +46,10 @@ class Overlap:
     with_short: int = 0
 
 
+_Found = dict[str, tuple[float, int]]
+"""What a sample shares with a test set: for each kind of overlap the greatest share and whose it is."""
+
+
 @dataclass
 class _Index:
     """The n-grams of a test set, with the items that have them."""
@@ -55,7 +58,7 @@ class _Index:
     short: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     sizes: dict[int, int] = field(default_factory=dict)
     whole: dict[str, int] = field(default_factory=dict)
-    near: NearTexts = field(default_factory=lambda: NearTexts(fuzz.token_sort_ratio, REWORDED))
+    near: NearTexts = field(default_factory=lambda: NearTexts(REWORDED, is_set=False))
 
 
 class ContaminatedCheck(Check):
@@ -74,6 +77,7 @@ class ContaminatedCheck(Check):
         test_sets = context.test_sets()
         self.overlaps = [Overlap(t.name, len(t.items), t.problem) for t in test_sets]
         self._indexes = [_index(t.items) for t in test_sets]
+        self._found: WeakKeyDictionary[GeneratedSample, list[_Found]] = WeakKeyDictionary()
 
     @classmethod
     def limit(cls, task: Task) -> Limit:
@@ -82,10 +86,9 @@ class ContaminatedCheck(Check):
 
     def check(self, sample: GeneratedSample) -> Verdict:
         """Judge a sample; the score is the greatest share of an item's 5-grams, the partner "test set, item"."""
-        texts = [tokens(text) for text in texts_of(sample.fields)]
         best = self.keep(0.0 if any(i.whole for i in self._indexes) else None)
-        for overlap, index in zip(self.overlaps, self._indexes, strict=True):
-            for kind, (score, item) in _found(index, texts).items():
+        for overlap, found in zip(self.overlaps, self._found_in(sample), strict=True):
+            for kind, (score, item) in found.items():
                 partner = f"{overlap.name}, item {item + 1}"
                 if kind != "share":
                     best = self.drop(_REASONS[kind], score, partner)
@@ -97,11 +100,18 @@ class ContaminatedCheck(Check):
 
     def remember(self, sample: GeneratedSample) -> None:
         """Count a sample that is kept."""
-        texts = [tokens(text) for text in texts_of(sample.fields)]
-        for overlap, index in zip(self.overlaps, self._indexes, strict=True):
+        for overlap, index, found in zip(self.overlaps, self._indexes, self._found_in(sample), strict=True):
             if index.whole:
                 overlap.kept += 1
-                overlap.with_short += "share" in _found(index, texts)
+                overlap.with_short += "share" in found
+        self._found.pop(sample, None)
+
+    def _found_in(self, sample: GeneratedSample) -> list[_Found]:
+        """Return what a sample shares with each test set."""
+        if (found := self._found.get(sample)) is None:
+            texts = [tokens(text) for text in texts_of(sample.fields)]
+            found = self._found[sample] = [_found(index, texts) for index in self._indexes]
+        return found
 
 
 _REASONS = {
@@ -111,15 +121,15 @@ _REASONS = {
 }
 
 
-def _found(index: _Index, texts: Iterable[Sequence[str]]) -> dict[str, tuple[float, int]]:
-    """Return what a sample shares with a test set: for each kind of overlap the greatest share and whose it is."""
-    found: dict[str, tuple[float, int]] = {}
+def _found(index: _Index, texts: Iterable[Sequence[str]]) -> _Found:
+    """Return what a sample shares with a test set."""
+    found: _Found = {}
     shared: Counter[int] = Counter()
     for words in texts:
         if (item := index.whole.get(" ".join(words))) is not None:
             found["whole"] = (1.0, item)
         if len(words) >= LEAST_WORDS and (near := index.near.nearest(" ".join(words))) is not None:
-            found["near"] = (near[1] / 100, int(near[0]))
+            found["near"] = (near.ratio / 100, int(near.name))
         for gram in ngrams(words, LONG):
             if (item := index.long.get(gram)) is not None:
                 found["long"] = (1.0, item)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-
-from rapidfuzz import fuzz
 
 from craft_hf.base import JSON, Verdict, word_runs
 from craft_hf.quality.check import Check, CheckContext, GeneratedSample, Limit
@@ -41,9 +41,11 @@ class CopiedCheck(Check):
     def __init__(self, context: CheckContext) -> None:
         super().__init__(context)
         task = self.task
-        self._shots = [(shot.id, _all_ngrams([shot.text, *texts_of(shot.sample)])) for shot in task.few_shots]
-        self._near = {name: NearTexts(fuzz.token_sort_ratio, REWORDED) for name in task.fields}
-        for shot in task.few_shots:
+        self._shots_with: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._near = {name: NearTexts(REWORDED, is_set=False) for name in task.fields}
+        for number, shot in enumerate(task.few_shots):
+            for gram in _all_ngrams([shot.text, *texts_of(shot.sample)]):
+                self._shots_with[gram].append(number)
             for name, text in _texts(shot.sample):
                 self._near[name].add(shot.id, text)
 
@@ -54,21 +56,27 @@ class CopiedCheck(Check):
 
     def check(self, sample: GeneratedSample) -> Verdict:
         """Judge a sample; the score is the greatest share of 5-grams that a text of it has from elsewhere."""
-        there = _all_ngrams([sample.document.text])
+        there = functools.cache(lambda: _all_ngrams([sample.document.text]))  # most samples need it for nothing
         verdict = self.keep(0.0)
         for name, text in _texts(sample.fields):
             grams = list(word_runs(text, NGRAM))
             if len(grams) < LEAST_NGRAMS:
                 continue
             if (near := self._near[name].nearest(text)) is not None:
-                return self.drop(f"{name}: nearly a few-shot's", near[1] / 100, near[0])
-            sources = [(shot_id, of_shot - there, FROM_FEW_SHOT) for shot_id, of_shot in self._shots]
-            if name in self.task.own_words:
-                sources.append((sample.document.id, there, FROM_DOCUMENT))
-            for partner, of_source, limit in sources:
-                share = round(sum(gram in of_source for gram in grams) / len(grams), 4)
+                return self.drop(f"{name}: nearly a few-shot's", near.ratio / 100, near.name)
+            own_words = name in self.task.own_words
+            from_shots = [gram for gram in grams if gram in self._shots_with]
+            counts = Counter(shot for gram in from_shots if gram not in there() for shot in self._shots_with[gram])
+            sources = [
+                (self.task.few_shots[shot].id, "a few-shot", count, FROM_FEW_SHOT)
+                for shot, count in sorted(counts.items())
+            ]
+            if own_words:
+                count = sum(gram in there() for gram in grams)
+                sources.append((sample.document.id, "the document", count, FROM_DOCUMENT))
+            for partner, source, count, limit in sources:
+                share = round(count / len(grams), 4)
                 if share >= limit:
-                    source = "a few-shot" if of_source is not there else "the document"
                     return self.drop(f"{name}: lifted from {source}", share, partner)
                 if share > (verdict.score or 0):
                     verdict = self.keep(share, partner=partner)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from rapidfuzz import fuzz
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from craft_hf.base import Verdict
 from craft_hf.quality.check import Check, CheckContext, GeneratedSample
-from craft_hf.quality.near import NearTexts
+from craft_hf.quality.near import Near, NearTexts
 from craft_hf.tasks import sample_json
 
 
 class DuplicateCheck(Check):
     """Compares each sample with the few-shots, with earlier datasets and with all samples kept so far, in order.
 
-    The decisions are those of comparing with all of them, but only texts that can reach the threshold are compared.
+    The decisions are those of comparing with all of them whose words share half of their letters or more.
     """
 
     name = "duplicate"
@@ -25,7 +26,8 @@ class DuplicateCheck(Check):
     def __init__(self, context: CheckContext) -> None:
         super().__init__(context)
         threshold = context.duplicate_threshold
-        self._few_shots, self._earlier, self._kept = (NearTexts(fuzz.token_set_ratio, threshold) for _ in range(3))
+        self._few_shots, self._earlier, self._kept = (NearTexts(threshold, is_set=True) for _ in range(3))
+        self._looked_up: WeakKeyDictionary[GeneratedSample, _LookedUp] = WeakKeyDictionary()
         for shot in self.task.few_shots:
             self._few_shots.add(shot.id, sample_json(shot.sample))
         for name, fields in context.earlier:
@@ -33,16 +35,43 @@ class DuplicateCheck(Check):
 
     def check(self, sample: GeneratedSample) -> Verdict:
         """Judge a sample; one that is dropped names its nearest partner and the ratio."""
-        text = sample_json(sample.fields)
-        for known, reason in (
-            (self._few_shots, "nearly a few-shot"),
-            (self._earlier, "nearly a sample of an earlier dataset"),
-            (self._kept, "nearly a kept sample"),
-        ):
-            if (found := known.nearest(text)) is not None:
-                return self.drop(reason, found[1], found[0])
-        return self.keep()
+        if (found := self._looked_up.get(sample)) is None:
+            found = self._looked_up[sample] = self._look_up(sample)
+        if not found.reason and (near := self._kept.nearest(found.text, found.compared)) is not None:
+            found.near, found.reason = near, "nearly a kept sample"
+        found.compared = len(self._kept)
+        return self.drop(found.reason, found.near.ratio, found.near.name) if found.near else self.keep()
 
     def remember(self, sample: GeneratedSample) -> None:
         """Compare later samples with this one as well."""
-        self._kept.add(sample.document.id, sample_json(sample.fields))
+        found = self._looked_up.pop(sample, None)
+        self._kept.add(sample.document.id, found.text if found else sample_json(sample.fields))
+
+    def _look_up(self, sample: GeneratedSample) -> _LookedUp:
+        """Compare a sample with all that does not change."""
+        found = _LookedUp(sample_json(sample.fields))
+        for known, reason in (
+            (self._few_shots, "nearly a few-shot"),
+            (self._earlier, "nearly a sample of an earlier dataset"),
+        ):
+            if (near := known.nearest(found.text)) is not None:
+                found.near, found.reason = near, reason
+                break
+        return found
+
+
+@dataclass
+class _LookedUp:
+    """What is known of a sample that may be asked about again.
+
+    Attributes:
+        text: of the sample.
+        near: what it nearly is.
+        reason: why it is dropped for that.
+        compared: kept samples that it was compared with.
+    """
+
+    text: str
+    near: Near | None = None
+    reason: str = ""
+    compared: int = 0

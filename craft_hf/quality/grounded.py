@@ -12,7 +12,7 @@ import numpy as np
 
 from craft_hf.base import JSON, Document, Embedder, Verdict
 from craft_hf.quality.check import Check, CheckContext, GeneratedSample, Limit
-from craft_hf.quality.text import digits, numbers, sentences, stems
+from craft_hf.quality.text import digits, numbers, sentences, stem_set, stems
 from craft_hf.tasks import Task, texts_of
 
 SAME_MEANING = 0.45
@@ -89,11 +89,14 @@ class GroundedCheck(Check):
 
     def _read(self, document: Document, fields: Mapping[str, JSON]) -> tuple[Verdict, list[_Claim]]:
         """Return the verdict by words and numbers, and the claims whose words are not in the document."""
-        words = set(stems(document.text, self.task.language))
-        there = numbers(document.text)
+        words = stem_set(document.text, self.task.language)
+        there: set[str] | None = None
         least, doubted = 1.0, list[_Claim]()
         for field, share, text, asked in self._claims(fields):
-            if missing := sorted(() if asked else digits(text) - there):
+            claimed = set() if asked else digits(text)
+            if claimed and there is None:
+                there = numbers(document.text)
+            if missing := sorted(claimed - (there or set())):
                 reason = f"{field}: a number that the document does not have"
                 return self.drop(reason, _number(missing[0]), document.id), []
             wanted = stems(text, self.task.language)

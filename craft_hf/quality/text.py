@@ -43,9 +43,18 @@ def stems(text: str, language: str = "en") -> list[str]:
         language: ISO 639-1 code. Stems are Snowball's, for the languages that it has; stop words are left out of
             English only (scikit-learn's list), in other languages every word counts.
     """
+    return [stem(word, language) for word in _content_words(text, language)]
+
+
+def stem_set(text: str, language: str = "en") -> set[str]:
+    """Return the different stems of a text's content words, as `stems` does in less time."""
+    return {stem(word, language) for word in set(_content_words(text, language))}
+
+
+def _content_words(text: str, language: str) -> list[str]:
     stop = _stop_words(language)
     found = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-    return [stem(word, language) for word in found if word not in stop and (len(word) > 1 or not word.isascii())]
+    return [word for word in found if word not in stop and (len(word) > 1 or not word.isascii())]
 
 
 @lru_cache(1 << 18)
@@ -90,6 +99,7 @@ def _plain(number: str) -> str:
 
 @lru_cache
 def _stemmer(language: str) -> Any:
+    """Return Snowball's stemmer, for which it takes the machine code of PyStemmer."""
     return snowballstemmer.stemmer(_STEMMERS[language])
 
 

@@ -129,6 +129,7 @@ class Retriever:
         self.index, self.few_shots, self.queries = index, few_shots, queries
         self._min_similarity, self.selection = min_similarity, selection
         self._shingles = {shot.id: _shingles(shot.text) for shot in few_shots}
+        self._all_shingles = frozenset().union(*self._shingles.values())
         self._wanted = 0
         self.documents_by_source = selection.documents_by_source(index.info)
         placed = self._by_similarity() if seed is None else self._at_random(seed)
@@ -238,9 +239,10 @@ class Retriever:
     def _leaked_few_shot(self, document: Document) -> tuple[str, float] | None:
         """Return the few-shot whose text the document nearly is, with their overlap, or None."""
         mine = _shingles(document.text)
-        for few_shot_id, theirs in self._shingles.items():
+        shared = mine & self._all_shingles
+        for few_shot_id, theirs in self._shingles.items() if shared else ():
             shorter = min(len(mine), len(theirs))
-            if shorter and (overlap := len(mine & theirs) / shorter) >= LEAKAGE_OVERLAP:
+            if shorter and (overlap := len(shared & theirs) / shorter) >= LEAKAGE_OVERLAP:
                 return few_shot_id, overlap
         return None
 
