@@ -33,6 +33,10 @@ class HashEmbedder(Embedder):
             vectors[row] = np.random.default_rng(seed).standard_normal(self.dimension, dtype=np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
+    def encode_each(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts."""
+        return self.encode(texts)
+
     def encode_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Vectors]]:
         """Embed texts, all in one batch."""
         if texts:

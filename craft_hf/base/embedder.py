@@ -6,10 +6,11 @@ import contextlib
 import functools
 import itertools
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,13 +20,22 @@ from craft_hf.base.progress import Activity
 from craft_hf.base.quiet import quiet_loading
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
+
+B = TypeVar("B")
 
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 """float32, shape (rows, dimension)."""
 
 BATCH_TOKENS = (2048, 65_536)
 """Most tokens of a batch, padding included: on a CPU, and on CUDA."""
+
+_EVEN_TOKENS = (256, 8192)
+"""Tokens of a batch of `encode_each`, on a CPU and on CUDA; a batch that is not full is filled up, in vain."""
+
+_EVEN_STEP = 16
+"""Texts are padded to multiples of so many tokens there, and from 64 of them on to multiples of twice as many."""
 
 _POOL_BATCHES = 16
 """Batches that each device of a pool is given at a time; while the last of them is embedded, others wait."""
@@ -35,6 +45,10 @@ _CHARACTERS = 8
 
 _NO_LIMIT = 10**6
 """Lengths from it on are what models say that have none."""
+
+
+_padding = threading.Lock()
+"""Held while texts are padded to a length: that is a state of the tokenizer."""
 
 
 class _Pool(NamedTuple):
@@ -182,6 +196,41 @@ class Embedder:
 
         yield from map(embed, batches) if on_gpu else _in_threads(embed, batches)
 
+    def encode_each(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts like `encode`, each as if there were no others.
+
+        The last bits of a vector depend on the shape of the batch in which it was made. Here that follows from the
+        length of the text alone: batches have as many rows as belong to it, of which some may be empty. What stands in
+        the other rows changes nothing.
+        """
+        encoder = self._encoder.eval()
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        if not callable(encoder.tokenizer):
+            for row, text in enumerate(texts):
+                vectors[row] = self.encode([text])[0]
+            return vectors
+        clean = self._readable(texts)
+        on_gpu = encoder.device.type == "cuda"
+
+        def embed(batch: tuple[int, list[int]]) -> tuple[list[int], Vectors]:
+            import torch
+
+            length, rows = batch
+            size = max(1, _EVEN_TOKENS[on_gpu] // length)
+            filled = [clean[row] for row in rows] + [""] * (size - len(rows))
+            padded = {"text": {"padding": "max_length", "max_length": length}}
+            with _padding, torch.inference_mode():
+                features = encoder.preprocess(filled, prompt=_prompt(encoder) or None, processing_kwargs=padded)
+            on_device = {k: v.to(encoder.device) if torch.is_tensor(v) else v for k, v in features.items()}
+            with torch.inference_mode():
+                made = encoder(on_device)["sentence_embedding"][: len(rows)]
+                return rows, self._normalized(made, [clean[row] for row in rows])
+
+        batches = _even_batches(_lengths(encoder, clean), encoder.max_seq_length, _EVEN_TOKENS[on_gpu])
+        for rows, made in map(embed, batches) if on_gpu else _in_threads(embed, batches, first_alone=False):
+            vectors[rows] = made
+        return vectors
+
     def encode_cached(self, texts: Sequence[str]) -> Vectors:
         """Embed texts like `encode`, with a cache for repeated calls, such as those for a task's few-shots.
 
@@ -249,14 +298,21 @@ class Embedder:
         with torch.inference_mode():
             made = self._encoder.encode(
                 batch, batch_size=size or len(batch), convert_to_tensor=True, show_progress_bar=False, **options
-            ).float()
-            norms = made.norm(dim=1, keepdim=True)
-            if len(bad := torch.nonzero(~((norms[:, 0] > 0) & torch.isfinite(norms[:, 0])))):
-                raise InputError(
-                    f"the embedding model {self.name!r} returns NaN, infinity or zeros for the text "
-                    f"{batch[int(bad[0])][:80]!r}; expected a non-zero finite vector: try another device or model."
-                )
-            vectors: Vectors = (made / norms).cpu().numpy()
+            )
+            return self._normalized(made, batch)
+
+    def _normalized(self, made: torch.Tensor, batch: Sequence[str]) -> Vectors:
+        """Return what the model made of some texts as unit vectors in float32."""
+        import torch
+
+        made = made.float()
+        norms = made.norm(dim=1, keepdim=True)
+        if len(bad := torch.nonzero(~((norms[:, 0] > 0) & torch.isfinite(norms[:, 0])))):
+            raise InputError(
+                f"the embedding model {self.name!r} returns NaN, infinity or zeros for the text "
+                f"{batch[int(bad[0])][:80]!r}; expected a non-zero finite vector: try another device or model."
+            )
+        vectors: Vectors = (made / norms).cpu().numpy()
         return vectors
 
 
@@ -274,13 +330,17 @@ def _encoded(name: str, device: str | None, revision: str, texts: tuple[str, ...
 
 
 def _in_threads(
-    work: Callable[[list[int]], tuple[list[int], Vectors]], batches: Iterator[list[int]]
+    work: Callable[[B], tuple[list[int], Vectors]], batches: Iterator[B], first_alone: bool = True
 ) -> Iterator[tuple[list[int], Vectors]]:
     """Process as many batches at a time as torch has threads, each in one thread: faster than all threads per batch.
 
-    The first batch is done alone, because it initialises the tokenizer, which is not thread-safe.
+    Args:
+        work: embeds a batch.
+        batches: those that there are.
+        first_alone: do the first batch alone, with all threads: one batch is done faster so.
     """
-    yield from map(work, itertools.islice(batches, 1))
+    if first_alone:
+        yield from map(work, itertools.islice(batches, 1))
     import torch
 
     threads = torch.get_num_threads()
@@ -351,6 +411,24 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         size = max(1, budget // max(1, lengths[rows[0]]))
         yield rows[:size]
         del rows[:size]
+
+
+def _even_batches(lengths: Sequence[int], limit: int | None, budget: int) -> Iterator[tuple[int, list[int]]]:
+    """Yield batches as a padded length and rows, as many as fit into `budget` tokens, or one.
+
+    Args:
+        lengths: tokens of each row.
+        limit: most tokens that the model reads.
+        budget: tokens of a batch.
+    """
+    by_length: dict[int, list[int]] = {}
+    for row, length in enumerate(lengths):
+        step = _EVEN_STEP if length <= 4 * _EVEN_STEP else 2 * _EVEN_STEP
+        padded = -(-length // step) * step
+        by_length.setdefault(min(padded, limit) if limit else padded, []).append(row)
+    for length, rows in by_length.items():
+        size = max(1, budget // length)
+        yield from ((length, rows[start : start + size]) for start in range(0, len(rows), size))
 
 
 @functools.lru_cache(maxsize=2)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from craft_hf.base import JSON, Verdict
+from craft_hf.base import JSON, Vectors, Verdict
 from craft_hf.quality.check import Check, CheckContext, GeneratedSample, Limit
 from craft_hf.quality.growing import GrowingArray
 from craft_hf.tasks import Task, texts_of
@@ -67,7 +67,7 @@ class SemanticCheck(Check):
         self._few_shots, self._given = len(shots), len(self._ids)
         self._kept = GrowingArray(np.float32, self._embedder.dimension)
         self._kept.append(self._embedder.encode_cached([sample_text(shot.sample) for shot in shots]))
-        self._kept.append(self._embedder.encode([sample_text(fields) for _, fields in earlier]))
+        self._kept.append(self._embedder.encode_each([sample_text(fields) for _, fields in earlier]))
         self._prepared: dict[GeneratedSample, _Nearest] = {}
 
     @classmethod
@@ -77,7 +77,8 @@ class SemanticCheck(Check):
 
     def prepare(self, samples: Sequence[GeneratedSample]) -> None:
         """Embed the samples of a batch, and compare them with all that were kept before it."""
-        found = [_Nearest(self._vector(sample)) for sample in samples]
+        vectors = self._embedder.encode_each([sample_text(sample.fields) for sample in samples])
+        found = [_Nearest(vector) for vector in vectors]
         if found:
             self._compare(found, 0)
         self._prepared = dict(zip(samples, found, strict=True))
@@ -99,9 +100,18 @@ class SemanticCheck(Check):
 
     def remember(self, sample: GeneratedSample) -> None:
         """Compare later samples with this one as well."""
-        nearest = self._prepared.get(sample)
         self._ids.append(sample.document.id)
-        self._kept.append(self._vector(sample) if nearest is None else nearest.vector)
+        self._kept.append(self.vector(sample))
+
+    def vector(self, sample: GeneratedSample) -> Vector:
+        """Return the vector of a sample that was just checked."""
+        nearest = self._prepared.get(sample)
+        return self._vector(sample) if nearest is None else nearest.vector
+
+    @property
+    def few_shot_vectors(self) -> Vectors:
+        """The vectors of the few-shots, in order."""
+        return self._kept.values[: self._few_shots]
 
     def _compare(self, found: Sequence[_Nearest], start: int) -> None:
         """Compare samples with the kept ones from `start` on."""
@@ -116,8 +126,7 @@ class SemanticCheck(Check):
         return "a sample of an earlier dataset" if partner < self._given else "a kept sample"
 
     def _vector(self, sample: GeneratedSample) -> Vector:
-        """Embed a sample alone: in a batch its vector would depend, in the last bits, on its neighbours."""
-        vector: Vector = self._embedder.encode([sample_text(sample.fields)])[0]
+        vector: Vector = self._embedder.encode_each([sample_text(sample.fields)])[0]
         return vector
 
 

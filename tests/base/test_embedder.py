@@ -154,3 +154,20 @@ def test_a_tokenizer_that_tells_no_places_is_refused(monkeypatch: pytest.MonkeyP
         embed._window(model)  # type: ignore[arg-type]
     model.max_seq_length = 1_000_000
     assert embed._window(model) is None  # type: ignore[arg-type]
+
+
+def test_each_text_has_the_same_vector_in_any_company(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit: alone, among others of all lengths, in another order, and with several threads."""
+    texts = [*TEXTS, "", *("cell " * count + "wall" for count in (1, 20, 40, 70, 150, 300))]
+    alone = np.stack([embedder.encode_each([text])[0] for text in texts])
+    np.testing.assert_array_equal(embedder.encode_each(texts), alone)
+    np.testing.assert_array_equal(embedder.encode_each(texts[::-1])[::-1], alone)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    np.testing.assert_array_equal(embedder.encode_each(texts * 3), np.tile(alone, (3, 1)))
+    cosines = (alone * embedder.encode(texts)).sum(axis=1)
+    assert cosines.min() > 0.999  # of bfloat16 both are rounded
+
+
+def test_each_of_no_texts(embedder: Embedder) -> None:
+    """Nothing in, nothing out."""
+    assert embedder.encode_each([]).shape == (0, 384)
