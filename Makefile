@@ -41,6 +41,7 @@ bench-index: .venv/bench
 
 bench-client: .venv/test
 	$(BIN)/python tests/benchmarks/bench_client.py
+	$(BIN)/python tests/benchmarks/bench_pipeline.py
 
 bench-generate: .venv/demo
 	$(BIN)/python tests/benchmarks/bench_generate.py $(if $(DATA),--data $(DATA))

@@ -47,7 +47,7 @@ def answer(fields: Mapping[str, Any] | str, finish_reason: str = "stop") -> Answ
 
 def last(quality: Quality, fields: Mapping[str, Any] | str, document: Document = PLANTS) -> Verdict:
     """The last verdict on one answer."""
-    return quality.check_all([document], [answer(fields)])[0][1][-1]
+    return quality.check_all([document], [answer(fields)])[0].verdicts[-1]
 
 
 def context(

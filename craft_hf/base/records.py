@@ -149,13 +149,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample of the task, generated from one document, with its whole provenance."""
+    """A sample of the task, generated from one document, with its whole provenance.
+
+    `reasoning` is what the model wrote before it.
+    """
 
     fields: Mapping[str, JSON]
     hit: Hit
     prompt: Prompt
     answer: Answer
     verdicts: tuple[Verdict, ...] = ()
+    reasoning: str = ""
 
 
 @dataclass(frozen=True)

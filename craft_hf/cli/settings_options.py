@@ -11,7 +11,7 @@ import typer
 
 from craft_hf.run import PRESET, PRESETS, SETTINGS, default_text
 
-_KINDS: dict[str, type] = {"text": str, "list": str, "whole": int, "number": float}
+_KINDS: dict[str, type] = {"text": str, "list": str, "whole": int, "number": float, "flag": bool}
 
 CONFIG = Annotated[
     Path | None,

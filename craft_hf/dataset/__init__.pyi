@@ -3,6 +3,7 @@ from .card import dataset_card as dataset_card
 from .card import limits_of as limits_of
 from .card import redact_locations as redact_locations
 from .check_summary import summarize_checks as summarize_checks
+from .diversity import RowVectors as RowVectors
 from .diversity import measure_diversity as measure_diversity
 from .folder import DatasetFolder as DatasetFolder
 from .funnel import Stage as Stage
@@ -32,6 +33,7 @@ from .report import RunReport as RunReport
 from .report import draw_plots as draw_plots
 from .report import make_report as make_report
 from .report import report_files as report_files
+from .row_vectors import DrawnRows as DrawnRows
 from .row_vectors import GeneratedTexts as GeneratedTexts
 from .row_vectors import embed_rows as embed_rows
 from .rows import FEW_SHOT_COLUMN as FEW_SHOT_COLUMN

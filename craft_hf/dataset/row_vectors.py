@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
-import itertools
+import hashlib
+import heapq
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import cast
+from typing import Generic, TypeVar, cast
 
 from craft_hf.base import JSON, Bar, Embedder, Vectors
-from craft_hf.dataset.diversity import RowVectors, draw_numbers
+from craft_hf.dataset.diversity import RowVectors
 from craft_hf.dataset.rows import is_few_shot
 from craft_hf.tasks import texts_of
 
 MOST_EMBEDDED = 500
-"""Most generated rows that are embedded, each with its document; of more, a random sample is taken.
+"""Most generated rows whose vectors are looked at, each with its document's; of more, a random sample is taken.
 
-That takes half a minute on two cores."""
+To make them takes half a minute on two cores."""
+
+T = TypeVar("T")
+
+
+class DrawnRows(Generic[T]):
+    """Draws rows that come one by one at random, by a hash of their documents' ids.
+
+    Args:
+        most: rows that are drawn; by default `MOST_EMBEDDED`.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = MOST_EMBEDDED if most is None else most
+        self._drawn = list[tuple[int, int, T]]()
+        self._seen = 0
+
+    def add(self, document_id: str, row: T) -> None:
+        """Let a row take part in the draw."""
+        digest = hashlib.blake2b(document_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        entry = -int.from_bytes(digest), -self._seen, row
+        self._seen += 1
+        if len(self._drawn) < self._most:
+            heapq.heappush(self._drawn, entry)
+        elif self._drawn and entry[:2] > self._drawn[0][:2]:
+            heapq.heapreplace(self._drawn, entry)
+
+    @property
+    def rows(self) -> list[T]:
+        """Those that are drawn, in the order in which they came."""
+        return [row for _, _, row in sorted(self._drawn, key=lambda entry: -entry[1])]
 
 
 def row_text(row: Mapping[str, JSON], fields: Sequence[str]) -> str:
@@ -47,22 +78,20 @@ def embed_rows(rows: Sequence[Mapping[str, JSON]], fields: Sequence[str], embedd
     """Embed generated rows, their documents and the few-shots; shows a bar if it takes more than a few seconds.
 
     Args:
-        rows: dataset rows, the few-shots among them; of more than MOST_EMBEDDED generated ones, a seeded draw is taken.
+        rows: dataset rows, the few-shots among them; of more than MOST_EMBEDDED generated ones some are drawn.
         fields: names of the task's fields.
         embedder: that of the index, so that the figures can be compared with those of retrieval.
 
     Raises:
         InputError: the model gives a text a vector without a direction.
     """
-    drawn = set(draw_numbers(sum(not is_few_shot(row) for row in rows), MOST_EMBEDDED))
-    samples, documents, few_shots = list[str](), list[str](), list[str]()
-    number = itertools.count()
+    drawn, few_shots = DrawnRows[tuple[str, str]](), list[str]()
     for row in rows:
         if is_few_shot(row):
             few_shots.append(row_text(row, fields))
-        elif next(number) in drawn:
-            samples.append(row_text(row, fields))
-            documents.append(str(row.get("document") or ""))
+        else:
+            drawn.add(str(row.get("document_id")), (row_text(row, fields), str(row.get("document") or "")))
+    samples, documents = ([pair[part] for pair in drawn.rows] for part in (0, 1))
     texts = [*samples, *documents]
     with Bar("Measuring diversity", total=len(texts), unit="texts") as bar:
         vectors = embedder.encode(texts, bar.update)

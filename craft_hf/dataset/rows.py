@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datasets import Features, List, Value
 
 from craft_hf.base import JSON, FewShot, Reject, Sample
-from craft_hf.tasks import LINEAGE_COLUMNS, Column, Task, columns_of, sample_json
+from craft_hf.tasks import LINEAGE_COLUMNS, REASONING_COLUMN, Column, Task, columns_of, sample_json
 
 FEW_SHOT_COLUMN = "is_few_shot"
 
@@ -42,9 +42,10 @@ REJECTED = Features(
 """What became of a document that is no row; `sample` is the parsed answer as JSON, "" where there is none."""
 
 
-def task_features(task: Task) -> Features:
-    """Return the features of a row: the task's fields from its JSON Schema, then the lineage."""
-    return _features({**columns_of(task.schema), **LINEAGE_COLUMNS})
+def task_features(task: Task, keep_reasoning: bool = False) -> Features:
+    """Return the features of a row: the task's fields from its JSON Schema, the lineage, and the model's reasoning."""
+    reasoning: Mapping[str, Column] = {REASONING_COLUMN: "string"} if keep_reasoning else {}
+    return _features({**columns_of(task.schema), **LINEAGE_COLUMNS, **reasoning})
 
 
 def is_few_shot(row: Mapping[str, JSON]) -> bool:
@@ -78,7 +79,7 @@ def few_shot_rows(few_shots: Iterable[FewShot]) -> Iterator[dict[str, JSON]]:
 
 
 def sample_rows(samples: Iterable[Sample], generator: str) -> Iterator[dict[str, JSON]]:
-    """Yield the samples as rows; `generator` is "model@revision"."""
+    """Yield the samples as rows; `generator` is "model@revision". Features say which of the columns are written."""
     return (
         {
             **sample.fields,
@@ -96,6 +97,7 @@ def sample_rows(samples: Iterable[Sample], generator: str) -> Iterator[dict[str,
             "prompt_hash": sample.prompt.key,
             "generator": generator,
             "finish_reason": sample.answer.finish_reason,
+            **({REASONING_COLUMN: sample.reasoning} if sample.reasoning else {}),
             "checks": [
                 {"check": v.check, "score": v.score, "partner": v.partner, "remark": v.reason} for v in sample.verdicts
             ],

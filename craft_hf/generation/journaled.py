@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -125,23 +126,51 @@ def ask(
     if len(known) == len(prompts):
         return
 
+    arrivals = _Arrivals(journal, keys, usage, outcomes)
+
     def should_send(prompt: Prompt) -> bool:
-        return prompt.key not in known and may_send()
+        return prompt.key not in known and not arrivals.error and may_send()
 
-    def write_down(prompt: Prompt, answer: Answer) -> None:
-        if answer.is_answer:
-            journal.put(keys[prompt.key], answer)
-
-    error: GeneratorError | None = None
-    started = time.monotonic()
-    answers = generator.generate(prompts, schema, sampling, lambda p: not error and should_send(p), write_down)
-    for prompt, answer in answers:
-        usage.add(answer, from_journal=False)
-        usage.seconds_generating += time.monotonic() - started
-        outcomes.add(answer)
-        error = error or outcomes.error
-        if not error:  # else what is in flight still comes in, and is kept
+    for prompt, answer in generator.generate(prompts, schema, sampling, should_send, arrivals.add):
+        if prompt.key not in arrivals.in_vain:  # else what is in flight still comes in, and is kept
+            started = time.monotonic()
             yield prompt, answer
-        started = time.monotonic()  # the time that the reader took is not the model's
-    if error := error or outcomes.error_at_end:
+            arrivals.reading_s += time.monotonic() - started
+    if error := arrivals.error or outcomes.error_at_end:
         raise error
+
+
+class _Arrivals:
+    """Takes note of answers when they arrive, which may be long before anybody takes them, and in another thread.
+
+    Args:
+        journal: gets them.
+        keys: there, by those of the prompts.
+        usage: is counted up.
+        outcomes: is counted up.
+
+    Attributes:
+        error: that has to end the run.
+        in_vain: keys of the prompts whose answers came when that was clear.
+        reading_s: seconds that whoever takes the answers took with them.
+    """
+
+    def __init__(self, journal: Journal, keys: Mapping[str, str], usage: Usage, outcomes: Outcomes) -> None:
+        self.error: GeneratorError | None = None
+        self.in_vain, self.reading_s = set[str](), 0.0
+        self._journal, self._keys, self._usage, self._outcomes = journal, keys, usage, outcomes
+        self._started, self._reader, self._before = time.monotonic(), threading.get_ident(), usage.seconds_generating
+
+    def add(self, prompt: Prompt, answer: Answer) -> None:
+        """Take note of an answer."""
+        if answer.is_answer:
+            self._journal.put(self._keys[prompt.key], answer)
+        self._usage.add(answer, from_journal=False)
+        seconds = time.monotonic() - self._started
+        if threading.get_ident() == self._reader:  # the model waits while its answers are read
+            seconds -= self.reading_s
+        self._usage.seconds_generating = self._before + seconds
+        self._outcomes.add(answer)
+        self.error = self.error or self._outcomes.error
+        if self.error:
+            self.in_vain.add(prompt.key)

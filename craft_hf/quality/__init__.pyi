@@ -11,6 +11,7 @@ from .few_shots import check_few_shots as check_few_shots
 from .guarded import limits_for as limits_for
 from .guarded import summaries_for as summaries_for
 from .judge import JudgeCheck as JudgeCheck
+from .quality import Checked as Checked
 from .quality import Quality as Quality
 from .registry import ANY as ANY
 from .registry import CONTAMINATION as CONTAMINATION

@@ -31,8 +31,8 @@ def check_few_shots(task: Task, embedder: Embedder) -> list[tuple[FewShot, Verdi
     )
     quality.finish()
     found = []
-    for number, (shot, (_, verdicts)) in enumerate(zip(shots, checked, strict=True)):
-        last = verdicts[-1]
+    for number, (shot, found_of_shot) in enumerate(zip(shots, checked, strict=True)):
+        last = found_of_shot.verdicts[-1]
         if last.keep:
             before = replace(task, few_shots=shots[:number])
             sample = GeneratedSample(Document(shot.id, shot.text), shot.sample)

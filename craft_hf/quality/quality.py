@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from craft_hf.base import JSON, Answer, Document, Verdict
+import numpy as np
+
+from craft_hf.base import JSON, Answer, Document, Vectors, Verdict
 from craft_hf.quality.check import CheckContext, GeneratedSample
 from craft_hf.quality.contaminated import ContaminatedCheck, Overlap
 from craft_hf.quality.guarded import guarded_check
 from craft_hf.quality.registry import checks_for
+from craft_hf.quality.semantic import SemanticCheck
 from craft_hf.tasks import AnswerReader
 
 
@@ -19,11 +23,29 @@ class _Case:
     """A sample on its way through the checks."""
 
     sample: GeneratedSample
+    reasoning: str = ""
     verdicts: list[Verdict] = field(default_factory=list)
+    vector: np.ndarray | None = None
 
     @property
     def keep(self) -> bool:
         return all(verdict.keep for verdict in self.verdicts)
+
+
+class Checked(NamedTuple):
+    """What the checks say of an answer.
+
+    Attributes:
+        fields: of the sample; empty if there is no JSON object.
+        verdicts: of the checks up to the first that drops it.
+        vector: of the sample, float32 (dimension,), if a check has made it.
+        reasoning: what the model wrote before its answer.
+    """
+
+    fields: Mapping[str, JSON]
+    verdicts: Sequence[Verdict]
+    vector: np.ndarray | None = None
+    reasoning: str = ""
 
 
 class Quality:
@@ -43,6 +65,7 @@ class Quality:
         self._checks = [check for kind in kinds if (check := guarded_check(kind, context)) is not None]
         self._single = list(itertools.takewhile(lambda check: not check.compares, self._checks))
         self._comparing = self._checks[len(self._single) :]
+        self._semantic = next((c.check for c in self._checks if isinstance(c.check, SemanticCheck)), None)
         self.answers = self.valid = 0  # that were given, and of these such as follow the task's schema
 
     @property
@@ -55,20 +78,20 @@ class Quality:
         """What was found of each test set so far."""
         return next((c.check.overlaps for c in self._checks if isinstance(c.check, ContaminatedCheck)), ())
 
-    def check_all(
-        self, documents: Sequence[Document], answers: Sequence[Answer]
-    ) -> list[tuple[Mapping[str, JSON], list[Verdict]]]:
+    @property
+    def few_shot_vectors(self) -> Vectors:
+        """The few-shots' vectors, made like those of samples; none if no check makes any."""
+        return self._semantic.few_shot_vectors if self._semantic else np.empty((0, 0), np.float32)
+
+    def check_all(self, documents: Sequence[Document], answers: Sequence[Answer]) -> list[Checked]:
         """Judge answers, each to the prompt of a document, and remember what is kept for later ones.
 
         The verdicts are the same in whatever batches the answers come, as long as their order is.
 
-        Returns:
-            For each answer the sample's fields (empty if it is no JSON object), and the verdicts up to the first drop.
-
         Raises:
             CraftError: a check fails for every sample, or the judge's model cannot be asked.
         """
-        cases = [_Case(self._read(document, answer)) for document, answer in zip(documents, answers, strict=True)]
+        cases = [self._read(document, answer) for document, answer in zip(documents, answers, strict=True)]
         for check in self._single:
             left = [case for case in cases if case.keep]
             check.prepare([case.sample for case in left])
@@ -82,9 +105,11 @@ class Quality:
                 if not case.keep:
                     break
             else:
+                if self._semantic:
+                    case.vector = self._semantic.vector(case.sample)
                 for check in self._checks:
                     check.remember(case.sample)
-        return [(case.sample.fields, case.verdicts) for case in cases]
+        return [Checked(case.sample.fields, case.verdicts, case.vector, case.reasoning) for case in cases]
 
     def finish(self) -> None:
         """Say that there will be no more samples.
@@ -102,8 +127,9 @@ class Quality:
             if place < len(self._comparing):
                 samples = [sample for sample in samples if check.look(sample).keep]
 
-    def _read(self, document: Document, answer: Answer) -> GeneratedSample:
+    def _read(self, document: Document, answer: Answer) -> _Case:
         found = self._reader.read(answer)
         self.answers += answer.is_answer
         self.valid += answer.is_answer and not found.problem
-        return GeneratedSample(document, found.fields, answer, found.problem, found.is_repaired)
+        sample = GeneratedSample(document, found.fields, answer, found.problem, found.is_repaired)
+        return _Case(sample, found.reasoning)

@@ -147,6 +147,14 @@ class Documents:
         each_other = few_shot_similarity(self._parts, texts, self._queries, self.embedder)
         return measure_coverage(self._retriever, each_other)
 
+    def vectors(self, document_ids: Sequence[str]) -> Vectors:
+        """Return one vector of the index for each of some documents that were taken, see `Index.embeddings`."""
+        wanted, found = set(document_ids), self._retriever.found
+        rows = {
+            hit.document.id: row for hit, row in zip(found.hits, found.rows, strict=True) if hit.document.id in wanted
+        }
+        return self._index.embeddings([rows[document_id] for document_id in document_ids])
+
     def take(self, start: int, count: int) -> list[Hit]:
         """Return the hits from `start` on, at most `count`; fewer when the index has no more."""
         if start + count > len(self._retriever.found.hits):

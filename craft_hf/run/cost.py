@@ -127,7 +127,7 @@ def _kept(run: ResolvedRun, documents: Documents, sent: Sequence[tuple[Document,
     """Return the share of answers that the checks keep; the judge, which costs calls of its own, is left out."""
     quality = open_quality(run, documents.embedder, Usage(), judged=False)
     found = quality.check_all([document for document, _ in sent], [answer for _, answer in sent])
-    return _mean(verdicts[-1].keep for _, verdicts in found)
+    return _mean(checked.verdicts[-1].keep for checked in found)
 
 
 def _characters(prompt: Prompt) -> int:

@@ -106,7 +106,8 @@ class Craft(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datasets h
         super().__init__(*args, **given)
 
     def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(features=task_features(self.config.run.task))
+        run = self.config.run
+        return datasets.DatasetInfo(features=task_features(run.task, run.settings.keep_reasoning))
 
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
         """Name the split; cheap, because it also runs for streaming and for listing the splits.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-from craft_hf.run.pipeline import RunResult
+from craft_hf.run.result import RunResult
 
 
 def progress_line(name: str, wanted: int, result: RunResult) -> str:
@@ -16,7 +14,7 @@ def progress_line(name: str, wanted: int, result: RunResult) -> str:
         result: of a run that may be going on in another thread.
     """
     kept, usage = len(result.samples), result.usage
-    dropped = Counter(reject.check for reject in result.rejects)
+    dropped = result.dropped.copy()
     reasons = ", ".join(f"{check} {count}" for check, count in sorted(dropped.items()))
     line = f"Generating {name}: {kept:,} of {wanted:,} samples from {usage.answers:,} answers"
     if dropped:

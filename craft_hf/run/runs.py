@@ -25,7 +25,6 @@ from craft_hf.dataset import (
     DatasetFolder,
     GeneratedTexts,
     ParquetRows,
-    embed_rows,
     few_shot_rows,
     make_report,
     measure_diversity,
@@ -34,9 +33,10 @@ from craft_hf.dataset import (
     summarize_checks,
     task_features,
 )
-from craft_hf.run.pipeline import RunResult, steps
+from craft_hf.run.pipeline import steps
 from craft_hf.run.progress import progress_line
 from craft_hf.run.resolution import ResolvedRun, resolve
+from craft_hf.run.result import RunResult
 from craft_hf.run.run_yaml import run_yaml
 from craft_hf.run.settings import RunSettings
 
@@ -92,7 +92,8 @@ def _close_streams() -> None:
 def _stream(run: ResolvedRun) -> Generator[dict[str, JSON], None, None]:
     start = 0
     if not DatasetFolder(run.folder).is_complete:
-        few_shots, features = list(few_shot_rows(run.task.few_shots)), task_features(run.task)
+        features = task_features(run.task, run.settings.keep_reasoning)
+        few_shots = list(few_shot_rows(run.task.few_shots))
         yield from _as_stored(few_shots, features)
         number = 0
         with _joined(run) as live:
@@ -247,15 +248,15 @@ def _write(run: ResolvedRun, result: RunResult, folder: DatasetFolder, seconds: 
     generator = _generator_name(run) if result.samples else ""
     folder.write_data(
         itertools.chain(few_shot_rows(run.task.few_shots), sample_rows(result.samples, generator)),
-        task_features(run.task),
+        task_features(run.task, run.settings.keep_reasoning),
         rejected_rows(result.rejects),
         run_yaml(run.settings),
     )
     rows, rejects = folder.rows, folder.rejects  # as they are on the disk: they are in memory as samples already
     budget = run.settings.budget
     cost = budget.spent(result.usage) if budget.prices else None
-    vectors = embed_rows(rows, run.task.fields, result.embedder) if result.samples and result.embedder else None
-    diversity = measure_diversity(GeneratedTexts(rows, run.task.fields), vectors) if vectors else None
+    texts = GeneratedTexts(rows, run.task.fields)
+    diversity = measure_diversity(texts, result.vectors) if result.samples else None
     report = make_report(
         run.task,
         config_id=run.run_id,
@@ -275,7 +276,7 @@ def _write(run: ResolvedRun, result: RunResult, folder: DatasetFolder, seconds: 
         contamination=[asdict(overlap) for overlap in result.overlaps],
         settings=run.settings.changed(to_repeat=True),
     )
-    folder.write_report(report, rows, rejects, vectors)
+    folder.write_report(report, rows, rejects, result.vectors)
     folder.write_card(report, rows)
 
 

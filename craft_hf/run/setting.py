@@ -25,7 +25,7 @@ class Setting:
 
     Args:
         help: one sentence for `--help` and the docs.
-        kind: "text", "whole" (whole number), "number", or "list" (texts, also given as one text with commas).
+        kind: "text", "whole" (whole number), "number", "flag", or "list" (texts, also given as one text with commas).
         least, most: bounds of a number, inclusive.
         above: bound that a number must exceed.
         choices: the texts that are allowed, of a list the ones that may stand in it.
@@ -74,6 +74,10 @@ class Setting:
             return value
         if self.kind == "text":
             return self._text(name, value, base)
+        if self.kind == "flag":
+            if isinstance(value, bool):
+                return value
+            raise self._wrong_type(name, value)
         number = self._number(value)
         if number is None or not self.least <= number <= self.most or not number > self.above:
             raise InputError(f"{name} is {value!r}, expected {self.expected}.")
@@ -86,6 +90,8 @@ class Setting:
             return f"some of {', '.join(self.choices)}" if self.choices else "a text, or a list of texts"
         if self.kind == "text":
             return f"one of {', '.join(self.choices)}" if self.choices else "a text"
+        if self.kind == "flag":
+            return "true or false"
         what = "a whole number" if self.kind == "whole" else "a number"
         if math.isfinite(self.least) and math.isfinite(self.most):
             what += f" from {self.least:,} to {self.most:,}"

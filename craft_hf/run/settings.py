@@ -203,6 +203,12 @@ class RunSettings:
         least=1,
         most=MAX_SAMPLES_PER_DOCUMENT,
     )
+    keep_reasoning: bool = _setting(
+        False,
+        "Keep what the model wrote before its answer, and marked as reasoning, in a column of its own "
+        "(`model_reasoning`).",
+        kind="flag",
+    )
     prompts_per_sample: int = _setting(
         10, "Prompts, for each row wanted, after which a run gives up.", kind="whole", least=1
     )
@@ -402,7 +408,8 @@ ALTERNATIVES = ("num_samples", "size")
 def default_text(name: str) -> str:
     """Return a setting's default in words, "" where there is none."""
     default = DEFAULTS[name]
-    shown = "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+    unset = default is None or default is False
+    shown = "" if unset else f"{default:g}" if isinstance(default, float) else str(default)
     return SETTINGS[name].default_text or shown
 
 

@@ -1,6 +1,7 @@
 from .answers import AnswerReader as AnswerReader
 from .answers import Reading as Reading
 from .columns import LINEAGE_COLUMNS as LINEAGE_COLUMNS
+from .columns import REASONING_COLUMN as REASONING_COLUMN
 from .columns import Column as Column
 from .columns import columns_of as columns_of
 from .grammar import engine_pattern as engine_pattern

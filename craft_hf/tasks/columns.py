@@ -30,7 +30,10 @@ LINEAGE_COLUMNS: Mapping[str, Column] = {
 """Where a row came from; `retrieved_by` holds few-shot ids and "average", or "random"; `generator` is "model@revision".
 `checks` are those that the row passed, with what they measured."""
 
-COLUMNS = (*LINEAGE_COLUMNS, "sample_id", "prompt", "completion")
+REASONING_COLUMN = "model_reasoning"
+"""Holds what the model wrote before its answer, where that was asked for."""
+
+COLUMNS = (*LINEAGE_COLUMNS, REASONING_COLUMN, "sample_id", "prompt", "completion")
 """Columns that the rows of every dataset have beside the task's fields: no field may have such a name."""
 
 _SCALARS = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}

@@ -68,7 +68,7 @@ def main() -> None:
             took = time.perf_counter() - started
             texts = [answers[document.id].text for document in documents]
             checked = Quality(context).check_all(documents, [answers[document.id] for document in documents])
-            kept = statistics.mean(verdicts[-1].keep for _, verdicts in checked)
+            kept = statistics.mean(verdicts[-1].keep for _, verdicts, *_ in checked)
             cached = sum(a.cached_tokens for a in answers.values()) / sum(a.prompt_tokens for a in answers.values())
             figures = "  ".join(f"{distinct(texts, n):>10.3f}" for n in (1, 2, 3))
             print(

@@ -56,7 +56,7 @@ def main() -> None:
             answers = [by_key[prompt.key] for prompt in prompts]
             checked = quality.check_all([hit.document for hit in hits], answers)
             asked_for += len(hits)
-            for hit, answer, (fields, [*_, last]) in zip(hits, answers, checked, strict=True):
+            for hit, answer, (fields, [*_, last], *_) in zip(hits, answers, checked, strict=True):
                 if last.keep:
                     kept += 1
                     bar.update()

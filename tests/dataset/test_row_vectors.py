@@ -10,7 +10,7 @@ import pytest
 from craft_hf.base.embedder import Embedder
 from craft_hf.base.records import JSON
 from craft_hf.dataset import row_vectors
-from craft_hf.dataset.row_vectors import GeneratedTexts, embed_rows, row_text
+from craft_hf.dataset.row_vectors import DrawnRows, GeneratedTexts, embed_rows, row_text
 from tests.dataset.test_report import few_shot_row, row
 
 pytestmark = pytest.mark.weights
@@ -41,6 +41,33 @@ def test_embed_rows_draws_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_vectors, "MOST_EMBEDDED", 3)
     vectors = embed_rows([*(few_shot_row(i) for i in range(4)), *(row(i) for i in range(9))], FIELDS, Embedder())
     assert (len(vectors.samples), len(vectors.documents), len(vectors.few_shots)) == (3, 3, 4)
+
+
+def test_the_draw_follows_from_the_documents_alone() -> None:
+    """Whatever else comes, in whatever order, the same documents are drawn; and they keep their order."""
+    names = [f"d{number}" for number in range(50)]
+    drawn = []
+    for order in (names, names[::-1]):
+        draw = DrawnRows[str](5)
+        for name in order:
+            draw.add(name, name.upper())
+        drawn.append(draw.rows)
+    assert drawn[0] == drawn[1][::-1] == sorted(drawn[0], key=lambda name: int(name[1:]))
+    assert len(drawn[0]) == 5
+    assert drawn[0] != [name.upper() for name in names[:5]]
+    more = DrawnRows[str](6)
+    for name in names:
+        more.add(name, name.upper())
+    assert set(drawn[0]) < set(more.rows)
+
+
+def test_rows_of_one_document_may_all_be_drawn() -> None:
+    """They do not take each other's place while there is room, and are never compared themselves."""
+    draw = DrawnRows[dict[str, int]](3)
+    for number in range(5):
+        draw.add("same", {"row": number})
+    assert draw.rows == [{"row": 0}, {"row": 1}, {"row": 2}]
+    assert DrawnRows[int](0).rows == []
 
 
 def test_embed_rows_of_few_shots_alone() -> None:

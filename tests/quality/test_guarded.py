@@ -56,7 +56,7 @@ def questions(count: int) -> list[dict[str, Any]]:
 def fates(checks: Quality, samples: list[dict[str, Any]]) -> list[tuple[bool, str, str]]:
     """Keep, check and reason of the last verdict on each sample."""
     documents = [Document(f"d{n}", PLANTS.text) for n in range(len(samples))]
-    found = [verdicts[-1] for _, verdicts in checks.check_all(documents, [answer(fields) for fields in samples])]
+    found = [c.verdicts[-1] for c in checks.check_all(documents, [answer(fields) for fields in samples])]
     return [(v.keep, v.check, v.reason) for v in found]
 
 
@@ -253,7 +253,7 @@ def test_a_check_cannot_rewrite_a_sample() -> None:
         assert not sample.fields["options"]
         del sample.fields["answer"]
 """
-    ((fields, verdicts),) = own("", more).check_all([PLANTS], [answer(GOOD)])
+    ((fields, verdicts, *_),) = own("", more).check_all([PLANTS], [answer(GOOD)])
     assert verdicts[-1].keep
     assert fields == GOOD
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,7 +37,7 @@ MISSING = [
 def test_a_good_sample_passes_all_checks_in_order() -> None:
     """A good answer passes every check, comes back parsed, and says what was measured."""
     checks = quality()
-    [(fields, verdicts)] = checks.check_all([PLANTS], [answer(GOOD)])
+    [(fields, verdicts, *_)] = checks.check_all([PLANTS], [answer(GOOD)])
     assert fields == GOOD
     assert [v.check for v in verdicts] == [name for name in CHECKS if name != "judge"] == list(checks.active)
     assert all(v.keep for v in verdicts)
@@ -81,7 +82,7 @@ def test_of_like_samples_in_a_batch_the_first_stays() -> None:
         for batch in batches:
             documents = [Document(f"d{len(found) + n}", PLANTS.text) for n in range(len(batch))]
             found += checks.check_all(documents, [answer(fields) for fields in batch])
-        (first, second) = (verdicts[-1] for _, verdicts in found)
+        (first, second) = (checked.verdicts[-1] for checked in found)
         assert first.keep
         assert (second.keep, second.reason, second.partner) == (False, "nearly a kept sample", "d0")
         assert second.score is not None
@@ -127,7 +128,9 @@ def test_batches_do_not_matter(picked: list[int], cuts: set[int], judged: bool) 
         found.append(
             [case for a, b in itertools.pairwise(places) for case in checks.check_all(documents[a:b], answers[a:b])]
         )
-    assert found[0] == found[1]
+    assert [case[:2] for case in found[0]] == [case[:2] for case in found[1]]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one.vector, other.vector)
 
 
 def test_nobody_is_asked_about_what_is_dropped_anyway() -> None:
@@ -170,8 +173,8 @@ class Alternate(Check):
     checks = quality(task=task(checks_source=source, checks_file="c.py"), ask=asking_for_carbon)
     other = changed(question="What do the small pores in their leaves let in from the air?")
     found = checks.check_all([replace(PLANTS, id="d0"), replace(PLANTS, id="d1")], [answer(GOOD), answer(other)])
-    assert [[v.check for v in verdicts][-1] for _, verdicts in found] == ["judge", "judge"]
-    assert all(verdicts[-1].keep for _, verdicts in found)
+    assert [checked.verdicts[-1].check for checked in found] == ["judge", "judge"]
+    assert all(checked.verdicts[-1].keep for checked in found)
 
 
 def test_a_dropped_sample_blocks_no_later_one() -> None:
@@ -186,7 +189,7 @@ def test_a_dropped_sample_blocks_no_later_one() -> None:
 
 def test_the_first_reason_counts() -> None:
     """A sample that is cut and no JSON either is named cut."""
-    [(fields, [_, verdict])] = quality(skip=OPTIONAL).check_all([PLANTS], [answer("{", "length")])
+    [(fields, [_, verdict], *_)] = quality(skip=OPTIONAL).check_all([PLANTS], [answer("{", "length")])
     assert not fields
     assert (verdict.check, verdict.reason) == ("schema", "cut by the limit of new tokens")
 

@@ -5,26 +5,34 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import re
+import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from craft_hf.base.embedder import Embedder
+from craft_hf.base.embedder import Embedder, Vectors
 from craft_hf.base.errors import InputError, StorageError
+from craft_hf.base.records import Answer, Document, Hit, Prompt
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.quality.quality import Quality
 from craft_hf.retrieval.documents import open_index
 from craft_hf.retrieval.index.build import build_index
-from craft_hf.run.pipeline import HOPELESS, RunResult, execute
+from craft_hf.run import rounds
+from craft_hf.run.pipeline import execute
 from craft_hf.run.progress import progress_line
 from craft_hf.run.resolution import resolve
+from craft_hf.run.result import RunResult
+from craft_hf.run.rounds import HOPELESS
 from craft_hf.run.runs import ensure_run, read_rows
 from craft_hf.run.settings import RunSettings
 from craft_hf.tasks.task import load_task
-from tests.openai_server import error
+from tests.openai_server import Reply, error
 from tests.writer_server import WriterServer
 
 pytestmark = pytest.mark.weights
@@ -132,6 +140,124 @@ def test_rounds_ask_for_what_is_missing(home: Path, server: WriterServer) -> Non
     assert usage.prompt_tokens == 7 * len(server.requests)
     surplus = [r for r in outcome.rejects if r.check == "surplus"]
     assert all(r.similarity is not None and r.answer for r in surplus)
+
+
+def test_the_size_of_a_round_changes_no_row(home: Path, server: WriterServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In many small rounds the same prompts are asked in the same order, and the same is kept."""
+    server.bad_every = 3
+    asked = RunSettings("bioqa", generator=server.url, num_samples=12)
+    whole = execute(resolve(asked))
+    monkeypatch.setattr(rounds, "LARGEST", 5)
+    parts = execute(resolve(asked))
+    assert [sample.prompt.key for sample in parts.samples] == [sample.prompt.key for sample in whole.samples]
+    assert [sample.verdicts for sample in parts.samples] == [sample.verdicts for sample in whole.samples]
+    assert parts.usage.answers_generated == 0
+
+
+def test_each_round_says_where_the_run_is_going(
+    home: Path, server: WriterServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By what came, not by what was thought: prompts and tokens in all, and whether the budget will do."""
+    server.bad_every = 2
+    with caplog.at_level(logging.INFO, logger="craft_hf"):
+        outcome = execute(resolve(RunSettings("bioqa", generator=server.url, num_samples=8, max_budget=150)))
+    first = next(record.message for record in caplog.records if "at this rate" in record.message)
+    match = re.fullmatch(
+        r"(\d+) of 8 samples from (\d+) prompts; at this rate (\d+) prompts in all, (\d+) tokens"
+        r"(: max_budget of 150 tokens will end the run after about (\d+) samples)?\.",
+        first,
+    )
+    assert match
+    kept, seen, prompts, tokens = map(int, match.groups()[:4])
+    assert abs(prompts - seen * 8 / kept) <= 0.5
+    assert abs(tokens - 10 * seen * 8 / kept) <= 0.5
+    assert bool(match[5]) == (tokens > 150)
+    assert outcome.usage.answers * 10 >= 150 or len(outcome.samples) == 8
+
+
+def test_a_budget_is_passed_by_no_more_than_what_is_in_flight(
+    home: Path, server: WriterServer, small_index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has arrived counts before anybody looks at it: checks that take long do not let more be sent."""
+
+    def slowly(self: Quality, *arguments: object) -> object:
+        time.sleep(0.3)
+        return check_all(self, *arguments)
+
+    check_all = Quality.check_all
+    monkeypatch.setattr(Quality, "check_all", slowly)
+    monkeypatch.setattr(rounds, "PILOT", 7)
+    execute(resolve(settings(server, small_index, 7, max_budget=25, concurrency=1)))
+    assert len(server.requests) == 3  # of ten tokens each
+
+
+def test_reasoning_is_kept_where_that_is_asked_for(
+    home: Path, server: WriterServer, small_index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a column of its own, which other runs do not have; few-shots have none."""
+    reply_to = WriterServer.reply_to
+
+    def thoughtfully(self: WriterServer, body: dict[str, object]) -> Reply:
+        reply = json.loads(reply_to(self, body).body)
+        reply["choices"][0]["message"]["content"] = "<think>of it</think>" + reply["choices"][0]["message"]["content"]
+        return Reply(json.dumps(reply))
+
+    monkeypatch.setattr(WriterServer, "reply_to", thoughtfully)
+    plain = DatasetFolder(ensure_run(resolve(settings(server, small_index, 2)))).rows
+    assert "model_reasoning" not in plain.schema.names
+    kept = DatasetFolder(ensure_run(resolve(settings(server, small_index, 2, keep_reasoning=True)))).rows
+    assert [row["model_reasoning"] for row in kept if not row["is_few_shot"]] == ["of it", "of it"]
+    assert {row["model_reasoning"] for row in kept if row["is_few_shot"]} == {None}
+    assert len(server.requests) == 2  # the second run finds both answers in the journal
+
+
+def test_the_report_embeds_nothing_again(
+    home: Path, server: WriterServer, small_index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its figures come from the vectors of the checks and of the index; without the check there are none."""
+    embedded: list[str] = []
+    encode_each, batches = Embedder.encode_each, Embedder.encode_batches
+
+    def each(self: Embedder, texts: Sequence[str]) -> Vectors:
+        embedded.extend(texts)
+        return encode_each(self, texts)
+
+    def refuse(self: Embedder, texts: Sequence[str]) -> object:
+        known = {shot.text for shot in load_task("bioqa").few_shots}
+        assert not any("remarkable" in text or text in known for text in texts)
+        return batches(self, texts)
+
+    monkeypatch.setattr(Embedder, "encode_each", each)
+    monkeypatch.setattr(Embedder, "encode_batches", refuse)
+    run = resolve(settings(server, small_index, 3))
+    diversity = DatasetFolder(ensure_run(run)).report.diversity
+    assert diversity["embedded"] == 3
+    assert len(embedded) == len(set(embedded)) == 3
+    result = execute(run)
+    assert result.vectors is not None
+    documents = {d.id: d.text for d in (s.hit.document for s in result.samples)}
+    for vector, sample in zip(result.vectors.documents, result.samples, strict=True):
+        expected = Embedder().encode([documents[sample.hit.document.id]])[0]
+        assert float(vector @ expected) > 0.99
+    without = DatasetFolder(ensure_run(resolve(settings(server, small_index, 3, skip_checks=["semantic"])))).report
+    assert without.diversity["embedded"] == 0
+    assert without.diversity["distinct"]
+
+
+def test_answers_are_checked_together_as_long_as_they_are_at_hand() -> None:
+    """The first comes alone, then twice as many each time, in the order of the prompts; who waits gets all there is."""
+    hits = [Hit(Document(f"d{n}", ""), 0.0, ()) for n in range(12)]
+    asked = [(hit, Prompt(f"k{n}", hit.document.id, (), ())) for n, hit in enumerate(hits)]
+
+    def arriving() -> Iterator[tuple[Prompt, Answer]]:
+        for number in (0, 1, 2, 4, 3, 5, 6, 7, 8):
+            yield asked[number][1], Answer(str(number), "stop")
+        time.sleep(0.05)
+        yield asked[9][1], Answer("9", "stop")
+        yield asked[11][1], Answer("11", "stop")  # the one before it never comes
+
+    batches = [[a.answer.text for a in batch] for batch in rounds.in_order(asked, arriving(), 3)]
+    assert batches == [["0"], ["1", "2"], ["3", "4", "5"], ["6", "7", "8"], ["9"], ["11"]]
 
 
 def test_several_samples_of_a_document(home: Path, server: WriterServer, small_index: str) -> None:

@@ -20,8 +20,9 @@ from craft_hf.review.queue import counts, queue
 from craft_hf.review.samples import ReviewSample
 from craft_hf.review.source import open_review_store
 from craft_hf.review.store import ReviewStore
-from craft_hf.run.pipeline import RunResult, execute
+from craft_hf.run.pipeline import execute
 from craft_hf.run.resolution import resolve
+from craft_hf.run.result import RunResult
 from craft_hf.run.runs import ensure_reviewed_run, ensure_run, read_rows
 from craft_hf.run.settings import RunSettings
 from tests.reviewing import decide

@@ -79,6 +79,7 @@ def others(
         "most_per_source": 50.0,
         "prefix_groups": 3,
         "samples_per_document": 2,
+        "keep_reasoning": True,
         "prompts_per_sample": 4,
         "duplicate_threshold": 99.0,
         "skip_checks": ["semantic", "language"],

@@ -66,8 +66,8 @@ class ServerGenerator:
         url: "http://host:8000", or with its path, as in "https://host/v1"; without a path, /v1 is meant. Several are
             separated by commas.
         model: the model's name at the servers; None asks the servers, which must then have exactly one in common.
-        concurrency: requests that may be in flight, or answered and not yet taken, at a time, 1 to
-            `MAX_CONCURRENCY`. Each server's own `ConcurrencyLimit` rises to it as long as that raises throughput.
+        concurrency: requests that may be in flight at a time, 1 to `MAX_CONCURRENCY`; as many answers may wait to be
+            taken. Each server's own `ConcurrencyLimit` rises to it as long as that raises throughput.
         timeout_s: seconds that one request may take, >= 0.001; also the longest Retry-After that is obeyed.
         max_retries: how often a failed request is sent again to a server, >= 0.
         backoff_s: longest pause before the first retry in seconds, >= 0; doubles with each retry, up to 30.
@@ -153,6 +153,7 @@ class ServerGenerator:
 
         async def work(put: Callable[[tuple[Prompt, Answer]], None], slots: asyncio.Semaphore) -> None:
             errors: list[GeneratorError] = []
+            in_work = asyncio.Semaphore(self.concurrency)
 
             async def answer_one(prompt: Prompt) -> None:
                 try:
@@ -161,6 +162,8 @@ class ServerGenerator:
                     errors.append(e)
                     pool.stop()
                     answer = None
+                finally:
+                    in_work.release()
                 if answer is None:
                     slots.release()
                 else:
@@ -176,6 +179,7 @@ class ServerGenerator:
                     pool = ConnectionPool(connections, self.max_retries, self.backoff_s)
                     for prompt in prompts:
                         await slots.acquire()
+                        await in_work.acquire()
                         if errors:
                             break
                         group.create_task(answer_one(prompt))
@@ -184,7 +188,7 @@ class ServerGenerator:
             if errors:
                 raise errors[0]
 
-        yield from iterate_in_background(work, self.concurrency)
+        yield from iterate_in_background(work, 2 * self.concurrency)
 
     def _client(self, endpoint: ChatEndpoint) -> Client:
         return Client(endpoint.url, self.timeout_s, ADVICE)
