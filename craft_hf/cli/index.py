@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import textwrap
 from pathlib import Path
 from typing import Annotated, Any
@@ -294,12 +293,12 @@ def search(
 
     In the sample corpus: craft-hf index search "How do plants make sugar?"
     """
-    from craft_hf.retrieval import open_index, search_text
+    from craft_hf.retrieval import is_index, open_index, search_text
 
     *folder, text = words
     if len(folder) > 1:
         raise typer.BadParameter(f"{len(words)} words were given, expected FOLDER and TEXT; put the text in quotes.")
-    if not folder and os.path.isfile(os.path.join(text, "index.json")):
+    if not folder and is_index(Path(text)):
         raise typer.BadParameter(f"{text} is an index; say behind it what to look for.")
     found = search_text(open_index(folder[0] if folder else None), text, k, embedding)
     for hit, passage in zip(found.hits, found.passages, strict=True):

@@ -28,6 +28,7 @@ from craft_hf.publishing.dataset import dataset_repository
 from craft_hf.publishing.index import index_repository
 from craft_hf.publishing.repository import Repository
 from craft_hf.publishing.verify import verify_upload
+from craft_hf.retrieval import is_index
 
 INDEX, DATASET, ADAPTER = "index", "dataset", "adapter"
 
@@ -39,7 +40,7 @@ def folder_kind(folder: str | Path) -> str:
         InputError: the folder is none of these.
     """
     folder = Path(folder)
-    if (folder / "index.json").is_file():
+    if is_index(folder):
         return INDEX
     if find_adapter(folder):
         return ADAPTER

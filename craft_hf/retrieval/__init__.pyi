@@ -14,8 +14,9 @@ from .index.hub import index_files as index_files
 from .index.hub import index_folder as index_folder
 from .index.hub import pull_index as pull_index
 from .index.info import build_command as build_command
-from .index.info import is_index_file as is_index_file
 from .index.info import read_info as read_info
+from .index.layout import is_index as is_index
+from .index.layout import is_index_file as is_index_file
 from .index.repair import Repair as Repair
 from .index.repair import repair_index as repair_index
 from .index.search import Index as Index

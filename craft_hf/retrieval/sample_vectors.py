@@ -16,8 +16,9 @@ import numpy as np
 from craft_hf.base import Embedder, StorageError, write_file
 from craft_hf.corpus import Corpus, sample_corpus
 from craft_hf.retrieval.index.chunks import cut
+from craft_hf.retrieval.index.layout import SAVED_VECTORS
 from craft_hf.retrieval.index.shard import embedding_hashes
-from craft_hf.retrieval.index.vectors import SAVED_VECTORS, VectorSaver, embed
+from craft_hf.retrieval.index.vectors import VectorSaver, embed
 
 PATH = sample_corpus().with_name("sample.vectors")
 """A file of saved vectors, float16 (chunks, 384)."""

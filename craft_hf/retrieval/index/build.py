@@ -26,11 +26,12 @@ from craft_hf.retrieval.index.info import (
     read_copy,
     read_info,
 )
+from craft_hf.retrieval.index.layout import is_index, vector_files
 from craft_hf.retrieval.index.quantize import Halves
 from craft_hf.retrieval.index.shard import FORMAT, LongHashes, Shard, ShardContent, embedding_hashes, write_shard
 from craft_hf.retrieval.index.sources import open_sources
 from craft_hf.retrieval.index.unfinished import ReadingState, UnfinishedBuild, forget_build
-from craft_hf.retrieval.index.vectors import KnownVectors, VectorSaver, embed, vector_files
+from craft_hf.retrieval.index.vectors import KnownVectors, VectorSaver, embed
 from craft_hf.retrieval.index.verify import shard_counts
 from craft_hf.retrieval.index.writing import replace_index, writing
 
@@ -320,7 +321,7 @@ def _existing(folder: Path, embedder: Embedder, add: bool, replace: bool, vector
     Raises:
         InputError: nothing was said about what is to become of it, or documents cannot be added to it.
     """
-    if not add and not (folder / "index.json").exists() and not read_copy(folder):
+    if not add and not is_index(folder) and not read_copy(folder):
         return None
     try:
         info = read_info(folder)

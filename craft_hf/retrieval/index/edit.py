@@ -14,6 +14,7 @@ from craft_hf.corpus import Ledger, Reason
 from craft_hf.retrieval.index import SHARD_DOCUMENTS
 from craft_hf.retrieval.index.deduplication import Hashes
 from craft_hf.retrieval.index.info import IndexInfo, corpora_of, counts_of, index_fingerprint, read_info, shard_names
+from craft_hf.retrieval.index.layout import is_shard
 from craft_hf.retrieval.index.shard import Shard, ShardContent, check_intact, mending, write_shard
 from craft_hf.retrieval.index.vectors import KnownVectors, open_whole_vectors, save_vectors
 from craft_hf.retrieval.index.verify import shard_counts
@@ -100,7 +101,7 @@ def _texts_elsewhere(
     """
     found: list[Path] = []
     for path in leftovers(folder, info):
-        if path.suffix == ".h5":
+        if is_shard(path.name):
             try:
                 check_intact(path)
                 shard = Shard(path)

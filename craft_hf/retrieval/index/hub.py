@@ -8,7 +8,8 @@ from huggingface_hub import hf_hub_download, snapshot_download
 
 from craft_hf.base import Content, InputError, hub_call, parse_repo_name
 from craft_hf.retrieval.index.card import index_card
-from craft_hf.retrieval.index.info import SHARD_FILE, IndexInfo, info_json, read_info, shard_names
+from craft_hf.retrieval.index.info import IndexInfo, info_json, read_info, shard_names
+from craft_hf.retrieval.index.layout import CARD, INFO, is_shard
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.sources import without_local_places
 
@@ -18,8 +19,8 @@ _TYPE = "dataset"
 def index_files(folder: Path, info: IndexInfo, repo_id: str) -> dict[str, Content]:
     """Return the files of an index's repository, by path; `index.json` names no place of this machine."""
     files: dict[str, Content] = {name: folder / name for name in _shard_names(info, str(folder))}
-    files["README.md"] = index_card(info, repo_id).encode()
-    return files | {"index.json": info_json(without_local_places(info))}
+    files[CARD] = index_card(info, repo_id).encode()
+    return files | {INFO: info_json(without_local_places(info))}
 
 
 def pull_index(repo_id: str, revision: str | None = None) -> Path:
@@ -42,7 +43,7 @@ def pull_index(repo_id: str, revision: str | None = None) -> Path:
 
     def fetch() -> None:
         commit = folder.name
-        snapshot_download(repo_id, repo_type=_TYPE, revision=commit, allow_patterns=["index.json", *names])
+        snapshot_download(repo_id, repo_type=_TYPE, revision=commit, allow_patterns=[INFO, *names])
         for name in names:  # offline, the client takes the folder in the cache for a complete snapshot
             if not (folder / name).is_file():
                 hf_hub_download(repo_id, name, repo_type=_TYPE, revision=commit)
@@ -100,15 +101,15 @@ def _pull_info(repo_id: str, revision: str | None) -> Path:
     return Path(
         hub_call(
             _cannot_pull(repo_id, revision),
-            lambda: hf_hub_download(repo_id, "index.json", repo_type=_TYPE, revision=revision),
+            lambda: hf_hub_download(repo_id, INFO, repo_type=_TYPE, revision=revision),
         )
     ).parent
 
 
 def _shard_names(info: IndexInfo, index: str) -> list[str]:
-    """Return the shards' file names, after checking that each is a shard's name, and not "../x" or a pattern."""
+    """Return the shards' file names, after checking that each is one."""
     names = shard_names(info)
     for name in names:
-        if not SHARD_FILE.fullmatch(name) or not name.endswith(".h5"):
+        if not is_shard(name):
             raise InputError(f"index.json of {index} names a shard {name!r}, expected shard-0123456789abcdef.h5.")
     return names

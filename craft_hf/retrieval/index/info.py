@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,20 +15,13 @@ from typing import Any, cast
 from craft_hf.base import JSON, InputError, StorageError, file_json, fingerprint, write_file
 from craft_hf.corpus import Ledger
 from craft_hf.retrieval.index.chunks import DOCUMENT
+from craft_hf.retrieval.index.layout import COPY, INFO, half_written_in, shards_in
 from craft_hf.retrieval.index.shard import FORMAT, cannot_be_read, mending
 
 _TUPLES = ("shards", "corpora", "builds", "removed_ids", "removed_sources")
 
-SHARD_FILE = re.compile(r"shard-[0-9a-f]{16}\.h5|\.shard-[0-9a-f]{16}\.h5\.\w+\.incomplete")
-"""Names of shards, complete or not; "shard-00000-of-00010.parquet" is of another program."""
-
 _BROKEN = (ValueError, TypeError, KeyError, AttributeError)
 """What comes of reading JSON that is not what it should be."""
-
-_BESIDE_SHARDS = {".gitattributes", "README.md", "index.json"}
-
-_COPY = ".index.json"
-"""A copy of `index.json`, from which `repair` brings it back."""
 
 
 class OtherFormatError(InputError):
@@ -127,16 +119,6 @@ def shard_names(info: IndexInfo) -> list[str]:
     return [str(shard["file"]) for shard in info.shards]
 
 
-def is_index_file(path: str) -> bool:
-    """Tell whether a path belongs to an index, or to its repository on the Hub."""
-    return path in _BESIDE_SHARDS or bool(SHARD_FILE.fullmatch(path))
-
-
-def shard_files(folder: Path) -> list[Path]:
-    """Return the shards in a folder, complete or not."""
-    return [p for p in folder.iterdir() if SHARD_FILE.fullmatch(p.name)]
-
-
 def _check(info: IndexInfo) -> None:
     """Raise ValueError, TypeError or KeyError if an `index.json` does not describe its shards."""
     _check_shards(info)
@@ -174,8 +156,8 @@ def write_info(info: IndexInfo, folder: Path) -> None:
     try:
         _check(info)
     except _BROKEN as e:
-        raise InputError(f"{folder / 'index.json'} was not replaced: {e}; {mending(folder)}") from e
-    for name in (_COPY, "index.json"):
+        raise InputError(f"{folder / INFO} was not replaced: {e}; {mending(folder)}") from e
+    for name in (COPY, INFO):
         write_note(folder / name, info_json(info))
 
 
@@ -185,7 +167,7 @@ def restore_info(folder: Path) -> None:
     Raises:
         StorageError: the disk is full or the folder not writable.
     """
-    write_note(folder / "index.json", copy_path(folder).read_bytes())
+    write_note(folder / INFO, copy_path(folder).read_bytes())
 
 
 def info_hash(info: IndexInfo) -> str:
@@ -196,7 +178,7 @@ def info_hash(info: IndexInfo) -> str:
 def written_hash(folder: Path) -> str:
     """Return the SHA-256 of the `index.json` of a folder, or nothing if it cannot be read."""
     try:
-        return hashlib.sha256((folder / "index.json").read_bytes()).hexdigest()
+        return hashlib.sha256((folder / INFO).read_bytes()).hexdigest()
     except OSError:
         return ""
 
@@ -222,18 +204,18 @@ def read_info(folder: Path) -> IndexInfo:
     try:
         return _read_info(folder)
     except OSError as e:
-        raise cannot_be_read(folder / "index.json", e) from e
+        raise cannot_be_read(folder / INFO, e) from e
 
 
 def _read_info(folder: Path) -> IndexInfo:
     advice = "build one with: craft-hf index build CORPUS --out FOLDER"
     if not folder.is_dir():
         raise InputError(f"there is no index folder {folder}; {advice}, or give the name of one on the Hub: user/name")
-    path = folder / "index.json"
+    path = folder / INFO
     if not path.is_file():
         if read_copy(folder):
             raise InputError(f"{path} is missing; {mending(folder)}")
-        if shard_files(folder):
+        if shards_in(folder) or half_written_in(folder):
             raise InputError(f"the index {folder} is unfinished; run the command that builds it again: it goes on.")
         seen = [p for p in folder.iterdir() if not p.name.startswith(".")]
         empty = "is not an index (it has no index.json)" if seen else "is empty"
@@ -266,7 +248,7 @@ def read_copy(folder: Path) -> IndexInfo | None:
 
 def copy_path(folder: Path) -> Path:
     """Return where the copy of an index's `index.json` lies."""
-    return folder / _COPY
+    return folder / COPY
 
 
 def read_shards(folder: Path) -> IndexInfo | None:
@@ -275,7 +257,7 @@ def read_shards(folder: Path) -> IndexInfo | None:
     Raises:
         OtherFormatError: it is of another format.
     """
-    path = folder / "index.json"
+    path = folder / INFO
     with contextlib.suppress(OSError, *_BROKEN):
         return _info(json.loads(path.read_bytes()), path, _check_shards)
     return None

@@ -18,6 +18,7 @@ from craft_hf.retrieval.index.chunks import Chunks, chunks_of, cut
 from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of, possible_ids, text_hashes
 from craft_hf.retrieval.index.edit import with_shards
 from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, read_copy, read_info, read_shards, restore_info
+from craft_hf.retrieval.index.layout import shard_name, vector_files
 from craft_hf.retrieval.index.salvage import BrokenShard, salvaged
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import (
@@ -28,11 +29,10 @@ from craft_hf.retrieval.index.shard import (
     embedding_hashes,
     is_intact,
     shard_entry,
-    shard_name,
     write_shard,
 )
 from craft_hf.retrieval.index.sources import open_sources_again
-from craft_hf.retrieval.index.vectors import KnownVectors, LooseVectors, save_vectors, vector_files
+from craft_hf.retrieval.index.vectors import KnownVectors, LooseVectors, save_vectors
 from craft_hf.retrieval.index.verify import copy_problems, find_problems, shard_counts, verify_index
 from craft_hf.retrieval.index.writing import finish, replace_index, writing
 

@@ -38,6 +38,7 @@ import pyarrow
 from craft_hf.base import JSON, Document, InputError, StorageError, write_file
 from craft_hf.retrieval.index.chunks import Chunks, starts_at
 from craft_hf.retrieval.index.deduplication import Hashes, text_hashes
+from craft_hf.retrieval.index.layout import shard_name
 from craft_hf.retrieval.index.quantize import Codes, Floats, Halves, quantize
 
 if TYPE_CHECKING:
@@ -206,11 +207,6 @@ def mending(folder: Path) -> str:
         name = "/".join(repository.name.split("--")[1:])
         return f"delete {repository} and fetch it again: craft-hf index pull {name}@{folder.absolute().name}"
     return f"mend it with: craft-hf index repair {folder}"
-
-
-def shard_name(fingerprint: str) -> str:
-    """Return the file name of the shard with a fingerprint."""
-    return f"shard-{fingerprint[:16]}.h5"
 
 
 def _hdf5(content: ShardContent, hashes: LongHashes, attributes: Mapping[str, str | int]) -> bytes:

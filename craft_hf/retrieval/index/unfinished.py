@@ -12,15 +12,14 @@ from typing import Any, TypedDict, cast
 
 from craft_hf.base import JSON, InputError, StorageError, file_json, fingerprint, write_file
 from craft_hf.retrieval.index.info import written_hash
+from craft_hf.retrieval.index.layout import BUILD
 from craft_hf.retrieval.index.shard import Shard, shard_entry
 from craft_hf.retrieval.index.sources import source_versions
-
-_FILE = ".build.json"
 
 
 def forget_build(folder: Path) -> None:
     """Remove what a build has noted down: it is complete, or the index that it changes is another now."""
-    (folder / _FILE).unlink(missing_ok=True)
+    (folder / BUILD).unlink(missing_ok=True)
 
 
 class ReadingState(TypedDict):
@@ -67,7 +66,7 @@ class UnfinishedBuild:
     """
 
     def __init__(self, folder: Path, settings: Sequence[Mapping[str, JSON]], others: Sequence[JSON]) -> None:
-        self._path = folder / _FILE
+        self._path = folder / BUILD
         known = bool(settings) and all(settings)
         self._key = fingerprint([*settings, *source_versions(settings), *others]) if known else ""
         self._size, self._added_to = 0, ""

@@ -19,14 +19,12 @@ from typing import Protocol, Self
 import numpy as np
 
 from craft_hf.base import Embedder, InputError, StorageError, Vectors
+from craft_hf.retrieval.index.layout import SAVED_VECTORS, is_shard
 from craft_hf.retrieval.index.quantize import Halves
 from craft_hf.retrieval.index.shard import LongHashes, Shard, cannot_be_read, check_intact
 
 SYNC_EVERY_S = 30.0
 """Seconds after which saved vectors are forced to the disk: a power cut costs what came since, a kill one batch."""
-
-SAVED_VECTORS = ".vectors-*.part"
-"""Names of files with saved vectors."""
 
 _MAGIC = b"craftvec"
 _HEAD = 16
@@ -53,18 +51,13 @@ class Source(Protocol):
         """Whether they are what was written, to the last bit."""
 
 
-def vector_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that hold vectors: shards, named by `index.json` or not, and saved vectors."""
-    return sorted(folder.glob("shard-*.h5")) + sorted(folder.glob(SAVED_VECTORS))
-
-
 def open_vectors(path: Path) -> Shard | SavedVectors:
     """Open one of the `vector_files`.
 
     Raises:
         InputError: it is damaged, or of another format.
     """
-    return Shard(path) if path.suffix == ".h5" else SavedVectors(path)
+    return Shard(path) if is_shard(path.name) else SavedVectors(path)
 
 
 def open_whole_vectors(path: Path) -> Shard | SavedVectors:
@@ -73,7 +66,7 @@ def open_whole_vectors(path: Path) -> Shard | SavedVectors:
     Raises:
         InputError: it was changed after it was written, cannot be read, or is of another format.
     """
-    if path.suffix == ".h5":
+    if is_shard(path.name):
         check_intact(path)
     return open_vectors(path)
 

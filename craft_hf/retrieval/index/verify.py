@@ -8,6 +8,7 @@ from pathlib import Path
 
 from craft_hf.base import JSON, Bar, InputError
 from craft_hf.retrieval.index.info import IndexInfo, copy_path, corpora_of, index_fingerprint, read_copy, read_info
+from craft_hf.retrieval.index.layout import INFO
 from craft_hf.retrieval.index.shard import Shard, cannot_be_read, documents_hash, hub_repository, is_intact
 
 
@@ -108,14 +109,12 @@ def _wrong_numbers(info: IndexInfo, entry: Mapping[str, JSON], shard: Shard) -> 
 def _wrong_sums(folder: Path, info: IndexInfo, counts: Mapping[tuple[str, str], int]) -> list[str]:
     problems = []
     if info.fingerprint != (found := index_fingerprint(info.embedding_identity, info.shards)):
-        problems.append(
-            f"{folder / 'index.json'} gives the fingerprint {info.fingerprint}, but the shards make {found}"
-        )
+        problems.append(f"{folder / INFO} gives the fingerprint {info.fingerprint}, but the shards make {found}")
     said = [dict(corpus) for corpus in info.corpora]
     if said != (are := [dict(corpus) for corpus in corpora_of(counts)]):
         wrong = next(corpus for corpus in [*said, *are] if (corpus in said) != (corpus in are))
         problems.append(
-            f"{folder / 'index.json'} counts the documents of the corpora otherwise than the shards hold them: "
+            f"{folder / INFO} counts the documents of the corpora otherwise than the shards hold them: "
             f"{wrong['documents']} of {wrong['source']} ({wrong['license'] or 'licence not stated'}) "
             f"{'are not what they hold' if wrong in said else 'are not in it'}"
         )

@@ -21,24 +21,18 @@ from craft_hf.base import Activity, InputError, StorageError, file_json
 from craft_hf.retrieval.index.info import (
     IndexInfo,
     info_hash,
-    is_index_file,
-    shard_files,
     shard_names,
     write_info,
     write_note,
     written_hash,
 )
+from craft_hf.retrieval.index.layout import LEAVING, LOCK, WRITER, half_written_in, is_index_file, vector_files
 from craft_hf.retrieval.index.shard import hub_repository, mending
 from craft_hf.retrieval.index.unfinished import forget_build
-from craft_hf.retrieval.index.vectors import KnownVectors, open_whole_vectors, vector_files
+from craft_hf.retrieval.index.vectors import KnownVectors, open_whole_vectors
 
 WAIT_QUIETLY_S = 1.0
 """Seconds after which a writer says whom it waits for."""
-
-_LOCK, _WRITER = ".lock", ".writer"
-
-_LEAVING = ".leaving"
-"""The files that a writer removes when it has replaced `index.json`, and the hash of the new one."""
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
@@ -54,7 +48,7 @@ def writing(folder: Path) -> Iterator[None]:
         StorageError: it cannot be written to.
     """
     missing: list[Path] = []
-    lock = FileLock(folder / _LOCK, thread_local=False)
+    lock = FileLock(folder / LOCK, thread_local=False)
     try:
         try:
             _check_folder(folder)
@@ -78,8 +72,8 @@ def writing(folder: Path) -> Iterator[None]:
 def _remove_if_empty(folder: Path, made: Sequence[Path]) -> None:
     """Remove the folders that were made, if nothing was written to the first of them."""
     with contextlib.suppress(OSError):
-        if {path.name for path in folder.iterdir()} <= {_LOCK, _WRITER}:
-            for name in (_WRITER, _LOCK):
+        if {path.name for path in folder.iterdir()} <= {LOCK, WRITER}:
+            for name in (WRITER, LOCK):
                 (folder / name).unlink(missing_ok=True)
             for path in made:
                 path.rmdir()
@@ -105,15 +99,15 @@ def _take_turn(lock: FileLock, folder: Path) -> None:
                 raise
             Activity(f"{folder} lies where files have no locks: see to it that nobody else writes there").print_line()
             return
-        if (folder / _LOCK).exists():
+        if (folder / LOCK).exists():
             break
         lock.release()  # of a file that was removed just now
-    (folder / _WRITER).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+    (folder / WRITER).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
 
 
 def _writer(folder: Path) -> str:
     with contextlib.suppress(OSError):
-        return (folder / _WRITER).read_text(encoding="utf-8")
+        return (folder / WRITER).read_text(encoding="utf-8")
     return "another process"
 
 
@@ -132,7 +126,7 @@ def replace_index(info: IndexInfo, folder: Path, *, dropped: Collection[Path] = 
         StorageError: `index.json` cannot be written; the old index stays.
     """
     in_index = KnownVectors([folder / name for name in shard_names(info)], info.dimension)
-    leaving = [path for path in shard_files(folder) if path.suffix != ".h5"]
+    leaving = half_written_in(folder)
     unsure: list[str] = []
     for path in leftovers(folder, info):
         try:
@@ -142,7 +136,7 @@ def replace_index(info: IndexInfo, folder: Path, *, dropped: Collection[Path] = 
             unsure.append(str(e).rstrip("."))
     if leaving:
         note = {"index_json": info_hash(info), "files": [path.name for path in leaving]}
-        write_note(folder / _LEAVING, file_json(note))
+        write_note(folder / LEAVING, file_json(note))
     write_info(info, folder)
     forget_build(folder)
     _remove(folder, leaving)
@@ -158,7 +152,7 @@ def _remove(folder: Path, leaving: Iterable[Path]) -> int:
     there = [path for path in leaving if path.exists()]
     for path in there:
         path.unlink(missing_ok=True)
-    (folder / _LEAVING).unlink(missing_ok=True)
+    (folder / LEAVING).unlink(missing_ok=True)
     return len(there)
 
 
@@ -167,14 +161,13 @@ def finish(folder: Path) -> None:
 
     One that was killed before that is run again, or another one decides anew what is needed.
     """
-    for path in shard_files(folder):
-        if path.suffix != ".h5":
-            path.unlink(missing_ok=True)
+    for path in half_written_in(folder):
+        path.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-        noted = json.loads((folder / _LEAVING).read_text(encoding="utf-8"))
+        noted = json.loads((folder / LEAVING).read_text(encoding="utf-8"))
         if noted["index_json"] == written_hash(folder):
             files = [folder / name for name in noted["files"]]
-            if removed := _remove(folder, {*shard_files(folder), *vector_files(folder)}.intersection(files)):
+            if removed := _remove(folder, {*half_written_in(folder), *vector_files(folder)}.intersection(files)):
                 Activity(f"{folder}: removed {removed} files that a killed command left behind").print_line()
 
 

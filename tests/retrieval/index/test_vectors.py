@@ -19,8 +19,9 @@ from craft_hf.base.errors import InputError, StorageError
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.retrieval.index import vectors as module
 from craft_hf.retrieval.index.build import build_index
+from craft_hf.retrieval.index.layout import vector_files
 from craft_hf.retrieval.index.shard import embedding_hashes
-from craft_hf.retrieval.index.vectors import KnownVectors, SavedVectors, VectorSaver, embed, open_vectors, vector_files
+from craft_hf.retrieval.index.vectors import KnownVectors, SavedVectors, VectorSaver, embed, open_vectors
 from tests import ROOT
 from tests.vectors import HashEmbedder, visible
 
