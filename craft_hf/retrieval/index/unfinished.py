@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -66,10 +67,14 @@ class UnfinishedBuild:
     """
 
     def __init__(self, folder: Path, settings: Sequence[Mapping[str, JSON]], others: Sequence[JSON]) -> None:
-        self._path = folder / BUILD
-        known = bool(settings) and all(settings)
-        self._key = fingerprint([*settings, *source_versions(settings), *others]) if known else ""
+        self._path, self._settings, self._others = folder / BUILD, settings, others
         self._size, self._added_to = 0, ""
+
+    @cached_property
+    def _key(self) -> str:
+        """By which the same build is known, or nothing; every file of the sources is looked at for it."""
+        known = bool(self._settings) and all(self._settings)
+        return fingerprint([*self._settings, *source_versions(self._settings), *self._others]) if known else ""
 
     def read(self, added_to: str) -> BuildNote | None:
         """Return what the same build noted, if its shards are still there, or None; `write` then goes on behind it.
@@ -77,11 +82,11 @@ class UnfinishedBuild:
         Args:
             added_to: fingerprint of the index that documents are added to, or nothing.
         """
-        self._added_to = added_to
+        self._added_to, key = added_to, self._key
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, InputError):
             head, notes = self._noted()
             notes = [note for note in notes if "shard" in note]
-            if head["added_to"] == added_to and notes:
+            if key and head["key"] == key and head["added_to"] == added_to and notes:
                 shards = [note["shard"] for note in notes]
                 if [shard_entry(Shard(self._path.with_name(entry["file"]))) for entry in shards] == shards:
                     last = {name: notes[-1][name] for name in ReadingState.__annotations__}
@@ -92,19 +97,15 @@ class UnfinishedBuild:
     def is_done(self) -> bool:
         """Whether the same build was killed when its index was in place, and nothing but this note was left to do."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
-            return bool(self._noted()[1][-1].get("index_json") == written_hash(self._path.parent))
+            head, notes = self._noted()
+            is_in_place = notes[-1].get("index_json") == written_hash(self._path.parent)
+            return is_in_place and bool(self._key) and head["key"] == self._key
         return False
 
     def _noted(self) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
-        """Return the line of the same build, and those behind it, without one that a killed process left half-written.
-
-        Raises:
-            KeyError: another build noted them.
-        """
+        """Return the line of a build, and those behind it, without one that a killed process left half-written."""
         first, *lines = self._path.read_bytes().splitlines(keepends=True)
         head: Mapping[str, Any] = json.loads(first)
-        if not self._key or head["key"] != self._key:
-            raise KeyError("key")
         lines = [line for line in lines if line.endswith(b"\n")]
         self._size = len(first) + sum(map(len, lines))
         return head, list(map(json.loads, lines))

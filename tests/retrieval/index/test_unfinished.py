@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from craft_hf.corpus.readers import files
 from craft_hf.corpus.readers.hub import HubDataset
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.info import IndexInfo, read_info
-from craft_hf.retrieval.index.sources import open_sources
+from craft_hf.retrieval.index.sources import open_sources, source_versions
 from craft_hf.retrieval.index.verify import verify_index
 from tests.vectors import HashEmbedder, Interrupted, visible
 
@@ -53,6 +54,21 @@ def build(folder: Path, settings: dict[str, Any], embedder: HashEmbedder, **argu
     """Build an index in shards of three."""
     corpora = open_sources(settings)
     return build_index(corpora, folder, embedder, shard_documents=3, settings=[settings], **arguments)
+
+
+def test_sources_are_looked_at_once_when_it_is_a_builds_turn(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a million files that takes minutes; before its turn, another one may still change them."""
+    folder, looked = tmp_path / "index", list[bool]()
+
+    def versions(settings: Sequence[Mapping[str, Any]]) -> list[Any]:
+        looked.append((folder / ".lock").exists())
+        return source_versions(settings)
+
+    monkeypatch.setattr("craft_hf.retrieval.index.unfinished.source_versions", versions)
+    build(folder, settings_of(corpus), HashEmbedder())
+    assert looked == [True]
 
 
 @pytest.fixture
