@@ -130,6 +130,12 @@ def shard_paths(folder: Path) -> list[Path]:
     return [folder / name for name in shard_names(read_info(folder))]
 
 
+def parts_of(folder: Path) -> list[str]:
+    """The names of the files that an index consists of, but for the copy of index.json."""
+    names = (name for path in shard_paths(folder) for name in (path.name, path.with_suffix(".hashes").name))
+    return sorted(["index.json", *names])
+
+
 def visible(folder: Path) -> list[str]:
     """The names of the files in an index's folder, but for the lock, who holds it, and the copy of index.json."""
     return sorted(path.name for path in folder.iterdir() if path.name not in (".lock", ".writer", ".index.json"))

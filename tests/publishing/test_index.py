@@ -26,11 +26,12 @@ from craft_hf.retrieval.index.card import index_card
 from craft_hf.retrieval.index.hub import find_index, index_folder, pull_index
 from craft_hf.retrieval.index.info import read_info
 from craft_hf.retrieval.index.search import Index
+from craft_hf.retrieval.index.verify import verify_index
 from craft_hf.tasks.task import load_task
 from tests.hub_client import Client, hub_client
 from tests.hub_server import FAULTS, Fault, File, HubServer, Repo
 from tests.publishing.users import ANN, BOB, READER
-from tests.vectors import HashEmbedder, given_index, shard_paths, whole_numbers
+from tests.vectors import HashEmbedder, given_index, parts_of, shard_paths, whole_numbers
 
 OF_TWO_LICENSES = [("own", "CC BY-SA 4.0"), ("other", "CC BY-NC 4.0")] * 15
 """Source and licence of each document; rows of both could not be published under one licence."""
@@ -66,8 +67,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """The files of an index."""
-    names = ["index.json", *(str(shard["file"]) for shard in read_info(folder).shards)]
-    return {name: (folder / name).read_bytes() for name in names}
+    return {name: (folder / name).read_bytes() for name in parts_of(folder)}
 
 
 def published(repo: Repo | None) -> dict[str, bytes]:
@@ -90,6 +90,7 @@ def test_pulled_index_is_the_pushed_one(
     assert url == f"{hub.url}/datasets/{name}"
     folder = client.call(ANN, pull_index, name)
     assert contents(folder) == contents(indexes[1])
+    assert verify_index(folder) == []
     queries = whole_numbers(np.random.default_rng(1), 4)
     for got, want in zip(Index.open(folder).search(queries, 9), Index.open(indexes[1]).search(queries, 9), strict=True):
         np.testing.assert_array_equal(got, want)

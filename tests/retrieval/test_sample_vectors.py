@@ -43,7 +43,7 @@ def test_the_sample_index_is_made_without_embedding(tmp_path: Path, monkeypatch:
     index = open_index(None)
     assert not asked
     assert len(index) == 452
-    assert [name[:5] for name in visible(index.folder)] == ["index", "shard"]
+    assert [name[:5] for name in visible(index.folder)] == ["index", "shard", "shard"]
     monkeypatch.setattr(FileLock, "acquire", lambda *_, **__: pytest.fail("a lock was taken"))
     assert open_index(None).info == index.info
 

@@ -19,7 +19,6 @@ def index_card(info: IndexInfo, repo_id: str) -> str:
         repo_id: the repository that the card is for.
     """
     data = DatasetCardData(license="other", tags=["craft_hf", "embeddings", "retrieval"], viewer=False)
-    size = sum(int(str(shard["bytes"])) for shard in info.shards)
     ledger = Ledger.from_json(info.ledger)
-    body = render("index_card.md.j2", info=info, ledger=ledger, repo_id=repo_id, version=__version__, bytes=size)
+    body = render("index_card.md.j2", info=info, ledger=ledger, repo_id=repo_id, version=__version__, bytes=info.bytes)
     return f"---\n{data.to_yaml()}\n---\n\n{body}"

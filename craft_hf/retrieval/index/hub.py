@@ -9,7 +9,7 @@ from huggingface_hub import hf_hub_download, snapshot_download
 from craft_hf.base import Content, InputError, hub_call, parse_repo_name
 from craft_hf.retrieval.index.card import index_card
 from craft_hf.retrieval.index.info import IndexInfo, info_json, read_info, shard_names
-from craft_hf.retrieval.index.layout import CARD, INFO, is_shard
+from craft_hf.retrieval.index.layout import CARD, INFO, hashes_path, is_shard
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.sources import without_local_places
 
@@ -18,7 +18,8 @@ _TYPE = "dataset"
 
 def index_files(folder: Path, info: IndexInfo, repo_id: str) -> dict[str, Content]:
     """Return the files of an index's repository, by path; `index.json` names no place of this machine."""
-    files: dict[str, Content] = {name: folder / name for name in _shard_names(info, str(folder))}
+    shards = [folder / name for name in _shard_names(info, str(folder))]
+    files: dict[str, Content] = {path.name: path for shard in shards for path in (shard, hashes_path(shard))}
     files[CARD] = index_card(info, repo_id).encode()
     return files | {INFO: info_json(without_local_places(info))}
 
@@ -26,7 +27,8 @@ def index_files(folder: Path, info: IndexInfo, repo_id: str) -> dict[str, Conten
 def pull_index(repo_id: str, revision: str | None = None) -> Path:
     """Download an index from the Hub and return its folder in the Hub's cache.
 
-    `index.json` is downloaded first, then the shards that it names and the cache lacks, several at a time. A second
+    `index.json` is downloaded first, then the shards that it names, with the hashes of their documents, as far as the
+    cache lacks them, several at a time. A second
     call downloads nothing, and offline the cache is used.
 
     Args:
@@ -39,12 +41,13 @@ def pull_index(repo_id: str, revision: str | None = None) -> Path:
         StorageError: the disk is full.
     """
     folder = _pull_info(repo_id, revision)
-    names = _shard_names(read_info(folder), repo_id)
+    shards = _shard_names(read_info(folder), repo_id)
+    hashes = [hashes_path(Path(name)).name for name in shards]
 
     def fetch() -> None:
         commit = folder.name
-        snapshot_download(repo_id, repo_type=_TYPE, revision=commit, allow_patterns=[INFO, *names])
-        for name in names:  # offline, the client takes the folder in the cache for a complete snapshot
+        snapshot_download(repo_id, repo_type=_TYPE, revision=commit, allow_patterns=[INFO, *shards, *hashes])
+        for name in shards:  # offline, the client takes the folder in the cache for a complete snapshot
             if not (folder / name).is_file():
                 hf_hub_download(repo_id, name, repo_type=_TYPE, revision=commit)
 

@@ -16,7 +16,7 @@ from craft_hf.base import JSON, InputError, StorageError, file_json, fingerprint
 from craft_hf.corpus import Ledger
 from craft_hf.retrieval.index.chunks import DOCUMENT
 from craft_hf.retrieval.index.layout import COPY, INFO, half_written_in, shards_in
-from craft_hf.retrieval.index.shard import FORMAT, cannot_be_read, mending
+from craft_hf.retrieval.index.shard import FORMAT, HASH_BYTES, cannot_be_read, mending
 
 _TUPLES = ("shards", "corpora", "builds", "removed_ids", "removed_sources")
 
@@ -74,6 +74,11 @@ class IndexInfo:
     def chunks(self) -> int:
         """Embeddings of all documents."""
         return sum(cast(int, shard["chunks"]) for shard in self.shards)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the shards, and of the hashes of their documents."""
+        return sum(cast(int, shard["bytes"]) for shard in self.shards) + HASH_BYTES * self.documents
 
     @property
     def longer_than_window(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +14,11 @@ import numpy as np
 
 from craft_hf.base import JSON, Bar, Document, Embedder, InputError
 from craft_hf.corpus import FAULTS, Corpus, Ledger, Reason, read_corpora
-from craft_hf.retrieval.index.build import build_shard, note_shard
+from craft_hf.retrieval.index.build import build_shard
 from craft_hf.retrieval.index.chunks import Chunks, chunks_of, cut
-from craft_hf.retrieval.index.deduplication import Deduplicator, UniqueIds, hashes_of, possible_ids, text_hashes
+from craft_hf.retrieval.index.deduplication import possible_ids, text_hashes
 from craft_hf.retrieval.index.edit import with_shards
+from craft_hf.retrieval.index.hashes import read_hashes
 from craft_hf.retrieval.index.info import IndexInfo, OtherFormatError, read_copy, read_info, read_shards, restore_info
 from craft_hf.retrieval.index.layout import shard_name, vector_files
 from craft_hf.retrieval.index.salvage import BrokenShard, salvaged
@@ -67,8 +69,9 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
     """Mend what `verify_index` finds; an index that is whole is left alone.
 
     A document that is whole in a damaged shard stays. Others are read from the sources again, as far as these are known
-    and there. Only what has no whole vector in the folder is embedded again. An `index.json` that cannot be read comes
-    back from its copy; numbers in it that are wrong are counted anew.
+    and there; their hashes tell which they are, also if the shard is gone. Only what has no whole vector in the folder
+    is embedded again. An `index.json` that cannot be read comes back from its copy; numbers in it that are wrong are
+    counted anew.
 
     Args:
         folder: of the index.
@@ -96,14 +99,12 @@ def repair_index(folder: Path, *, device: str | None = None, drop_lost: bool = F
         whole, broken = _sorted_out(folder, old, copy, in_shards)
         parts = list(broken.values())
         lost = sum(part.lost for part in parts)
-        is_all_there = not lost and not any(part.doubtful for part in parts)
-        read_again, reasons = (0, []) if is_all_there else _read_again(old, list(whole.values()), parts)
+        read_again, reasons = _read_again(old, parts) if lost else (0, [])
         lost -= read_again
         if lost and not drop_lost:
             raise InputError(_what_is_lost(folder, parts, lost, reasons))
-        problems += [_what_is_doubtful(part) for part in parts if part.doubtful]
         embedder = _LazyEmbedder(folder, old, embedding, device)
-        loose = [part.vectors for part in parts if part.vectors]
+        loose = [part.vectors for part in parts]
         files = [path for path in vector_files(folder) if all(path != part.path for part in parts)]
         known = KnownVectors(files, old.dimension, loose)
         shards: list[Mapping[str, JSON]] = []
@@ -170,8 +171,9 @@ def _sorted_out(
                 whole[number] = shard
                 break
         else:
-            path = next((path for path in paths if path.exists()), paths[0])
-            broken[number] = salvaged(path, entry, info)
+            path = next(filter(os.path.exists, paths), paths[0])
+            kept = (read_hashes(path, entry) for path in paths)
+            broken[number] = salvaged(path, next((hashes for hashes in kept if hashes is not None), None), entry, info)
     return whole, broken
 
 
@@ -245,10 +247,10 @@ def _info_of(folder: Path) -> tuple[IndexInfo, list[str]]:
         raise
 
 
-def _read_again(info: IndexInfo, whole: Sequence[Shard], broken: Sequence[BrokenShard]) -> tuple[int, list[str]]:
+def _read_again(info: IndexInfo, broken: Sequence[BrokenShard]) -> tuple[int, list[str]]:
     """Fill in documents that are lost from the sources; return how many, and why others were not found."""
     lost = sum(part.lost for part in broken)
-    wanted = _Wanted(info, whole, broken)
+    wanted = _Wanted(broken)
     reasons = dict[str, None]()
     for settings in info.builds:
         if wanted.are_found:
@@ -266,7 +268,7 @@ def _read_again(info: IndexInfo, whole: Sequence[Shard], broken: Sequence[Broken
             reasons[str(e).rstrip(".")] = None
         if (faults := _faults(corpora)) and not any(faults in reason for reason in reasons):
             reasons[faults] = None
-    reasons |= dict.fromkeys(wanted.settle())
+    reasons |= dict.fromkeys(wanted.reasons())
     told = list(reasons)[:_REASONS]
     if len(reasons) > _REASONS:
         told.append(f"and for {len(reasons) - _REASONS} other reasons")
@@ -283,75 +285,48 @@ def _faults(corpora: Sequence[Corpus]) -> str:
 
 
 class _Wanted:
-    """The documents of broken shards that are lost, each to be known by its hash, its text or its turn when it is read.
-
-    A hash tells that it is the document, whatever else was read, and under which of its ids it is in the index. Where
-    none is known, the sources are read as a build reads them.
+    """The documents of broken shards that are lost. Their hashes tell, whatever else is read from the sources, which
+    they are, with all their fields, and under which of its ids each is in the index.
     """
 
-    def __init__(self, info: IndexInfo, whole: Sequence[Shard], broken: Sequence[BrokenShard]) -> None:
-        self._parts = broken
-        self._deduplicator, self._ids = Deduplicator(), UniqueIds()
-        self._removed_ids, self._removed_sources = set(info.removed_ids), set(info.removed_sources)
+    def __init__(self, broken: Sequence[BrokenShard]) -> None:
         self._by_hash: dict[tuple[int, ...], tuple[BrokenShard, int]] = {}
         self._by_text: dict[int, tuple[BrokenShard, int]] = {}
-        self._in_turn: list[tuple[BrokenShard, int]] = []
         self._with_other_fields: dict[int, str] = {}
-        for shard in whole:
-            note_shard(shard, self._deduplicator, self._ids)
-        for part in self._parts:
-            there = list[Document]()
+        self._unknown: list[str] = []
+        for part in broken:
+            if part.hashes is None:
+                self._unknown.append(part.path.name)
+                continue
             for row, document in enumerate(part.documents):
-                if document and row not in part.doubtful:
-                    there.append(document)
-                elif part.hashes is None or part.texts is None:
-                    self._in_turn.append((part, row))
-                else:
+                if not document:
                     self._by_hash[tuple(part.hashes[row].tolist())] = part, row
                     self._by_text[int(part.texts[row])] = part, row
-            self._note(there)
-        self._in_turn.reverse()
 
     @property
     def are_found(self) -> bool:
-        """Whether none is left."""
-        return not self._by_hash and not self._in_turn
+        """Whether none is left that can be found."""
+        return not self._by_hash
 
     def find(self, documents: Sequence[Document]) -> None:
-        """Look for those that are lost among the next documents of the sources."""
-        found, others = list[Document](), list[Document]()
+        """Look for those that are lost among documents of the sources."""
         for document in documents:
-            for id in itertools.islice(possible_ids(document), _MOST_IDS if self._by_hash else 0):
+            for id in itertools.islice(possible_ids(document), _MOST_IDS):
                 named = replace(document, id=id)
                 if place := self._by_hash.pop(tuple(document_hashes([named])[0].tolist()), None):
-                    place[0].put(place[1], named, is_sure=True)
-                    found.append(named)
+                    part, row = place
+                    part.documents[row] = named
                     break
             else:
-                others.append(document)
-        self._note(found)
-        for text in text_hashes(found).tolist():
-            self._with_other_fields.pop(text, None)
-        for document in self._ids.rename(self._deduplicator.filter(others)):
-            if document.id in self._removed_ids or document.source in self._removed_sources:
-                continue
-            text = int(text_hashes([document])[0])
-            if text in self._by_text:
-                part, row = self._by_text[text]
-                self._with_other_fields[text] = document.id
-                if not part.is_sure:
-                    part.put(row, document, is_sure=False)
-            elif self._in_turn:
-                part, row = self._in_turn.pop()
-                part.put(row, document, is_sure=False)
+                if (text := int(text_hashes([document])[0])) in self._by_text:
+                    self._with_other_fields[text] = document.id
 
-    def settle(self) -> list[str]:
-        """Take out what the shards did not hold; return why documents that were read are not those that are lost."""
+    def reasons(self) -> list[str]:
+        """Return why documents that were read are not those that are lost."""
         reasons = []
-        for part in self._parts:
-            is_filled = not part.lost
-            if not part.settle() and is_filled and part.texts is None:
-                reasons.append("the sources hold other documents beside them, or in another order")
+        if self._unknown:
+            names = f"{', '.join(self._unknown[:_REASONS])}{', ...' * (len(self._unknown) > _REASONS)}"
+            reasons.append(f"nothing tells which documents {names} held, as their hashes are lost as well")
         lost = [id for text, id in self._with_other_fields.items() if self._is_lost(text)]
         if lost:
             others = f" and {len(lost) - 1} other documents" if len(lost) > 1 else ""
@@ -361,11 +336,6 @@ class _Wanted:
     def _is_lost(self, text: int) -> bool:
         part, row = self._by_text[text]
         return part.documents[row] is None
-
-    def _note(self, documents: Sequence[Document]) -> None:
-        """Remember texts and ids of documents that are in the index."""
-        self._deduplicator.add(text_hashes(documents))
-        self._ids.add(hashes_of(document.id for document in documents))
 
 
 def _what_is_lost(folder: Path, broken: Sequence[BrokenShard], lost: int, reasons: Sequence[str]) -> str:
@@ -393,14 +363,6 @@ def _can_be_read(path: Path) -> bool:
             return bool(file.read(1))
     except OSError:
         return False
-
-
-def _what_is_doubtful(part: BrokenShard) -> str:
-    document = part.documents[min(part.doubtful)]
-    return (
-        f"{part.path}: of {len(part.doubtful)} documents, such as {document.id if document else ''}, the text is "
-        "whole, but nothing tells whether title, link, licence and so on are; they were kept"
-    )
 
 
 def _ids(part: BrokenShard) -> str:

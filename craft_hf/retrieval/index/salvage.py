@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from craft_hf.base import JSON, Document
 from craft_hf.retrieval.index.chunks import DOCUMENT, Chunks
-from craft_hf.retrieval.index.deduplication import Hashes, text_hashes
+from craft_hf.retrieval.index.deduplication import Hashes
 from craft_hf.retrieval.index.info import IndexInfo
 from craft_hf.retrieval.index.quantize import Halves, quantize
 from craft_hf.retrieval.index.shard import (
@@ -29,9 +29,6 @@ from craft_hf.retrieval.index.shard import (
 )
 from craft_hf.retrieval.index.vectors import LooseVectors
 
-_MOST_TRIED = 6
-"""Documents that do not fit their hashes, of which every combination of damage is tried: 64 at most."""
-
 _MOST_CORPORA = 200
 """Sources with their licences that are tried for a document."""
 
@@ -45,10 +42,8 @@ class BrokenShard:
         entry: what `index.json` says of it.
         documents: its documents in order; None for each that is lost.
         ids: of the documents, as far as they can be read.
-        hashes, texts: of the documents as they were, and of their texts, see `document_hashes` and `text_hashes`; None
-            if these are not known.
-        is_sure: whether the hashes are right; else some of them may be damaged.
-        doubtful: rows of documents whose texts are whole, and whose other fields may be damaged.
+        hashes: of the documents as they were, see `document_hashes`; None if they are not known.
+        texts: hashes of the texts as far as they can be read, see `text_hashes`.
         spans: what of each document is embedded, int32 (chunks, 2); None where that is not known.
         vectors: its vectors that are whole, with the hashes of what was embedded.
     """
@@ -57,62 +52,34 @@ class BrokenShard:
     entry: Mapping[str, JSON]
     documents: list[Document | None]
     ids: list[str | None]
-    hashes: LongHashes | None = None
-    texts: Hashes | None = None
-    is_sure: bool = False
-    doubtful: set[int] = field(default_factory=set)
-    spans: list[np.ndarray | None] = field(default_factory=list)
-    vectors: LooseVectors | None = None
-    _guesses: dict[int, Document | None] = field(default_factory=dict)
+    hashes: LongHashes | None
+    texts: Hashes
+    spans: list[np.ndarray | None]
+    vectors: LooseVectors
 
     @property
     def lost(self) -> int:
         """How many documents are lost."""
         return self.documents.count(None)
 
-    def put(self, row: int, document: Document, *, is_sure: bool) -> None:
-        """Put a document in its place; if that is not sure, until `settle`."""
-        if is_sure:
-            self.doubtful.discard(row)
-            self._guesses.pop(row, None)
-        else:
-            self._guesses.setdefault(row, self.documents[row])
-        self.documents[row] = document
 
-    def settle(self) -> bool:
-        """Take documents out again whose place was not sure, if the shard did not hold them; return whether it did."""
-        documents = [document for document in self.documents if document]
-        is_as_it_was = not self.lost and documents_hash(document_hashes(documents)) == self.entry["documents_hash"]
-        if is_as_it_was:
-            self.doubtful.clear()
-        else:
-            for row, before in self._guesses.items():
-                self.documents[row] = before
-        return is_as_it_was or not self._guesses
-
-
-def salvaged(path: Path, entry: Mapping[str, JSON], info: IndexInfo) -> BrokenShard:
+def salvaged(path: Path, kept: LongHashes | None, entry: Mapping[str, JSON], info: IndexInfo) -> BrokenShard:
     """Read what is whole of a broken shard.
 
     Args:
         path: its file, which may be missing.
+        kept: the hashes of its documents that are kept beside it, if these are whole.
         entry: what `index.json` says of the shard.
         info: what it says of the embedding model and the chunks, which the shard may have wrong.
     """
     count = int(str(entry["documents"]))
     arrays = _read(path)
     found = _documents(arrays, count)
-    part = BrokenShard(path, entry, [None] * count, [document.id if document else None for document in found])
-    part.spans = [None] * count
-    written = _shaped(arrays, "document_hash", (count, 2), np.zeros((count, 2), dtype=np.uint64))
+    none = np.zeros((count, 2), dtype=np.uint64)
+    written = _shaped(arrays, "document_hash", (count, 2), none) if kept is None else kept
     _put_corpora_right(found, written, info)
     filled = [document or Document("", "") for document in found]
     now = document_hashes(filled)
-    has_hashes = bool(written.any())
-    if not has_hashes:
-        written = now
-    texts = _shaped(arrays, "text_hash", (count,), np.zeros(count, dtype=np.uint64))
-    fits = text_hashes(filled) == texts
     vectors = _shaped(arrays, "embedding", (-1, info.dimension), np.zeros((0, info.dimension), dtype=np.float16))
     keys = _shaped(arrays, "embedding_hash", (len(vectors), 2), np.zeros((len(vectors), 2), dtype=np.uint64))
     chunks = Chunks(
@@ -128,28 +95,26 @@ def salvaged(path: Path, entry: Mapping[str, JSON], info: IndexInfo) -> BrokenSh
     def is_right(hashes: LongHashes) -> bool:
         return documents_hash(hashes) == entry["documents_hash"] or is_embedded(hashes)
 
+    hashes = next(filter(is_right, (written, now)), None)
+    if hashes is None and _names(path, str(entry["fingerprint"])):  # else another shard lies in its place
+        hashes = written  # some are damaged; a document that fits its hash is whole all the same
+    documents: list[Document | None] = [None] * count
+    spans: list[np.ndarray | None] = [None] * count
     sound = _sound(arrays, vectors)
-    hashes = _right_hashes(now, written, fits, is_right)
     if hashes is not None:
         whole = (now == hashes).all(axis=1)
-        part.hashes, part.texts, part.is_sure = hashes, texts, True
-        part.documents = [document if ok else None for document, ok in zip(found, whole, strict=True)]
+        documents = [document if ok else None for document, ok in zip(found, whole, strict=True)]
         if is_embedded(hashes):
             sound[:] = True
-            part.spans = [chunks.spans[a:b] for a, b in zip(chunks.starts, chunks.ends, strict=True)]
+            spans = [chunks.spans[a:b] for a, b in zip(chunks.starts, chunks.ends, strict=True)]
             rows = np.flatnonzero(whole).tolist()
             of_rows, chosen = chunks.take(rows)
             keys[chosen] = embedding_hashes(of_rows.parts([filled[row].text for row in rows]), info.embedding_identity)
         else:
-            part.spans = _right_spans(part.documents, chunks, keys, info.embedding_identity)
-    elif has_hashes and _names(path, str(entry["fingerprint"])):  # else another shard lies in its place
-        whole = (now == written).all(axis=1)
-        part.hashes, part.texts = written, texts
-        part.documents = [document if ok else None for document, ok in zip(found, whole | fits, strict=True)]
-        part.doubtful = set(np.flatnonzero(fits & ~whole).tolist())
-        part.spans = _right_spans(part.documents, chunks, keys, info.embedding_identity)
-    part.vectors = LooseVectors(keys[sound], vectors[sound])
-    return part
+            spans = _right_spans(documents, chunks, keys, info.embedding_identity)
+    ids = [document.id if document else None for document in found]
+    texts = _shaped(arrays, "text_hash", (count,), np.zeros(count, dtype=np.uint64))
+    return BrokenShard(path, entry, documents, ids, hashes, texts, spans, LooseVectors(keys[sound], vectors[sound]))
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -237,32 +202,6 @@ def _right_spans(
             if not first and is_all and np.array_equal(embedding_hashes(parts, embedder), keys[start:end]):
                 found[-1] = spans
     return found
-
-
-def _right_hashes(
-    now: LongHashes, written: LongHashes, fits: np.ndarray, is_right: Callable[[LongHashes], bool]
-) -> LongHashes | None:
-    """Return the hashes of a shard's documents as they were, or None if that cannot be told.
-
-    Where a document does not fit the hash that the shard has of it, one of the two is damaged.
-
-    Args:
-        now: hashes of the documents as they are.
-        written: hashes of the documents as the shard has them.
-        fits: whether the text of each document is whole.
-        is_right: whether hashes are those of all documents as they were.
-    """
-    differ = np.flatnonzero((now != written).any(axis=1))
-    choices: list[Sequence[bool]] = [[False] * len(differ), [True] * len(differ), fits[differ].tolist()]
-    if len(differ) <= _MOST_TRIED:
-        choices = list(itertools.product((False, True), repeat=len(differ)))
-    for choice in choices:
-        rows = differ[np.array(choice, dtype=bool)]
-        hashes = np.array(written)
-        hashes[rows] = now[rows]
-        if is_right(hashes):
-            return hashes
-    return None
 
 
 def _sound(arrays: Mapping[str, np.ndarray], vectors: Halves) -> np.ndarray:

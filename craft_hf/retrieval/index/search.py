@@ -17,7 +17,7 @@ from craft_hf.retrieval.index.chunks import chunks_at, mean_vectors
 from craft_hf.retrieval.index.info import IndexInfo, read_info
 from craft_hf.retrieval.index.scan import Part, top_k
 from craft_hf.retrieval.index.selection import EVERYTHING, Selection
-from craft_hf.retrieval.index.shard import Shard, mending
+from craft_hf.retrieval.index.shard import Shard, cannot_be_read, mending
 
 _PART = 65_536
 """Most chunks that one thread scans at a time."""
@@ -53,7 +53,8 @@ class Index:
         """Open the index in a folder; cheap, because shards are opened on demand.
 
         Raises:
-            InputError: the folder is not an index, or a shard is missing or has another size than it was built with.
+            InputError: the folder is not an index, or a shard is missing, cannot be read, or has another size than it
+                was built with.
         """
         info = read_info(folder)
         while problem := _missing_shard(folder, info):
@@ -380,8 +381,12 @@ def _missing_shard(folder: Path, info: IndexInfo) -> str:
     """Say which shard is missing or has another size than it was built with, or nothing."""
     for entry in info.shards:
         path = folder / str(entry["file"])
-        size = path.stat().st_size if path.is_file() else None
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return f"the shard {path} is missing"
+        except OSError as e:
+            return f"the shard {cannot_be_read(path, e)}"
         if size != entry["bytes"]:
-            found = "is missing" if size is None else f"has {size} bytes, expected {entry['bytes']}"
-            return f"the shard {path} {found}"
+            return f"the shard {path} has {size} bytes, expected {entry['bytes']}"
     return ""

@@ -69,6 +69,8 @@ BROKEN = (
 LongHashes = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
 """uint64 (rows, 2): 128 bits for each."""
 
+HASH_BYTES = 16
+
 
 @dataclass(frozen=True)
 class ShardContent:
@@ -180,7 +182,7 @@ def _is_there(path: Path, fingerprint: str) -> bool:
 
 
 def shard_bytes(documents: float, chunks: float, dimension: int, text_bytes: float) -> float:
-    """Return the size of shards in bytes, without what fills up pages, some 50 kB a shard.
+    """Return the size of shards in bytes, with the hashes beside them, and without what fills up pages, 50 kB a shard.
 
     Args:
         documents: how many they hold.
@@ -188,8 +190,8 @@ def shard_bytes(documents: float, chunks: float, dimension: int, text_bytes: flo
         dimension: of the embeddings.
         text_bytes: of the documents' strings in UTF-8.
     """
-    of_chunk = dimension * (2 + 1) + 2 * 4 + 2 * 4 + 2 * 8  # embedding, code; scale, residual; span; embedding_hash
-    of_document = 8 + 8 * len(STRINGS) + 4 + 8 + 2 * 8  # chunk_end; ends of strings; corpus; text_ and document_hash
+    of_chunk = dimension * (2 + 1) + 2 * 4 + 2 * 4 + HASH_BYTES  # embedding, code; scale, residual; span; hash
+    of_document = 8 + 8 * len(STRINGS) + 4 + 8 + 2 * HASH_BYTES  # chunk_end; ends of strings; corpus; hashes
     return chunks * of_chunk + documents * of_document + text_bytes
 
 

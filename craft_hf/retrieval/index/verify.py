@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from craft_hf.base import JSON, Bar, InputError
+from craft_hf.retrieval.index.hashes import hashes_problem
 from craft_hf.retrieval.index.info import IndexInfo, copy_path, corpora_of, index_fingerprint, read_copy, read_info
 from craft_hf.retrieval.index.layout import INFO
 from craft_hf.retrieval.index.shard import Shard, cannot_be_read, documents_hash, hub_repository, is_intact
@@ -16,7 +17,7 @@ def verify_index(folder: Path) -> list[str]:
     """Read every byte of an index and return a message for each problem.
 
     Every shard must exist, have the SHA-256 that is stored at its end, and be the one that `index.json` names; what
-    `index.json` says of them must be so; and its copy must say the same.
+    `index.json` says of them must be so, also of the hashes of their documents; and its copy must say the same.
 
     Raises:
         InputError: `index.json` is missing or broken.
@@ -62,6 +63,7 @@ def find_problems(folder: Path, info: IndexInfo) -> tuple[dict[int, str], list[s
             bar.update(int(str(entry["bytes"])))
     if not in_shards and not in_info:
         in_info += _wrong_sums(folder, info, counts)
+    in_info += filter(None, (hashes_problem(folder / str(entry["file"]), entry) for entry in info.shards))
     return in_shards, in_info
 
 

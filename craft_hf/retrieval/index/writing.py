@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from craft_hf.base import Activity, InputError, StorageError, file_json
+from craft_hf.retrieval.index.hashes import write_hashes
 from craft_hf.retrieval.index.info import (
     IndexInfo,
     info_hash,
@@ -26,7 +27,16 @@ from craft_hf.retrieval.index.info import (
     write_note,
     written_hash,
 )
-from craft_hf.retrieval.index.layout import LEAVING, LOCK, WRITER, half_written_in, is_index_file, vector_files
+from craft_hf.retrieval.index.layout import (
+    LEAVING,
+    LOCK,
+    WRITER,
+    half_written_in,
+    hashes_in,
+    hashes_path,
+    is_index_file,
+    vector_files,
+)
 from craft_hf.retrieval.index.shard import hub_repository, mending
 from craft_hf.retrieval.index.unfinished import forget_build
 from craft_hf.retrieval.index.vectors import KnownVectors, open_whole_vectors
@@ -126,7 +136,9 @@ def replace_index(info: IndexInfo, folder: Path, *, dropped: Collection[Path] = 
         StorageError: `index.json` cannot be written; the old index stays.
     """
     in_index = KnownVectors([folder / name for name in shard_names(info)], info.dimension)
-    leaving = half_written_in(folder)
+    write_hashes(folder, info)
+    hashes = {hashes_path(folder / name) for name in shard_names(info)}
+    leaving = half_written_in(folder) + [path for path in hashes_in(folder) if path not in hashes]
     unsure: list[str] = []
     for path in leftovers(folder, info):
         try:
@@ -167,7 +179,8 @@ def finish(folder: Path) -> None:
         noted = json.loads((folder / LEAVING).read_text(encoding="utf-8"))
         if noted["index_json"] == written_hash(folder):
             files = [folder / name for name in noted["files"]]
-            if removed := _remove(folder, {*half_written_in(folder), *vector_files(folder)}.intersection(files)):
+            ours = {*half_written_in(folder), *vector_files(folder), *hashes_in(folder)}
+            if removed := _remove(folder, ours.intersection(files)):
                 Activity(f"{folder}: removed {removed} files that a killed command left behind").print_line()
 
 

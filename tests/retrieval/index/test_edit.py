@@ -21,7 +21,7 @@ from craft_hf.retrieval.index.repair import repair_index
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.verify import verify_index
 from craft_hf.retrieval.index.writing import leftovers
-from tests.vectors import HashEmbedder, Interrupted, shard_paths, visible
+from tests.vectors import HashEmbedder, Interrupted, parts_of, shard_paths, visible
 
 ROWS = [
     {"id": f"d{i}", "text": f"document {i} " * 30, "license": ("MIT", "CC0")[i % 2], "source": ("web", "b")[i >= 4]}
@@ -52,7 +52,7 @@ def test_documents_are_removed_by_id_and_by_source(folder: Path) -> None:
     assert index.search(queries, 1)[1][:, 0].tolist() == [0, 1, 2, 3]
     assert index.info.shards[2] == old.shards[4]
     assert verify_index(folder) == []
-    assert visible(folder) == ["index.json", *sorted(path.name for path in shard_paths(folder))]
+    assert visible(folder) == parts_of(folder)
     rows = [row for row in ROWS if row["id"] in ("d4", "d6", "d8", "d9")]
     fresh = build_index([Corpus(rows)], folder.with_name("fresh"), HashEmbedder(), shard_documents=2)
     assert compact_index(folder, 2).fingerprint == fresh.fingerprint
@@ -94,7 +94,7 @@ def test_small_shards_are_joined(folder: Path) -> None:
     assert now.documents(range(11)) == documents
     assert now.info.corpora == index.info.corpora
     assert verify_index(folder) == []
-    assert visible(folder) == ["index.json", *sorted(path.name for path in shard_paths(folder))]
+    assert visible(folder) == parts_of(folder)
     assert compact_index(folder, 3) == now.info, "shards are not split"
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import ANY
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -27,7 +29,7 @@ from craft_hf.retrieval.index.shard import Shard
 from craft_hf.retrieval.index.sources import open_sources, without_local_places
 from craft_hf.retrieval.index.verify import verify_index
 from craft_hf.retrieval.index.writing import leftovers
-from tests.vectors import HashEmbedder, Interrupted, WordEmbedder, shard_paths
+from tests.vectors import HashEmbedder, Interrupted, WordEmbedder, parts_of, shard_paths, visible
 
 ROWS = [
     {"id": f"d{i}", "text": f"document {i} " * 30, "license": "CC0" if i % 2 else "MIT", "source": "ab"[i % 2]}
@@ -182,8 +184,8 @@ def test_damage_in_two_places_is_told_apart(titled: Path, embedder: HashEmbedder
 _DIGEST = "its SHA-256 is not the one at its end"
 
 
-def test_documents_whose_hashes_are_all_lost_are_known_by_their_texts(titled: Path, embedder: HashEmbedder) -> None:
-    """With the sources all is what it was; without, a whole text stays, and it is said that the rest is not known."""
+def test_hashes_that_are_damaged_in_the_shard_are_whole_beside_it(titled: Path, embedder: HashEmbedder) -> None:
+    """Only what is damaged itself is read again; a document with another licence does not take its place."""
     info, path = read_info(titled), shard_paths(titled)[1]
     flip_in_text(path)
     for row in range(4):
@@ -196,24 +198,28 @@ def test_documents_whose_hashes_are_all_lost_are_known_by_their_texts(titled: Pa
     write(source, [{**json.loads(line), "license": "GPL"} for line in source.read_text().splitlines()])
     with pytest.raises(InputError, match=r"1 of the 4 of \S+ \(d5\).* hold the text of d5 with other fields"):
         repair_index(titled)
-    done = repair_index(titled, drop_lost=True)
-    assert done.problems[1].startswith(f"{path}: of 3 documents, such as d4, the text is whole, but nothing tells")
-    assert (done.lost, done.read_again) == (1, 0)
+    assert repair_index(titled, drop_lost=True).lost == 1
     assert verify_index(titled) == []
     assert {d.license for d in Index.open(titled).documents(range(9))} == {"CC0", "MIT"}
 
 
-def test_field_that_is_damaged_like_its_hash_comes_from_the_sources(titled: Path, embedder: HashEmbedder) -> None:
-    """The text is whole, and would otherwise be kept with a title that is not."""
+@pytest.mark.parametrize("are_beside", [True, False])
+def test_field_that_is_damaged_like_its_hash_is_not_taken_for_whole(
+    titled: Path, embedder: HashEmbedder, are_beside: bool
+) -> None:
+    """It comes from the sources, if the hash is whole beside the shard; else nothing tells what it was."""
     info, path = read_info(titled), shard_paths(titled)[1]
     flip_in_title(path, 1)
     flip_in_hash(path, 1)
-    damaged = path.read_bytes()
-    assert len(repair_index(titled).problems) == 1
-    assert read_info(titled) == info
-    path.write_bytes(damaged)
-    titled.with_suffix(".jsonl").unlink()
-    assert "such as d5, the text is whole, but nothing tells" in repair_index(titled).problems[1]
+    if are_beside:
+        assert repair_index(titled).read_again == 1
+        assert read_info(titled) == info
+        return
+    path.with_suffix(".hashes").unlink()
+    with pytest.raises(InputError, match=r"1 of the 4 of \S+ \(d5\)"):
+        repair_index(titled)
+    assert repair_index(titled, drop_lost=True).lost == 1
+    assert verify_index(titled) == []
 
 
 @pytest.mark.parametrize("same", ["id", "text"])
@@ -248,7 +254,7 @@ def test_document_whose_id_was_taken_is_found_under_its_own(
 
 @pytest.mark.parametrize("license", ["MIT", "GPL"])
 def test_damaged_and_missing_shards_are_mended_together(tmp_path: Path, embedder: HashEmbedder, license: str) -> None:
-    """What is found by its hash, or only by its text, takes no place of those that are known by their turn."""
+    """Each by its hashes, also where a text repeats, or an id."""
     folder, source = tmp_path / "index", tmp_path / "notes.jsonl"
     rows = [*ROWS[:6], {"id": "again", "text": ROWS[5]["text"]}, *ROWS[6:9], {**ROWS[9], "id": "d5"}]
     info = built(folder, write(source, rows))
@@ -357,6 +363,23 @@ def test_what_follows_the_content_is_no_loss(folder: Path, source: Path, embedde
     assert repair_index(folder).lost == 0
     assert read_info(folder) == info
     assert not embedder.asked
+
+
+def test_file_of_which_not_even_the_size_can_be_read_is_a_problem_like_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shard may be a link to a disk that fails; the index is not opened, and what to do is said."""
+    path, plain = shard_paths(folder)[1], Path.stat
+
+    def refused(self: Path, **options: bool) -> os.stat_result:
+        if self == path:
+            raise OSError(errno.EIO, "Input/output error")
+        return plain(self, **options)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    assert verify_index(folder) == [f"{path} cannot be read (Input/output error)"]
+    with pytest.raises(InputError, match=rf"^the shard {path} cannot be read .*craft-hf index repair {folder}"):
+        Index.open(folder)
 
 
 @pytest.mark.parametrize("with_vector", [True, False])
@@ -548,25 +571,91 @@ def test_sources_that_came_back_mend_it(folder: Path, source: Path, embedder: Ha
     assert read_info(folder) == info
 
 
-@pytest.mark.parametrize("first", [True, False])
-def test_other_documents_are_not_taken_for_those_of_a_lost_shard(
-    folder: Path, source: Path, embedder: HashEmbedder, first: bool
+def in_half(path: Path) -> None:
+    """Cut a shard in the middle."""
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip_in_superblock(path: Path) -> None:
+    """Make a shard one that HDF5 does not open."""
+    flip(path, 1)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, in_half, flip_in_superblock])
+def test_lost_shard_comes_back_from_sources_that_hold_more(
+    folder: Path, source: Path, tmp_path: Path, embedder: HashEmbedder, damage: Callable[[Path], None]
 ) -> None:
-    """Where the file of a shard is gone and the sources have grown, nobody knows which documents it held."""
-    shard_paths(folder)[1].unlink()
-    new = {"id": "new", "text": "a new one " * 30}
-    write(source, [new, *ROWS] if first else [*ROWS, new])
-    if not first:
-        assert repair_index(folder).read_again == 4
-        assert [d.id for d in Index.open(folder).documents(range(10))] == [str(row["id"]) for row in ROWS]
-        return
-    before = read_info(folder)
-    with pytest.raises(InputError, match=r"^4 documents .*the sources hold other documents beside them"):
+    """Its hashes tell its documents, whatever stands before and between them: new ones, some that repeat their ids or
+    texts, and what was removed, which does not come back. All rows and hits are what they were.
+    """
+    remove_documents(folder, ["d5", "d8"])
+    more = write(tmp_path / "more.jsonl", [{"id": "d4", "text": "the id of another " * 20}, {**ROWS[6], "id": "d6b"}])
+    info = built(folder, more, add=True)
+    index, queries = Index.open(folder), HashEmbedder().encode([row["text"] for row in ROWS])
+    documents, hits = index.documents(range(9)), index.search(queries, 9)
+    assert [d.id.partition("~")[0] for d in documents] == ["d0", "d1", "d2", "d3", "d4", "d6", "d7", "d9", "d4"]
+    new = [{"id": f"n{i}", "text": f"a new one {i} " * 30} for i in range(3)]
+    first = [new[0], {**ROWS[4], "id": "n9"}, {"id": "d7", "text": "its id " * 90}, ROWS[8], new[1]]
+    write(source, [*first, *ROWS, new[2]])
+    for path, rows in zip(shard_paths(folder), (4, 3, 1, 1), strict=True):
+        copy = shutil.copytree(folder, tmp_path / "copy")
+        damage(copy / path.name)
+        embedder.asked.clear()
+        assert repair_index(copy).read_again == rows
+        assert len(embedder.asked) == rows
+        assert (read_info(copy), verify_index(copy)) == (info, [])
+        again = Index.open(copy)
+        assert again.documents(range(9)) == documents
+        for found, wanted in zip(again.search(queries, 9), hits, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+        shutil.rmtree(copy)
+
+
+def test_shard_that_is_lost_with_its_hashes_is_said_to_be(folder: Path, embedder: HashEmbedder) -> None:
+    """The sources are there, but nothing tells which of their documents it held; what is added takes their place."""
+    path, before = shard_paths(folder)[1], read_info(folder)
+    path.unlink()
+    path.with_suffix(".hashes").unlink()
+    assert len(verify_index(folder)) == 2
+    with pytest.raises(InputError, match=rf"^4 .* tells which documents {path.name} held, as their hashes are lost as"):
         repair_index(folder)
     assert read_info(folder) == before
     assert repair_index(folder, drop_lost=True).lost == 4
-    built(folder, source, add=True)
-    assert {d.id for d in Index.open(folder).documents(range(11))} == {"new", *(str(row["id"]) for row in ROWS)}
+    assert verify_index(folder) == []
+
+
+def cut_hashes(path: Path) -> None:
+    """Cut a file short, within a hash."""
+    os.truncate(path, path.stat().st_size - 5)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut_hashes, lambda path: flip(path, 20)])
+def test_hashes_beside_a_shard_are_checked_and_mended(folder: Path, damage: Callable[[Path], None]) -> None:
+    """They come back from the shard, and nothing is embedded."""
+    path = shard_paths(folder)[1].with_suffix(".hashes")
+    content, info = path.read_bytes(), read_info(folder)
+    damage(path)
+    (problem,) = verify_index(folder)
+    assert problem.startswith(f"{path}, which tells the documents of {path.stem}.h5 if that is lost, ")
+    assert Index.open(folder).documents([4])[0].id == "d4"
+    assert repair_index(folder) == Repair([problem])
+    assert (path.read_bytes(), read_info(folder), verify_index(folder)) == (content, info, [])
+
+
+@pytest.mark.parametrize("work", ["add", "remove", "compact"])
+def test_every_writer_leaves_the_hashes_of_all_shards_and_no_others(folder: Path, tmp_path: Path, work: str) -> None:
+    """Also of an index that had none, as those that were built before these files were."""
+    for path in folder.glob("*.hashes"):
+        path.unlink()
+    (folder / "shard-0123456789abcdef.hashes").write_bytes(b"of a build that was killed")
+    if work == "add":
+        built(folder, write(tmp_path / "more.jsonl", [{"id": "n", "text": "new " * 90}]), add=True)
+    elif work == "remove":
+        remove_documents(folder, ["d5"])
+    else:
+        compact_index(folder)
+    assert verify_index(folder) == []
+    assert visible(folder) == parts_of(folder)
 
 
 @pytest.mark.parametrize("content", [None, b"{"])

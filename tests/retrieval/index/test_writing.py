@@ -34,7 +34,7 @@ from craft_hf.retrieval.index.vectors import save_vectors
 from craft_hf.retrieval.index.verify import verify_index
 from craft_hf.retrieval.index.writing import leftovers, writing
 from tests import ROOT
-from tests.vectors import HashEmbedder, Interrupted, shard_paths, visible
+from tests.vectors import HashEmbedder, Interrupted, parts_of, shard_paths, visible
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
@@ -72,7 +72,7 @@ def test_two_writers_at_once_lose_nothing(tmp_path: Path, rounds: int) -> None:
     assert {c["source"] for c in read_info(folder).corpora} == {
         "first", *(f"{name}{n}" for n in range(rounds) for name in "ab")
     }  # fmt: skip
-    assert visible(folder) == ["index.json", *sorted(path.name for path in shard_paths(folder))]
+    assert visible(folder) == parts_of(folder)
 
 
 def test_second_writer_says_whom_it_waits_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -271,7 +271,9 @@ def test_what_cannot_be_read_is_kept_and_told(
         plain = Path.open
         monkeypatch.setattr(Path, "open", lambda p, *a, **b: _refuse() if p in (path, saved) else plain(p, *a, **b))
     elif cause == "damaged":
-        path.write_bytes(path.read_bytes()[:-1])
+        content = bytearray(path.read_bytes())
+        content[Shard(path)._layout["text"][0]] ^= 4
+        path.write_bytes(content)
         saved.unlink()
     else:
         path.unlink()
