@@ -120,7 +120,7 @@ def salvaged(path: Path, kept: LongHashes | None, entry: Mapping[str, JSON], inf
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Read the datasets of a shard that can be read, whatever follows the HDF5 content.
 
-    Not its attributes: damaged ones can crash HDF5.
+    Not its attributes, which older ones have: damaged ones can crash HDF5.
     """
     arrays: dict[str, np.ndarray] = {}
     with contextlib.suppress(*BROKEN), open_hdf5(path) as file:

@@ -11,8 +11,11 @@ corpus                          which (source, license) a document has, uint32 (
 corpus_source, corpus_license   the distinct pairs, as blobs with ends like the above
 text_hash                       see `text_hashes`, uint64
 document_hash                   of all fields of a document, see `document_hashes`, uint64 (documents, 2)
-attributes                      format, fingerprint, embedder; longest: no quantized embedding is longer; vectors and
-                                window: see `Chunks` (0 for no limit); longer_than_window: how many documents are
+about                           JSON as UTF-8, uint8: format, fingerprint, embedder; longest: no quantized embedding is
+                                longer; vectors and window: see `Chunks`; longer_than_window: how many documents are
+
+It has no HDF5 attributes, as those that a flipped bit has hit can crash or hang the process that reads them; older
+shards, which have them in place of "about", are read.
 
 All datasets are contiguous, and those of a page or more aligned to pages, so that they can be memory-mapped. The
 HDF5 content is followed by 40 bytes that HDF5 ignores: its size and its SHA-256.
@@ -22,6 +25,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import warnings
 import weakref
@@ -211,7 +215,7 @@ def mending(folder: Path) -> str:
     return f"mend it with: craft-hf index repair {folder}"
 
 
-def _hdf5(content: ShardContent, hashes: LongHashes, attributes: Mapping[str, str | int]) -> bytes:
+def _hdf5(content: ShardContent, hashes: LongHashes, said: Mapping[str, str | int]) -> bytes:
     """Return the content of a shard's file.
 
     It is made in memory because HDF5 cannot close a file on a full disk: it tries again when the process ends, which
@@ -236,15 +240,14 @@ def _hdf5(content: ShardContent, hashes: LongHashes, attributes: Mapping[str, st
         _write_strings(file, "corpus_source", [source for source, _ in numbers])
         _write_strings(file, "corpus_license", [license for _, license in numbers])
         file.create_dataset("text_hash", data=text_hashes(documents))
-        file.attrs.update(
-            {
-                **attributes,
-                "longest": float(lengths.max(initial=0.0)) * 1.00001,
-                "vectors": content.chunks.vectors,
-                "window": content.chunks.window or 0,
-                "longer_than_window": content.chunks.longer_than_window([d.text for d in documents]),
-            }
-        )
+        about = {
+            **said,
+            "longest": float(lengths.max(initial=0.0)) * 1.00001,
+            "vectors": content.chunks.vectors,
+            "window": content.chunks.window,
+            "longer_than_window": content.chunks.longer_than_window([d.text for d in documents]),
+        }
+        file.create_dataset("about", data=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8))
         file.flush()
         image: bytes = file.id.get_file_image()
     return image
@@ -322,15 +325,16 @@ class Shard:
         self._opened = _state(path)
         try:
             with open_hdf5(path) as file:
-                made_by = int(file.attrs["format"])
+                about = json.loads(bytes(file["about"][()])) if "about" in file else dict(file.attrs)
+                made_by = int(about["format"])
                 self.chunks, self.dimension = (int(n) for n in file["embedding"].shape)
-                self.fingerprint = str(file.attrs["fingerprint"])
+                self.fingerprint = str(about["fingerprint"])
                 if made_by == FORMAT:
                     self.rows = len(file["chunk_end"])
-                    self.embedder = str(file.attrs["embedder"])
-                    self.vectors, self.window = str(file.attrs["vectors"]), int(file.attrs["window"]) or None
-                    self.longer_than_window = int(file.attrs["longer_than_window"])
-                    self.longest = float(file.attrs["longest"])
+                    self.embedder = str(about["embedder"])
+                    self.vectors, self.window = str(about["vectors"]), int(about["window"] or 0) or None
+                    self.longer_than_window = int(about["longer_than_window"])
+                    self.longest = float(about["longest"])
                     self._layout = {name: _placed(dataset) for name, dataset in file.items()}
                     size = _written_size(path)
                     whole = size is not None and max(end for _, end, _, _ in self._layout.values()) <= size

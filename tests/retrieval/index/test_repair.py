@@ -306,16 +306,15 @@ def test_each_reason_is_given_once(folder: Path, source: Path, tmp_path: Path, e
 
 
 def places(path: Path) -> Iterator[tuple[str, int]]:
-    """Where a shard's datasets lie, and what else is in it: its attributes, and what follows the HDF5 content."""
+    """Where a shard's datasets lie, in what it says of itself many, and in what follows the HDF5 content."""
     for name, (start, end, _, _) in Shard(path)._layout.items():
         yield name, start + (end - start) // 3
     content = path.read_bytes()
-    for name in ("format", "fingerprint", "embedder", "longest", "vectors", "window", "longer_than_window"):
-        start = content.index(name.encode() + b"\0")
-        for offset in (2, 17, 33, 41):
-            yield f"attribute {name}", start + offset
+    start, end, _, _ = Shard(path)._layout["about"]
+    for position in range(start, end, 11):
+        yield "about", position
     for value in (Shard(path).fingerprint, Shard(path).embedder, Shard(path).vectors):
-        yield f"attribute {value}", content.index(value.encode()) + 1
+        yield f"about {value}", content.index(value.encode()) + 1
     for position in range(len(content) - 40, len(content), 3):
         yield "trailer", position
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import re
 import subprocess
@@ -206,6 +208,38 @@ def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
     for name in ("missing.h5", "text.h5", "other.h5", "groups.h5"):
         with pytest.raises(InputError, match=rf"{name} is missing, truncated or not a shard"):
             Shard(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["format", "fingerprint", "longest"])
+def test_damage_in_what_a_shard_says_of_itself_is_refused(path: Path, name: str) -> None:
+    """It is JSON in a dataset: an attribute of HDF5 with a flipped bit can crash the process that reads it."""
+    with h5py.File(path) as file:
+        assert not file.attrs
+    data = path.read_bytes()
+    path.write_bytes(data.replace(f'"{name}"'.encode(), f'"{name[:-1]}~"'.encode()))
+    with pytest.raises(InputError, match=rf"not a shard of craft_hf \('{name}'\); mend it with: craft-hf index repair"):
+        Shard(path)
+    path.write_bytes(data.replace(b'{"format"', b'["format"'))
+    with pytest.raises(InputError, match=r"not a shard of craft_hf .*; mend it with: craft-hf index repair"):
+        Shard(path)
+
+
+def test_older_shard_is_read(path: Path, tmp_path: Path) -> None:
+    """One that says in attributes what it is."""
+    older = tmp_path / "older.h5"
+    with h5py.File(path) as file, h5py.File(older, "w") as copy:
+        for name in file:
+            if name != "about":
+                copy.create_dataset(name, data=file[name][()])
+        about = json.loads(bytes(file["about"][()]))
+        copy.attrs.update({**about, "window": about["window"] or 0})
+    data = older.read_bytes()
+    older.write_bytes(data + len(data).to_bytes(8, "little") + hashlib.sha256(data).digest())
+    found, wanted = Shard(older), Shard(path)
+    assert found.is_intact()
+    assert found.documents(range(found.rows)) == wanted.documents(range(wanted.rows))
+    for name in ("fingerprint", "embedder", "vectors", "window", "longest", "longer_than_window"):
+        assert getattr(found, name) == getattr(wanted, name)
 
 
 def test_unwritable_place_is_a_storage_error(tmp_path: Path) -> None:
