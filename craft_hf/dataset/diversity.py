@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import re
 import statistics
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import sacrebleu
+from sacrebleu.metrics.helpers import extract_all_word_ngrams
 
 from craft_hf.base import Vectors
 
 MOST_COMPARED = 50
 """Most texts that self-BLEU compares, each with all others; with 300 words each this takes about two seconds."""
+
+_ORDER = 4
 
 Cosines = np.ndarray[tuple[int], np.dtype[np.float32]]
 """float32, shape (rows,), each in [-1, 1]."""
@@ -111,12 +115,31 @@ def self_bleu(texts: Sequence[str]) -> float | None:
     """Return self-BLEU (Zhu et al. 2018, arXiv 1802.01886) in [0, 1]; None for fewer than two texts.
 
     It is the mean BLEU-4 of each text against all others, and takes a time that grows with the square of their number;
-    a text of fewer than four words is scored by the n-grams that it has.
+    a text of fewer than four words is scored by the n-grams that it has. The figures are those of sacrebleu's
+    sentence_score, which counts the n-grams of all others anew for each text.
     """
     if len(texts) < 2:
         return None
     bleu = sacrebleu.BLEU(lowercase=True, effective_order=True)
-    scores = [bleu.sentence_score(text, [*texts[:i], *texts[i + 1 :]]).score for i, text in enumerate(texts)]
+    counted = [extract_all_word_ngrams(bleu._preprocess_segment(text), 1, _ORDER) for text in texts]
+    lengths = [length for _, length in counted]
+    most: dict[tuple[str, ...], list[int]] = defaultdict(list)  # the two highest counts of each n-gram in a text
+    for grams, _ in counted:
+        for gram, count in grams.items():
+            most[gram] = sorted((*most[gram], count))[-2:]
+    scores = []
+    for number, (grams, length) in enumerate(counted):
+        correct, total = [0] * _ORDER, [max(0, length - order) for order in range(_ORDER)]
+        for gram, count in grams.items():
+            least, *highest = most[gram] if len(most[gram]) > 1 else (0, *most[gram])
+            elsewhere = least if count == highest[0] else highest[0]
+            correct[len(gram) - 1] += min(count, elsewhere)
+        others = lengths[:number] + lengths[number + 1 :]
+        closest = min(others, key=lambda other: (abs(other - length), other))
+        found = sacrebleu.BLEU.compute_bleu(
+            correct, total, length, closest, smooth_method="exp", effective_order=True, max_ngram_order=_ORDER
+        )
+        scores.append(found.score)
     return min(1.0, sum(scores) / len(scores) / 100)
 
 

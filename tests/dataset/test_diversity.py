@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,3 +121,15 @@ def test_measure_of_one_row_and_of_no_vectors() -> None:
         "rows": 0, "distinct": {"1": None, "2": None, "3": None}, "self_bleu": None, "self_bleu_rows": 0, "embedded": 0,
         "nearest_row": {}, "nearest_few_shot": {}, "map_variance": None,
     }  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["a", "b", "c.", "D", "e,", "f"]), max_size=12).map(" ".join), min_size=2, max_size=6
+    )
+)
+def test_self_bleu_is_that_of_sacrebleu(texts: list[str]) -> None:
+    """Counting the n-grams of all texts once gives what counting them for each text anew gives."""
+    bleu = sacrebleu.BLEU(lowercase=True, effective_order=True)
+    scores = [bleu.sentence_score(text, [*texts[:i], *texts[i + 1 :]]).score for i, text in enumerate(texts)]
+    assert self_bleu(texts) == pytest.approx(min(1.0, sum(scores) / len(scores) / 100))

@@ -12,7 +12,10 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 BLUE, ORANGE, VERMILLION = "#56B4E9", "#E69F00", "#D55E00"
 FORMATS = ("png", "svg")
@@ -43,6 +46,11 @@ def short(label: str, limit: int = MAX_LABEL) -> str:
 
 def save(figure: Figure, kind: str) -> bytes:
     """Return the file of a figure in one of `FORMATS`; it holds neither date nor program."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=150, metadata=_METADATA[kind], bbox_inches="tight")
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):  # once for all formats: that takes the longest
+        figure.set_dpi(150)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    buffer = io.BytesIO()  # savefig would draw twice
+    canvas: Any = (FigureCanvasAgg if kind == "png" else FigureCanvasSVG)(figure)
+    getattr(canvas, f"print_{kind}")(buffer, metadata=_METADATA[kind])
     return buffer.getvalue()
