@@ -65,6 +65,7 @@ class Connection(Generic[E]):
         tripped: the circuit breaker is open: one request at a time is sent, after a pause that grows.
         disabled: the server refuses every request; it gets no more in this run.
         last_failure: what the error message of the run tells of this server.
+        said_last: the last failure before nobody answered there any more; None unless that came right after it.
         failed_requests: the different requests that failed here since the last answer.
         refused_requests: those of them that got a status with which a server refuses every request.
         busy_since: since when it has been too busy for every request, by time.monotonic; 0 if it is not.
@@ -79,6 +80,7 @@ class Connection(Generic[E]):
     tripped: bool = False
     disabled: bool = False
     last_failure: Failure | None = None
+    said_last: Failure | None = None
     failed_requests: set[Request] = field(default_factory=set)
     refused_requests: set[Request] = field(default_factory=set)
     busy_since: float = 0.0
@@ -166,7 +168,7 @@ class ConnectionPool(Generic[E]):
         connection.failures, connection.tripped, connection.paused_until = 0, False, 0.0
         connection.failed_requests.clear()
         connection.refused_requests.clear()
-        connection.busy_since = 0.0
+        connection.busy_since, connection.said_last = 0.0, None
         connection.endpoint.limit.on_answered()
         self.release(connection)
 
@@ -199,7 +201,11 @@ class ConnectionPool(Generic[E]):
             failure: why there was no answer.
             sent_at: when it was sent, by time.monotonic.
         """
-        now, connection.last_failure = time.monotonic(), failure
+        now, previous, connection.last_failure = time.monotonic(), connection.last_failure, failure
+        if not failure.unreachable:
+            connection.said_last = None
+        elif connection.failures and previous and not previous.unreachable:
+            connection.said_last = previous
         url, wait_s = connection.endpoint.url, failure.retry_after_s
         if failure.status in BUSY_STATUSES:  # never the fault of the request
             connection.busy_since = connection.busy_since or now
@@ -233,6 +239,11 @@ class ConnectionPool(Generic[E]):
     def is_down(self) -> bool:
         """Whether no server answers any request at the moment."""
         return all(c.disabled or self._is_down(c) for c in self._connections)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a server that took requests before is not there any more."""
+        return any(c.said_last for c in self._connections)
 
     def stop(self) -> None:
         """Hand out no connection any more; requests in flight go on."""
@@ -271,9 +282,9 @@ class ConnectionPool(Generic[E]):
     def failure_message(self, request: Request) -> str:
         """Return the last failure of every server, for a request that no server is left for."""
         messages = [
-            replace(c.last_failure, attempts=max(c.failures, request.failures[c])).message(c.endpoint.url)
+            replace(failure, attempts=max(c.failures, request.failures[c])).message(c.endpoint.url)
             for c in self._connections
-            if c.last_failure
+            if (failure := _last_failure(c))
         ]
         if len(messages) == 1:
             return messages[0]
@@ -338,3 +349,12 @@ class ConnectionPool(Generic[E]):
             self._timer.cancel()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(max(0.0, when - time.monotonic()), self._assign) if when else None
+
+
+def _last_failure(connection: Connection[Any]) -> Failure | None:
+    """The last failure at a server; of one that has ended, with what it said before."""
+    failure, said = connection.last_failure, connection.said_last
+    if failure is None or said is None:
+        return failure
+    words = redact(": ".join(filter(None, [said.summary, said.body])))
+    return replace(failure, advice=f"it ended while it was asked, see its log. What came before: {words}")

@@ -40,6 +40,10 @@ other languages have fewer."""
 _REFUSALS = (400, 422, 500)
 """HTTP statuses with which servers refuse a request because of its parameters; 500 is llama-cpp-python's."""
 
+_OF_THE_SEED = (
+    "If it is vLLM on a CPU, start it with --no-enable-chunked-prefill, without which it dies of the seed of a request."
+)
+
 
 @dataclass(eq=False)
 class PromptRequest(Request):
@@ -157,7 +161,7 @@ async def complete(
     if pool.is_stopped:
         return None
     if pool.is_unreachable or not request.last_failures:
-        raise GeneratorError(pool.failure_message(request))
+        raise GeneratorError(pool.failure_message(request) + (f". {_OF_THE_SEED}" if pool.has_ended else ""))
     return Answer("", FAILED, error=pool.failure_message(request) if pool.is_down else request.failure_message)
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -262,6 +263,39 @@ def test_server_that_is_not_there_says_so() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(GeneratorError, match=r"Connect call failed.*attempts: 3.*is the server running"):
         list(generator(url).generate(prompts(1), SCHEMA, Sampling()))
+
+
+def test_server_that_ends_says_what_came_before() -> None:
+    """Where nobody listens any more, the error tells the fault after which that was."""
+    fault = error(500, "EngineCore encountered an issue", {"Retry-After": "0.5"})
+    with serving(FakeServer(always=fault)) as fake:
+
+        def kill() -> None:
+            until(lambda: len(fake.requests) == 1)
+            time.sleep(0.2)  # the fault has come by then, and the next try has not
+            fake.kill()
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        message = failure(fake)
+        thread.join()
+    for part in ("Connect call failed", "it ended while it was asked", "EngineCore", "--no-enable-chunked-prefill"):
+        assert part in message
+
+
+def test_server_that_ends_after_an_answer_is_not_said_to_have_died_of_an_older_fault() -> None:
+    """A fault before the last answer is no reason of what came later."""
+    without_keep_alive = replace(ok(), headers={"Connection": "close"})
+    with serving(FakeServer([error(500, "EngineCore encountered an issue"), without_keep_alive])) as fake:
+
+        def should_send(prompt: Prompt) -> bool:
+            if prompt.key != "key0":
+                fake.kill()
+            return True
+
+        with pytest.raises(GeneratorError, match="is the server running") as raised:
+            list(generator(fake.url, concurrency=1).generate(prompts(2), SCHEMA, Sampling(), should_send))
+    assert "EngineCore" not in str(raised.value)
 
 
 def test_hanging_server_runs_into_the_timeout() -> None:
