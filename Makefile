@@ -8,7 +8,9 @@ export PYTHONDONTWRITEBYTECODE :=
 
 PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo check quick test test-long test-wheel lint bench-client bench-index bench-generate bench-quality clean
+ENGINES := .venv/engines/vllm/installed .venv/engines/llamacpp/installed
+
+.PHONY: demo check quick test test-long test-engines test-wheel lint bench-client bench-index bench-generate bench-quality clean
 
 demo: .venv/demo
 	$(BIN)/craft-hf generate terms --num-samples 3 --temperature 0.2 --prefix-groups 1 --out demo/terms
@@ -16,14 +18,18 @@ demo: .venv/demo
 check: lint quick
 
 quick: .venv/test
-	$(PYTEST) -m "not weights and not slow and not long"
+	$(PYTEST) -m "not weights and not slow and not long and not engine"
 
 test: .venv/test lint
-	$(PYTEST) -m "not long" --cov --cov-report=term
+	$(PYTEST) -m "not long and not engine" --cov --cov-report=term
 
 # More prompts, faults, kills, recipes and settings than `make test` has time for.
 test-long: .venv/test
 	$(PYTEST) -m long
+
+# A real vLLM and a real llama.cpp, one after the other, over the embedded model; FIGURES is a file for the figures.
+test-engines: .venv/test $(ENGINES)
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m engine -s $(if $(FIGURES),--figures $(FIGURES)) tests/engines
 
 test-wheel:
 	PYTHON=$(PYTHON) bash .ci/wheel
@@ -68,6 +74,15 @@ bench-quality: .venv/demo
 
 .venv/bench: .venv/demo
 	$(PIP) -e ".[bench]"
+	touch $@
+
+# An engine's pins and ours exclude each other: each has an environment of its own, made anew when its pin changes.
+# The torchvision and torchaudio that come along do not fit the torch of a CPU; a text model needs none.
+.venv/engines/%/installed: tests/engines/%.txt
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(@D)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
 clean:

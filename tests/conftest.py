@@ -26,13 +26,16 @@ from craft_hf.base.models import cache_folder
 from tests.openai_server import serving
 from tests.writer_server import WriterServer
 
+UNMEASURED = ("slow", "long", "engine")
+"""Marks of tests in which no coverage is measured, and which may open the embedded weights."""
+
 NO_WEIGHTS = str(Path(__file__).with_name("no_weights"))
 """A folder with modules that hide the packages of the embedded weights."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Measure no coverage in slow tests, where it costs much; begin with their files, so that workers end together."""
-    slow = [item for item in items if item.get_closest_marker("slow") or item.get_closest_marker("long")]
+    slow = [item for item in items if any(map(item.get_closest_marker, UNMEASURED))]
     for item in slow:
         item.add_marker("no_cover")
     first = {item.path for item in slow if item.get_closest_marker("weights")}
@@ -42,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Hide the embedded weights, also from subprocesses, from the tests of the quick round."""
-    if any(item.get_closest_marker(name) for name in ("weights", "slow", "long")):
+    if any(item.get_closest_marker(name) for name in ("weights", *UNMEASURED)):
         return (yield)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [NO_WEIGHTS, *sys.path])
@@ -56,7 +59,10 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     if report.failed and "embedded default weights are not installed" in report.longreprtext:
         report.sections.append(
-            ("weights", "They are hidden from tests that are marked neither `weights` nor `slow`, see conftest.py.")
+            (
+                "weights",
+                "They are hidden from tests that are marked neither `weights` nor `slow`, see conftest.py.",
+            )
         )
     return report
 

@@ -8,9 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,6 +28,7 @@ from craft_hf.run.runs import ensure_run
 from craft_hf.run.settings import RunSettings
 from tests.fault_proxy import FaultProxy
 from tests.openai_server import free_port, serving
+from tests.server_process import server_process
 
 pytestmark = pytest.mark.long
 
@@ -110,24 +108,8 @@ def running(kind: str, log: Path) -> Iterator[tuple[str, str, subprocess.Popen[b
     """Start a server, wait until it answers; give its address, its name for the model, and its process."""
     port = free_port()
     arguments, model = command(kind, port)
-    with log.open("wb") as file:
-        process = subprocess.Popen(arguments, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=file, stderr=file)
-    try:
-        end = time.monotonic() + 300
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60).close()
-                break
-            except urllib.error.HTTPError:  # nothing is there, but somebody says so
-                break
-            except OSError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < end, log.read_text()
-                time.sleep(0.2)
+    with server_process(arguments, f"http://127.0.0.1:{port}/", log, {**os.environ, "OMP_NUM_THREADS": "1"}) as process:
         yield f"http://127.0.0.1:{port}", model, process
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.parametrize(
