@@ -15,7 +15,7 @@ from craft_hf.quality.contaminated import ContaminatedCheck, Overlap
 from craft_hf.quality.guarded import guarded_check
 from craft_hf.quality.registry import checks_for
 from craft_hf.quality.semantic import SemanticCheck
-from craft_hf.tasks import AnswerReader
+from craft_hf.tasks import answer_reader
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Quality:
     """
 
     def __init__(self, context: CheckContext, skip: Sequence[str] = ()) -> None:
-        self._reader = AnswerReader(context.task.schema)
+        self._reader = answer_reader(context.task.schema)
         kinds = [kind for kind in checks_for(context.task) if kind.name not in skip]
         self._checks = [check for kind in kinds if (check := guarded_check(kind, context)) is not None]
         self._single = list(itertools.takewhile(lambda check: not check.compares, self._checks))

@@ -1,5 +1,6 @@
 from .answers import AnswerReader as AnswerReader
 from .answers import Reading as Reading
+from .answers import answer_reader as answer_reader
 from .columns import LINEAGE_COLUMNS as LINEAGE_COLUMNS
 from .columns import REASONING_COLUMN as REASONING_COLUMN
 from .columns import Column as Column

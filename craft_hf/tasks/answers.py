@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,6 +49,9 @@ the square of it."""
 _REST = re.compile(r"(?:\s|```|</?\w+>|<\|[^|<>\s]+\|>|\])*")
 """What may stand behind an object that is repaired; with anything else it may be a cut one."""
 
+_MOST_KNOWN = 1024
+"""Answers whose readings are kept."""
+
 _FENCE = re.compile(r"\A```[\w-]*\n(.*?)\n?```\Z", re.DOTALL)
 _ESCAPE = re.compile(r"\\u[0-9a-fA-F]{4}|\\.", re.DOTALL)
 _PUNCTUATION = frozenset("\"'`“”„‘’,;:{}[]\\")
@@ -93,6 +97,16 @@ class _Found:
     error: str = ""
 
 
+@functools.lru_cache(maxsize=64)
+def _reader(schema: str) -> AnswerReader:
+    return AnswerReader(json.loads(schema))
+
+
+def answer_reader(schema: Mapping[str, JSON]) -> AnswerReader:
+    """Return the reader of a schema: one in a process, so that the checks need not read what the asking has read."""
+    return _reader(json.dumps(schema))
+
+
 class AnswerReader:
     """Finds the sample in answers, checks it against a JSON Schema as it came, and gives its fields their one form.
 
@@ -110,12 +124,21 @@ class AnswerReader:
         import jsonschema
 
         self._schema = schema
+        self._known: dict[Answer, Reading] = {}
         properties = schema.get("properties")
         self._names = frozenset(properties if isinstance(properties, Mapping) else ())
         self._validator = jsonschema.Draft202012Validator(schema)
 
     def read(self, answer: Answer) -> Reading:
-        """Read an answer; see `Reading`."""
+        """Read an answer; see `Reading`. What was read just before is not read again."""
+        reading = self._known.get(answer)
+        if reading is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            reading = self._known[answer] = self._read(answer)
+        return reading
+
+    def _read(self, answer: Answer) -> Reading:
         if answer.finish_reason == CUT:
             return Reading(problem="cut by the limit of new tokens")
         if answer.finish_reason == OVERLONG:

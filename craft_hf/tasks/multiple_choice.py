@@ -6,6 +6,7 @@ as the option's text. All of these are read here, and nowhere else; a sample kee
 
 from __future__ import annotations
 
+import functools
 import re
 import string
 from collections.abc import Mapping, Sequence
@@ -86,7 +87,13 @@ class MultipleChoice:
         An answer that repeats a whole option, with what looks like its label, says that this belongs to the text: the
         options then have no labels ("2. Februar 1910").
         """
-        options, answer = options_of(fields.get(self.options_field)), fields.get(self.answer_field)
+        answer = fields.get(self.answer_field)
+        named = answer if isinstance(answer, str | int) and not isinstance(answer, bool) else None
+        return self._read(_texts_in(fields.get(self.options_field)), named)
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 (a task has one, and each check reads the same sample)
+    def _read(self, given: tuple[str, ...], answer: str | int | None) -> Choice:
+        options = options_of(given)
         whole = _unlabelled([f"{prefix}{text}" for prefix, text in zip(options.prefixes, options.texts, strict=True)])
         for found in (whole, options):
             right, kind = self._find(found, answer)
@@ -229,8 +236,17 @@ def options_of(value: JSON, *, may_repeat: bool = False) -> Choice:
         value: a list of texts; anything else has no options.
         may_repeat: read labels also where the texts behind them are the same, to find options that repeat.
     """
+    return _options_of(_texts_in(value), may_repeat)
+
+
+def _texts_in(value: JSON) -> tuple[str, ...]:
+    """The texts in a list; none in anything else."""
     listed = value if isinstance(value, Sequence) and not isinstance(value, str) else ()
-    given = [option for option in listed if isinstance(option, str)]
+    return tuple(option for option in listed if isinstance(option, str))
+
+
+@functools.lru_cache(maxsize=1024)
+def _options_of(given: tuple[str, ...], may_repeat: bool) -> Choice:
     matches = [match for option in given if (match := _LABEL.match(option))]
     labels, prefixes = tuple(match[1] for match in matches), tuple(match[0] for match in matches)
     if len(labels) < len(given) or not _sequence(labels):
@@ -295,8 +311,9 @@ def leading_option(text: str, labels: Sequence[str]) -> int | None:
     return _only(alone[1].casefold(), [name.casefold() for name in names]) if alone else None
 
 
-def _digits(first: int) -> list[str]:
-    return [str(n) for n in range(first, first + 100)]
+@functools.cache
+def _digits(first: int) -> tuple[str, ...]:
+    return tuple(str(n) for n in range(first, first + 100))
 
 
 def _sequence(labels: Sequence[str]) -> Sequence[str]:

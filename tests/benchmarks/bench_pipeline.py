@@ -89,8 +89,10 @@ def serve(ready: Connection, seconds: float) -> None:
         await asyncio.sleep(seconds)
         document = json.loads(body)["messages"][-1]["content"].partition("Text:\n")[2]
         rng = random.Random(hashlib.blake2b(document.encode(), digest_size=8).digest())
-        sentences = [s for s in SENTENCE.split(document) if 40 < len(s) < 250] or [document[:200]]
-        words = [rng.choice(sentences).rstrip(".!?").split() for _ in range(5)]
+        sentences = list(dict.fromkeys(s for s in SENTENCE.split(document) if 40 < len(s) < 250))
+        while len(sentences) < 5:
+            sentences.append(" ".join(rng.sample(document.split(), 12)))
+        words = [sentence.rstrip(".!?").split() for sentence in rng.sample(sentences, 5)]
         sample = {
             "question": f"Which of these is true where {' '.join(words[0][:14])}?",
             "options": [f"{letter}. {' '.join(w[-12:])}" for letter, w in zip(LETTERS, words[1:], strict=True)],
@@ -248,7 +250,7 @@ class _Watch:
             total = 0
             for process in (here, *here.children(recursive=True)):
                 with suppress(psutil.Error):
-                    total += process.memory_full_info().pss
+                    total += process.memory_info().rss
             self._most = max(self._most, total / 1e6)
 
     def stop(self) -> float:

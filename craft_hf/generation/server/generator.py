@@ -48,7 +48,7 @@ from craft_hf.servers import (
     parse_urls,
     redact,
 )
-from craft_hf.tasks import AnswerReader
+from craft_hf.tasks import answer_reader
 
 MODELS_GRACE_S = 2.0
 """Seconds that the other servers get to list their models once one has."""
@@ -149,7 +149,7 @@ class ServerGenerator:
         """
         if not prompts:
             return
-        settings = CompletionSettings(self._model_name(), schema, sampling, AnswerReader(schema))
+        settings = CompletionSettings(self._model_name(), schema, sampling, answer_reader(schema))
 
         async def work(put: Callable[[tuple[Prompt, Answer]], None], slots: asyncio.Semaphore) -> None:
             errors: list[GeneratorError] = []
