@@ -205,11 +205,11 @@ class Embedder:
         """
         encoder = self._encoder.eval()
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        if not callable(encoder.tokenizer):
+        if not callable(encoder.tokenizer) or "message" in getattr(encoder[0], "modality_config", ()):
             for row, text in enumerate(texts):
                 vectors[row] = self.encode([text])[0]
             return vectors
-        clean = self._readable(texts)
+        clean, prompt = self._readable(texts), _prompt(encoder)
         on_gpu = encoder.device.type == "cuda"
 
         def embed(batch: tuple[int, list[int]]) -> tuple[list[int], Vectors]:
@@ -220,13 +220,14 @@ class Embedder:
             filled = [clean[row] for row in rows] + [""] * (size - len(rows))
             padded = {"text": {"padding": "max_length", "max_length": length}}
             with _padding, torch.inference_mode():
-                features = encoder.preprocess(filled, prompt=_prompt(encoder) or None, processing_kwargs=padded)
+                features = encoder.preprocess(filled, prompt=prompt or None, processing_kwargs=padded)
             on_device = {k: v.to(encoder.device) if torch.is_tensor(v) else v for k, v in features.items()}
             with torch.inference_mode():
                 made = encoder(on_device)["sentence_embedding"][: len(rows)]
                 return rows, self._normalized(made, [clean[row] for row in rows])
 
-        batches = _even_batches(_lengths(encoder, clean), encoder.max_seq_length, _EVEN_TOKENS[on_gpu])
+        lengths = _lengths(encoder, [prompt + text for text in clean])
+        batches = _even_batches(lengths, encoder.max_seq_length, _EVEN_TOKENS[on_gpu], leave_one=on_gpu)
         for rows, made in map(embed, batches) if on_gpu else _in_threads(embed, batches, first_alone=False):
             vectors[rows] = made
         return vectors
@@ -413,13 +414,16 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         del rows[:size]
 
 
-def _even_batches(lengths: Sequence[int], limit: int | None, budget: int) -> Iterator[tuple[int, list[int]]]:
+def _even_batches(
+    lengths: Sequence[int], limit: int | None, budget: int, leave_one: bool = False
+) -> Iterator[tuple[int, list[int]]]:
     """Yield batches as a padded length and rows, as many as fit into `budget` tokens, or one.
 
     Args:
         lengths: tokens of each row.
         limit: most tokens that the model reads.
         budget: tokens of a batch.
+        leave_one: leave a row empty where there are several: without a token that is padding, CUDA takes another way.
     """
     by_length: dict[int, list[int]] = {}
     for row, length in enumerate(lengths):
@@ -427,7 +431,7 @@ def _even_batches(lengths: Sequence[int], limit: int | None, budget: int) -> Ite
         padded = -(-length // step) * step
         by_length.setdefault(min(padded, limit) if limit else padded, []).append(row)
     for length, rows in by_length.items():
-        size = max(1, budget // length)
+        size = max(1, budget // length - leave_one)
         yield from ((length, rows[start : start + size]) for start in range(0, len(rows), size))
 
 

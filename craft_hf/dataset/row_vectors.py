@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class DrawnRows(Generic[T]):
-    """Draws rows that come one by one at random, by a hash of their documents' ids.
+    """Draws rows that come one by one at random, by a hash of a name of each.
 
     Args:
         most: rows that are drawn; by default `MOST_EMBEDDED`.
@@ -32,9 +32,9 @@ class DrawnRows(Generic[T]):
         self._drawn = list[tuple[int, int, T]]()
         self._seen = 0
 
-    def add(self, document_id: str, row: T) -> None:
-        """Let a row take part in the draw."""
-        digest = hashlib.blake2b(document_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    def add(self, name: str, row: T) -> None:
+        """Let a row take part in the draw, under a name that it has in every run, such as its prompt's hash."""
+        digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         entry = -int.from_bytes(digest), -self._seen, row
         self._seen += 1
         if len(self._drawn) < self._most:
@@ -90,7 +90,7 @@ def embed_rows(rows: Sequence[Mapping[str, JSON]], fields: Sequence[str], embedd
         if is_few_shot(row):
             few_shots.append(row_text(row, fields))
         else:
-            drawn.add(str(row.get("document_id")), (row_text(row, fields), str(row.get("document") or "")))
+            drawn.add(str(row.get("prompt_hash")), (row_text(row, fields), str(row.get("document") or "")))
     samples, documents = ([pair[part] for pair in drawn.rows] for part in (0, 1))
     texts = [*samples, *documents]
     with Bar("Measuring diversity", total=len(texts), unit="texts") as bar:

@@ -97,7 +97,7 @@ def sample_rows(samples: Iterable[Sample], generator: str) -> Iterator[dict[str,
             "prompt_hash": sample.prompt.key,
             "generator": generator,
             "finish_reason": sample.answer.finish_reason,
-            **({REASONING_COLUMN: sample.reasoning} if sample.reasoning else {}),
+            **({REASONING_COLUMN: _readable(sample.reasoning)} if sample.reasoning else {}),
             "checks": [
                 {"check": v.check, "score": v.score, "partner": v.partner, "remark": v.reason} for v in sample.verdicts
             ],
@@ -115,10 +115,15 @@ def rejected_rows(rejects: Iterable[Reject]) -> Iterator[dict[str, JSON]]:
             "reason": reject.reason,
             "score": reject.score,
             "partner": reject.partner,
-            "answer": reject.answer.encode("utf-8", "replace").decode(),
+            "answer": _readable(reject.answer),
             "finish_reason": reject.finish_reason,
             "sample": sample_json(reject.fields) if reject.fields else "",
             "similarity": reject.similarity,
         }
         for reject in rejects
     )
+
+
+def _readable(text: str) -> str:
+    """Return what a model wrote without halves of characters, which no file can hold."""
+    return text.encode("utf-8", "replace").decode()

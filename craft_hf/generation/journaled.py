@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import collections.abc
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from craft_hf.base import JSON, Answer, GeneratorError, Prompt, cache_folder, fingerprint
@@ -32,6 +33,9 @@ def open_journal(generator: Generator, sampling: Sampling, replay: bool = True) 
     return Journal(folder, replay=replay)
 
 
+_counting = threading.Lock()
+
+
 @dataclass
 class Outcomes:
     """What became of a run's prompts, over several calls of `ask`: when are too many of them without an answer?
@@ -40,11 +44,15 @@ class Outcomes:
         max_failed: share of prompts that may get no answer because all requests for them fail, or a filter stops them,
             0 to 1; up to `LEAST_FAILED` always may. More than that in a row end a run in which the model has answered.
         least_alike: how many must have failed before no answer at all ends the run.
+        answered: prompts with an answer.
+        arrived, taken: answers, and words that there is none, that have come, and those that were handed on.
     """
 
     max_failed: float = MAX_FAILED
     least_alike: int = 1
     answered: int = 0
+    arrived: int = 0
+    taken: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     _in_a_row: int = 0
     _was_answered: bool = False
@@ -90,7 +98,7 @@ def ask(
     usage: Usage,
     may_send: Callable[[], bool],
     outcomes: Outcomes | None = None,
-) -> Iterator[tuple[Prompt, Answer]]:
+) -> collections.abc.Generator[tuple[Prompt, Answer], None, None]:
     """Yield every prompt's answer: from the journal, or from the model, whose answers the journal then has.
 
     Closing the iterator ends the requests: an answer that has arrived by then is in the journal, whether it was taken
@@ -115,13 +123,14 @@ def ask(
     windows = (unique[start : start + WINDOW] for start in range(0, len(unique), WINDOW))
     prompts = [prompt for window in windows for prompt in prefix_order(window, lambda prompt: prompt.few_shot_ids)]
     keys = {prompt.key: answer_key(generator, schema, sampling, prompt) for prompt in prompts}
-    known = set()
-    for prompt in unique:
-        if (answer := journal.get(keys[prompt.key])) is not None:
-            known.add(prompt.key)
-            usage.add(answer, from_journal=True)
-            yield prompt, answer
     outcomes = outcomes or Outcomes()
+    known = {prompt.key: answer for prompt in unique if (answer := journal.get(keys[prompt.key])) is not None}
+    outcomes.arrived += len(known)
+    for prompt in unique:
+        if (answer := known.get(prompt.key)) is not None:
+            usage.add(answer, from_journal=True)
+            outcomes.taken += 1
+            yield prompt, answer
     outcomes.answered += len(known)
     if len(known) == len(prompts):
         return
@@ -132,6 +141,7 @@ def ask(
         return prompt.key not in known and not arrivals.error and may_send()
 
     for prompt, answer in generator.generate(prompts, schema, sampling, should_send, arrivals.add):
+        outcomes.taken += 1
         if prompt.key not in arrivals.in_vain:  # else what is in flight still comes in, and is kept
             started = time.monotonic()
             yield prompt, answer
@@ -152,25 +162,29 @@ class _Arrivals:
     Attributes:
         error: that has to end the run.
         in_vain: keys of the prompts whose answers came when that was clear.
-        reading_s: seconds that whoever takes the answers took with them.
+        reading_s: seconds that whoever takes the answers took with them, since the last one came.
     """
 
     def __init__(self, journal: Journal, keys: Mapping[str, str], usage: Usage, outcomes: Outcomes) -> None:
         self.error: GeneratorError | None = None
-        self.in_vain, self.reading_s = set[str](), 0.0
+        self.in_vain, self.reading_s = set[str](), 0.0  # since the last arrival
         self._journal, self._keys, self._usage, self._outcomes = journal, keys, usage, outcomes
-        self._started, self._reader, self._before = time.monotonic(), threading.get_ident(), usage.seconds_generating
+        self._counted, self._reader = time.monotonic(), threading.get_ident()
 
     def add(self, prompt: Prompt, answer: Answer) -> None:
         """Take note of an answer."""
         if answer.is_answer:
             self._journal.put(self._keys[prompt.key], answer)
-        self._usage.add(answer, from_journal=False)
-        seconds = time.monotonic() - self._started
+        now = time.monotonic()
+        seconds = now - self._counted
         if threading.get_ident() == self._reader:  # the model waits while its answers are read
             seconds -= self.reading_s
-        self._usage.seconds_generating = self._before + seconds
+        self._counted, self.reading_s = now, 0.0
+        with _counting:  # a judge is asked at the same time
+            self._usage.add(answer, from_journal=False)
+            self._usage.seconds_generating += seconds
         self._outcomes.add(answer)
         self.error = self.error or self._outcomes.error
         if self.error:
             self.in_vain.add(prompt.key)
+        self._outcomes.arrived += 1

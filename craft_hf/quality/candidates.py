@@ -90,13 +90,13 @@ class Candidates:
         if not parts:
             return []
         found: list[int] = _shares_enough_in_machine_code()(
-            np.unique(np.concatenate(parts)), np.array(sorted(word_id for word_id, _ in known), np.int32), weight,
+            np.sort(np.concatenate(parts)), np.array(sorted(word_id for word_id, _ in known), np.int32), weight,
             self._words.values, self._ends.values, self._word_weights.values, self._weights.values, self._lacking,
         ).tolist()  # fmt: skip
         return found
 
     def _rarest(self, words: Iterable[tuple[int, int]], weight: int | None = None) -> Iterable[int]:
-        """Yield the rarest of a text's words, one at least, until what is left weighs no more than what must be shared.
+        """Yield the rarest of a text's words until what is left weighs less than what must be shared.
 
         Args:
             words: number and weight of each that occurs in some text.
@@ -125,10 +125,13 @@ def _pairs(word: str) -> Iterable[str]:
 
 
 def _shares_enough(rows, ids, weight, words, ends, word_weights, weights, lacking):  # type: ignore[no-untyped-def]
-    """Return those of the rows whose common words with mine leave few enough of one of us."""
+    """Return those of the rows, sorted, whose common words with mine leave few enough of one of us, each once."""
     found = np.empty(len(rows), np.int64)
-    size = 0
+    size, before = 0, -1
     for row in rows:
+        if row == before:
+            continue
+        before = row
         at, end = (ends[row - 1] if row else 0), ends[row]
         common = place = 0
         while at < end and place < len(ids):

@@ -10,6 +10,8 @@ from craft_hf.quality.check import Check, CheckContext, GeneratedSample
 from craft_hf.quality.near import Near, NearTexts
 from craft_hf.tasks import sample_json
 
+_KEPT = "nearly a kept sample"
+
 
 class DuplicateCheck(Check):
     """Compares each sample with the few-shots, with earlier datasets and with all samples kept so far, in order.
@@ -37,9 +39,11 @@ class DuplicateCheck(Check):
         """Judge a sample; one that is dropped names its nearest partner and the ratio."""
         if (found := self._looked_up.get(sample)) is None:
             found = self._looked_up[sample] = self._look_up(sample)
-        if not found.reason and (near := self._kept.nearest(found.text, found.compared)) is not None:
-            found.near, found.reason = near, "nearly a kept sample"
-        found.compared = len(self._kept)
+        if found.reason in ("", _KEPT):
+            near = self._kept.nearest(found.text, found.compared)
+            if near and (found.near is None or near.ratio > found.near.ratio):
+                found.near, found.reason = near, _KEPT
+            found.compared = len(self._kept)
         return self.drop(found.reason, found.near.ratio, found.near.name) if found.near else self.keep()
 
     def remember(self, sample: GeneratedSample) -> None:

@@ -96,8 +96,9 @@ class GuardedCheck:
             if self._alone:
                 self.check.prepare([self._shown(sample)])
             found = self.check.check(self._shown(sample))
-            if isinstance(found, Verdict) and isinstance(found.score, SupportsFloat):
-                found = replace(found, score=float(found.score))
+            score = found.score if isinstance(found, Verdict) else None
+            if type(score) not in (float, type(None)) and isinstance(score, SupportsFloat):
+                found = replace(found, score=float(score))
             if expected := _expected(found, self.name):
                 problem = _line(f"returned {found!r}, expected {expected}")
                 return self._dropped(problem), f"{place_of(type(self.check))}: {problem}"

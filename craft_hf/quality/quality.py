@@ -78,9 +78,13 @@ class Quality:
         """What was found of each test set so far."""
         return next((c.check.overlaps for c in self._checks if isinstance(c.check, ContaminatedCheck)), ())
 
+    def vector_of(self, fields: Mapping[str, JSON]) -> np.ndarray | None:
+        """Return the vector of a sample that people have changed; None if no check makes any."""
+        return self._semantic.vector_of(fields) if self._semantic else None
+
     @property
     def few_shot_vectors(self) -> Vectors:
-        """The few-shots' vectors, made like those of samples; none if no check makes any."""
+        """The few-shots' vectors; none if no check makes any."""
         return self._semantic.few_shot_vectors if self._semantic else np.empty((0, 0), np.float32)
 
     def check_all(self, documents: Sequence[Document], answers: Sequence[Answer]) -> list[Checked]:

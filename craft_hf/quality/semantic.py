@@ -86,7 +86,7 @@ class SemanticCheck(Check):
     def check(self, sample: GeneratedSample) -> Verdict:
         """Judge a sample; the partner is the nearest that was kept, the first of several."""
         if (nearest := self._prepared.get(sample)) is None:
-            nearest = self._prepared[sample] = _Nearest(self._vector(sample))
+            nearest = self._prepared[sample] = _Nearest(self.vector_of(sample.fields))
         self._compare([nearest], nearest.compared)
         if not nearest.rows:
             return self.keep()
@@ -106,12 +106,12 @@ class SemanticCheck(Check):
     def vector(self, sample: GeneratedSample) -> Vector:
         """Return the vector of a sample that was just checked."""
         nearest = self._prepared.get(sample)
-        return self._vector(sample) if nearest is None else nearest.vector
+        return self.vector_of(sample.fields) if nearest is None else nearest.vector
 
     @property
     def few_shot_vectors(self) -> Vectors:
         """The vectors of the few-shots, in order."""
-        return self._kept.values[: self._few_shots]
+        return self._kept.values[: self._few_shots].copy()
 
     def _compare(self, found: Sequence[_Nearest], start: int) -> None:
         """Compare samples with the kept ones from `start` on."""
@@ -125,8 +125,9 @@ class SemanticCheck(Check):
             return "a few-shot"
         return "a sample of an earlier dataset" if partner < self._given else "a kept sample"
 
-    def _vector(self, sample: GeneratedSample) -> Vector:
-        vector: Vector = self._embedder.encode_each([sample_text(sample.fields)])[0]
+    def vector_of(self, fields: Mapping[str, JSON]) -> Vector:
+        """Return the vector of a sample's fields."""
+        vector: Vector = self._embedder.encode_each([sample_text(fields)])[0]
         return vector
 
 

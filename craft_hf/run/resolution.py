@@ -15,7 +15,7 @@ from craft_hf.review import Decision, read_review
 from craft_hf.run.settings import SAME_MODEL, SETTINGS, RunSettings, names_server
 from craft_hf.tasks import NAMES, Task, load_task
 
-PIPELINE_VERSION = 5
+PIPELINE_VERSION = 6
 """Raised whenever the same settings would give other rows, so that nothing stale comes from a cache."""
 
 AT_ONCE = 16

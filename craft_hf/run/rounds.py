@@ -12,9 +12,9 @@ from __future__ import annotations
 import logging
 import math
 import re
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -53,10 +53,6 @@ PILOT = 16
 
 CHECKED_AT_ONCE = 32
 """Answers that are checked together at most: more of them cost no less."""
-
-_AT_HAND_S = 0.02
-"""An answer that was waited for this long is the last that there is for now, and is checked without waiting for more.
-"""
 
 
 class Rounds:
@@ -153,12 +149,13 @@ class Rounds:
             run.generator, run.task.schema, self._settings.sampling(run.task), [prompt for _, prompt in prompted],
             self._journal, usage, lambda: not budget.is_spent(usage), self._outcomes,
         )  # fmt: skip
-        at_once = run.at_once if run.judge else CHECKED_AT_ONCE if self._settings.is_server else 1
-        for batch in in_order(prompted, answers, at_once):
-            self._seen += len(batch)
-            checked = self._quality.check_all([a.hit.document for a in batch], [a.answer for a in batch])
-            for answered, found in zip(batch, checked, strict=True):
-                yield self._judged(answered, found)
+        at_once = run.at_once if run.judge else CHECKED_AT_ONCE
+        with closing(answers):
+            for batch in in_order(prompted, answers, self._outcomes, at_once):
+                self._seen += len(batch)
+                checked = self._quality.check_all([a.hit.document for a in batch], [a.answer for a in batch])
+                for answered, found in zip(batch, checked, strict=True):
+                    yield self._judged(answered, found)
 
     def _judged(self, answered: Answered, found: Checked) -> Sample | Reject:
         """Add a sample to those that are kept, or to the rejects."""
@@ -167,12 +164,13 @@ class Rounds:
             fields, verdicts = self._people.decide(hit.document, hit.similarity, fields, verdicts)
         if not verdicts[-1].keep or len(self._result.samples) >= self._wanted:
             return self._result.reject(_reject(hit, answer, fields, verdicts[-1]))
-        fields = self._shuffle.shuffled(hit.document.id, fields)
+        before, fields = fields, self._shuffle.shuffled(hit.document.id, fields)
         reasoning = found.reasoning if self._settings.keep_reasoning else ""
         sample = Sample(fields, hit, replace(prompt, messages=()), answer, tuple(verdicts), reasoning)
         self._result.samples.append(sample)
-        if found.vector is not None:
-            self._drawn.add(hit.document.id, (found.vector.copy(), hit.document.id))
+        vector = found.vector if before is found.fields else self._quality.vector_of(before)
+        if vector is not None:
+            self._drawn.add(prompt.key, (vector.copy(), hit.document.id))
         return sample
 
     def _finish(self) -> Iterator[Reject]:
@@ -203,27 +201,25 @@ class Answered(NamedTuple):
 
 
 def in_order(
-    prompts: Sequence[tuple[Hit, Prompt]], answers: Iterable[tuple[Prompt, Answer]], most: int
+    prompts: Sequence[tuple[Hit, Prompt]], answers: Iterable[tuple[Prompt, Answer]], outcomes: Outcomes, most: int
 ) -> Iterator[list[Answered]]:
     """Put answers, which arrive in any order, into that of their prompts; those that got no answer are left out.
 
     Args:
         prompts: with their documents.
         answers: to these prompts.
+        outcomes: tell whether more answers are at hand.
         most: answers that are yielded together, at most. The first comes alone and then twice as many each time, as
-            long as they are at hand: what had to be waited for is yielded at once.
+            long as they are at hand: nothing is held back until another one comes, or an error.
     """
     waiting, arrived, ready, size = deque(prompts), dict[str, Answer](), list[Answered](), 1
-    asked = time.monotonic()
     for prompt, answer in answers:
-        is_last = time.monotonic() - asked > _AT_HAND_S
         arrived[prompt.key] = answer
         while waiting and (found := arrived.get(waiting[0][1].key)) is not None:
             ready.append(Answered(*waiting.popleft(), found))
-        if len(ready) >= size or (ready and is_last):
+        if len(ready) >= size or (ready and outcomes.arrived <= outcomes.taken):
             yield ready
             ready, size = [], min(2 * size, most)
-        asked = time.monotonic()
     ready += [Answered(hit, prompt, arrived[prompt.key]) for hit, prompt in waiting if prompt.key in arrived]
     if ready:
         yield ready

@@ -257,6 +257,11 @@ def _write(run: ResolvedRun, result: RunResult, folder: DatasetFolder, seconds: 
     cost = budget.spent(result.usage) if budget.prices else None
     texts = GeneratedTexts(rows, run.task.fields)
     diversity = measure_diversity(texts, result.vectors) if result.samples else None
+    if result.samples and not result.vectors:
+        logger.info(
+            "Without the check semantic rows have no vectors: nearest rows, few-shots and the map are left out of the "
+            "report; `craft-hf report` makes them."
+        )
     report = make_report(
         run.task,
         config_id=run.run_id,

@@ -408,8 +408,9 @@ ALTERNATIVES = ("num_samples", "size")
 def default_text(name: str) -> str:
     """Return a setting's default in words, "" where there is none."""
     default = DEFAULTS[name]
-    unset = default is None or default is False
-    shown = "" if unset else f"{default:g}" if isinstance(default, float) else str(default)
+    if isinstance(default, bool):
+        return str(default).lower()
+    shown = "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
     return SETTINGS[name].default_text or shown
 
 

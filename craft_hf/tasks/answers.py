@@ -97,7 +97,7 @@ class _Found:
     error: str = ""
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=8)
 def _reader(schema: str) -> AnswerReader:
     return AnswerReader(json.loads(schema))
 

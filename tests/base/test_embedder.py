@@ -168,6 +168,18 @@ def test_each_text_has_the_same_vector_in_any_company(embedder: Embedder, monkey
     assert cosines.min() > 0.999  # of bfloat16 both are rounded
 
 
+def test_each_text_is_read_behind_the_models_prompt(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prompt takes nothing from the text: what ends otherwise has another vector, that of `encode`."""
+    monkeypatch.setattr(
+        embedder._encoder, "prompts", {"q": "Represent this sentence for searching relevant passages: "}
+    )
+    monkeypatch.setattr(embedder._encoder, "default_prompt_name", "q")
+    texts = [f"the old smith at the river made his tools out of {metal}" for metal in ("iron", "gold")]
+    made = embedder.encode_each(texts)
+    assert (made * embedder.encode(texts)).sum(axis=1).min() > 0.999
+    assert float(made[0] @ made[1]) < 0.99
+
+
 def test_each_of_no_texts(embedder: Embedder) -> None:
     """Nothing in, nothing out."""
     assert embedder.encode_each([]).shape == (0, 384)

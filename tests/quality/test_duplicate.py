@@ -98,6 +98,28 @@ def test_documents_that_share_an_id_are_all_remembered() -> None:
     assert not duplicates.check(made("1", "alpha beta gamma")).keep
 
 
+def test_the_nearest_partner_counts_also_if_it_was_kept_since() -> None:
+    """Looked at before another sample was kept, a sample is dropped for that one if it is nearer."""
+    duplicates = DuplicateCheck(context(task(few_shots=())))
+    duplicates.remember(made("1", "plants take up carbon dioxide from the warm air"))
+    later = made("3", "plants take up carbon dioxide from the cold air by day")
+    assert duplicates.check(later).partner == "1"
+    duplicates.remember(made("2", "plants take up carbon dioxide from the cold air by day"))
+    verdict = duplicates.check(later)
+    assert (verdict.keep, verdict.partner, verdict.score) == (False, "2", 100)
+    duplicates.remember(made("4", "plants take up carbon dioxide from the warm air"))
+    assert duplicates.check(later).partner == "2"
+
+
+def test_scripts_without_blanks_are_compared_by_pairs_of_characters() -> None:
+    """A Chinese sentence with a few characters changed is near; another one is not."""
+    candidates = Candidates(85)
+    for text in ("植物从空气中吸收二氧化碳并释放出氧气", "细胞核里面储存着遗传信息和各种蛋白质"):
+        candidates.add(text)
+    assert candidates.find("植物从空气里吸收二氧化碳并释放出氧气") == [0]
+    assert candidates.find("火山喷发的时候会有岩浆流出来") == []
+
+
 def test_a_sample_of_an_earlier_dataset_is_not_repeated() -> None:
     """The partner names the dataset and the document."""
     earlier = [("first: d7", {"t": "plants take up carbon dioxide from the air"})]

@@ -9,6 +9,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from craft_hf.base.errors import InputError, StorageError
 from craft_hf.base.records import Answer, Document, Hit, Prompt
 from craft_hf.corpus.corpus import Corpus
 from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.generation.journaled import Outcomes
 from craft_hf.quality.quality import Quality
 from craft_hf.retrieval.documents import open_index
 from craft_hf.retrieval.index.build import build_index
@@ -199,14 +201,16 @@ def test_reasoning_is_kept_where_that_is_asked_for(
 
     def thoughtfully(self: WriterServer, body: dict[str, object]) -> Reply:
         reply = json.loads(reply_to(self, body).body)
-        reply["choices"][0]["message"]["content"] = "<think>of it</think>" + reply["choices"][0]["message"]["content"]
+        reply["choices"][0]["message"]["content"] = (
+            "<think>of it \ud83d</think>" + reply["choices"][0]["message"]["content"]
+        )
         return Reply(json.dumps(reply))
 
     monkeypatch.setattr(WriterServer, "reply_to", thoughtfully)
     plain = DatasetFolder(ensure_run(resolve(settings(server, small_index, 2)))).rows
     assert "model_reasoning" not in plain.schema.names
     kept = DatasetFolder(ensure_run(resolve(settings(server, small_index, 2, keep_reasoning=True)))).rows
-    assert [row["model_reasoning"] for row in kept if not row["is_few_shot"]] == ["of it", "of it"]
+    assert [row["model_reasoning"] for row in kept if not row["is_few_shot"]] == ["of it ?", "of it ?"]
     assert {row["model_reasoning"] for row in kept if row["is_few_shot"]} == {None}
     assert len(server.requests) == 2  # the second run finds both answers in the journal
 
@@ -245,19 +249,25 @@ def test_the_report_embeds_nothing_again(
 
 
 def test_answers_are_checked_together_as_long_as_they_are_at_hand() -> None:
-    """The first comes alone, then twice as many each time, in the order of the prompts; who waits gets all there is."""
+    """First one, then twice as many each time, in the order of the prompts; before a pause or an error all there is."""
     hits = [Hit(Document(f"d{n}", ""), 0.0, ()) for n in range(12)]
     asked = [(hit, Prompt(f"k{n}", hit.document.id, (), ())) for n, hit in enumerate(hits)]
 
-    def arriving() -> Iterator[tuple[Prompt, Answer]]:
-        for number in (0, 1, 2, 4, 3, 5, 6, 7, 8):
-            yield asked[number][1], Answer(str(number), "stop")
-        time.sleep(0.05)
-        yield asked[9][1], Answer("9", "stop")
-        yield asked[11][1], Answer("11", "stop")  # the one before it never comes
+    outcomes = Outcomes()
 
-    batches = [[a.answer.text for a in batch] for batch in rounds.in_order(asked, arriving(), 3)]
-    assert batches == [["0"], ["1", "2"], ["3", "4", "5"], ["6", "7", "8"], ["9"], ["11"]]
+    def arriving() -> Iterator[tuple[Prompt, Answer]]:
+        for burst in ((0, 1, 2, 4, 3, 5, 6, 7), (8, 9), (11,)):  # number 10 never comes
+            outcomes.arrived += len(burst)
+            for number in burst:
+                outcomes.taken += 1
+                yield asked[number][1], Answer(str(number), "stop")
+        raise ValueError
+
+    batches = []
+    with suppress(ValueError):
+        for batch in rounds.in_order(asked, arriving(), outcomes, 3):
+            batches.append([answered.answer.text for answered in batch])
+    assert batches == [["0"], ["1", "2"], ["3", "4", "5"], ["6", "7"], ["8", "9"]]
 
 
 def test_several_samples_of_a_document(home: Path, server: WriterServer, small_index: str) -> None:

@@ -46,8 +46,8 @@ def short(label: str, limit: int = MAX_LABEL) -> str:
 
 def save(figure: Figure, kind: str) -> bytes:
     """Return the file of a figure in one of `FORMATS`; it holds neither date nor program."""
+    figure.set_dpi(150)
     if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):  # once for all formats: that takes the longest
-        figure.set_dpi(150)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
     buffer = io.BytesIO()  # savefig would draw twice
