@@ -22,6 +22,10 @@ logger = logging.getLogger("craft_hf")
 def rebuild_report(dataset: Path, out: Path, task: str | None = None) -> RunReport:
     """Write the report of a dataset anew; what only the run knew (identity, usage, funnel, coverage, ...) is kept.
 
+    Rows and documents are embedded again. What their vectors tell (nearest rows, the map) may differ a little from the
+    run's report, for which the checks had embedded a row before its options were shuffled, and the index all of a
+    document's text.
+
     Args:
         dataset: folder that a run wrote, with data/*.parquet, rejected/*.parquet and report.json.
         out: folder for the report; may be the same.

@@ -27,6 +27,7 @@ from craft_hf.retrieval.index import forecast as forecasting
 from craft_hf.retrieval.index.build import build_index
 from craft_hf.retrieval.index.forecast import Forecast, Range, forecast_index
 from craft_hf.retrieval.index.info import read_info
+from craft_hf.retrieval.index.layout import hashes_path
 from craft_hf.retrieval.index.search import Index
 from craft_hf.retrieval.index.shard import Shard, shard_bytes
 from tests.embedding_server import EmbeddingServer
@@ -200,7 +201,8 @@ def test_size_is_that_of_a_shard(tmp_path: Path) -> None:
     shard = Shard(shard_paths(tmp_path / "i")[0])
     strings = sum(len(f"{d.text}{d.id}{d.title}{d.url}{d.author}".encode()) for d in shard.documents(range(shard.rows)))
     said = shard_bytes(shard.rows, shard.chunks, 64, strings)
-    assert 0 <= shard.path.stat().st_size - said < 80_000
+    size = sum(path.stat().st_size for path in (shard.path, hashes_path(shard.path)))
+    assert 0 <= size - said < 80_000
 
 
 def test_the_command_writes_nothing(tmp_path: Path) -> None:
