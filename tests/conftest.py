@@ -59,10 +59,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     if report.failed and "embedded default weights are not installed" in report.longreprtext:
         report.sections.append(
-            (
-                "weights",
-                "They are hidden from tests that are marked neither `weights` nor `slow`, see conftest.py.",
-            )
+            ("weights", "They are hidden from tests that are marked neither `weights` nor `slow`, see conftest.py.")
         )
     return report
 

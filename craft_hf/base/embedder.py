@@ -212,17 +212,16 @@ class Embedder:
         clean, prompt = self._readable(texts), _prompt(encoder)
         on_gpu = encoder.device.type == "cuda"
 
-        def embed(batch: tuple[int, list[int]]) -> tuple[list[int], Vectors]:
+        def embed(batch: tuple[int, int, list[int]]) -> tuple[list[int], Vectors]:
             import torch
 
-            length, rows = batch
-            size = max(1, _EVEN_TOKENS[on_gpu] // length)
+            length, size, rows = batch
             filled = [clean[row] for row in rows] + [""] * (size - len(rows))
             padded = {"text": {"padding": "max_length", "max_length": length}}
-            with _padding, torch.inference_mode():
-                features = encoder.preprocess(filled, prompt=prompt or None, processing_kwargs=padded)
-            on_device = {k: v.to(encoder.device) if torch.is_tensor(v) else v for k, v in features.items()}
             with torch.inference_mode():
+                with _padding:
+                    features = encoder.preprocess(filled, prompt=prompt or None, processing_kwargs=padded)
+                on_device = {k: v.to(encoder.device) if torch.is_tensor(v) else v for k, v in features.items()}
                 made = encoder(on_device)["sentence_embedding"][: len(rows)]
                 return rows, self._normalized(made, [clean[row] for row in rows])
 
@@ -416,8 +415,8 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 def _even_batches(
     lengths: Sequence[int], limit: int | None, budget: int, leave_one: bool = False
-) -> Iterator[tuple[int, list[int]]]:
-    """Yield batches as a padded length and rows, as many as fit into `budget` tokens, or one.
+) -> Iterator[tuple[int, int, list[int]]]:
+    """Yield batches as their padded length, their size, which is what fits into `budget` tokens or one, and rows.
 
     Args:
         lengths: tokens of each row.
@@ -431,8 +430,9 @@ def _even_batches(
         padded = -(-length // step) * step
         by_length.setdefault(min(padded, limit) if limit else padded, []).append(row)
     for length, rows in by_length.items():
-        size = max(1, budget // length - leave_one)
-        yield from ((length, rows[start : start + size]) for start in range(0, len(rows), size))
+        size = max(1, budget // length)
+        taken = max(1, size - leave_one)
+        yield from ((length, size, rows[start : start + taken]) for start in range(0, len(rows), taken))
 
 
 @functools.lru_cache(maxsize=2)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import functools
 import re
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,21 +68,21 @@ class Candidates:
             self._word_ids[word] = len(self._with_word)
             self._with_word.append(array("i"))
             self._word_weights.append([len(word) + 1])
-        for word_id in self._rarest([(self._word_ids[word], len(word) + 1) for word in words]):
+        for word_id in self._rarest(self._known(words)):
             self._with_rare_word.setdefault(word_id, array("i")).append(number)
         ids = sorted(self._word_ids[word] for word in words)
         for word_id in ids:
             self._with_word[word_id].append(number)
         self._words.append(ids)
         self._ends.append([len(self._words.values)])
-        self._weights.append([sum(map(len, words)) + len(words)])
+        self._weights.append([_weight(words)])
 
     def find(self, text: str, start: int = 0) -> list[int]:
         """Return the numbers of all texts from `start` on that may reach the threshold with a new one, in order."""
         words = _words(text)
-        known = [(self._word_ids[word], len(word) + 1) for word in words if word in self._word_ids]
-        weight = sum(map(len, words)) + len(words)
-        lists = [self._with_word[word_id] for word_id in self._rarest(known, weight)]
+        known, weight = self._known(words), _weight(words)
+        unknown = weight - sum(size for _, size in known)
+        lists = [self._with_word[word_id] for word_id in self._rarest(known, unknown)]
         lists += [self._with_rare_word.get(word_id, _NONE) for word_id, _ in known]
         parts = [np.frombuffer(numbers, np.int32) for numbers in lists if numbers]
         if start:
@@ -95,22 +95,27 @@ class Candidates:
         ).tolist()  # fmt: skip
         return found
 
-    def _rarest(self, words: Iterable[tuple[int, int]], weight: int | None = None) -> Iterable[int]:
+    def _known(self, words: Iterable[str]) -> list[tuple[int, int]]:
+        """Return number and weight of each word that occurs in some text."""
+        return [(self._word_ids[word], len(word) + 1) for word in words if word in self._word_ids]
+
+    def _rarest(self, words: Sequence[tuple[int, int]], unknown: int = 0) -> Iterable[int]:
         """Yield the rarest of a text's words until what is left weighs less than what must be shared.
 
         Args:
             words: number and weight of each that occurs in some text.
-            weight: of all words of the text, if there are more.
+            unknown: weight of those that occur in none, which are the rarest.
         """
-        ranked = sorted((len(self._with_word[word_id]), word_id, size) for word_id, size in words)
-        total = sum(size for _, _, size in ranked)
-        needed = self._lacking * (total if weight is None else weight) + _SLACK
-        needed -= 0 if weight is None else weight - total  # words that occur nowhere are the rarest
-        for _, word_id, size in ranked:
+        needed = self._lacking * (unknown + sum(size for _, size in words)) + _SLACK - unknown
+        for _, word_id, size in sorted((len(self._with_word[word_id]), word_id, size) for word_id, size in words):
             if needed < 0:
                 return
             yield word_id
             needed -= size
+
+
+def _weight(words: set[str]) -> int:
+    return sum(map(len, words)) + len(words)
 
 
 def _words(text: str) -> set[str]:

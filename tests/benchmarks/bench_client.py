@@ -62,7 +62,18 @@ def prompts(count: int) -> list[Prompt]:
     ]
 
 
-def serve(ready: Connection, seconds: float, capacity: int) -> None:
+def hash_sample(body: bytes) -> dict[str, Any]:
+    """Make a sample of a request's hash."""
+    words = hashlib.blake2b(body, digest_size=24).hexdigest()
+    parts = [words[i : i + 6] for i in range(0, 48, 6)]
+    return {
+        "question": f"What does the {' '.join(parts)} do in the cell?",
+        "options": [f"{letter}. It {part}" for letter, part in zip("ABCD", parts, strict=False)],
+        "answer": "ABCD"[len(words) % 4],
+    }
+
+
+def serve(ready: Connection, seconds: float, capacity: int, sample: Callable[[bytes], dict[str, Any]]) -> None:
     """Answer chat completions until the process is killed."""
     from aiohttp import web
 
@@ -72,14 +83,7 @@ def serve(ready: Connection, seconds: float, capacity: int) -> None:
         body = await request.read()
         async with free:
             await asyncio.sleep(seconds)
-        words = hashlib.blake2b(body, digest_size=24).hexdigest()
-        parts = [words[i : i + 6] for i in range(0, 48, 6)]
-        sample = {
-            "question": f"What does the {' '.join(parts)} do in the cell?",
-            "options": [f"{letter}. It {part}" for letter, part in zip("ABCD", parts, strict=False)],
-            "answer": "ABCD"[len(words) % 4],
-        }
-        message = {"role": "assistant", "content": json.dumps(sample)}
+        message = {"role": "assistant", "content": json.dumps(sample(body))}
         return web.json_response(
             {
                 "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
@@ -104,11 +108,19 @@ def serve(ready: Connection, seconds: float, capacity: int) -> None:
 
 
 @contextmanager
-def serving(seconds: float, capacity: int = 10**6) -> Iterator[str]:
-    """Run the server in a process of its own."""
+def serving(
+    seconds: float, capacity: int = 10**6, sample: Callable[[bytes], dict[str, Any]] = hash_sample
+) -> Iterator[str]:
+    """Run the server in a process of its own.
+
+    Args:
+        seconds: that an answer takes.
+        capacity: answers at a time.
+        sample: makes one of a request's body.
+    """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=serve, args=(there, seconds, capacity), daemon=True)
+    process = context.Process(target=serve, args=(there, seconds, capacity, sample), daemon=True)
     process.start()
     try:
         yield f"http://127.0.0.1:{here.recv()}"

@@ -20,7 +20,6 @@ The last line is JSON.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gzip
 import hashlib
 import json
@@ -30,16 +29,21 @@ import platform
 import random
 import re
 import resource
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.benchmarks.bench_client import serving
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -80,57 +84,19 @@ def build(folder: Path, data: Path | None, count: int) -> None:
     build_index([Corpus(rows)], folder, RandomVectors(), vectors="document")
 
 
-def serve(ready: Connection, seconds: float) -> None:
-    """Answer chat completions until the process is killed."""
-    from aiohttp import web
-
-    async def answer(request: web.Request) -> web.Response:
-        body = await request.read()
-        await asyncio.sleep(seconds)
-        document = json.loads(body)["messages"][-1]["content"].partition("Text:\n")[2]
-        rng = random.Random(hashlib.blake2b(document.encode(), digest_size=8).digest())
-        sentences = list(dict.fromkeys(s for s in SENTENCE.split(document) if 40 < len(s) < 250))
-        while len(sentences) < 5:
-            sentences.append(" ".join(rng.sample(document.split(), 12)))
-        words = [sentence.rstrip(".!?").split() for sentence in rng.sample(sentences, 5)]
-        sample = {
-            "question": f"Which of these is true where {' '.join(words[0][:14])}?",
-            "options": [f"{letter}. {' '.join(w[-12:])}" for letter, w in zip(LETTERS, words[1:], strict=True)],
-            "answer": rng.choice(LETTERS),
-        }
-        return web.json_response(
-            {
-                "choices": [{"message": {"content": json.dumps(sample)}, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": len(body) // 4, "completion_tokens": 80},
-            }
-        )
-
-    async def models(request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "bench"}]})
-
-    async def main() -> None:
-        app = web.Application(client_max_size=2**26)
-        app.add_routes([web.post("/v1/chat/completions", answer), web.get("/v1/models", models)])
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-        ready.send(runner.addresses[0][1])
-        await asyncio.Event().wait()
-
-    asyncio.run(main())
-
-
-@contextmanager
-def serving(seconds: float) -> Iterator[str]:
-    """Run the server in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=serve, args=(there, seconds), daemon=True)
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{here.recv()}"
-    finally:
-        process.kill()
+def document_sample(body: bytes) -> dict[str, Any]:
+    """Make a sample of sentences of the document in a request."""
+    document = json.loads(body)["messages"][-1]["content"].partition("Text:\n")[2]
+    rng = random.Random(hashlib.blake2b(document.encode(), digest_size=8).digest())
+    sentences = list(dict.fromkeys(s for s in SENTENCE.split(document) if 40 < len(s) < 250))
+    while len(sentences) < 5:
+        sentences.append(" ".join(rng.sample(document.split(), 12)))
+    words = [sentence.rstrip(".!?").split() for sentence in rng.sample(sentences, 5)]
+    return {
+        "question": f"Which of these is true where {' '.join(words[0][:14])}?",
+        "options": [f"{letter}. {' '.join(w[-12:])}" for letter, w in zip(LETTERS, words[1:], strict=True)],
+        "answer": rng.choice(LETTERS),
+    }
 
 
 class Forward:
@@ -281,7 +247,7 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()}")
     os.environ["OMP_NUM_THREADS"] = "1"
     exam = options.data / "eval_bioqa.jsonl.gz" if options.data else None
-    with tempfile.TemporaryDirectory() as folder, serving(options.seconds) as url:
+    with tempfile.TemporaryDirectory() as folder, serving(options.seconds, sample=document_sample) as url:
         index = Path(folder) / "index"
         build(index, options.data, 2 * options.rows)
         run = alone(whole_run, url, index, options.rows, exam, (), options.profile)
