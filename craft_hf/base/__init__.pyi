@@ -70,6 +70,7 @@ from .records import fingerprint as fingerprint
 from .segmentation import SENTENCE_END as SENTENCE_END
 from .segmentation import sentence_spans as sentence_spans
 from .segmentation import sentences as sentences
+from .spooled import Spooled as Spooled
 from .templates import chat_template as chat_template
 from .templates import template as template
 from .tokens import token_kind as token_kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -160,10 +161,13 @@ def summaries_for(task: Task, verdicts: Iterable[Verdict]) -> dict[str, str]:
         task: whose checks were made.
         verdicts: all verdicts on the samples that were kept.
     """
-    by_check: dict[str, list[Verdict]] = {}
-    for verdict in (verdict for verdict in verdicts if verdict.keep):  # people may put back what a check dropped
-        by_check.setdefault(verdict.check, []).append(verdict)
-    found = {kind.name: _summary(kind, by_check[kind.name]) for kind in checks_for(task) if kind.name in by_check}
+    silent = vars(Check)["summary"]  # of most checks, whose verdicts need not be kept
+    kinds = [kind for kind in checks_for(task) if inspect.getattr_static(kind, "summary") is not silent]
+    by_check: dict[str, list[Verdict]] = {kind.name: [] for kind in kinds}
+    for verdict in verdicts:
+        if verdict.keep and verdict.check in by_check:  # people may put back what a check dropped
+            by_check[verdict.check].append(verdict)
+    found = {kind.name: _summary(kind, by_check[kind.name]) for kind in kinds if by_check[kind.name]}
     return {name: sentence for name, sentence in found.items() if sentence}
 
 

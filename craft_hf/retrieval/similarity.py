@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from craft_hf.base import Document, FewShot, Hit, InputError, Vectors, word_runs, words
+from craft_hf.base import Document, FewShot, Hit, InputError, Spooled, Vectors, word_runs, words
 from craft_hf.retrieval.index.selection import EVERYTHING, Selection
 from craft_hf.retrieval.permutation import RowNumbers, random_rows
 
@@ -59,12 +59,12 @@ class Retrieval:
     """The result of a retrieval.
 
     Attributes:
-        hits: in order.
+        hits: in order; their texts are on the disk.
         left_out: documents that are nearly the text of a few-shot: (document id, few-shot id, overlap).
         rows: rows of the hits in the index.
     """
 
-    hits: list[Hit] = field(default_factory=list)
+    hits: Spooled[Hit] = field(default_factory=Spooled)
     left_out: list[tuple[str, str, float]] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
 

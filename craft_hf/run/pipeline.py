@@ -62,7 +62,6 @@ def _funnel(task: Task, result: RunResult, indexed: int) -> list[Stage]:
     dropped = result.dropped
     few_shot_texts = dropped[LEAKAGE]
     left = len(result.samples) + dropped.total() - few_shot_texts
-    documents = len({s.hit.document.id for s in result.samples} | {r.document_id for r in result.rejects})
     stages = [Stage("index", "documents in the index", indexed)]
     if result.coverage and result.coverage.not_selected:
         stages.append(
@@ -73,7 +72,7 @@ def _funnel(task: Task, result: RunResult, indexed: int) -> list[Stage]:
             Stage("passed_over", "passed over, their source gave its most", result.coverage.passed_over, removed=True)
         )
     stages += [
-        Stage("retrieved", "retrieved", documents),
+        Stage("retrieved", "retrieved", result.documents + few_shot_texts),
         Stage("few_shot_texts", "few-shot texts left out", few_shot_texts, removed=True),
         Stage("prompted", "prompted", left),
     ]

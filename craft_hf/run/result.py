@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from craft_hf.base import JSON, Embedder, Reject, Sample
+from craft_hf.base import JSON, Embedder, Reject, Sample, Spooled
 from craft_hf.dataset import RowVectors, Stage
 from craft_hf.generation import Usage
 from craft_hf.quality import Balance, Overlap
@@ -18,12 +18,15 @@ class RunResult:
     """What a run has given so far; complete once the run has ended.
 
     Attributes:
+        samples, rejects: in the order of retrieval; most of them are on the disk.
+        documents: that were prompted, and have an outcome.
         dropped: rejects by the check that dropped them.
         vectors: of some of the samples, their documents and the few-shots, as the checks and the index have them.
     """
 
-    samples: list[Sample] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
+    samples: Spooled[Sample] = field(default_factory=Spooled)
+    rejects: Spooled[Reject] = field(default_factory=Spooled)
+    documents: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
     funnel: list[Stage] = field(default_factory=list)

@@ -86,6 +86,7 @@ class Rounds:
         self._outcomes = Outcomes(run.settings.max_failed, LEAST_ALIKE)
         self._drawn: DrawnRows[tuple[np.ndarray, str]] = DrawnRows()
         self._seen = self._marked = 0
+        self._document = ""
 
     def __iter__(self) -> Iterator[Sample | Reject]:
         """Yield what became of each document, which has just been added to the result."""
@@ -97,14 +98,17 @@ class Rounds:
             hits = self._retrieve()
             if not hits:
                 break
-            cut_before, start = usage.cut_prompts, (len(result.samples), len(result.rejects))
-            yield from self._round(hits)
+            cut_before, came = usage.cut_prompts, list[Sample | Reject]()
+            for outcome in self._round(hits):
+                if self._people:
+                    came.append(outcome)
+                yield outcome
             if usage.cut_prompts and not cut_before:
                 logger.warning(notes.cut_prompts(usage))
             if self._people:
                 texts = {hit.document.id: hit.document for hit in hits}
-                rejects = [(texts[reject.document_id], reject) for reject in result.rejects[start[1] :]]
-                self._people.add_samples(result.samples[start[0] :], rejects)
+                rejects = [(texts[reject.document_id], reject) for reject in came if isinstance(reject, Reject)]
+                self._people.add_samples([sample for sample in came if isinstance(sample, Sample)], rejects)
             if 0 < len(result.samples) < self._wanted:
                 logger.info(notes.forecast(*self._so_far, usage, self._settings))
         yield from self._finish()
@@ -160,6 +164,8 @@ class Rounds:
     def _judged(self, answered: Answered, found: Checked) -> Sample | Reject:
         """Add a sample to those that are kept, or to the rejects."""
         (hit, prompt, answer), fields, verdicts = answered, found.fields, list(found.verdicts)
+        self._result.documents += hit.document.id != self._document
+        self._document = hit.document.id
         if self._people:
             fields, verdicts = self._people.decide(hit.document, hit.similarity, fields, verdicts)
         if not verdicts[-1].keep or len(self._result.samples) >= self._wanted:

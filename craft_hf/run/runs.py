@@ -252,7 +252,7 @@ def _write(run: ResolvedRun, result: RunResult, folder: DatasetFolder, seconds: 
         rejected_rows(result.rejects),
         run_yaml(run.settings),
     )
-    rows, rejects = folder.rows, folder.rejects  # as they are on the disk: they are in memory as samples already
+    rows, rejects = folder.rows, folder.rejects  # as they are on the disk
     budget = run.settings.budget
     cost = budget.spent(result.usage) if budget.prices else None
     texts = GeneratedTexts(rows, run.task.fields)

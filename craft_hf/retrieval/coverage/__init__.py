@@ -42,7 +42,7 @@ def measure_coverage(retriever: Retriever, few_shot_similarity: float | None = N
     index, found, selected = retriever.index, retriever.found, retriever.documents_by_source
     random = random_documents(index, retriever.selection)
     return compute_coverage(
-        found.hits,
+        [replace(hit, document=replace(hit.document, text="")) for hit in found.hits],  # texts are on the disk
         retriever.few_shots,
         selected,
         queries=retriever.queries,
