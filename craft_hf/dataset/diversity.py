@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
+from array import array
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from craft_hf.base import Vectors
 
 MOST_COMPARED = 50
 """Most texts that self-BLEU compares, each with all others; with 300 words each this takes about two seconds."""
+
+MOST_COUNTED = 10_000
+"""Most texts whose n-grams are counted, in megabytes of memory; distinct-n falls the more texts it is of, so that it
+says less of more."""
 
 _ORDER = 4
 
@@ -40,14 +45,15 @@ class RowVectors:
 class Diversity:
     """How varied the generated rows are. None, or an empty mapping, stands for what could not be measured.
 
-    `distinct` has a share in [0, 1] for "1", "2" and "3". `self_bleu` in [0, 1], high where rows repeat each other, is
-    that of `self_bleu_rows` rows. `nearest_row` and `nearest_few_shot` hold min, median, p95 and max of the cosine
-    similarity of each of `embedded` rows to the nearest other one and to the nearest few-shot. `map_variance` is the
-    share of the variance, in [0, 1], that each axis of the map shows.
+    `distinct` has a share in [0, 1] for "1", "2" and "3", and is that of `distinct_rows` rows. `self_bleu` in [0, 1],
+    high where rows repeat each other, is that of `self_bleu_rows` rows. `nearest_row` and `nearest_few_shot` hold min,
+    median, p95 and max of the cosine similarity of each of `embedded` rows to the nearest other one and to the nearest
+    few-shot. `map_variance` is the share of the variance, in [0, 1], that each axis of the map shows.
     """
 
     rows: int
     distinct: Mapping[str, float | None]
+    distinct_rows: int
     self_bleu: float | None
     self_bleu_rows: int
     embedded: int
@@ -64,19 +70,22 @@ def measure_diversity(texts: Collection[str], vectors: RowVectors | None) -> Div
         vectors: the embeddings of as many of them as were looked at, None where they were not embedded.
     """
     count = len(texts)
-    drawn, compared = set(draw_numbers(count, MOST_COMPARED)), list[str]()
+    counted, drawn = (set(draw_numbers(count, most)) for most in (MOST_COUNTED, MOST_COMPARED))
+    compared = list[str]()
 
-    def all_of_them() -> Iterator[str]:
+    def all_that_count() -> Iterator[str]:
         for number, text in enumerate(texts):
             if number in drawn:
                 compared.append(text)
-            yield text
+            if number in counted:
+                yield text
 
-    shares = distinct(all_of_them(), (1, 2, 3))
+    shares = distinct(all_that_count(), (1, 2, 3))
     mapped = project(vectors) if vectors else None
     return Diversity(
         rows=count,
         distinct={str(n): _rounded(share) for n, share in shares.items()},
+        distinct_rows=len(counted),
         self_bleu=_rounded(self_bleu(compared)),
         self_bleu_rows=len(compared),
         embedded=len(vectors.samples) if vectors else 0,
@@ -101,14 +110,12 @@ def distinct(texts: Iterable[str], sizes: Sequence[int]) -> dict[int, float | No
         texts: any number; an n-gram does not go from one to the next, and case is passed over.
         sizes: words of an n-gram, each 1 or more.
     """
-    seen, total = {n: set[int]() for n in sizes}, dict.fromkeys(sizes, 0)
+    found = {n: array("q") for n in sizes}
     for text in texts:
         words = re.findall(r"\w+", text.lower())
-        for n in sizes:
-            grams = list(zip(*(words[i:] for i in range(n)), strict=False))
-            seen[n].update(map(hash, grams))  # a tenth of the memory that the n-grams take
-            total[n] += len(grams)
-    return {n: len(seen[n]) / total[n] if total[n] else None for n in sizes}
+        for n, hashes in found.items():
+            hashes.extend(map(hash, zip(*(words[i:] for i in range(n)), strict=False)))
+    return {n: len(np.unique(np.frombuffer(h, np.int64))) / len(h) if h else None for n, h in found.items()}
 
 
 def self_bleu(texts: Sequence[str]) -> float | None:

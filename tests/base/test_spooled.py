@@ -1,3 +1,5 @@
+"""Lists on the disk: they read like lists, and take no memory."""
+
 from __future__ import annotations
 
 import random
@@ -12,6 +14,7 @@ from craft_hf.base.spooled import BLOCK
 
 @pytest.mark.parametrize("count", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
 def test_it_reads_like_the_list_that_was_put_in(home: Path, count: int) -> None:
+    """Every item, slice and comparison is that of the list, while it grows and after."""
     items, spooled, rng = [(n, f"é{n}") for n in range(count)], Spooled[tuple[int, str]](), random.Random(count)
     for n, item in enumerate(items):
         spooled.append(item)
@@ -30,15 +33,16 @@ def test_it_reads_like_the_list_that_was_put_in(home: Path, count: int) -> None:
 
 
 def test_two_readers_at_different_places_read_what_is_there(home: Path) -> None:
+    """Blocks that are read in turn do not take each other's place."""
     spooled = Spooled[int]()
     for n in range(5 * BLOCK):
         spooled.append(n)
-    assert [pair for pair in zip(spooled, reversed(spooled), strict=True)] == [
-        (n, 5 * BLOCK - 1 - n) for n in range(5 * BLOCK)
-    ]
+    assert list(zip(spooled, reversed(spooled), strict=True)) == [(n, 5 * BLOCK - 1 - n) for n in range(5 * BLOCK)]
 
 
 def test_memory_does_not_grow_with_the_items(home: Path) -> None:
+    """Sixteen times the items take no more memory."""
+
     def most(blocks: int) -> int:
         tracemalloc.start()
         spooled = Spooled[str]()
@@ -52,6 +56,7 @@ def test_memory_does_not_grow_with_the_items(home: Path) -> None:
 
 
 def test_nothing_is_left_on_the_disk(home: Path) -> None:
+    """The file has no name, so that no kill leaves it."""
     spooled = Spooled[int]()
     for n in range(2 * BLOCK):
         spooled.append(n)
@@ -59,9 +64,11 @@ def test_nothing_is_left_on_the_disk(home: Path) -> None:
 
 
 def test_a_cache_that_cannot_be_written_says_what_is_safe(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full or unwritable disk ends in an error that says what to do."""
     (home / "file").write_text("")
     monkeypatch.setenv("CRAFT_HF_HOME", str(home / "file"))
     spooled = Spooled[int]()
+    for n in range(BLOCK):
+        spooled.append(n)
     with pytest.raises(StorageError, match="All answers are safe in the journal; make room and run"):
-        for n in range(2 * BLOCK):
-            spooled.append(n)
+        spooled.append(BLOCK)

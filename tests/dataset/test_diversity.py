@@ -110,6 +110,16 @@ def test_measure_rounds_and_draws() -> None:
     assert measure_diversity(texts, VECTORS) == found
 
 
+def test_n_grams_are_counted_in_rows_drawn_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The share is that of as many rows in any dataset, and says so."""
+    texts = [f"sample {i % 3} says what number {i} is" for i in range(40)]
+    monkeypatch.setattr("craft_hf.dataset.diversity.MOST_COUNTED", 20)
+    found = measure_diversity(texts, None)
+    drawn = [texts[number] for number in draw_numbers(40, 20)]
+    assert (found.rows, found.distinct_rows) == (40, 20)
+    assert found.distinct == {str(n): round(share or 0, 4) for n, share in distinct(drawn, (1, 2, 3)).items()}
+
+
 def test_measure_of_one_row_and_of_no_vectors() -> None:
     """What cannot be measured is None or empty, not 0."""
     one = measure_diversity(["What is a cell?"], RowVectors(directions(0), directions(10), directions(0, 90)))
@@ -118,7 +128,8 @@ def test_measure_of_one_row_and_of_no_vectors() -> None:
     assert one.nearest_few_shot["max"] == 1
     nothing = measure_diversity([], None)
     assert dataclasses.asdict(nothing) == {
-        "rows": 0, "distinct": {"1": None, "2": None, "3": None}, "self_bleu": None, "self_bleu_rows": 0, "embedded": 0,
+        "rows": 0, "distinct": {"1": None, "2": None, "3": None}, "distinct_rows": 0, "self_bleu": None,
+        "self_bleu_rows": 0, "embedded": 0,
         "nearest_row": {}, "nearest_few_shot": {}, "map_variance": None,
     }  # fmt: skip
 
