@@ -22,10 +22,15 @@ LINEAGE: Mapping[str, JSON] = {
 
 def made_row(number: int, **changes: JSON) -> dict[str, JSON]:
     """A generated row of bioqa."""
-    return {
+    fields: dict[str, JSON] = {
         "question": f"Which organelle is number {number} of the cell?",
         "options": ["A. This one", "B. That one", "C. Another one", "D. None of them"],
-        "answer": "ABCD"[number % 4], "is_few_shot": False, "document_id": f"openstax-{number}",
+        "answer": "ABCD"[number % 4],
+    }
+    prompt, completion = load_task("bioqa").conversation(fields)
+    return {
+        **fields, "prompt": prompt, "completion": completion, "sample_id": f"{number:016x}", "is_few_shot": False,
+        "document_id": f"openstax-{number}",
         "document": f"Organelle {number} digests what the cell has swallowed.",
         "url": f"https://openstax.org/books/{number}", **LINEAGE, **changes,
     }  # fmt: skip
@@ -34,11 +39,12 @@ def made_row(number: int, **changes: JSON) -> dict[str, JSON]:
 def write_run(folder: Path, generated: int, task: Task | None = None, **changes: JSON) -> Path:
     """Write what a run writes: few-shots and so many rows (the first one changed), a reject, report and card."""
     task = task or load_task("bioqa")
-    rows = [*few_shot_rows(task.few_shots), *(made_row(i, **(changes if i == 0 else {})) for i in range(generated))]
+    rows = [*few_shot_rows(task), *(made_row(i, **(changes if i == 0 else {})) for i in range(generated))]
     rejects: list[dict[str, JSON]] = [
         {
             "document_id": "d", "check": "schema", "reason": "no JSON", "score": None, "partner": "", "answer": "{",
-            "finish_reason": "stop", "sample": "", "similarity": 0.1,
+            "finish_reason": "stop", "sample": "", "similarity": 0.1, "document": "A text.", "source": "openstax",
+            "title": "Cells", "url": "https://openstax.org/books/0", "license": "CC BY 4.0", "author": "",
         }
     ]  # fmt: skip
     funnel = [Stage("prompted", "prompted", generated + 1), Stage("kept", "kept", generated)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from craft_hf.base.records import JSON
 from craft_hf.review.decisions import Decision
-from craft_hf.review.samples import ReviewSample, sample_id
+from craft_hf.review.samples import ReviewSample
 from craft_hf.review.store import ReviewStore
 from craft_hf.tasks.task import Task, load_task
 
@@ -23,7 +23,7 @@ def made_sample(number: int, task: Task = TASK, **more: object) -> ReviewSample:
     shot = task.few_shots[number % len(task.few_shots)]
     document = {"id": f"doc-{number}", "text": shot.text, "source": "made", "title": "", "url": "", "license": "CC0"}
     fields: Mapping[str, JSON] = {**shot.sample, "question": f"{number}: {shot.sample['question']}"}
-    sample = ReviewSample(sample_id(task, document["id"], fields), fields, document, [], uncertainty=1 / (number + 1))
+    sample = ReviewSample(task.sample_id(document["id"], fields), fields, document, [], uncertainty=1 / (number + 1))
     return replace(sample, **more)  # type: ignore[arg-type]
 
 

@@ -164,9 +164,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Reject:
-    """A document that did not become a row, with the stage and the reason."""
+    """What became no row, with its document, the stage and the reason."""
 
-    document_id: str
+    document: Document
     check: str
     reason: str
     score: float | None = None
@@ -175,3 +175,8 @@ class Reject:
     finish_reason: str = ""
     fields: Mapping[str, JSON] = field(default_factory=dict)
     similarity: float | None = None
+
+    @property
+    def document_id(self) -> str:
+        """The id of the document."""
+        return self.document.id

@@ -113,11 +113,11 @@ def generate(
 
 
 def _print_row(row: Mapping[str, JSON]) -> None:
-    from craft_hf.dataset import LINEAGE
+    from craft_hf.tasks import COLUMNS
 
     typer.echo("\n" + "-" * 100)
     for name, value in row.items():
-        if name not in LINEAGE:
+        if name not in COLUMNS:
             typer.echo(f"{name}: " + ("\n  ".join(["", *map(str, value)]) if isinstance(value, list) else str(value)))
     typer.echo(
         f"\nfrom {row['document_id']} ({row['title']}; {row['license']}), "

@@ -51,7 +51,9 @@ def publish(
         note = "" if login or to is not None else " Not logged in, so not compared with the Hub."
         typer.echo(f"{kind} {folder}: {len(plan)} files, {sent:,} bytes would go up; nothing was sent.{note}")
     elif to is not None:
-        publishing.write_repository(folder, to, repository or "user/name", mask_personal=mask_personal)
+        publishing.write_repository(
+            folder, to, repository or "user/name", private=not public, mask_personal=mask_personal
+        )
         typer.echo(f"{kind} {folder}: the repository is in {to}")
     else:
         assert repository is not None

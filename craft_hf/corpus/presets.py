@@ -60,7 +60,7 @@ PRESETS = {
         repo="wikimedia/wikipedia",
         revision="b04c8d1ceb2f5cd4588862100d08de323dccfbaa",
         hub=lambda repo, revision, name: HubDataset(repo, "20231101.en", revision=revision),
-        hub_license="CC BY-SA 3.0 and GFDL",
+        hub_license="CC BY-SA 3.0 or GFDL",
     ),
     # The Hub dataset has no titles and only answers with a positive score.
     "stackexchange": Preset(

@@ -44,6 +44,9 @@ from .rows import is_few_shot as is_few_shot
 from .rows import rejected_rows as rejected_rows
 from .rows import sample_rows as sample_rows
 from .rows import task_features as task_features
+from .spdx import allows_copies as allows_copies
+from .spdx import alternatives as alternatives
+from .spdx import spdx_expression as spdx_expression
 from .training_rows import DataArguments as DataArguments
 from .training_rows import RowCounts as RowCounts
 from .training_rows import conversations as conversations

@@ -13,6 +13,9 @@ import pyarrow.parquet
 
 from craft_hf.base import JSON, InputError
 
+_FOR_THE_HUB: Mapping[str, bool] = {"use_content_defined_chunking": True, "write_page_index": True}
+"""The Hub stores what two versions of a file have in common once, and shows pages without reading whole files."""
+
 BATCH_ROWS = 1_000
 """Rows in memory at a time, and in a row group of a file: what `datasets` takes."""
 
@@ -90,7 +93,8 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, JSON]], schema: pyarrow.S
         OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+    schema = schema.remove_metadata()  # of `datasets`, whose older releases cannot read that of newer ones
+    with pyarrow.parquet.ParquetWriter(path, schema, **_FOR_THE_HUB) as writer:
         for table in _tables(rows, schema):
             writer.write_table(table)
 

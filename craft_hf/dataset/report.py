@@ -16,11 +16,12 @@ from craft_hf.dataset.funnel import Stage, funnel_mismatch, funnel_shares
 from craft_hf.dataset.layout import REPORT, REPORT_HTML, REPORT_TEXT
 from craft_hf.dataset.personal_data import count_personal
 from craft_hf.dataset.rows import is_few_shot
+from craft_hf.dataset.spdx import spdx_expression
 from craft_hf.dataset.webpage import webpage
 from craft_hf.quality import PERSONAL_DATA
 from craft_hf.tasks import Task, texts_of
 
-FORMAT = 1
+FORMAT = 2
 """Version of the format of report.json and the dataset's folder; raised when either changes."""
 
 Row = Mapping[str, JSON]
@@ -30,14 +31,15 @@ Row = Mapping[str, JSON]
 class RunReport:
     """The figures of a run. All values are plain JSON, so that a report reads back equal.
 
-    `about` says what the task is (description, categories, language, instructions, fields with their types).
-    `identity` is everything that decides the rows, `settings` are those that were set to something else than their
-    default. `funnel` holds stages in order. `rows` has the keys rows, few_shots, generated and rejected. `sources`
-    counts all rows, few-shots included; lengths (characters), similarity, answers and few_shot_use look at the
-    generated rows only. `measured` takes a sentence from each later stage, under a name such as "contamination" or
-    "human_review". `diversity` holds what `diversity.Diversity` does; it is empty where nothing was generated.
-    `coverage` holds what `coverage.Coverage` does; it is empty where nothing was retrieved. `balance` holds what
-    `quality.balance.Balance` does, and `contamination`, for each test set, what `quality.contaminated.Overlap` does.
+    `about` says what the task is (description, categories, language, instructions, fields with their types). `identity`
+    is everything that decides the rows, `settings` are those that were set to something else than their default.
+    `funnel` holds stages in order. `rows` has the keys rows, few_shots, generated and rejected. `sources` counts all
+    rows, few-shots included, and the rejected documents, which are kept too; lengths (characters), similarity, answers
+    and few_shot_use look at the generated rows only. `measured` takes a sentence from each later stage, under a name
+    such as "contamination" or "human_review". `diversity` holds what `diversity.Diversity` does; it is empty where
+    nothing was generated. `coverage` holds what `coverage.Coverage` does; it is empty where nothing was retrieved.
+    `balance` holds what `quality.balance.Balance` does, and `contamination`, for each test set, what
+    `quality.contaminated.Overlap` does.
     """
 
     task: str
@@ -125,7 +127,7 @@ def make_report(
             "generated": figures.generated,
             "rejected": len(rejects),
         },
-        sources=[{"source": s, "license": x, "rows": n} for (s, x), n in _ranked(figures.sources)],
+        sources=_sources(figures.sources, Counter(map(_source, rejects))),
         lengths={name: summary_statistics(sizes) for name, sizes in figures.lengths.items() if any(sizes)},
         similarity=summary_statistics(figures.similarity),
         answers=_answers(task, figures.answers),
@@ -156,7 +158,7 @@ class _RowFigures:
 
     def add(self, row: Row) -> None:
         """Count a row."""
-        self.sources[str(row.get("source") or ""), str(row.get("license") or "")] += 1
+        self.sources[_source(row)] += 1
         if is_few_shot(row):
             return
         self.generated += 1
@@ -264,6 +266,19 @@ def _plain(value: Row) -> Row:
 def _ranked(counts: Counter[tuple[str, str]]) -> list[tuple[tuple[str, str], int]]:
     """Sort by count, highest first; ties in alphabetical order."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _source(row: Row) -> tuple[str, str]:
+    return str(row.get("source") or ""), str(row.get("license") or "")
+
+
+def _sources(rows: Counter[tuple[str, str]], rejects: Counter[tuple[str, str]]) -> list[Row]:
+    """Return the numbers of rows and rejects of each source and licence, those with most rows first."""
+    found = sorted(rows.keys() | rejects.keys(), key=lambda of: (-rows[of], -rejects[of], of))
+    return [
+        {"source": of[0], "license": of[1], "spdx": spdx_expression(of[1]), "rows": rows[of], "rejected": rejects[of]}
+        for of in found
+    ]
 
 
 def _answers(task: Task, counts: Counter[str]) -> dict[str, int]:

@@ -6,8 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from datasets import Features, List, Value
 
-from craft_hf.base import JSON, FewShot, Reject, Sample
-from craft_hf.tasks import LINEAGE_COLUMNS, REASONING_COLUMN, Column, Task, columns_of, sample_json
+from craft_hf.base import JSON, Document, FewShot, Reject, Sample
+from craft_hf.dataset.spdx import spdx_expression
+from craft_hf.tasks import (
+    ID_COLUMN,
+    LINEAGE_COLUMNS,
+    REASONING_COLUMN,
+    TRAINING_COLUMNS,
+    Column,
+    Task,
+    columns_of,
+    sample_json,
+)
 
 FEW_SHOT_COLUMN = "is_few_shot"
 
@@ -37,15 +47,21 @@ REJECTED = Features(
         "finish_reason": Value("string"),
         "sample": Value("string"),
         "similarity": Value("float32"),
+        **{name: LINEAGE[name] for name in ("document", "source", "title", "url", "license", "license_spdx", "author")},
     }
 )
 """What became of a document that is no row; `sample` is the parsed answer as JSON, "" where there is none."""
 
 
 def task_features(task: Task, keep_reasoning: bool = False) -> Features:
-    """Return the features of a row: the task's fields from its JSON Schema, the lineage, and the model's reasoning."""
+    """Return the features of a row, in the order of its columns.
+
+    First the task's fields from its JSON Schema, then what trainers read, the sample's id, the lineage, and the model's
+    reasoning.
+    """
+    training: Mapping[str, Column] = {**TRAINING_COLUMNS, ID_COLUMN: "string"}
     reasoning: Mapping[str, Column] = {REASONING_COLUMN: "string"} if keep_reasoning else {}
-    return _features({**columns_of(task.schema), **LINEAGE_COLUMNS, **reasoning})
+    return _features({**columns_of(task.schema), **training, **LINEAGE_COLUMNS, **reasoning})
 
 
 def is_few_shot(row: Mapping[str, JSON]) -> bool:
@@ -53,19 +69,18 @@ def is_few_shot(row: Mapping[str, JSON]) -> bool:
     return bool(row.get(FEW_SHOT_COLUMN))
 
 
-def few_shot_rows(few_shots: Iterable[FewShot]) -> Iterator[dict[str, JSON]]:
-    """Yield the few-shots as rows, marked with `is_few_shot`; nothing retrieved or generated them."""
+def few_shot_rows(task: Task, few_shots: Iterable[FewShot] | None = None) -> Iterator[dict[str, JSON]]:
+    """Yield few-shots, by default the task's, as rows, marked with `is_few_shot`; nothing retrieved or generated them.
+
+    Raises:
+        jinja2.TemplateError: the task's templates do not fit a sample.
+    """
     return (
         {
-            **shot.sample,
+            **_sample_columns(task, shot.id, shot.sample),
             FEW_SHOT_COLUMN: True,
             "document_id": shot.id,
-            "document": shot.text,
-            "source": shot.source,
-            "title": "",
-            "url": "",
-            "license": shot.license,
-            "author": "",
+            **_document_columns(Document(shot.id, shot.text, shot.source, license=shot.license)),
             "similarity": None,
             "retrieved_by": [],
             "prompt_few_shots": [],
@@ -74,23 +89,22 @@ def few_shot_rows(few_shots: Iterable[FewShot]) -> Iterator[dict[str, JSON]]:
             "finish_reason": "",
             "checks": [],
         }
-        for shot in few_shots
+        for shot in (task.few_shots if few_shots is None else few_shots)
     )
 
 
-def sample_rows(samples: Iterable[Sample], generator: str) -> Iterator[dict[str, JSON]]:
-    """Yield the samples as rows; `generator` is "model@revision". Features say which of the columns are written."""
+def sample_rows(task: Task, samples: Iterable[Sample], generator: str) -> Iterator[dict[str, JSON]]:
+    """Yield the samples as rows; `generator` is "model@revision". Features say which of the columns are written.
+
+    Raises:
+        jinja2.TemplateError: the task's templates do not fit a sample.
+    """
     return (
         {
-            **sample.fields,
+            **_sample_columns(task, sample.hit.document.id, sample.fields),
             FEW_SHOT_COLUMN: False,
             "document_id": sample.hit.document.id,
-            "document": sample.hit.document.text,
-            "source": sample.hit.document.source,
-            "title": sample.hit.document.title,
-            "url": sample.hit.document.url,
-            "license": sample.hit.document.license,
-            "author": sample.hit.document.author,
+            **_document_columns(sample.hit.document),
             "similarity": sample.hit.similarity,
             "retrieved_by": list(sample.hit.retrieved_by),
             "prompt_few_shots": list(sample.prompt.few_shot_ids),
@@ -119,9 +133,27 @@ def rejected_rows(rejects: Iterable[Reject]) -> Iterator[dict[str, JSON]]:
             "finish_reason": reject.finish_reason,
             "sample": sample_json(reject.fields) if reject.fields else "",
             "similarity": reject.similarity,
+            **_document_columns(reject.document),
         }
         for reject in rejects
     )
+
+
+def _sample_columns(task: Task, document_id: str, fields: Mapping[str, JSON]) -> dict[str, JSON]:
+    prompt, completion = task.conversation(fields)
+    return {**fields, "prompt": prompt, "completion": completion, ID_COLUMN: task.sample_id(document_id, fields)}
+
+
+def _document_columns(document: Document) -> dict[str, JSON]:
+    return {
+        "document": document.text,
+        "source": document.source,
+        "title": document.title,
+        "url": document.url,
+        "license": document.license,
+        "license_spdx": spdx_expression(document.license),
+        "author": document.author,
+    }
 
 
 def _readable(text: str) -> str:

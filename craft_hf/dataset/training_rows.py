@@ -124,8 +124,7 @@ def conversations(
             if empty := [name for name in sorted(task.required) if sample.get(name) in (None, "", [])]:
                 raise InputError(f"row {number} of the dataset has no {empty[0]}; leave the row out.")
             try:
-                prompt = [{"role": "user", "content": task.prompt(sample)}]
-                completion = [{"role": "assistant", "content": task.completion(sample)}]
+                prompt, completion = task.conversation(sample)
             except jinja2.TemplateError as e:
                 raise InputError(
                     f"row {number} of the dataset does not fit the templates of the task {task.name}: {e}; mend the "

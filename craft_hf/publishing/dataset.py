@@ -6,6 +6,8 @@ the first rows, equal to those of a run of that size.
 
 from __future__ import annotations
 
+import itertools
+import logging
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,13 +15,14 @@ from typing import cast
 
 import pyarrow
 
-from craft_hf.base import JSON, Content
+from craft_hf.base import JSON, Content, chat_template
 from craft_hf.dataset import (
     CARD,
     LINEAGE,
     PARQUET,
     PARQUET_NAME,
     PLOTS,
+    REJECTED,
     REJECTS,
     REPORT,
     REPORT_PAGES,
@@ -44,15 +47,20 @@ from craft_hf.quality import PERSONAL_DATA
 from craft_hf.run import SIZES
 from craft_hf.tasks import placed_texts
 
+logger = logging.getLogger(__name__)
+
 FEW_SHOTS = "few-shots"
+CHAT_TEMPLATE = "chat_template.jinja"
+"""For base models that have none; the card says how it is used."""
+
 _PATH = re.compile(
     rf"({'|'.join((ROWS, REJECTS, FEW_SHOTS, *SIZES))})/{PARQUET_NAME}|{PLOTS}/\w+\.(png|svg)"
-    rf"|{'|'.join(map(re.escape, (REPORT, *REPORT_PAGES, CARD, '.gitattributes')))}"
+    rf"|{'|'.join(map(re.escape, (REPORT, *REPORT_PAGES, CARD, CHAT_TEMPLATE, '.gitattributes')))}"
 )
 _TEXTS = {"document"}
 """Lineage columns with text from the corpus, published unchanged. All others are cleared of local paths."""
-_REJECT_LINEAGE = {"reason", "partner", "document_id"}
-"""The columns of rejects that are not the model's words."""
+_OF_MODEL = {"answer", "sample"}
+"""The columns of rejects with the model's words, which are no lineage either."""
 
 
 def dataset_repository(
@@ -73,7 +81,10 @@ def dataset_repository(
     """
     made = DatasetFolder(folder)
     report = made.report
-    check_license(report.sources, failure, public=not private)
+    documents = itertools.chain(made.rows, made.rejects)
+    license = check_license(report.sources, failure, not private, documents)
+    if license.refusal:
+        logger.warning("Only you can see it, and that is how it must stay: %s", license.refusal)
     files: dict[str, Content] = {}
 
     def add(part: str, rows: Iterable[Row], schema: pyarrow.Schema) -> ParquetRows:
@@ -84,7 +95,9 @@ def dataset_repository(
     rows = add(ROWS, _redact(made.rows, set(LINEAGE) - _TEXTS, mask_personal), made.rows.schema)
     rejects: Sequence[Row] = ()
     if made.rejects:
-        rejects = add(REJECTS, _redact(made.rejects, _REJECT_LINEAGE, mask_personal), made.rejects.schema)
+        rejects = add(
+            REJECTS, _redact(made.rejects, set(REJECTED) - _TEXTS - _OF_MODEL, mask_personal), made.rejects.schema
+        )
     for part, written in ((ROWS, rows), (REJECTS, rejects)):
         placed = (found for n, row in enumerate(written, 1) for found in placed_texts(row, f"row {n} of {part}"))
         check_secrets(((", ".join(place), text) for place, text in placed), failure)
@@ -104,6 +117,7 @@ def dataset_repository(
     texts = [(name, content.decode()) for name, content in pages.items()]
     check_secrets(texts, failure)
     check_local_names(texts, failure)
+    files[CHAT_TEMPLATE] = chat_template().encode()
     files |= {f"{PLOTS}/{name}": content for name, content in images.items()} | pages
     return Repository(
         "dataset",

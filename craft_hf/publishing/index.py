@@ -7,7 +7,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from craft_hf.base import Bar, InputError
-from craft_hf.dataset import combined_license
+from craft_hf.dataset import allows_copies, alternatives, spdx_expression
 from craft_hf.publishing.repository import Repository
 from craft_hf.publishing.secret_scan import check_local_names, check_secrets
 from craft_hf.retrieval import Index, index_files, is_index_file, mending, verify_index
@@ -34,15 +34,16 @@ def index_repository(folder: Path, repo_id: str, failure: str, *, private: bool 
     if problems := verify_index(folder):
         raise InputError(f"{failure}: {problems[0]}; {mending(folder)}.")
     corpora = index.info.corpora
-    if not private and combined_license(str(corpus["license"]) for corpus in corpora).unstated:
+    closed = [corpus for corpus in corpora if not _may_be_public(str(corpus["license"]))]
+    if closed and not private:
         listed = "; ".join(
             f"{c['source'] or 'not stated'} ({c['license'] or 'no licence stated'}): {c['documents']} documents"
-            for c in corpora
+            for c in closed
         )
         raise InputError(
-            f"{failure}: not every source states a licence, and what nobody has allowed to give on must not be public. "
-            "Build the index again with --license, remove the source (craft-hf index remove), or publish it privately. "
-            f"The documents are from: {listed}."
+            f"{failure}: not every source states a licence that is known to let one give its texts on. Build the index "
+            "again with --license, remove the source (craft-hf index remove), or publish it privately. In the way are: "
+            f"{listed}."
         )
     check_secrets(_texts(index), failure)
     files = index_files(folder, index.info, repo_id)
@@ -51,6 +52,10 @@ def index_repository(folder: Path, repo_id: str, failure: str, *, private: bool 
     check_local_names(written, failure)
     message = f"Index of {index.info.documents} documents, fingerprint {index.info.fingerprint}"
     return Repository("dataset", files, is_index_file, message)
+
+
+def _may_be_public(license: str) -> bool:
+    return any(all(map(allows_copies, way)) for way in alternatives(spdx_expression(license)))
 
 
 def _texts(index: Index) -> Iterator[tuple[str, str]]:

@@ -114,7 +114,7 @@ def plan_publish(
 
 
 def write_repository(
-    folder: str | Path, target: Path, repo_id: str = "user/name", *, mask_personal: bool = False
+    folder: str | Path, target: Path, repo_id: str = "user/name", *, private: bool = True, mask_personal: bool = False
 ) -> None:
     """Write the files that `publish` would upload into a folder, after the same checks.
 
@@ -126,7 +126,7 @@ def write_repository(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{failure}: it exists and is not an empty folder; give another one.")
     with tempfile.TemporaryDirectory(prefix="craft-hf-") as work:
-        repository = _repository(Path(folder), repo_id, Path(work), failure, True, mask_personal)
+        repository = _repository(Path(folder), repo_id, Path(work), failure, private, mask_personal)
         try:
             with replaced_folder(target) as new:
                 for path, content in repository.files.items():

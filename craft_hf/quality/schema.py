@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from craft_hf.base import CUT, OVERLONG, Verdict
+from craft_hf.base import CUT, JSON, OVERLONG, Verdict
 from craft_hf.quality.check import Check, GeneratedSample
 
 REPAIRED = "nearly JSON, repaired"
@@ -12,7 +12,7 @@ REPAIRED = "nearly JSON, repaired"
 
 
 class SchemaCheck(Check):
-    """Drops what is no sample of the task."""
+    """Drops what is no sample of the task, or none that its templates can render for training."""
 
     name = "schema"
     label = "following the schema"
@@ -27,7 +27,19 @@ class SchemaCheck(Check):
 
     def check(self, sample: GeneratedSample) -> Verdict:
         """Judge by what was wrong when the answer was read; of a cut one the score is its tokens."""
-        if not sample.problem:
-            return self.keep(remark=REPAIRED if sample.is_repaired else "")
-        cut = sample.answer.finish_reason in (CUT, OVERLONG)
-        return self.drop(sample.problem, float(sample.answer.completion_tokens) if cut else None)
+        if sample.problem:
+            cut = sample.answer.finish_reason in (CUT, OVERLONG)
+            return self.drop(sample.problem, float(sample.answer.completion_tokens) if cut else None)
+        if problem := self._untrainable(sample.fields):
+            return self.drop(problem)
+        return self.keep(remark=REPAIRED if sample.is_repaired else "")
+
+    def _untrainable(self, fields: Mapping[str, JSON]) -> str:
+        """Say why a sample cannot become a row: the task's templates decide what is trained on."""
+        import jinja2
+
+        try:
+            _, completion = self.task.conversation(fields)
+        except jinja2.TemplateError as e:
+            return f"does not fit the templates of the task: {' '.join(str(e).split())[:200]}"
+        return "" if completion[0]["content"] else "the task's completion template gives nothing for it"

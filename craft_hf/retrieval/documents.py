@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from craft_hf.base import (
     JSON,
+    Document,
     Embedder,
     Hit,
     InputError,
@@ -132,9 +133,12 @@ class Documents:
         )
 
     @property
-    def left_out(self) -> list[tuple[str, str, float]]:
-        """Documents that are nearly the text of a few-shot: (document id, few-shot id, overlap)."""
-        return self._retriever.found.left_out
+    def left_out(self) -> list[tuple[Document, str, float]]:
+        """Documents that are nearly the text of a few-shot: (document, few-shot id, overlap)."""
+        found = self._retriever.found
+        documents = self._index.documents(found.left_out_rows)
+        leaks = zip(documents, found.left_out, strict=True)
+        return [(document, few_shot_id, overlap) for document, (_, few_shot_id, overlap) in leaks]
 
     @property
     def not_selected(self) -> int:

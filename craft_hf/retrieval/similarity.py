@@ -62,11 +62,13 @@ class Retrieval:
         hits: in order; their texts are on the disk.
         left_out: documents that are nearly the text of a few-shot: (document id, few-shot id, overlap).
         rows: rows of the hits in the index.
+        left_out_rows: rows of `left_out` there.
     """
 
     hits: Spooled[Hit] = field(default_factory=Spooled)
     left_out: list[tuple[str, str, float]] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
+    left_out_rows: list[int] = field(default_factory=list)
 
 
 class _Placed(NamedTuple):
@@ -154,6 +156,7 @@ class Retriever:
             for (row, similarity, retrieved_by), document in zip(batch, documents, strict=True):
                 if leak := self._leaked_few_shot(document):
                     found.left_out.append((document.id, *leak))
+                    found.left_out_rows.append(row)
                 else:
                     found.hits.append(Hit(document, similarity, retrieved_by))
                     found.rows.append(row)

@@ -15,7 +15,7 @@ from craft_hf.quality import PEOPLE, SIMILARITY
 from craft_hf.review.agreement import review_summary
 from craft_hf.review.consensus import consensus_by_sample
 from craft_hf.review.decisions import PROMOTE, THRESHOLD, Change, Decision
-from craft_hf.review.samples import from_reject, from_sample, sample_id, schema_problem
+from craft_hf.review.samples import from_reject, from_sample, schema_problem
 from craft_hf.review.store import ReviewStore
 from craft_hf.review.threshold_proposals import checks_that_drop_above
 from craft_hf.tasks import Task
@@ -68,7 +68,7 @@ class People:
         """
         if not fields:
             return fields, list(verdicts)
-        self._ids.append(name := sample_id(self._task, document.id, fields))
+        self._ids.append(name := self._task.sample_id(document.id, fields))
         if outcome := self._outcomes.get(name):
             if not outcome.keep:
                 return fields, [*verdicts, Verdict(PEOPLE, False, outcome.reason or "rejected")]
@@ -87,10 +87,12 @@ class People:
                     return fields, [*verdicts, Verdict(PEOPLE, False, reason, score)]
         return fields, list(verdicts)
 
-    def add_samples(self, samples: Sequence[Sample], rejects: Sequence[tuple[Document, Reject]]) -> None:
+    def add(self, outcomes: Sequence[Sample | Reject]) -> None:
         """Show people the samples of a round, kept and dropped ones, unless they have decided about them."""
+        samples = [outcome for outcome in outcomes if isinstance(outcome, Sample)]
         kept = [from_sample(self._task, s) for s in samples if not any(v.check == PEOPLE for v in s.verdicts)]
-        dropped = [from_reject(self._task, document, reject) for document, reject in rejects if reject.fields]
+        rejects = [outcome for outcome in outcomes if isinstance(outcome, Reject)]
+        dropped = [from_reject(self._task, reject) for reject in rejects if reject.fields]
         self._reviews.add([*kept, *(sample for sample in dropped if sample.id not in self._outcomes)])
 
     def summary(self) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from craft_hf.base import JSON, Answer, Document, Reject, Sample, fingerprint
+from craft_hf.base import JSON, Answer, Document, Reject, Sample
 from craft_hf.dataset import is_few_shot
 from craft_hf.quality import SIMILARITY, broken_rule, limits_for
 from craft_hf.tasks import AnswerReader, Task, parse_json, sample_json
@@ -35,19 +35,6 @@ class ReviewSample:
         return {name: float(score) for name, score in found.items() if isinstance(score, int | float)}
 
 
-def sample_id(task: Task, document_id: str, fields: Mapping[str, JSON]) -> str:
-    """Return what stands for a sample wherever it comes up: its document and what it says.
-
-    The order of options, which changes with what else is kept, and their labels make no difference.
-    """
-    said, choices = dict(fields), task.multiple_choice
-    if choices and choices.options_field in said:
-        options = choices.read(said)
-        said[choices.options_field] = sorted(options.texts)
-        said[choices.answer_field] = said.get(choices.answer_field) if options.right is None else [options.right_text]
-    return fingerprint([document_id, said])
-
-
 def schema_problem(task: Task, fields: Mapping[str, JSON]) -> str:
     """Say what of the task's schema a sample breaks; "" for nothing."""
     return AnswerReader(task.schema).read(Answer(sample_json(fields), "stop")).problem
@@ -65,36 +52,31 @@ def from_sample(task: Task, sample: Sample) -> ReviewSample:
     return _made(task, document, sample.fields, checks, "", sample.hit.similarity)
 
 
-def from_reject(task: Task, document: Document, reject: Reject) -> ReviewSample:
+def from_reject(task: Task, reject: Reject) -> ReviewSample:
     """Return a dropped sample of a run that is going on; it has fields."""
     check = {"check": reject.check, "score": reject.score, "partner": reject.partner, "remark": reject.reason}
-    return _made(task, _document(document), reject.fields, [check], reject.check, reject.similarity)
+    return _made(task, _document(reject.document), reject.fields, [check], reject.check, reject.similarity)
 
 
 def from_rows(
     task: Task, rows: Sequence[Mapping[str, JSON]], rejects: Sequence[Mapping[str, JSON]]
 ) -> Iterator[ReviewSample]:
     """Yield the generated rows of a dataset, then those rejects that hold a sample; few-shots are no news."""
-    documents: dict[str, dict[str, str]] = {}
     for row in rows:
         if is_few_shot(row):
             continue
-        document = {name: str(row.get(name) or "") for name in ("source", "title", "url", "license", "author")}
-        document |= {"id": str(row["document_id"]), "text": str(row.get("document") or "")}
-        documents[document["id"]] = document
         found = row.get("checks")
         passed = [check for check in found if isinstance(check, Mapping)] if isinstance(found, Sequence) else []
         checks: list[Mapping[str, JSON]] = [{**check, "score": _number(check.get("score"))} for check in passed]
         fields = task.sample(row)
-        yield _made(task, document, fields, checks, "", _number(row.get("similarity")))
+        yield _made(task, _document_of(row), fields, checks, "", _number(row.get("similarity")))
     for row in rejects:
         sample = parse_json(str(row["sample"])) if row.get("sample") else None
         if not isinstance(sample, Mapping):
             continue
-        name, score = str(row["document_id"]), _number(row["score"])
+        score = _number(row["score"])
         check = {"check": row["check"], "score": score, "partner": row["partner"], "remark": row["reason"]}
-        document = documents.get(name, {"id": name, "text": ""})
-        yield _made(task, document, sample, [check], str(row["check"]), _number(row.get("similarity")))
+        yield _made(task, _document_of(row), sample, [check], str(row["check"]), _number(row.get("similarity")))
 
 
 def _made(
@@ -105,9 +87,14 @@ def _made(
     dropped_by: str,
     similarity: float | None,
 ) -> ReviewSample:
-    identity = sample_id(task, document["id"], fields)
+    identity = task.sample_id(document["id"], fields)
     found = uncertainty(task, checks, kept=not dropped_by)
     return ReviewSample(identity, fields, document, checks, dropped_by, similarity, found)
+
+
+def _document_of(row: Mapping[str, JSON]) -> dict[str, str]:
+    document = {name: str(row.get(name) or "") for name in ("source", "title", "url", "license", "author")}
+    return document | {"id": str(row["document_id"]), "text": str(row.get("document") or "")}
 
 
 def _document(document: Document) -> dict[str, str]:

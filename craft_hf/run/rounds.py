@@ -106,9 +106,7 @@ class Rounds:
             if usage.cut_prompts and not cut_before:
                 logger.warning(notes.cut_prompts(usage))
             if self._people:
-                texts = {hit.document.id: hit.document for hit in hits}
-                rejects = [(texts[reject.document_id], reject) for reject in came if isinstance(reject, Reject)]
-                self._people.add_samples([sample for sample in came if isinstance(sample, Sample)], rejects)
+                self._people.add(came)
             if 0 < len(result.samples) < self._wanted:
                 logger.info(notes.forecast(*self._so_far, usage, self._settings))
         yield from self._finish()
@@ -189,9 +187,9 @@ class Rounds:
         result.notes += notes.of_servers(usage)
         if self._marked:
             result.notes.append(notes.chat_markers(self._marked))
-        for document_id, few_shot_id, overlap in documents.left_out:
+        for document, few_shot_id, overlap in documents.left_out:
             reason = "the document is nearly a few-shot's text"
-            yield result.reject(Reject(document_id, LEAKAGE, reason, overlap, few_shot_id))
+            yield result.reject(Reject(document, LEAKAGE, reason, overlap, few_shot_id))
         if drawn := self._drawn.rows:
             samples = np.stack([vector for vector, _ in drawn])
             of_documents = documents.vectors([document_id for _, document_id in drawn])
@@ -235,6 +233,6 @@ def _reject(hit: Hit, answer: Answer, fields: Mapping[str, JSON], last: Verdict)
     if last.keep:
         last = Verdict(SURPLUS, False, "passed all checks, but enough samples were kept before it")
     return Reject(
-        hit.document.id, last.check, last.reason, last.score, last.partner,
+        hit.document, last.check, last.reason, last.score, last.partner,
         answer.text or _ADDRESS.sub("", answer.error), answer.finish_reason, fields, hit.similarity,
     )  # fmt: skip

@@ -93,12 +93,12 @@ def _stream(run: ResolvedRun) -> Generator[dict[str, JSON], None, None]:
     start = 0
     if not DatasetFolder(run.folder).is_complete:
         features = task_features(run.task, run.settings.keep_reasoning)
-        few_shots = list(few_shot_rows(run.task.few_shots))
+        few_shots = list(few_shot_rows(run.task))
         yield from _as_stored(few_shots, features)
         number = 0
         with _joined(run) as live:
             while (sample := live.sample(number)) is not None:
-                yield from _as_stored(sample_rows([sample], _generator_name(run)), features)
+                yield from _as_stored(sample_rows(run.task, [sample], _generator_name(run)), features)
                 number += 1
         if number:
             return
@@ -247,7 +247,7 @@ def _do(run: ResolvedRun, result: RunResult, fresh: bool, activity: Activity) ->
 def _write(run: ResolvedRun, result: RunResult, folder: DatasetFolder, seconds: float) -> None:
     generator = _generator_name(run) if result.samples else ""
     folder.write_data(
-        itertools.chain(few_shot_rows(run.task.few_shots), sample_rows(result.samples, generator)),
+        itertools.chain(few_shot_rows(run.task), sample_rows(run.task, result.samples, generator)),
         task_features(run.task, run.settings.keep_reasoning),
         rejected_rows(result.rejects),
         run_yaml(run.settings),

@@ -1,8 +1,11 @@
 from .answers import AnswerReader as AnswerReader
 from .answers import Reading as Reading
 from .answers import answer_reader as answer_reader
+from .columns import COLUMNS as COLUMNS
+from .columns import ID_COLUMN as ID_COLUMN
 from .columns import LINEAGE_COLUMNS as LINEAGE_COLUMNS
 from .columns import REASONING_COLUMN as REASONING_COLUMN
+from .columns import TRAINING_COLUMNS as TRAINING_COLUMNS
 from .columns import Column as Column
 from .columns import columns_of as columns_of
 from .grammar import engine_pattern as engine_pattern

@@ -18,6 +18,7 @@ LINEAGE_COLUMNS: Mapping[str, Column] = {
     "title": "string",
     "url": "string",
     "license": "string",
+    "license_spdx": "string",
     "author": "string",
     "similarity": "float32",
     "retrieved_by": ["string"],
@@ -28,12 +29,21 @@ LINEAGE_COLUMNS: Mapping[str, Column] = {
     "checks": [{"check": "string", "score": "float64", "partner": "string", "remark": "string"}],
 }
 """Where a row came from; `retrieved_by` holds few-shot ids and "average", or "random"; `generator` is "model@revision".
+`license` is what the source says, `license_spdx` the SPDX expression that it stands for, "" where it is not recognised.
 `checks` are those that the row passed, with what they measured."""
+
+_TURNS: Column = [{"role": "string", "content": "string"}]
+
+TRAINING_COLUMNS: Mapping[str, Column] = {"prompt": _TURNS, "completion": _TURNS}
+"""A sample as the task's templates render it for training, in turns of a conversation: what TRL and others read."""
+
+ID_COLUMN = "sample_id"
+"""Holds what stands for a sample wherever it comes up, see `Task.sample_id`."""
 
 REASONING_COLUMN = "model_reasoning"
 """Holds what the model wrote before its answer, where that was asked for."""
 
-COLUMNS = (*LINEAGE_COLUMNS, REASONING_COLUMN, "sample_id", "prompt", "completion")
+COLUMNS = (*TRAINING_COLUMNS, ID_COLUMN, *LINEAGE_COLUMNS, REASONING_COLUMN)
 """Columns that the rows of every dataset have beside the task's fields: no field may have such a name."""
 
 _SCALARS = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}

@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from craft_hf.base import JSON, FewShot, InputError, fingerprint
+from craft_hf.base import JSON, FewShot, InputError, chat_message, fingerprint
 from craft_hf.tasks.columns import COLUMNS, columns_of
 from craft_hf.tasks.few_shots import read_few_shots, require_enough
 from craft_hf.tasks.grammar import check_patterns
@@ -229,6 +229,26 @@ class Task:
         See `normalized`; other columns are left out.
         """
         return normalized({name: values[name] for name in self.fields if name in values}, self.schema)
+
+    def conversation(self, sample: Mapping[str, JSON]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+        """Return prompt and completion of a sample as turns, in whose texts chat markers are broken up.
+
+        Raises:
+            jinja2.TemplateError: see `prompt`.
+        """
+        return [chat_message("user", self.prompt(sample))], [chat_message("assistant", self.completion(sample))]
+
+    def sample_id(self, document_id: str, sample: Mapping[str, JSON]) -> str:
+        """Return what stands for a sample wherever it comes up: its document and what it says.
+
+        The order of options, which changes with what else is kept, and their labels make no difference.
+        """
+        said, choices = dict(sample), self.multiple_choice
+        if choices and choices.options_field in said:
+            options = choices.read(said)
+            answer = said.get(choices.answer_field) if options.right is None else [options.right_text]
+            said |= {choices.options_field: sorted(options.texts), choices.answer_field: answer}
+        return fingerprint([document_id, said])
 
     def answer_name(self, sample: Mapping[str, JSON]) -> str:
         """Return a sample's answer as it is counted: the right option's label, or else the answer itself."""

@@ -198,5 +198,5 @@ def _first_rows(table: Dataset, task: Task, count: int) -> Dataset:
     from datasets import Dataset
 
     names = [*task.fields, FEW_SHOT_COLUMN]
-    rows = itertools.chain(few_shot_rows(task.few_shots), _generated(table))
+    rows = itertools.chain(few_shot_rows(task), _generated(table))
     return Dataset.from_list([{name: row.get(name) for name in names} for row in itertools.islice(rows, count)])

@@ -48,7 +48,7 @@ def write_folder(folder: Path, rows: Iterator[dict[str, JSON]]) -> DatasetFolder
     made = DatasetFolder(folder)
 
     def everything() -> Iterator[dict[str, JSON]]:
-        yield from few_shot_rows(TASK.few_shots)
+        yield from few_shot_rows(TASK)
         yield from rows
 
     made.write_data(everything(), task_features(TASK), [])
@@ -64,7 +64,7 @@ def parquet(folder: Path, count: int, characters: int) -> float:
     """Write, read twice, and read a part."""
     warm_up(folder)
     before = peak_mb()
-    made = write_folder(folder, sample_rows(samples(count, characters), "m@1"))
+    made = write_folder(folder, sample_rows(TASK, samples(count, characters), "m@1"))
     for _ in range(2):
         assert sum(1 for _ in made.rows) == count + len(TASK.few_shots)
     middle = made.rows[count // 2 : count // 2 + 10]
@@ -86,14 +86,14 @@ def in_memory(folder: Path, count: int, characters: int) -> float:
     warm_up(folder)
     kept = list(samples(count, characters))
     before = peak_mb()
-    made = write_folder(folder / "again", sample_rows(kept, "m@1"))
+    made = write_folder(folder / "again", sample_rows(TASK, kept, "m@1"))
     write_report(made, count)
     return peak_mb() - before
 
 
 def warm_up(folder: Path) -> None:
     """Import and draw once, so that the step itself is measured."""
-    write_report(write_folder(folder / "small", sample_rows(samples(10, 100), "m@1")), 10)
+    write_report(write_folder(folder / "small", sample_rows(TASK, samples(10, 100), "m@1")), 10)
 
 
 def write_report(made: DatasetFolder, count: int) -> None:

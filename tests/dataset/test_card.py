@@ -49,15 +49,15 @@ def test_card_has_every_section() -> None:
     card = dataset_card(report_of(ROWS, REJECTS), ROWS)
     headings = re.findall(r"^## (.+)$", card, flags=re.M)
     assert headings == [
-        "At a glance", "How to load", "Example rows", "Fields", "How it was made", "Sources and licences",
-        "What was measured, and what was not", "Limits and risks", "To repeat it", "Citation",
+        "At a glance", "How to load", "How to train on it", "Example rows", "Fields", "How it was made",
+        "Sources and licences", "What was measured, and what was not", "Limits and risks", "To repeat it", "Citation",
     ]  # fmt: skip
     for text in (
         "| made by the model | 40 |",
         "| generator | SmolLM2-135M-Instruct@1 |",
         "| overlap with test sets (contamination) | not measured |",
         "| review by people | not measured |",
-        "| openstax | CC BY 4.0 | 26 |",
+        "| openstax | CC BY 4.0 | CC-BY-4.0 | 26 | 4 |",
         "| duplicate | nearly a few-shot | 1 |",
         "Asked for 100 rows, gave fewer",
         "arXiv:2409.02098",
@@ -156,7 +156,7 @@ def test_card_without_licences_rejects_or_answers() -> None:
     data = DatasetCard(card).data.to_dict()
     assert (data["license"], data["license_name"]) == ("other", "see-card")
     assert [c["config_name"] for c in data["configs"]] == ["default"]
-    assert "| digital.gov | not stated | 1 |" in card
+    assert "| digital.gov | not stated | not recognised | 1 | 0 |" in card
     assert "No document was dropped." in card
     assert "Right answers" not in card
 

@@ -51,7 +51,7 @@ def test_dataset_card(name: str) -> None:
         card = dataset_card(report, rows, configs, "user/craft-bioqa", plots)
     else:
         task = load_task(name)
-        rows = list(few_shot_rows(task.few_shots))
+        rows = list(few_shot_rows(task))
         identity = {"task": task.fingerprint, "num_samples": 0, "seed": 0}
         report = make_report(
             task, config_id=f"{name}-example", created="2026-11-27T00:00:00+00:00", identity=identity, index={},

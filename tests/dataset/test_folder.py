@@ -96,7 +96,7 @@ def test_another_format_is_refused_in_one_line(dataset: DatasetFolder, task: Tas
     """Whoever reads a dataset of another version says what was found, what is read, and what to do."""
     path = dataset.path / "report.json"
     report = json.loads(path.read_text())
-    assert report.pop("format") == 1
+    assert report.pop("format") == 2
     path.write_text(json.dumps(report if found is None else {"format": found, **report}))
     other = DatasetFolder(dataset.path)
     readers = {
@@ -112,7 +112,7 @@ def test_another_format_is_refused_in_one_line(dataset: DatasetFolder, task: Tas
     for name, read in readers.items():
         with pytest.raises(InputError) as error:
             read()
-        words = f"{path} {said}, but this craft_hf reads format 1; run the same `craft-hf generate` again: the answers"
+        words = f"{path} {said}, but this craft_hf reads format 2; run the same `craft-hf generate` again: the answers"
         assert str(error.value).startswith(words), name
         assert "\n" not in str(error.value)
     assert not other.is_complete

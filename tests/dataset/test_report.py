@@ -93,6 +93,9 @@ def reject(i: int, **changes: JSON) -> dict[str, JSON]:
         "reason": reason,
         "score": score,
         "partner": partner,
+        "document": f"Text {i}.",
+        "source": "openstax",
+        "license": "CC BY 4.0",
     }
     return {**whole, "answer": '{"question": "What', "finish_reason": "stop", "sample": "", **changes}
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_hf.base.records import JSON, Answer, Document, FewShot, Hit, Prompt, Sample
-from craft_hf.dataset.rows import LINEAGE, few_shot_rows, sample_rows, task_features
+from craft_hf.dataset.rows import few_shot_rows, sample_rows, task_features
 from craft_hf.tasks.answers import AnswerReader
 from craft_hf.tasks.task import load_task
 
@@ -71,9 +71,14 @@ def test_whole_numbers_are_what_the_schema_calls_so(answer: str, count: JSON, pr
     assert type(sample.get("count")) is type(count)
 
 
-def test_rows_have_the_columns_of_lineage_and_no_others_beside_the_fields() -> None:
+def test_rows_have_the_columns_of_their_features_in_order() -> None:
     """Whatever a few-shot or a sample has under another name would not be written."""
-    document = Document("d", "Text.")
-    sample = Sample({}, Hit(document, 0.5, ("average",)), Prompt("p", "d", (), ()), Answer("{}", "stop"))
-    for row in (*few_shot_rows([FewShot("f", "Text.", {})]), *sample_rows([sample], "m@1")):
-        assert tuple(row) == tuple(LINEAGE)
+    task, document = load_task("bioqa"), Document("d", "Text.")
+    fields = task.few_shots[0].sample
+    sample = Sample(fields, Hit(document, 0.5, ("average",)), Prompt("p", "d", (), ()), Answer("{}", "stop"))
+    for row in (*few_shot_rows(task, [FewShot("f", "Text.", fields)]), *sample_rows(task, [sample], "m@1")):
+        assert tuple(row) == tuple(task_features(task))
+        assert tuple(row)[3:7] == ("prompt", "completion", "sample_id", "is_few_shot")
+        assert row["prompt"] == [{"role": "user", "content": task.prompt(fields)}]
+        assert row["completion"] == [{"role": "assistant", "content": task.completion(fields)}]
+        assert row["sample_id"] == task.sample_id(str(row["document_id"]), fields)

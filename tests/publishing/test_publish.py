@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -20,13 +21,17 @@ from typer.testing import CliRunner
 
 from craft_hf.base.errors import CraftError, HubError, InputError, StorageError
 from craft_hf.cli.main import app
+from craft_hf.dataset.folder import DatasetFolder
 from craft_hf.dataset.personal_data import found_in
+from craft_hf.dataset.rows import task_features
 from craft_hf.publishing import push as publishing
 from craft_hf.publishing.push import folder_kind, plan_publish, publish, write_repository
+from craft_hf.tasks.task import load_task
 from tests.hub_client import Client, hub_client
 from tests.hub_server import FAULTS, Fault, File, HubServer
 from tests.publishable_folders import tiny_base, write_adapter, write_run
 from tests.publishing.users import ANN, READER
+from tests.tiny_model import save_tiny_model
 from tests.vectors import given_index, whole_numbers
 
 
@@ -294,6 +299,50 @@ def test_offline_is_reported(hub: HubServer, folders: dict[str, Path], home: Pat
         nowhere.call(ANN, publish, folders["small"], "ann/offline")
 
 
+@pytest.mark.long
+@pytest.mark.weights
+def test_trl_trains_on_a_published_dataset_by_its_name(
+    hub: HubServer, folders: dict[str, Path], name: str, tmp_path: Path, client: Client
+) -> None:
+    """The command of the card, with the chat template of the repository for a model that has none."""
+    client.call(ANN, publish, folders["small"], name)
+    model = save_tiny_model(tmp_path / "tiny")
+    (model / "chat_template.jinja").unlink()
+    (tmp_path / "chat_template.jinja").write_bytes(
+        hub.repos["dataset", name].commits[-1].files["chat_template.jinja"].content
+    )
+    command = [
+        Path(sys.executable).with_name("trl"), "sft", "--model_name_or_path", model, "--dataset_name", name,
+        "--chat_template_path", tmp_path / "chat_template.jinja", "--use_peft", "--lora_target_modules", "all-linear",
+        "--output_dir", tmp_path / "out", "--max_steps", "1", "--use_cpu", "--bf16", "false", "--report_to", "none",
+    ]  # fmt: skip
+    environment = {
+        **os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": ANN, "HF_HUB_OFFLINE": "0",
+        "HF_UPDATE_DOWNLOAD_COUNTS": "0", "NO_PROXY": "*", "ACCELERATE_USE_CPU": "true",
+    }  # fmt: skip
+    done = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+
+
+def test_licences_of_rejected_documents_count_too(tmp_path: Path) -> None:
+    """They go up with the rejects."""
+    folder = write_run(tmp_path / "run", 2)
+    made = DatasetFolder(folder)
+    rejects = [{**row, "license": "CC BY-ND 4.0"} for row in made.rejects]
+    report = dataclasses.replace(
+        made.report,
+        sources=[*made.report.sources, {**made.report.sources[0], "license": "CC BY-ND 4.0", "rows": 0, "rejected": 1}],
+    )
+    made.write_data(list(made.rows), task_features(load_task("bioqa")), rejects)
+    made.write_report(report, made.rows, made.rejects)
+    with pytest.raises(
+        InputError, match=r"not allow samples .* \(CC BY-ND 4.0\): 0 rows and 1 rejected .* documents d\."
+    ):
+        write_repository(folder, tmp_path / "out", private=False)
+    write_repository(folder, tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -309,7 +358,7 @@ def test_offline_is_reported(hub: HubServer, folders: dict[str, Path], home: Pat
         ({"title": "mine: s3cr3tOfMine!"}, "row 33 of data, title contains the value of MY_API_KEY"),
         (
             {"license": "CC BY-ND 4.0"},
-            r"without derivatives .* Leave sources out\. .*openstax \(CC BY-ND 4.0\): 1 rows",
+            r"not allow samples .* openstax \(CC BY-ND 4.0\): 1 rows, such as documents openstax-0\.",
         ),
     ],
 )
@@ -320,7 +369,7 @@ def test_secrets_and_licence_conflicts_are_not_published(
     monkeypatch.setenv("MY_API_KEY", "s3cr3tOfMine!")
     folder = write_run(tmp_path / "run", 2, **change)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=message) as error:
-        write_repository(folder, tmp_path / "out")
+        write_repository(folder, tmp_path / "out", private=False)
     assert not re.search(r"aaaa|A1A1|s3cr3t", str(error.value))
     assert not (tmp_path / "out").exists()
 

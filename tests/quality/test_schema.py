@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -119,3 +120,17 @@ def test_csqa_wants_what_yes_or_no_answers(question: str, reason: str) -> None:
 def test_a_verdict_without_score_has_none() -> None:
     """A rule that measures nothing gives no number."""
     assert Verdict("wellformed", True).score is None
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ answer / 2 }}", "does not fit the templates of the task: TypeError"),
+        ("{{ nobody }}", "does not fit the templates of the task: 'nobody' is undefined"),
+        ("{{ '' }}", "the task's completion template gives nothing for it"),
+    ],
+)
+def test_what_the_templates_cannot_render_becomes_no_row(template: str, reason: str) -> None:
+    """Every row that is kept can be trained on."""
+    check, said = verdict(dict(GOOD), of=dataclasses.replace(BIOQA, completion_template=template))
+    assert (check, said.startswith(reason)) == ("schema", True), said

@@ -189,7 +189,7 @@ def test_rows_and_rejects_of_a_dataset_are_samples() -> None:
     shot = TASK.few_shots[0]
     row = {**shot.sample, "document_id": "d", "document": "text", "similarity": 0.5, "is_few_shot": False}
     row["checks"] = [{"check": "semantic", "score": 0.9, "partner": "e", "remark": ""}]
-    reject = {"document_id": "d", "check": "grounded", "reason": "no", "score": 0.2, "partner": ""}
+    reject = {"document_id": "d", "document": "text", "check": "grounded", "reason": "no", "score": 0.2, "partner": ""}
     rejects = [{**reject, "sample": sample_json(shot.sample)}, {**reject, "sample": ""}]
     kept, dropped = from_rows(TASK, [{**row, "is_few_shot": True}, row], rejects)
     assert (kept.fields, kept.dropped_by, kept.similarity) == (dict(shot.sample), "", 0.5)

@@ -18,7 +18,6 @@ from craft_hf.base.errors import InputError, StorageError
 from craft_hf.quality.balance import Shuffle
 from craft_hf.review.decisions import ACCEPT, EDIT, PROMOTE, REJECT, UNDO, Decision
 from craft_hf.review.queue import counts, queue
-from craft_hf.review.samples import sample_id
 from craft_hf.review.source import import_decisions
 from craft_hf.review.store import ReviewStore
 from tests.reviewing import TASK, decide, made_reviews, made_sample
@@ -86,13 +85,13 @@ def test_a_sample_has_one_id_whatever_the_order_of_its_options() -> None:
     """Shuffled options are the same sample; another right option, question or document is another."""
     fields = TASK.few_shots[0].sample
     shuffle = Shuffle(TASK, 3)
-    found = {sample_id(TASK, "d", shuffle.shuffled("d", fields)) for _ in range(8)}
-    assert found == {sample_id(TASK, "d", fields)}
+    found = {TASK.sample_id("d", shuffle.shuffled("d", fields)) for _ in range(8)}
+    assert found == {TASK.sample_id("d", fields)}
     wrong = next(letter for letter in "ABCD" if letter != fields["answer"])
     others = {
-        sample_id(TASK, "d", {**fields, "answer": wrong}),
-        sample_id(TASK, "d", {**fields, "question": "?"}),
-        sample_id(TASK, "e", fields),
+        TASK.sample_id("d", {**fields, "answer": wrong}),
+        TASK.sample_id("d", {**fields, "question": "?"}),
+        TASK.sample_id("e", fields),
     }
     assert len(others | found) == 4
 

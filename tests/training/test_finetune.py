@@ -32,6 +32,7 @@ from craft_hf.dataset.training_rows import DataArguments, RowCounts, conversatio
 from craft_hf.tasks.task import NAMES, Task, load_task
 from craft_hf.training.finetune import CraftTrainingConfig, _Trainer, finetune, parse_recipe_arguments, run_recipe
 from tests import ROOT
+from tests.publishable_folders import write_run
 from tests.tiny_model import save_tiny_model
 
 RECIPES = [ROOT / "recipes" / f"{name}.py" for name in NAMES]
@@ -261,6 +262,26 @@ def test_conversations_count_rows_that_are_too_long(task: Task, tiny: str) -> No
     assert conversations(rows, task, tokenizer, None)[1].used == 2
     with pytest.raises(InputError, match="prompts of all 2 rows fill 10 tokens alone; raise --max_length"):
         conversations(rows, task, tokenizer, 10)
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("completion_only", [True, False])
+def test_plain_trl_trains_on_rows_as_they_are(task: Task, tiny: str, tmp_path: Path, completion_only: bool) -> None:
+    """Token by token and mask by mask as the recipe does, whatever else the rows hold."""
+    rows = datasets.Dataset.from_parquet(str(write_run(tmp_path / "run", 3, task) / "data" / "*.parquet"))
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    tokenizer.chat_template = chat_template()
+    examples, _ = conversations(rows, task, tokenizer, None, completion_only)
+    trained = []
+    for given in (rows, examples):
+        config = trl.SFTConfig(
+            str(tmp_path / "out"), completion_only_loss=completion_only, max_length=None, report_to=[], use_cpu=True,
+            bf16=False,
+        )  # fmt: skip
+        trainer = trl.SFTTrainer(tiny, config, train_dataset=given, processing_class=tokenizer)
+        trained.append([[row["input_ids"], row.get("completion_mask")] for row in trainer.train_dataset])
+    assert len(trained[0]) == len(task.few_shots) + 3
+    assert trained[0] == trained[1]
 
 
 @pytest.mark.weights
