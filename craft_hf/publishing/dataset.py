@@ -57,8 +57,8 @@ _PATH = re.compile(
     rf"({'|'.join((ROWS, REJECTS, FEW_SHOTS, *SIZES))})/{PARQUET_NAME}|{PLOTS}/\w+\.(png|svg)"
     rf"|{'|'.join(map(re.escape, (REPORT, *REPORT_PAGES, CARD, CHAT_TEMPLATE, '.gitattributes')))}"
 )
-_TEXTS = {"document"}
-"""Lineage columns with text from the corpus, published unchanged. All others are cleared of local paths."""
+_TEXTS = {"document", "title", "author", "license", "license_spdx"}
+"""Lineage columns with what authors wrote, published unchanged. All others are cleared of local paths."""
 _OF_MODEL = {"answer", "sample"}
 """The columns of rejects with the model's words, which are no lineage either."""
 

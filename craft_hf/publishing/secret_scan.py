@@ -16,6 +16,9 @@ _SECRET_NAME = re.compile(r"(?i)token|secret|passw|api_?key|credential")
 _MIN_SECRET_LENGTH = 8
 """Shorter values of environment variables are ignored, since ordinary texts contain them."""
 
+_ORDINARY = re.compile(r"[A-Za-z]?[a-z]{1,19}|[A-Z]{1,20}|[\d.,:_-]{1,12}|[./~][\w./-]*")
+"""Values that are none either: one word ("disabled", "password"), a number, a path."""
+
 
 def check_secrets(texts: Iterable[tuple[str, str]], failure: str) -> None:
     """Refuse texts that contain a secret: a token of a known format, or the value of a variable such as API_KEY.
@@ -30,7 +33,7 @@ def check_secrets(texts: Iterable[tuple[str, str]], failure: str) -> None:
     own = _own_secrets()
     for location, text in texts:
         for name, value in own.items():
-            if value in text:
+            if value in text and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text):
                 raise InputError(
                     f"{failure}: {location} contains {name}; remove it, and replace the secret wherever it is used."
                 )
@@ -62,4 +65,8 @@ def _own_secrets() -> dict[str, str]:
     token = get_token()
     if token:
         found["your Hub token"] = token
-    return {name: value for name, value in found.items() if len(value) >= _MIN_SECRET_LENGTH}
+    return {
+        name: value
+        for name, value in found.items()
+        if len(value) >= _MIN_SECRET_LENGTH and not _ORDINARY.fullmatch(value)
+    }

@@ -26,6 +26,7 @@ from craft_hf.dataset.personal_data import found_in
 from craft_hf.dataset.rows import task_features
 from craft_hf.publishing import push as publishing
 from craft_hf.publishing.push import folder_kind, plan_publish, publish, write_repository
+from craft_hf.publishing.secret_scan import check_secrets
 from craft_hf.tasks.task import load_task
 from tests.hub_client import Client, hub_client
 from tests.hub_server import FAULTS, Fault, File, HubServer
@@ -372,6 +373,33 @@ def test_secrets_and_licence_conflicts_are_not_published(
         write_repository(folder, tmp_path / "out", private=False)
     assert not re.search(r"aaaa|A1A1|s3cr3t", str(error.value))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "found"),
+    [
+        ("disabled", "The enzyme is disabled by heat.", False),
+        ("password", "A password is a secret.", False),
+        ("20261130", "On 20261130 it rained.", False),
+        ("/run/secrets/key", "It is kept in /run/secrets/key.", False),
+        ("s3cr3tOfMine!", "mine: s3cr3tOfMine!", True),
+        ("s3cr3tOfMine", "nots3cr3tOfMineatall", False),
+        ("correct horse battery", "It is correct horse battery, of course.", True),
+        ("abcdefghijklmnopqrstuvwx", "key abcdefghijklmnopqrstuvwx", True),
+    ],
+)
+def test_values_of_variables_are_secrets_unless_they_are_ordinary(
+    monkeypatch: pytest.MonkeyPatch, value: str, text: str, found: bool
+) -> None:
+    """One word, a number or a path is in many texts; what is part of a longer word is something else."""
+    monkeypatch.setenv("MY_PASSWORD", value)
+    problem = ""
+    try:
+        check_secrets([("row 1", text)], "no")
+    except InputError as error:
+        problem = str(error)
+    assert bool(problem) == found
+    assert not found or ("the value of MY_PASSWORD" in problem and value not in problem)
 
 
 def test_an_adapter_that_names_this_machine_is_not_published(folders: dict[str, Path], tmp_path: Path) -> None:
