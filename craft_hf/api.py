@@ -360,7 +360,8 @@ def publish(folder: str | Path, repository: str, *, private: bool = True, mask_p
         folder: what `generate`, `build_index` or a recipe wrote.
         repository: "user/name" on the Hub; made if needed.
         private: only you and those you invite see it; one that exists must be like that already.
-        mask_personal: replace e-mail addresses and phone numbers in rows by [e-mail] and [phone].
+        mask_personal: replace e-mail addresses, numbers of phones, cards and accounts, and IP addresses in rows by
+            [e-mail], [phone], ...
 
     Raises:
         InputError: the folder cannot be published, licences are in conflict, a file contains a secret, or you are not

@@ -21,7 +21,8 @@ def publish(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Run all checks and list what would be uploaded.")] = False,
     to: Annotated[Path | None, typer.Option(help=_TO)] = None,
     mask_personal: Annotated[
-        bool, typer.Option("--mask-personal", help="Mask e-mail addresses and phone numbers in rows.")
+        bool,
+        typer.Option("--mask-personal", help="Mask e-mail addresses, phone and card numbers, ... in rows."),
     ] = False,
 ) -> None:
     """Publish a dataset, an index or an adapter on the Hub in one commit, private and checked for secrets and licences.

@@ -21,6 +21,7 @@ from .licenses import combined_license as combined_license
 from .parquet import ParquetRows as ParquetRows
 from .parquet import write_rows as write_rows
 from .personal_data import count_personal as count_personal
+from .personal_data import country_of as country_of
 from .personal_data import masked as masked
 from .plots.canvas import FORMATS as FORMATS
 from .plots.canvas import STYLE as STYLE

@@ -34,6 +34,7 @@ from craft_hf.dataset import (
     RunReport,
     check_license,
     count_personal,
+    country_of,
     dataset_card,
     is_few_shot,
     masked,
@@ -74,7 +75,7 @@ def dataset_repository(
         work: an empty folder, where the Parquet files are written.
         failure: beginning of error messages, such as "X cannot be published to Y".
         private: whether the repository will be private.
-        mask_personal: mask e-mail addresses and phone numbers in rows and rejects.
+        mask_personal: mask personal data in rows and rejects, see `personal_data.KINDS`.
 
     Raises:
         InputError: the folder cannot be read, licences are in conflict, or a text contains a secret.
@@ -139,13 +140,13 @@ def _redact(rows: Iterable[Row], lineage: Collection[str], mask_personal: bool) 
     """Yield rows without local paths in their lineage, and with personal data masked on request."""
     for row in rows:
         redacted: Row = {name: redact_locations(value) if name in lineage else value for name, value in row.items()}
-        yield cast(Row, masked(redacted)) if mask_personal else redacted
+        yield cast(Row, masked(redacted, country_of(row))) if mask_personal else redacted
 
 
 def _masked(report: RunReport, rows: Sequence[Row]) -> RunReport:
     from dataclasses import replace
 
-    note = f"E-mail addresses and phone numbers were masked in all texts. {count_personal(rows)}"
+    note = f"What is counted here was masked in all texts before. {count_personal(rows)}"
     return replace(report, measured={**report.measured, PERSONAL_DATA: note})
 
 

@@ -62,7 +62,8 @@ def publish(folder: str | Path, repo_id: str, *, private: bool = True, mask_pers
         folder: of a run, an index, or an adapter.
         repo_id: "user/name"; created if needed. It may contain an earlier version of the same, but nothing else.
         private: visibility of a new repository; an existing one must have it already.
-        mask_personal: replace e-mail addresses and phone numbers in a dataset's rows by [e-mail] and [phone].
+        mask_personal: replace e-mail addresses, numbers of phones, cards and accounts, and IP addresses in a dataset's
+            rows by [e-mail], [phone], ...
 
     Raises:
         InputError: the folder cannot be published, licences are in conflict, a file contains a secret, nobody is logged

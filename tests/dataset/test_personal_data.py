@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_hf.dataset.personal_data import count_personal, found_in, masked
+from craft_hf.base.records import JSON
+from craft_hf.dataset.personal_data import KINDS, count_personal, country_of, found_in, masked
 
 
 @pytest.mark.parametrize(
@@ -15,15 +16,66 @@ from craft_hf.dataset.personal_data import count_personal, found_in, masked
         ("Write to jo.doe+x@mail.example.org, or call (336) 492-2641.", "Write to [e-mail], or call [phone]."),
         ("Ask +44 20 7946 0958 or 888-346-3656!", "Ask [phone] or [phone]!"),
         ("a@b.co and a@b.co", "[e-mail] and [e-mail]"),
-        ("Bake 12 biscuits at 180 C for 25-30 minutes (ISBN 978-3-16-148410-0).", ""),
-        ("From 1914-1918, and 1939-1945; 2,048,576 bytes; 10.1056/NEJMoa2034577; @home", ""),
+        ("müller@straße.de, josé@correo.españa", "[e-mail], [e-mail]"),
+        ("Иван: ivan@пример.рф", "Иван: [e-mail]"),
+        ("Pay to DE89 3704 0044 0532 0130 00 today", "Pay to [IBAN] today"),
+        ("GB82WEST12345698765432.", "[IBAN]."),
+        ("FR1420041010050500013M02606", "[IBAN]"),
+        ("Visa 4111 1111 1111 1111, exp. 12/29", "Visa [card], exp. 12/29"),
+        ("5555-5555-5555-4444 or 378282246310005", "[card] or [card]"),
+        ("6011111111111117", "[card]"),
+        ("SSN 219-09-9999", "SSN 219-09-9999"),  # printed in an advertisement, never given to anyone
+        ("SSN 536-90-4399", "SSN [SSN]"),
+        ("from 52.86.186.226 at night", "from [IP] at night"),
+        ("2001:4860:4860::8888 and 2a00:1450:4001:81b::200e", "[IP] and [IP]"),
         ("", ""),
     ],
 )
 def test_masked(text: str, masks: str) -> None:
-    """Addresses and numbers go, whatever stands around them stays; years, quantities and ISBNs are no numbers."""
-    assert masked(text) == (masks or text)
-    assert found_in(text) == ({k for k in ("e-mail", "phone") if f"[{k}]" in masks})
+    """What is found goes, whatever stands around it stays."""
+    assert masked(text) == masks
+    assert found_in(text) == {kind for kind in KINDS if f"[{kind}]" in masks}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Bake 12 biscuits at 180 C for 25-30 minutes (ISBN 978-3-16-148410-0).",
+        "From 1914-1918, and 1939-1945; 2,048,576 bytes; 10.1056/NEJMoa2034577; @home",
+        "DE89 3704 0044 0532 0130 01 has a wrong check digit",
+        "4111 1111 1111 1112 has one too",
+        "Order 1234567890123456 of 2026",
+        "0.4111111111111111 and 4111111111111111.5 are numbers",
+        "000-12-3456, 666-12-3456, 536-90-43999 and 1536-90-4399 are none",
+        "Section 1.2.3.4 and version 4.3.2.1",
+        "192.168.1.1, 10.0.0.7 and 127.0.0.1 are everybody's, 300.1.1.1 nobody's",
+        "At 12:30:45 on 2026-11-30, ratio 1:2:3:4",
+        "fe80::1ff:fe23:4567:890a is of a link",
+        "user@host, @name, a@b, 3 @ 2.50",
+    ],
+)
+def test_what_only_looks_alike_stays(text: str) -> None:
+    """Years, quantities, ISBNs, wrong check digits, sections, private networks."""
+    assert masked(text) == text
+    assert not found_in(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "text", "masks"),
+    [
+        ("https://www.example.de/kontakt", "Tel. 030 901820", "Tel. [phone]"),
+        ("https://example.co.uk:8080/x", "Ring 020 7946 0958", "Ring [phone]"),
+        ("http://example.fr", "Appelez le 01 42 68 53 00", "Appelez le [phone]"),
+        ("https://example.org/de", "Tel. 030 901820", "Tel. 030 901820"),
+        ("https://example.zz/", "Call (336) 492-2641", "Call [phone]"),
+        ("", "Call (336) 492-2641", "Call [phone]"),
+    ],
+)
+def test_phone_numbers_are_those_of_the_documents_country(url: str, text: str, masks: str) -> None:
+    """By the domain of its address; a country that there is not is none."""
+    row: dict[str, JSON] = {"url": url, "document": text}
+    assert masked(text, country_of(row)) == masks
+    assert ("1 with a phone number" in count_personal([row])) == (masks != text)
 
 
 def test_masked_goes_into_lists_and_mappings() -> None:
