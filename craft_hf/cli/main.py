@@ -19,6 +19,7 @@ from craft_hf.cli import publish as publish_cli
 from craft_hf.cli import report as report_cli
 from craft_hf.cli import review as review_cli
 from craft_hf.cli import tasks as tasks_cli
+from craft_hf.cli import withdraw as withdraw_cli
 
 _EXAMPLES = """
 Examples:
@@ -44,6 +45,8 @@ Examples:
   craft-hf evaluate embedded --task bioqa --data questions.jsonl --limit 200
 
   craft-hf publish my-dataset user/name
+
+  craft-hf withdraw my-dataset --document article-17
 """
 
 app = typer.Typer(
@@ -59,6 +62,7 @@ app.command("retrieve")(generate_cli.retrieve_only)
 app.command("report")(report_cli.report)
 app.command("evaluate")(evaluate_cli.evaluate)
 app.command("publish")(publish_cli.publish)
+app.command("withdraw")(withdraw_cli.withdraw)
 app.command("review")(review_cli.review)
 app.add_typer(review_cli.app, name="reviews")
 app.add_typer(index_cli.app, name="index")

@@ -52,3 +52,6 @@ from .training_rows import DataArguments as DataArguments
 from .training_rows import RowCounts as RowCounts
 from .training_rows import conversations as conversations
 from .training_rows import load_rows as load_rows
+from .withdrawal import Withdrawal as Withdrawal
+from .withdrawal import Withdrawn as Withdrawn
+from .withdrawal import withdraw as withdraw

@@ -11,6 +11,7 @@ from craft_hf.base import EMBEDDED, Embedder, FewShot, InputError, embedder_weig
 from craft_hf.dataset.diversity import RowVectors, measure_diversity
 from craft_hf.dataset.folder import DatasetFolder
 from craft_hf.dataset.funnel import funnel_mismatch
+from craft_hf.dataset.parquet import ParquetRows
 from craft_hf.dataset.report import Row, RunReport, make_report
 from craft_hf.dataset.row_vectors import GeneratedTexts, embed_rows
 from craft_hf.dataset.rows import is_few_shot
@@ -36,11 +37,26 @@ def rebuild_report(dataset: Path, out: Path, task: str | None = None) -> RunRepo
         StorageError: `out` cannot be written.
     """
     folder = DatasetFolder(dataset)
-    old, rows, rejects = folder.report, folder.rows, folder.rejects
-    loaded = _task(old, task)
+    report, vectors = rebuilt_report(folder.report, folder.rows, folder.rejects, task, str(dataset))
+    DatasetFolder(out).write_report(report, folder.rows, folder.rejects, vectors)
+    return report
+
+
+def rebuilt_report(
+    old: RunReport, rows: ParquetRows, rejects: Sequence[Row], task: str | Path | None, name: str
+) -> tuple[RunReport, RowVectors | None]:
+    """Return a report with the figures of other rows and rejects, and their vectors; see `rebuild_report`.
+
+    Args:
+        old: what else stands in the report.
+        rows, rejects: of the dataset now.
+        task: as for `rebuild_report`.
+        name: of the dataset, for error messages.
+    """
+    loaded = _task(old, None if task is None else str(task))
     if missing := sorted(loaded.required - set(rows.schema.names)):
         raise InputError(
-            f"{dataset} has no column {missing[0]!r}, which the task {loaded.name} asks for; give the folder "
+            f"{name} has no column {missing[0]!r}, which the task {loaded.name} asks for; give the folder "
             "that a run of this task wrote, or with --task the task that it was made with."
         )
     loaded = replace(loaded, few_shots=tuple(_few_shot(row, loaded) for row in rows if is_few_shot(row)))
@@ -73,8 +89,7 @@ def rebuild_report(dataset: Path, out: Path, task: str | None = None) -> RunRepo
         measured={**old.measured, **new.measured},
         diversity=new.diversity,
     )
-    DatasetFolder(out).write_report(report, rows, rejects, vectors)
-    return report
+    return report, vectors
 
 
 def _task(report: RunReport, name: str | None) -> Task:

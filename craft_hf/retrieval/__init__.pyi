@@ -20,6 +20,7 @@ from .index.layout import is_index_file as is_index_file
 from .index.repair import Repair as Repair
 from .index.repair import repair_index as repair_index
 from .index.search import Index as Index
+from .index.selection import is_named as is_named
 from .index.shard import mending as mending
 from .index.sources import absolute_path as absolute_path
 from .index.sources import lasting_source as lasting_source

@@ -38,7 +38,7 @@ class Selection:
 
     def includes(self, source: str, license: str) -> bool:
         """Return whether documents of a source under a licence are selected."""
-        return _is_named(source, self.sources) and _is_named(license, self.licenses)
+        return is_named(source, self.sources) and is_named(license, self.licenses)
 
     def of_shard(self, shard: Shard) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Return which documents of a shard are selected, bool (rows,), without reading any of their texts."""
@@ -57,7 +57,7 @@ class Selection:
             for corpus in corpora:
                 known[str(corpus[column]) or NOT_STATED] += corpus[2]
             for name in names:
-                if not any(_is_named(one, (name,)) for one in known):
+                if not any(is_named(one, (name,)) for one in known):
                     raise InputError(_unknown(kind, name, known))
         selected = Counter[str]()
         for source, license, documents in corpora:
@@ -76,7 +76,8 @@ EVERYTHING = Selection()
 """All documents of an index."""
 
 
-def _is_named(value: str, names: tuple[str, ...]) -> bool:
+def is_named(value: str, names: tuple[str, ...]) -> bool:
+    """Return whether one of some names fits a source or licence, see `Selection`; without any, all fit."""
     return not names or any(_pattern(name).fullmatch(value or NOT_STATED) for name in names)
 
 
