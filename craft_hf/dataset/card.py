@@ -20,6 +20,7 @@ from craft_hf.dataset.layout import PARQUET_FILES, REJECTS, ROWS
 from craft_hf.dataset.licenses import combined_license
 from craft_hf.dataset.report import Row, RunReport
 from craft_hf.dataset.rows import is_few_shot
+from craft_hf.tasks import TRAINING_COLUMNS
 
 _PRIVATE = re.compile(r"\[local (?:path|address)\]")
 """What `public` writes in the place of names of this machine."""
@@ -86,11 +87,12 @@ def dataset_card(
         safe=redact_locations,
         repo_id=repo_id,
         configs=every,
+        one_row=_as_text(shown[0]) if shown else "",
         examples=_examples(shown, names),
         generators=[str(redact_locations(name)) for name in made_by],
         shares=funnel_shares(report.funnel),
         license=license,
-        limits=limits_of(report.task),
+        limits=limits_of(report.task, judged="judge" in report.measured, shuffled=bool(report.balance)),
         plots=[(name, about) for name, about in _PLOTS.items() if name in plots],
         prompt=_prompt(report),
         repeat=_repeat(report),
@@ -159,6 +161,21 @@ def _front_matter(report: RunReport, license_id: str, configs: Sequence[CardConf
     return card
 
 
+def _as_text(row: Row) -> str:
+    """Return the turns of a row as they are read, and where it is from; "" for a row without turns."""
+    turns = [turn for name in TRAINING_COLUMNS for turn in _pairs_of_turn(row.get(name))]
+    if not turns:
+        return ""
+    said = [f"{role}:\n{_cut(text)}" for role, text in turns]
+    origin = [str(redact_locations(row.get(name)) or "") for name in ("title", "source", "license")]
+    return "\n\n".join([*said, f"(from: {', '.join(filter(None, origin)) or 'not stated'})"])
+
+
+def _pairs_of_turn(turns: JSON) -> list[tuple[str, str]]:
+    found = turns if isinstance(turns, Sequence) and not isinstance(turns, str) else []
+    return [(str(turn["role"]), str(turn["content"])) for turn in found if isinstance(turn, Mapping)]
+
+
 def _examples(rows: Sequence[Row], fields: Sequence[str]) -> list[Row]:
     """Return rows as examples for the card: the first with its lineage, the others without."""
     shown = [_example(row, fields) for row in rows]
@@ -200,9 +217,15 @@ def _repeat(report: RunReport) -> str:
     return f'import craft_hf\nfrom datasets import load_dataset\n\nload_dataset("craft", {arguments}){note}'
 
 
-def limits_of(task: str) -> str:
-    """Return the limits and risks of a shipped task from its template; "" for all other tasks."""
+def limits_of(task: str, judged: bool = False, shuffled: bool = False) -> str:
+    """Return the limits and risks of a shipped task from its template; "" for all other tasks.
+
+    Args:
+        task: its name.
+        judged: whether a judge model has answered, or looked at, the samples.
+        shuffled: whether options were shuffled so that every label is right equally often.
+    """
     try:
-        return render(f"tasks/{task}.md").strip()
+        return render(f"tasks/{task}.md", judged=judged, shuffled=shuffled).strip()
     except InputError:
         return ""
