@@ -116,7 +116,7 @@ def asking_for_carbon(
         yield prompt, answer({"answer": "A"})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.sampled_from(range(len(POOL))), min_size=2, max_size=9), st.sets(st.integers(1, 8)), st.booleans())
 def test_batches_do_not_matter(picked: list[int], cuts: set[int], judged: bool) -> None:
     """However a sequence of answers is cut, each has the same verdicts to the last digit, with a judge and without."""

@@ -175,8 +175,8 @@ def mend(folder: Path) -> None:
 @pytest.mark.parametrize(
     "work",
     [
-        *(pytest.param(work, marks=pytest.mark.slow) for work in (remove, replace)),
-        *(pytest.param(work, marks=pytest.mark.long) for work in (add_more, compact_index, mend)),
+        pytest.param(remove, marks=pytest.mark.slow),
+        *(pytest.param(work, marks=pytest.mark.long) for work in (replace, add_more, compact_index, mend)),
     ],
 )
 @pytest.mark.parametrize("has_index_json", [True, False])
