@@ -16,6 +16,7 @@ from .layout import REPORT as REPORT
 from .layout import REPORT_HTML as REPORT_HTML
 from .layout import REPORT_PAGES as REPORT_PAGES
 from .layout import ROWS as ROWS
+from .licenses import CombinedLicense as CombinedLicense
 from .licenses import check_license as check_license
 from .licenses import combined_license as combined_license
 from .parquet import ParquetRows as ParquetRows

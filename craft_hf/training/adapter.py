@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,10 +12,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from huggingface_hub import ModelCardData
+from huggingface_hub import ModelCard, ModelCardData
 
-from craft_hf.base import EMBEDDED, JSON, Weights, __version__, render
-from craft_hf.dataset import DataArguments, RowCounts, limits_of
+from craft_hf.base import EMBEDDED, HUB_EXCEPTIONS, JSON, Weights, __version__, render
+from craft_hf.dataset import (
+    CombinedLicense,
+    DataArguments,
+    RowCounts,
+    combined_license,
+    limits_of,
+    spdx_expression,
+)
 from craft_hf.tasks import Task
 
 if TYPE_CHECKING:
@@ -38,6 +46,7 @@ class TrainingSummary:
 
     `base` are the base model's weights, and `base_name` is the name that they were requested by. `settings` are the
     hyperparameters used, by label. `max_length` is in tokens. `log` is the trainer's log, one mapping per logged step.
+    `licenses` are those of the rows, in their sources' words.
     """
 
     task: Task
@@ -49,6 +58,7 @@ class TrainingSummary:
     max_length: int | None
     completion_only: bool
     log: Sequence[Mapping[str, float]]
+    licenses: Sequence[str] = ()
 
     @property
     def loss(self) -> list[tuple[float, float]]:
@@ -61,6 +71,36 @@ class TrainingSummary:
         if self.base_name == EMBEDDED:
             return EMBEDDED_HUB_ID
         return "" if Path(self.base.location).is_dir() else self.base.location
+
+
+def adapter_license(base: str, rows: Sequence[str]) -> CombinedLicense:
+    """Return the licence of an adapter: what its base model's and its rows' licences allow together.
+
+    Args:
+        base: the base model's licence as its card has it; "" where that is not known. One that is none of the SPDX
+            list, such as a licence of the model's maker, goes with everything that is made of the model.
+        rows: licences of the rows.
+    """
+    of_rows = combined_license(rows)
+    if not base:
+        return CombinedLicense("", f"The base model's licence is not known here. Of the rows: {of_rows.why}")
+    if not spdx_expression(base):
+        return CombinedLicense(base, f"The base model's licence, {base}, goes with all that is made of it.")
+    if of_rows.id == "cc0-1.0":
+        return CombinedLicense(combined_license([base]).id, f"The base model's, for the rows ask for nothing: {base}.")
+    found = combined_license([base, *rows])
+    why = f"The base model is under {base}. Of the rows: {of_rows.why}"
+    return CombinedLicense(found.id, why, found.refusal)
+
+
+def _base_license(training: TrainingSummary) -> str:
+    """Return the base model's licence as its card on the Hub has it; "" without one, or without the Hub."""
+    if training.base_name == EMBEDDED:
+        return "apache-2.0"
+    with contextlib.suppress(*HUB_EXCEPTIONS, OSError, ValueError):
+        if training.hub_id:
+            return str(ModelCard.load(training.hub_id).data.license or "")
+    return ""
 
 
 def make_publishable(saved: Path, training: TrainingSummary) -> None:
@@ -109,7 +149,11 @@ def model_card(training: TrainingSummary) -> str:
     """Render the model card of an adapter: YAML front matter for the Hub, and Markdown."""
     task, hub_id = training.task, training.hub_id
     on_hub = [training.data.dataset] if training.data.dataset and not Path(training.data.dataset).is_dir() else None
+    license = adapter_license(_base_license(training), training.licenses)
     metadata = ModelCardData(
+        license=license.id or None,
+        license_name="see-card" if license.id == "other" else None,
+        base_model_relation="adapter" if hub_id else None,
         language=task.language,
         library_name="peft",
         pipeline_tag="text-generation",
@@ -123,6 +167,7 @@ def model_card(training: TrainingSummary) -> str:
         metadata=metadata.to_yaml(),
         task=task,
         limits=limits_of(task.name),
+        license=license,
         base={
             "name": training.base.name,
             "revision": training.base.revision,

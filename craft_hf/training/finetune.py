@@ -41,6 +41,7 @@ from transformers.trainer_jit_checkpoint import JITCheckpointCallback  # noqa: E
 from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
 DEFAULT_MODEL = "mistral-community/Mistral-7B-v0.2"
@@ -200,10 +201,16 @@ def finetune(data: DataArguments, config: CraftTrainingConfig, model: trl.ModelC
             settings = describe_hyperparameters(config, model, lora, state.max_steps, f"{trainable:,} of {total:,}")
             completion_only = bool(trainer.completion_only_loss)
             summary = TrainingSummary(
-                task, data, base, name, counts, settings, config.max_length, completion_only, state.log_history
-            )
+                task, data, base, name, counts, settings, config.max_length, completion_only, state.log_history,
+                licenses_of(rows),
+            )  # fmt: skip
             make_publishable(folder, summary)
     return report_adapter(trainer)
+
+
+def licenses_of(rows: Dataset) -> list[str]:
+    """Return the licences of a dataset's rows, each once; a dataset without that column states none."""
+    return sorted({str(name or "") for name in rows["license"]}) if "license" in rows.column_names else [""]
 
 
 def resolve_base_model(

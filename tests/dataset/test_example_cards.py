@@ -77,6 +77,7 @@ def test_adapter_card(monkeypatch: pytest.MonkeyPatch) -> None:
         },
         max_length=512, completion_only=True,
         log=[{"step": step, "loss": loss} for step, loss in enumerate(LOSSES, 1)],
+        licenses=["CC0 1.0"],
     )  # fmt: skip
     card = model_card(training)
     compare("adapter.md", card)

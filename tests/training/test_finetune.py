@@ -30,7 +30,15 @@ from craft_hf.base.models import generator_weights
 from craft_hf.base.templates import chat_template
 from craft_hf.dataset.training_rows import DataArguments, RowCounts, conversations, load_rows
 from craft_hf.tasks.task import NAMES, Task, load_task
-from craft_hf.training.finetune import CraftTrainingConfig, _Trainer, finetune, parse_recipe_arguments, run_recipe
+from craft_hf.training.adapter import adapter_license
+from craft_hf.training.finetune import (
+    CraftTrainingConfig,
+    _Trainer,
+    finetune,
+    licenses_of,
+    parse_recipe_arguments,
+    run_recipe,
+)
 from tests import ROOT
 from tests.publishable_folders import write_run
 from tests.tiny_model import save_tiny_model
@@ -568,3 +576,33 @@ def test_qlora_trains(tiny: str, dataset: str, tmp_path: Path) -> None:
     weights = checkpoint_weights(tmp_path, 2)
     assert any(weight.abs().max() > 0 for name, weight in weights.items() if "lora_B" in name)
     assert "base in 4 bit" in (tmp_path / "adapter" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("base", "rows", "expected", "said"),
+    [
+        ("apache-2.0", ["CC0 1.0"], "apache-2.0", "ask for nothing: apache-2.0."),
+        ("apache-2.0", ["Apache-2.0"], "apache-2.0", "All texts are under Apache-2.0."),
+        ("apache-2.0", ["CC BY 4.0"], "other", "The base model is under apache-2.0. Of the rows: The strictest"),
+        ("cc-by-4.0", ["CC BY-SA 4.0", "CC0 1.0"], "cc-by-sa-4.0", "The strictest"),
+        ("cc-by-nc-4.0", ["CC BY-SA 4.0"], "other", "under cc-by-nc-4.0. Of the rows: The strictest"),
+        ("llama3.1", ["CC BY 4.0"], "llama3.1", "goes with all that is made of it"),
+        ("apache-2.0", [""], "other", "Not every source states a licence"),
+        ("", ["CC BY 4.0"], "", "licence is not known here"),
+    ],
+)
+def test_an_adapter_has_the_licences_of_its_base_and_its_rows(
+    base: str, rows: list[str], expected: str, said: str
+) -> None:
+    """What neither allows, the adapter does not either; what is not known is not guessed."""
+    found = adapter_license(base, rows)
+    assert found.id == expected
+    assert said in found.why
+
+
+def test_licences_of_rows() -> None:
+    """Each once; rows without that column state none."""
+    assert licenses_of(datasets.Dataset.from_list([{"license": "MIT"}, {"license": None}, {"license": "MIT"}])) == [
+        "", "MIT",
+    ]  # fmt: skip
+    assert licenses_of(datasets.Dataset.from_list([{"question": "x"}])) == [""]
