@@ -10,7 +10,7 @@ from craft_hf.base.records import JSON
 from craft_hf.dataset.folder import DatasetFolder
 from craft_hf.dataset.funnel import Stage
 from craft_hf.dataset.report import make_report
-from craft_hf.dataset.rows import few_shot_rows, task_features
+from craft_hf.dataset.rows import derived_columns, few_shot_rows, task_features
 from craft_hf.tasks.task import Task, load_task
 
 LINEAGE: Mapping[str, JSON] = {
@@ -27,13 +27,13 @@ def made_row(number: int, **changes: JSON) -> dict[str, JSON]:
         "options": ["A. This one", "B. That one", "C. Another one", "D. None of them"],
         "answer": "ABCD"[number % 4],
     }
-    prompt, completion = load_task("bioqa").conversation(fields)
-    return {
-        **fields, "prompt": prompt, "completion": completion, "sample_id": f"{number:016x}", "is_few_shot": False,
+    row = {
+        **fields, "prompt": [], "completion": [], "sample_id": "", "license_spdx": "", "is_few_shot": False,
         "document_id": f"openstax-{number}",
         "document": f"Organelle {number} digests what the cell has swallowed.",
         "url": f"https://openstax.org/books/{number}", **LINEAGE, **changes,
     }  # fmt: skip
+    return row | derived_columns(load_task("bioqa"), row)
 
 
 def write_run(folder: Path, generated: int, task: Task | None = None, **changes: JSON) -> Path:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import tempfile
 from array import array
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, TypeVar, overload
 
@@ -12,7 +14,10 @@ from craft_hf.base.errors import StorageError
 from craft_hf.base.models import cache_folder
 
 BLOCK = 256
-"""Items that are in memory at most, beside as many that were read last."""
+"""Items that are written together."""
+
+READ = 4
+"""Blocks that stay in memory after they were read: there may be several readers, at different places."""
 
 T = TypeVar("T")
 
@@ -31,7 +36,7 @@ class Spooled(Sequence[T]):
         self._file: BinaryIO | None = None
         self._ends = array("q", [0])  # in the file, of its blocks
         self._last = list[T]()
-        self._read: tuple[int, list[T]] = -1, []
+        self._read = OrderedDict[int, list[T]]()
 
     def append(self, item: T) -> None:
         """Put an item behind the others."""
@@ -69,15 +74,17 @@ class Spooled(Sequence[T]):
     def _block(self, number: int) -> list[T]:
         if number == len(self._ends) - 1:
             return self._last
-        if number != self._read[0]:
+        if (found := self._read.get(number)) is None:
             start, end = self._ends[number : number + 2]
             try:
                 assert self._file is not None
-                self._file.seek(start)
-                self._read = number, pickle.loads(self._file.read(end - start))
-            except OSError as e:
+                data = os.pread(self._file.fileno(), end - start, start)  # moves no position: a fork may read too
+                found = self._read[number] = pickle.loads(data)
+            except (OSError, pickle.UnpicklingError, EOFError) as e:
                 raise StorageError(f"what was put aside in {cache_folder()} cannot be read: {e}") from e
-        return self._read[1]
+            if len(self._read) > READ:
+                self._read.popitem(last=False)
+        return found
 
     def _write(self) -> None:
         """Write the last items as a block."""

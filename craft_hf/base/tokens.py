@@ -9,12 +9,16 @@ _S = "[A-Za-z0-9_-]"
 
 _FORMATS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("a Hugging Face token", ("hf_", "api_org_"), rf"\b(?:hf|api_org)_{_A}{{30,}}\b"),
-    ("an OpenAI or Anthropic key", ("sk-",), rf"\bsk-{_S}{{32,}}"),  # and of those who follow them
+    (  # and of those who follow them
+        "an OpenAI or Anthropic key", ("sk-",),
+        rf"\bsk-(?:or-v1-)?{_H}{{32,}}|\bsk-(?={_S}*\d)(?={_S}*[A-Z]){_S}{{32,}}",
+    ),
     ("an AWS key", ("AKIA", "ASIA", "ABIA", "ACCA"), r"\b(?:AKIA|ASIA|ABIA|ACCA(?=[A-Z]*\d))[A-Z0-9]{16}\b"),
     ("a GitHub token", ("gh", "github_pat_"), rf"\bgh[pousr]_{_A}{{36}}\b|\bgithub_pat_\w{{40,}}"),
-    ("a GitLab token", ("gl", "GR1348941"), rf"\bgl(?:pat|dt|ft|soat|rt|cbt|ptt|imt|agent|oas)-{_S}{{20,}}"),
+    ("a GitLab token", ("gl", "GR1348941"), rf"\bgl(?:pat|dt|ft|soat|rt|cbt|ptt|imt|agent|oas)-(?={_S}*\d){_S}{{20,}}"),
     ("a Google key", ("AIza", "GOCSPX-", "ya29."), rf"\bAIza{_S}{{35}}\b|\bGOCSPX-{_S}{{28}}|\bya29\.{_S}{{60,}}"),
-    ("a Slack token", ("xox", "xapp-"), r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}|\bxapp-\d-[A-Za-z0-9-]{20,}"),
+    ("a Slack token", ("xox",), r"\bxox[abeoprs]-(?=[A-Za-z-]*\d)[A-Za-z0-9-]{10,}"),
+    ("a Slack app's token", ("xapp-",), r"\bxapp-\d-[A-Za-z0-9-]{20,}"),
     ("a Slack webhook", ("hooks.slack.com",), r"hooks\.slack\.com/services/T\w{8,}/B\w{8,}/\w{20,}"),
     ("a Discord token", (".",), rf"\b[MNO]{_S}{{23,25}}\.{_S}{{6}}\.{_S}{{27,38}}\b"),
     ("a Discord webhook", ("/api/webhooks/",), rf"discord(?:app)?\.com/api/webhooks/\d{{17,20}}/{_S}{{60,}}"),
@@ -61,27 +65,66 @@ _FORMATS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("a Sentry token", ("sntry",), rf"\bsntryu_{_H}{{64}}\b|\bsntrys_eyJ[A-Za-z0-9+/=_]{{60,}}"),
     ("an Artifactory key", ("AKCp",), rf"\bAKCp[58]{_A}{{60,}}\b"),
     ("a key of age", ("AGE-SECRET-KEY-1",), r"\bAGE-SECRET-KEY-1[0-9A-Z]{58}\b"),
-    ("a JSON Web Token", ("eyJ",), rf"\beyJ{_S}{{10,}}\.eyJ{_S}{{10,}}\.{_S}{{20,}}"),
-    ("a private key", ("PRIVATE KEY",), r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"),
-    ("a password in an address", ("://",), r"://[^\s/:@'\"<>{}\[\]$]+:[^\s/:@'\"<>{}\[\]$]{3,}@[\w.-]+"),
+    ("a PuTTY key", ("PuTTY-User-Key-File-",), r"PuTTY-User-Key-File-\d: "),
+    ("a Heroku key", ("HRKU-",), rf"\bHRKU-{_S}{{36,}}"),
+    ("a Mapbox token", ("sk.eyJ",), rf"\bsk\.eyJ{_S}{{40,}}\.{_S}{{20,}}"),
+    ("a key of Weights & Biases", ("wandb_v1_",), r"\bwandb_v1_\w{40,}"),
+    (
+        "an authorization", ("uthorization",),
+        r"(?i:authorization)[\"']?\s*[:=]\s*[\"']?(?:Bearer|Basic|token)\s+[\w.~+/-]{24,}",
+    ),
+    ("a key in an address", ("@",), rf"://{_H}{{40}}@|://:[^\s/:@'\"<>{{}}\[\]]{{8,}}@[\w.-]+"),
+    ("a JSON Web Token", ("eyJ",), rf"(?<![A-Za-z0-9-])eyJ{_S}{{10,1000}}\.eyJ{_S}{{10,}}\.{_S}{{20,}}"),
+    ("a private key", ("PRIVATE KEY",), r"-----? ?BEGIN (?:[A-Z0-9]{1,10} ){0,4}PRIVATE KEY(?: BLOCK)? ?-----?"),
 )  # fmt: skip
 """What is found, what a text must have in it to be looked at, and the pattern.
 
 The formats are those that the issuers document, or that their tools make; the least lengths exclude ordinary words.
 """
 
-_PATTERNS = [(kind, hints, re.compile(pattern)) for kind, hints, pattern in _FORMATS]
+_START, _END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
 
-_ASSIGNED = re.compile(r"[:=]\s{0,3}[\"']?(?=[\w+/-]*\d)(?=[\w+/-]*[A-Za-z])[\w+/-]{32,}={0,2}")
-_NAME = re.compile(r"(?i)(?:api[_-]?key|access[_-]?key|secret|token|passw(?:or)?d)[\w-]*[\"']?\s*$")
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    r"""Compile a pattern in which \b is an end of ASCII letters and digits: other scripts may go on beside it."""
+    return re.compile(re.sub(r"\\b(?=$|\|)", lambda _: _END, pattern).replace(r"\b", _START))
+
+
+_PATTERNS = [(kind, hints, _compiled(pattern)) for kind, hints, pattern in _FORMATS]
+
+_PASSWORD = re.compile(r"://[^\s/:@'\"<>{}\[\]]{1,64}:([^\s/:@'\"<>{}\[\]]{3,64})@([\w.-]{1,253})")
+_NO_PASSWORD = re.compile(
+    r"(?i)[x*.]+|\W*|(?:your[_-]?|my[_-]?|db[_-]?|the[_-]?)?(?:pass(?:word|wd)?|pwd|pw|secret|token)\d{0,3}"
+)
+_NO_HOST = re.compile(r"(?i)(?:localhost|127\.0\.0\.1|(?:[\w.-]+\.)?example(?:\.\w+)?|host(?:name)?|server|proxy|db)")
+
+_ASSIGNED = re.compile(r"(?::=|=>|[:=])\s{0,3}[\"']?(?=[\w+/~.-]*\d)(?=[\w+/~.-]*[A-Za-z])([\w+/~.-]{32,}={0,2})")
+_NAME = re.compile(
+    r"(?i)(?:api[_-]?key|access[_-]?key|auth[_-]?key|private[_-]?key|secret|token|passw(?:or)?d|\bpwd|_auth|_pat)"
+    r"(?!\w*(?:sha|md5|hash|digest|id\b))[\w-]{0,20}[\"']?\s*$"
+)
+_NO_KEY = re.compile(
+    r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|/(?:[a-z0-9._-]{1,40}/)+[a-z0-9._-]{0,40}|[A-Za-z_.]+\d{0,4}"
+)
+"""A UUID, a path, a name with a number: what stands behind a name in code."""
+
+_ESCAPED = re.compile(r"\\(?:[bfnrt\"/\\]|u00[0-9a-f]{2})")
 
 
 def token_kind(text: str) -> str:
-    """Return what kind of token a text contains, such as "a Hugging Face token"; "" for none."""
+    """Return what kind of token a text contains, such as "a Hugging Face token"; "" for none.
+
+    The text may be JSON, in which line breaks are escaped.
+    """
+    if "\\" in text:
+        text = _ESCAPED.sub(" ", text)
     for kind, hints, pattern in _PATTERNS:
         if any(hint in text for hint in hints) and pattern.search(text):
             return kind
+    for found in _PASSWORD.finditer(text) if "://" in text else ():
+        if not _NO_PASSWORD.fullmatch(found[1]) and not _NO_HOST.fullmatch(found[2]):
+            return "a password in an address"
     for found in _ASSIGNED.finditer(text):
-        if _NAME.search(text, max(0, found.start() - 60), found.start()):
+        if _NAME.search(text, max(0, found.start() - 60), found.start()) and not _NO_KEY.fullmatch(found[1]):
             return "a key behind its name"
     return ""

@@ -22,8 +22,7 @@ from .licenses import combined_license as combined_license
 from .parquet import ParquetRows as ParquetRows
 from .parquet import write_rows as write_rows
 from .personal_data import count_personal as count_personal
-from .personal_data import country_of as country_of
-from .personal_data import masked as masked
+from .personal_data import masked_row as masked_row
 from .plots.canvas import FORMATS as FORMATS
 from .plots.canvas import STYLE as STYLE
 from .plots.canvas import save as save
@@ -41,6 +40,7 @@ from .row_vectors import embed_rows as embed_rows
 from .rows import FEW_SHOT_COLUMN as FEW_SHOT_COLUMN
 from .rows import LINEAGE as LINEAGE
 from .rows import REJECTED as REJECTED
+from .rows import derived_columns as derived_columns
 from .rows import few_shot_rows as few_shot_rows
 from .rows import is_few_shot as is_few_shot
 from .rows import rejected_rows as rejected_rows

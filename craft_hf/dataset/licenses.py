@@ -77,7 +77,7 @@ def combined_license(licenses: Iterable[str]) -> CombinedLicense:
     if closed:
         why = f"A licence does not allow samples made of its texts, or is not known to: {', '.join(closed)}."
         return CombinedLicense("other", why, why)
-    if "by-sa" in names and names & {"by-nc", "by-nc-sa"}:
+    if ("by-sa" in names or any(map(_COPYLEFT.match, kinds))) and names & {"by-nc", "by-nc-sa"}:
         why = f"Share-alike and non-commercial texts cannot be joined under one licence: {listed}."
         return CombinedLicense("other", why, why)
     others = set(kinds) - {*_DEDICATED, *_PUBLIC_DOMAIN}

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from craft_hf.base import EMBEDDED, Embedder, FewShot, InputError, embedder_weights
+import jinja2
+
+from craft_hf.base import EMBEDDED, Embedder, FewShot, InputError, StorageError, embedder_weights, incomplete
 from craft_hf.dataset.diversity import RowVectors, measure_diversity
 from craft_hf.dataset.folder import DatasetFolder
 from craft_hf.dataset.funnel import funnel_mismatch
-from craft_hf.dataset.parquet import ParquetRows
+from craft_hf.dataset.layout import PARQUET, ROWS
+from craft_hf.dataset.parquet import ParquetRows, write_rows
 from craft_hf.dataset.report import Row, RunReport, make_report
 from craft_hf.dataset.row_vectors import GeneratedTexts, embed_rows
-from craft_hf.dataset.rows import is_few_shot
+from craft_hf.dataset.rows import derived_columns, is_few_shot
 from craft_hf.tasks import Task, load_task
 
 logger = logging.getLogger("craft_hf")
@@ -37,6 +41,7 @@ def rebuild_report(dataset: Path, out: Path, task: str | None = None) -> RunRepo
         StorageError: `out` cannot be written.
     """
     folder = DatasetFolder(dataset)
+    _follow_fields(folder, _task(folder.report, task), is_changed=out.resolve() == dataset.resolve())
     report, vectors = rebuilt_report(folder.report, folder.rows, folder.rejects, task, str(dataset))
     DatasetFolder(out).write_report(report, folder.rows, folder.rejects, vectors)
     return report
@@ -90,6 +95,36 @@ def rebuilt_report(
         diversity=new.diversity,
     )
     return report, vectors
+
+
+def _follow_fields(folder: DatasetFolder, task: Task, is_changed: bool) -> None:
+    """Let the columns that follow from a row's fields say what these say now, or tell that they do not."""
+    rows = folder.rows
+    try:
+        stale = sum(any(row[n] != value for n, value in derived_columns(task, row).items()) for row in rows)
+        if not stale:
+            return
+        if not is_changed:
+            logger.warning(
+                "%d rows were changed, and their prompt, completion, sample_id or license_spdx say something else "
+                "now: craft-hf report %s, without --out, mends that.",
+                stale,
+                folder.path,
+            )
+            return
+        beside = folder.path / ROWS / incomplete(PARQUET).replace("*", "follows")
+        write_rows(beside, ({**row, **derived_columns(task, row)} for row in rows), rows.schema)
+    except jinja2.TemplateError as e:
+        raise InputError(
+            f"a row of {folder.path} does not fit the templates of the task {task.name}: {e}; mend it, or leave it out."
+        ) from e
+    except OSError as e:
+        raise StorageError(f"the rows of {folder.path} cannot be written: {e}; they are what they were.") from e
+    os.replace(beside, folder.path / ROWS / PARQUET)
+    for path in rows.files:
+        if path.name != PARQUET:
+            path.unlink()
+    logger.info("%d rows were changed: prompt, completion and ids follow what they say now", stale)
 
 
 def _task(report: RunReport, name: str | None) -> Task:

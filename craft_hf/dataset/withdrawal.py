@@ -41,7 +41,7 @@ class Withdrawal:
         return (
             document_id in self.documents
             or (bool(self.sources) and is_named(source, self.sources))
-            or (bool(self.licenses) and any(is_named(x, self.licenses) for x in (license, spdx_expression(license))))
+            or (bool(self.licenses) and any(is_named(x, self.licenses) for x in _names(license)))
         )
 
     def __str__(self) -> str:
@@ -55,6 +55,11 @@ class Withdrawal:
             for one, several, names in kinds
             if names
         )
+
+
+def _names(license: str) -> list[str]:
+    """Return a licence in its source's words and as SPDX has it; one that is not recognised has no name there."""
+    return [license, *filter(None, [spdx_expression(license)])]
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
+import jinja2
 import pyarrow
 
-from craft_hf.base import JSON, Content, chat_template
+from craft_hf.base import JSON, Content, InputError, chat_template
 from craft_hf.dataset import (
     CARD,
     LINEAGE,
@@ -34,10 +35,10 @@ from craft_hf.dataset import (
     RunReport,
     check_license,
     count_personal,
-    country_of,
     dataset_card,
+    derived_columns,
     is_few_shot,
-    masked,
+    masked_row,
     redact_locations,
     report_files,
     write_rows,
@@ -46,7 +47,7 @@ from craft_hf.publishing.repository import Repository
 from craft_hf.publishing.secret_scan import check_local_names, check_secrets
 from craft_hf.quality import PERSONAL_DATA
 from craft_hf.run import SIZES
-from craft_hf.tasks import placed_texts
+from craft_hf.tasks import load_task, placed_texts
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def dataset_repository(
     """
     made = DatasetFolder(folder)
     report = made.report
+    _check_derived(made, failure)
     documents = itertools.chain(made.rows, made.rejects)
     license = check_license(report.sources, failure, not private, documents)
     if license.refusal:
@@ -103,7 +105,7 @@ def dataset_repository(
         placed = (found for n, row in enumerate(written, 1) for found in placed_texts(row, f"row {n} of {part}"))
         check_secrets(((", ".join(place), text) for place, text in placed), failure)
     if mask_personal:
-        report = _masked(report, rows)
+        report = _masked(report, rows, rejects)
     report = _public(report)
     configs = []
     for name, size in _sizes(rows):
@@ -129,6 +131,26 @@ def dataset_repository(
     )
 
 
+def _check_derived(made: DatasetFolder, failure: str) -> None:
+    """Refuse rows whose prompt and completion are not what their fields say: one of them was changed alone."""
+    try:
+        task = load_task(made.report.task)
+    except InputError:
+        return
+    if task.fingerprint != made.report.identity.get("task"):  # the user's own: its templates are not here
+        return
+    for number, row in enumerate(made.rows, 1):
+        try:
+            derived = derived_columns(task, row)
+        except jinja2.TemplateError as e:
+            raise InputError(f"{failure}: row {number} does not fit the task's templates: {e}; leave it out.") from e
+        if stale := [name for name, value in derived.items() if row[name] != value]:
+            raise InputError(
+                f"{failure}: {stale[0]} of row {number} does not say what the row says, which was changed; run "
+                f"`craft-hf report {made.path}`, which mends that."
+            )
+
+
 def _sizes(rows: Sequence[Row]) -> list[tuple[str, int]]:
     """Return the names and sizes of the configurations that have enough rows, smallest first."""
     shots = sum(map(is_few_shot, rows))
@@ -140,13 +162,13 @@ def _redact(rows: Iterable[Row], lineage: Collection[str], mask_personal: bool) 
     """Yield rows without local paths in their lineage, and with personal data masked on request."""
     for row in rows:
         redacted: Row = {name: redact_locations(value) if name in lineage else value for name, value in row.items()}
-        yield cast(Row, masked(redacted, country_of(row))) if mask_personal else redacted
+        yield masked_row(redacted) if mask_personal else redacted
 
 
-def _masked(report: RunReport, rows: Sequence[Row]) -> RunReport:
+def _masked(report: RunReport, rows: Sequence[Row], rejects: Sequence[Row]) -> RunReport:
     from dataclasses import replace
 
-    note = f"What is counted here was masked in all texts before. {count_personal(rows)}"
+    note = f"What is counted here was masked in all texts before. {count_personal(rows, rejects)}"
     return replace(report, measured={**report.measured, PERSONAL_DATA: note})
 
 

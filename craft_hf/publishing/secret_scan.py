@@ -13,11 +13,16 @@ from huggingface_hub import get_token
 from craft_hf.base import InputError, token_kind
 
 _SECRET_NAME = re.compile(r"(?i)token|secret|passw|api_?key|credential")
+_ESCAPED = re.compile(r"\\[bfnrt]")  # in JSON, letters that belong to no word
+
 _MIN_SECRET_LENGTH = 8
 """Shorter values of environment variables are ignored, since ordinary texts contain them."""
 
-_ORDINARY = re.compile(r"[A-Za-z]?[a-z]{1,19}|[A-Z]{1,20}|[\d.,:_-]{1,12}|[./~][\w./-]*")
+_ORDINARY = re.compile(r"[A-Za-z]?[a-z]{1,11}|[A-Z]{1,12}|[\d.,:_-]{1,12}|[.~]?(?:/[a-z0-9._-]{1,30}){2,}")
 """Values that are none either: one word ("disabled", "password"), a number, a path."""
+
+_UNMISTAKABLE = 16
+"""Characters from which a value counts also as a part of a longer word."""
 
 
 def check_secrets(texts: Iterable[tuple[str, str]], failure: str) -> None:
@@ -33,7 +38,10 @@ def check_secrets(texts: Iterable[tuple[str, str]], failure: str) -> None:
     own = _own_secrets()
     for location, text in texts:
         for name, value in own.items():
-            if value in text and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text):
+            if value in text and (
+                len(value) >= _UNMISTAKABLE
+                or re.search(rf"(?<![A-Za-z0-9]){re.escape(value)}(?![A-Za-z0-9])", _ESCAPED.sub(" ", text))
+            ):
                 raise InputError(
                     f"{failure}: {location} contains {name}; remove it, and replace the secret wherever it is used."
                 )

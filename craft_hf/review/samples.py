@@ -71,7 +71,10 @@ def from_rows(
         fields = task.sample(row)
         yield _made(task, _document_of(row), fields, checks, "", _number(row.get("similarity")))
     for row in rejects:
-        sample = parse_json(str(row["sample"])) if row.get("sample") else None
+        try:
+            sample = parse_json(str(row["sample"])) if row.get("sample") else None
+        except ValueError:  # whoever changed it, it is no sample now
+            continue
         if not isinstance(sample, Mapping):
             continue
         score = _number(row["score"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tracemalloc
 from pathlib import Path
@@ -30,6 +31,32 @@ def test_it_reads_like_the_list_that_was_put_in(home: Path, count: int) -> None:
         assert spooled[part] == items[part]
     with pytest.raises(IndexError):
         spooled[count]
+
+
+def test_readers_at_different_places_read_each_block_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two streams of one run do not make each other read again."""
+    spooled, reads = Spooled[int](), []
+    for n in range(5 * BLOCK):
+        spooled.append(n)
+    read = os.pread
+    monkeypatch.setattr(os, "pread", lambda *args: reads.append(args) or read(*args))
+    for one, other in zip(range(2 * BLOCK), range(2 * BLOCK, 4 * BLOCK), strict=True):
+        assert (spooled[one], spooled[other]) == (one, other)
+    assert len(reads) == 4
+
+
+def test_a_forked_child_reads_it_too(home: Path) -> None:
+    """Neither moves the place at which the other one reads."""
+    spooled = Spooled[int]()
+    for n in range(9 * BLOCK):
+        spooled.append(n)
+    places = [n * 97 % len(spooled) for n in range(300)]
+    child = os.fork()
+    found = all(spooled[n] == n for n in places)
+    if not child:
+        os._exit(0 if found else 1)
+    assert found
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_two_readers_at_different_places_read_what_is_there(home: Path) -> None:

@@ -85,7 +85,15 @@ TOKENS = {
     "JSON Web Token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0." + some(ANY, 43),
     "RSA key": "-----BEGIN RSA PRIVATE KEY-----",
     "PGP key": "-----BEGIN PGP PRIVATE KEY BLOCK-----",
-    "address": "postgresql://app:hunter2.hunter2@db.example.org/app",
+    "address": "postgresql://app:hunter2.hunter2@db.company.io/app",
+    "address with a token": "https://" + some(HEX, 40) + "@github.com/x/y",
+    "address without a user": "redis://:hunter2hunter2@cache.company.io:6379",
+    "Heroku": "HRKU-" + some(ANY, 60),
+    "Mapbox": "sk.eyJ" + some(ANY, 80) + "." + some(ANY, 22),
+    "DeepSeek": "sk-" + some(HEX, 32),
+    "authorization": "Authorization: Bearer " + some(LETTERS, 40),
+    "Azure client secret": 'client_secret="' + some(LETTERS, 3) + "8Q~" + some(LETTERS, 34) + '"',
+    "PuTTY": "PuTTY-User-Key-File-3: ssh-ed25519",
     "behind its name": "WANDB_API_KEY=" + some(HEX, 40),
 }
 
@@ -93,7 +101,8 @@ TOKENS = {
 @pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS.keys())
 def test_tokens_of_known_formats_are_found(token: str) -> None:
     """Between blanks, in quotes and at the end of a sentence; not when a part is missing."""
-    for text in (token, f"export X={token}", f'"{token}"', f"I use {token}.", f"a\n{token}\nb"):
+    beside = [json.dumps({"a": f"use\n{token}\tnow"}), f"令牌是{token}。", f"TOKEN_{token}", f"_{token}_"]
+    for text in (token, f"export X={token}", f'"{token}"', f"I use {token}.", f"a\n{token}\nb", *beside):
         assert token_kind(text), text
     if "PRIVATE KEY" not in token:
         assert not token_kind(token[:12])
@@ -110,6 +119,17 @@ def test_tokens_of_known_formats_are_found(token: str) -> None:
         "sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "the api_key parameter is required: see the documentation of the service for how to get one",
         "http://user@example.org/path:with@signs",
+        "mysql://root:password@localhost:3306/test and http://user:pass@proxy:8080",
+        "https://user:***@h.org, https://user:xxxxx@h.org, https://jo:s3cr3t-pw@www.example.com",
+        "https://x.org/sk-novy-zakon-o-verejnom-obstaravani-2020, sk-learn-contrib-categorical-encoding-library",
+        "xoxb-and-some-text, xoxp-lorations-of-space, glrt-this-is-a-long-hyphenated-slug-x",
+        "token: 550e8400-e29b-41d4-a716-446655440000",
+        "secret: /usr/local/lib/python3.11/site-packages/secrets.py",
+        "eyJ-" * 50_000,
+        "1" * 100_000,
+        "a:" * 50_000,
+        "://a" * 50_000,
+        "=" * 100_000,
     ],
 )
 def test_ordinary_texts_have_none(text: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_hf.base.records import JSON
-from craft_hf.dataset.personal_data import KINDS, count_personal, country_of, found_in, masked
+from craft_hf.dataset.personal_data import KINDS, count_personal, country_of, found_in, masked, masked_row
 
 
 @pytest.mark.parametrize(
@@ -22,8 +25,12 @@ from craft_hf.dataset.personal_data import KINDS, count_personal, country_of, fo
         ("GB82WEST12345698765432.", "[IBAN]."),
         ("FR1420041010050500013M02606", "[IBAN]"),
         ("Visa 4111 1111 1111 1111, exp. 12/29", "Visa [card], exp. 12/29"),
-        ("5555-5555-5555-4444 or 378282246310005", "[card] or [card]"),
-        ("6011111111111117", "[card]"),
+        ("5555-5555-5555-4444 or Amex 378282246310005", "[card] or Amex [card]"),
+        ("Card number: 6011111111111117 12/25 123", "Card number: [card] 12/25 123"),
+        ("SSN: 536 90 4399", "SSN: [SSN]"),
+        ("de89370400440532013000", "[IBAN]"),
+        ("93.184.216.34:8080 and ::ffff:93.184.216.34", "[IP]:8080 and ::ffff:[IP]"),
+        ("2a00:1450::1", "[IP]"),
         ("SSN 219-09-9999", "SSN 219-09-9999"),  # printed in an advertisement, never given to anyone
         ("SSN 536-90-4399", "SSN [SSN]"),
         ("from 52.86.186.226 at night", "from [IP] at night"),
@@ -47,7 +54,9 @@ def test_masked(text: str, masks: str) -> None:
         "Order 1234567890123456 of 2026",
         "0.4111111111111111 and 4111111111111111.5 are numbers",
         "000-12-3456, 666-12-3456, 536-90-43999 and 1536-90-4399 are none",
-        "Section 1.2.3.4 and version 4.3.2.1",
+        "Section 1.2.3.4 and version 4.3.2.1, section 40.2.3.1",
+        "accession 4539148803436467",
+        "At 12:30::45 and std::vector, a::b, C::C",
         "192.168.1.1, 10.0.0.7 and 127.0.0.1 are everybody's, 300.1.1.1 nobody's",
         "At 12:30:45 on 2026-11-30, ratio 1:2:3:4",
         "fe80::1ff:fe23:4567:890a is of a link",
@@ -90,6 +99,41 @@ def test_masked_is_stable(text: str) -> None:
     """A masked text holds nothing more to mask."""
     assert masked(masked(text)) == masked(text)
     assert not found_in(masked(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1" * 50_000,
+        "acgt" * 10_000 + " jo@example.org",
+        "_" * 20_000 + " 555-123-4567",
+        "." * 50_000,
+        "a@" * 20_000,
+        "1:" * 20_000,
+    ],
+)
+def test_no_text_takes_long(text: str) -> None:
+    """A second would be for each row of a dataset."""
+    started = time.process_time()
+    found_in(text)
+    assert time.process_time() - started < 20  # it was minutes
+
+
+def test_ids_and_links_stay_and_json_stays_json() -> None:
+    """They say where a text is from; escapes of JSON are no letters of what stands behind them."""
+    said = json.dumps({"a": "write to\njo@example.org", "n": 2125552368, "b": "\n4111 1111 1111 1111"})
+    row: dict[str, JSON] = {
+        "document_id": "doc-212-555-2368",
+        "url": "https://x.org/2125552368",
+        "sample": said,
+        "answer": "{" + said,
+    }
+    done = masked_row(row)
+    assert (done["document_id"], done["url"]) == (row["document_id"], row["url"])
+    assert json.loads(str(done["sample"])) == {"a": "write to\n[e-mail]", "n": 2125552368, "b": "\n[card]"}
+    assert "jo@example.org" not in str(done["answer"])
+    assert "Of the 1 rejects, 1 have any of these." in count_personal([{"question": "x"}], [row])
+    assert "rejects" not in count_personal([{"question": "x"}])
 
 
 def test_count_personal_counts_rows() -> None:

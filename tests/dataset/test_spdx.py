@@ -69,6 +69,40 @@ WORDINGS = {
     "CC BY-SA 3.0 or GFDL": "CC-BY-SA-3.0 OR LicenseRef-GFDL",
     "cc-by-sa-3.0, gfdl": "CC-BY-SA-3.0 AND LicenseRef-GFDL",
     "MIT and (CC BY 4.0 or GPL-3.0-only)": "",
+    "MIT AND (CC-BY-4.0 OR GPL-3.0)": "MIT AND (CC-BY-4.0 OR GPL-3.0-only)",
+    "(MIT OR Apache-2.0) AND CC-BY-SA-4.0": "(MIT OR Apache-2.0) AND CC-BY-SA-4.0",
+    "GPL-2.0-only WITH Classpath-exception-2.0": "GPL-2.0-only WITH Classpath-exception-2.0",
+    "CC BY-ND 4.0, CC BY 4.0 or MIT": "",
+    "CC BY 4.0 or CC BY-ND 4.0 and MIT": "",
+    "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/)": "CC-BY-4.0",
+    "[CC BY 4.0](https://creativecommons.org/licenses/by-nd/4.0/)": "",
+    "GPLv3": "GPL-3.0-only",
+    "GNU GPL v3": "GPL-3.0-only",
+    "GNU General Public License v3.0": "GPL-3.0-only",
+    "GPL-2.0 or any later version": "GPL-2.0-or-later",
+    "LGPLv2.1+": "LGPL-2.1-or-later",
+    "https://www.gnu.org/licenses/gpl-3.0.html": "GPL-3.0-only",
+    "New BSD": "BSD-3-Clause",
+    "CC BY 3.0 NO": "CC-BY-3.0",
+    "CC BY 4.0 no": "",
+    "CC BY if": "",
+    "CC BY 4.0 3.0 nd": "",
+    "https://creativecommons.org/licenses/by/nd": "",
+    "https://creativecommons.org/licenses/by/3.0/nd/": "",
+    "https://creativecommons.org/licenses/by/nc/4.0/": "",
+    "https://creativecommons.org/licenses/by.nd": "",
+    "MIT (CC-BY-ND-4.0)": "",
+    "CC0-1.0 (AND CC-BY-ND-4.0)": "",
+    "CC BY 4.0 (https://creativecommons.org/licenses/by-nc-nd/4.0/)": "",
+    "CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/)": "CC-BY-4.0",
+    "CC BY 4.0 (noncommercial use)": "",
+    "MIT (Commons Clause)": "",
+    "CC0 (research use)": "",
+    "CC BY 4.0 (without images)": "",
+    "CC BY 4.0 [sauf images]": "",
+    "CC BY 4.0 (?)": "",
+    "CC BY (version not stated no derivatives)": "",
+    "CC BY-NC-ND 4.0 or CC0 (images)": "",
     "CC-BY-SA-3.0 OR GFDL-1.3-or-later": "CC-BY-SA-3.0 OR GFDL-1.3-or-later",
     "All rights reserved": "LicenseRef-all-rights-reserved",
     "proprietary": "LicenseRef-all-rights-reserved",
@@ -118,6 +152,36 @@ def test_what_takes_something_back_is_not_recognised(wording: str, doubt: str) -
     """No word in front of a licence, or in a remark behind it, is passed over."""
     assert spdx_expression(f"{doubt} {wording}") == ""
     assert spdx_expression(f"{wording} ({doubt} it)") in ("", spdx_expression(wording) if doubt == "un" else "")
+
+
+@given(
+    st.sets(st.sampled_from(["nc", "sa", "nd"])).flatmap(lambda parts: st.permutations(sorted(parts))),
+    st.sampled_from(["", "1.0", "2.0", "2.5", "3.0", "4.0"]),
+    st.integers(0, 3),
+    st.sampled_from(
+        ["CC BY", "cc-by", "Attribution", "Creative Commons Attribution", "https://creativecommons.org/licenses/by"]
+    ),
+    st.sampled_from([" ", "-", ", ", "/"]),
+)
+def test_no_condition_of_creative_commons_is_lost(
+    parts: list[str], version: str, behind: int, head: str, separator: str
+) -> None:
+    """Wherever the version stands, and in whatever order the conditions do, all of them count, or nothing does."""
+    words = {"nc": "NonCommercial", "sa": "ShareAlike", "nd": "NoDerivatives"} if "Attr" in head else {}
+    said = [words.get(part, part) for part in parts]
+    said.insert(min(behind, len(said)), version)
+    found = spdx_expression(separator.join([head, *filter(None, said)]))
+    if found:
+        kinds = {creative_commons(name) for way in alternatives(found) for name in way}
+        assert kinds == {("-".join(["by", *(p for p in ("nc", "sa", "nd") if p in parts)]), version)}
+
+
+@pytest.mark.parametrize(
+    "text", ["MIT or " + "(a " * 1200 + ")" * 1200, "(" * 100_000, "CC BY 4.0" * 50_000, "," * 100_000]
+)
+def test_what_is_too_long_or_too_deep_is_not_recognised(text: str) -> None:
+    """In no time."""
+    assert spdx_expression(text) == ""
 
 
 def test_expressions_give_the_ways_to_use_a_text() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,10 @@ from typer.testing import CliRunner
 from craft_hf.base.errors import InputError, StorageError
 from craft_hf.cli.main import app
 from craft_hf.dataset.folder import DatasetFolder
+from craft_hf.dataset.rebuild import rebuild_report
 from craft_hf.dataset.rows import task_features
 from craft_hf.dataset.withdrawal import Withdrawal, Withdrawn, withdraw
+from craft_hf.publishing.push import write_repository
 from craft_hf.retrieval import Index
 from craft_hf.tasks.task import load_task
 from tests.publishable_folders import write_run
@@ -81,6 +85,13 @@ def test_what_is_named_goes_and_nothing_else(made: DatasetFolder, withdrawal: Wi
             assert f"text of document {name[-1]}." not in path.read_bytes().decode("utf-8", "replace"), path
 
 
+def test_what_is_stated_but_not_recognised_is_stated() -> None:
+    """Only what says nothing is "not stated"."""
+    withdrawal = Withdrawal(licenses=("not stated",))
+    assert withdrawal.selects("d", "s", "")
+    assert not withdrawal.selects("d", "s", "arXiv non-exclusive licence")
+
+
 def test_two_withdrawals_have_one_stage(made: DatasetFolder) -> None:
     """The funnel ends in what is there; the notes tell of both."""
     withdraw(made.path, Withdrawal(frozenset({"openstax-0"})))
@@ -141,3 +152,23 @@ def test_the_command_takes_them_from_the_cache_and_the_index_too(
     assert len(Index.open(tmp_path / "index")) == 19
     nothing = runner.invoke(app, ["withdraw", str(made.path)])
     assert isinstance(nothing.exception, InputError)
+
+
+def test_columns_follow_the_fields_that_were_changed(
+    made: DatasetFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A report elsewhere tells of it, one in the folder mends it, and until then nothing is published."""
+    report = dataclasses.replace(made.report, identity={"task": load_task("bioqa").fingerprint})
+    made.write_report(report, made.rows, made.rejects)
+    rows = [{**row, "question": "What was here before?"} for row in made.rows]
+    made.write_data(rows, task_features(load_task("bioqa")), list(made.rejects))
+    with pytest.raises(InputError, match="prompt of row 1 does not say what the row says, which was changed; run"):
+        write_repository(made.path, tmp_path / "repository")
+    with caplog.at_level(logging.WARNING, logger="craft_hf"):
+        rebuild_report(made.path, tmp_path / "report")
+    assert f"{len(rows)} rows were changed" in caplog.text
+    assert {row["question"] for row in made.rows} == {"What was here before?"}
+    rebuild_report(made.path, made.path)
+    assert all("What was here before?" in row["prompt"][0]["content"] for row in made.rows)  # type: ignore[index,call-overload,operator]
+    assert len({row["sample_id"] for row in made.rows}) == len(rows)
+    write_repository(made.path, tmp_path / "repository")
