@@ -322,7 +322,7 @@ def test_a_broken_index_is_not_pushed(
     ("fields", "public", "message"),
     [
         (
-            {"text": "My key is sk-" + "canary" * 8 + " and more" * 30},
+            {"text": "My key is sk-" + "Canary1" * 8 + " and more" * 30},
             False,
             "the document d3 contains what looks like an OpenAI",
         ),
