@@ -46,6 +46,10 @@ from .models import generator_identity as generator_identity
 from .models import generator_weights as generator_weights
 from .models import inference_dtype as inference_dtype
 from .models import torch_device as torch_device
+from .personal_data import HOME_COUNTRY as HOME_COUNTRY
+from .personal_data import PERSONAL_KINDS as PERSONAL_KINDS
+from .personal_data import may_have_personal_data as may_have_personal_data
+from .personal_data import personal_data_in as personal_data_in
 from .progress import Activity as Activity
 from .progress import Bar as Bar
 from .quiet import quiet_libraries as quiet_libraries

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from craft_hf.base.personal_data import PERSONAL_KINDS as KINDS
 from craft_hf.base.records import JSON
-from craft_hf.dataset.personal_data import KINDS, count_personal, country_of, found_in, masked, masked_row
+from craft_hf.dataset.personal_data import count_personal, country_of, found_in, masked, masked_row
 
 
 @pytest.mark.parametrize(
