@@ -160,9 +160,10 @@ def check_license(
     )
     examples = f", such as documents {', '.join(named)}" if named else ""
     raise InputError(
-        f"{what}: {found.refusal} It can be published for you alone, without --public. Or generate again, which pays "
-        "for no answer twice, from documents of the licences that you name (`craft-hf generate ... --licenses "
-        f"'CC0*,CC BY 4.0'`), or from an index that states the right one (--license). In the way are: {of}{examples}."
+        f"{what}: {found.refusal} It can be published for you alone, without --public. Or take them out (craft-hf "
+        "withdraw ... --license 'CC BY-ND*'), generate again from documents of the licences that you name (--licenses "
+        "'CC0*,CC BY 4.0'), which pays for no answer twice, or state the right one in the index (--license). In the "
+        f"way are: {of}{examples}."
     )
 
 
