@@ -44,6 +44,7 @@ from .models import embedder_weights as embedder_weights
 from .models import file_fingerprint as file_fingerprint
 from .models import generator_identity as generator_identity
 from .models import generator_weights as generator_weights
+from .models import gguf_identity as gguf_identity
 from .models import inference_dtype as inference_dtype
 from .models import torch_device as torch_device
 from .personal_data import HOME_COUNTRY as HOME_COUNTRY

@@ -22,6 +22,7 @@ from filelock import FileLock
 from craft_hf.base.errors import InputError, StorageError
 from craft_hf.base.extras import MissingExtra, require
 from craft_hf.base.files import replaced_folder, write_file
+from craft_hf.base.gguf_header import check_gguf
 from craft_hf.base.progress import Activity
 from craft_hf.base.quiet import quiet_loading
 from craft_hf.base.records import JSON, fingerprint
@@ -131,6 +132,33 @@ def generator_identity(name: str = EMBEDDED) -> Weights:
         copy = cache_folder() / "models" / f"{_GENERATOR_PACKAGE[2]}-{version}"
         return Weights(str(copy), _GENERATOR_PACKAGE[2], f"{_GENERATOR_PACKAGE[1]} {version}")
     return _named(name)
+
+
+def gguf_identity(name: str = EMBEDDED) -> Weights:
+    """Return the weights of a GGUF file, without loading them.
+
+    Args:
+        name: "embedded" for the one of the package, or a file; of a model in several files the first.
+
+    Returns:
+        Weights whose location is the file, and whose revision a hash of the content of all files.
+
+    Raises:
+        MissingExtra: "embedded" was asked for, but its package is not installed.
+        InputError: there is no such file, it is no GGUF file, or it is cut.
+    """
+    if name == EMBEDDED:
+        folder, version = _package(*_GENERATOR_PACKAGE[:2])
+        return Weights(str(folder / _GGUF), _GENERATOR_PACKAGE[2], f"{_GENERATOR_PACKAGE[1]} {version}, GGUF")
+    first = Path(name)
+    if not first.is_file():
+        raise InputError(f"there is no file {name}; expected a GGUF file.")
+    parts = [first]
+    if of := re.fullmatch(r"(.*-)00001-of-(\d{5})\.gguf", first.name):
+        parts = [first.with_name(f"{of[1]}{number:05}-of-{of[2]}.gguf") for number in range(1, int(of[2]) + 1)]
+    for part in parts:
+        check_gguf(part)
+    return Weights(str(first.absolute()), first.stem, fingerprint([_content(part) for part in parts]))
 
 
 def generator_weights(name: str = EMBEDDED) -> Weights:

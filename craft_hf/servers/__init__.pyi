@@ -1,10 +1,13 @@
 from .api_keys import check_api_keys as check_api_keys
+from .api_keys import forget_key as forget_key
 from .api_keys import holds_api_key as holds_api_key
+from .api_keys import keep_key as keep_key
 from .api_keys import redact as redact
 from .background import iterate_in_background as iterate_in_background
 from .backoff import backoff as backoff
 from .client import Client as Client
 from .client import list_models as list_models
+from .client import parse_models as parse_models
 from .concurrency_limit import ConcurrencyLimit as ConcurrencyLimit
 from .connection_pool import Connection as Connection
 from .connection_pool import ConnectionPool as ConnectionPool

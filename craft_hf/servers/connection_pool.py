@@ -41,11 +41,13 @@ class Endpoint:
         url: where its API is, up to /v1.
         limit: how many requests it may have in flight.
         affinities: those of requests that are sent here by preference, see `Request.affinity`.
+        answered: how many requests it has answered.
     """
 
     url: str
     limit: ConcurrencyLimit
     affinities: set[Hashable] = field(default_factory=set, kw_only=True)
+    answered: int = field(default=0, kw_only=True)
 
 
 E = TypeVar("E", bound=Endpoint)
@@ -169,6 +171,7 @@ class ConnectionPool(Generic[E]):
         connection.failed_requests.clear()
         connection.refused_requests.clear()
         connection.busy_since, connection.said_last = 0.0, None
+        connection.endpoint.answered += 1
         connection.endpoint.limit.on_answered()
         self.release(connection)
 

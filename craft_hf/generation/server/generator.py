@@ -190,6 +190,10 @@ class ServerGenerator:
 
         yield from iterate_in_background(work, 2 * self.concurrency)
 
+    def answered(self, url: str) -> int:
+        """Return how many requests the server at a URL has answered."""
+        return sum(endpoint.answered for endpoint in self._endpoints if endpoint.url == url)
+
     def _client(self, endpoint: ChatEndpoint) -> Client:
         return Client(endpoint.url, self.timeout_s, ADVICE)
 
