@@ -1,3 +1,10 @@
+from .engine.generator import EngineGenerator as EngineGenerator
+from .engine.generator import running_engines as running_engines
+from .engine.name import ENGINES as ENGINES
+from .engine.name import names_engine as names_engine
+from .engine.name import parse_engine as parse_engine
+from .engine.options import START_S as START_S
+from .engine.options import EngineOptions as EngineOptions
 from .generator import BATCH_SIZE as BATCH_SIZE
 from .generator import CONCURRENCY as CONCURRENCY
 from .generator import MAX_CONCURRENCY as MAX_CONCURRENCY
