@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from craft_hf import corpus, dataset, evaluation, publishing, retrieval, run, tasks  # each lazy: costs no import here
-from craft_hf.base import EMBEDDED, JSON, Activity, Hit, InputError
+from craft_hf import corpus, dataset, evaluation, generation, publishing, retrieval, run, tasks  # each lazy: no cost
+from craft_hf.base import EMBEDDED, JSON, Activity, Hit, InputError, cache_folder
 from craft_hf.retrieval import Coverage, Index
 
 if TYPE_CHECKING:
@@ -306,7 +306,8 @@ def evaluate(
         against: what to compare with on the same rows: a model, the folder of an adapter for `model`, or a file that
             `Evaluation.to_json` gave; by default the first of several adapters.
         measures: by default "letter" and "option_text" of multiple choice, "bits_per_byte" and "written" of others.
-        judge: a model that compares written answers with human ones: "embedded", a Hub id, a folder or a URL.
+        judge: a model that compares written answers with human ones: "embedded", a Hub id, a folder, a URL, or an
+            engine with its model ("vllm:user/name"), which is looked for on PATH and started.
         judge_model: the judge's name on its server.
         limit: rows to draw, 2 or more; by default all.
         max_new_tokens: limit of a written answer; by default the task's, and 8 for a letter.
@@ -329,21 +330,22 @@ def evaluate(
             batch_size=batch_size, seed=seed, data=str(data),
         )  # fmt: skip
 
-    known = against is not None and (Path(against).is_file() or Path(against).suffix == ".json")
-    other = evaluation.read_results(Path(against))[0] if against is not None and known else None
-    evaluated = evaluation.EvaluatedModel(model, device=device)
-    found, names = [], [*adapters, *([] if adapters else [None])]
-    for adapter in names:
-        evaluated.set_adapter(adapter)
-        found.append(score(evaluated))
-    if against is not None and other is None:
-        if str(against) == model:
-            evaluated.set_adapter(None)
-        elif (Path(against) / "adapter_config.json").is_file():
-            evaluated.set_adapter(against)
-        else:
-            evaluated = evaluation.EvaluatedModel(str(against), device=device)
-        other = score(evaluated)
+    with generation.running_engines(cache_folder() / "engines", judging):
+        known = against is not None and (Path(against).is_file() or Path(against).suffix == ".json")
+        other = evaluation.read_results(Path(against))[0] if against is not None and known else None
+        evaluated = evaluation.EvaluatedModel(model, device=device)
+        found, names = [], [*adapters, *([] if adapters else [None])]
+        for adapter in names:
+            evaluated.set_adapter(adapter)
+            found.append(score(evaluated))
+        if against is not None and other is None:
+            if str(against) == model:
+                evaluated.set_adapter(None)
+            elif (Path(against) / "adapter_config.json").is_file():
+                evaluated.set_adapter(against)
+            else:
+                evaluated = evaluation.EvaluatedModel(str(against), device=device)
+            other = score(evaluated)
     return evaluation.Evaluation(tuple(found), other or (found[0] if len(found) > 1 else None), seed)
 
 

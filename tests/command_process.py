@@ -59,14 +59,19 @@ class CommandProcess:
         self._process: WarmProcess = WarmProcess(target=_run, args=(arguments, dict(os.environ), output))
         self._process.start()
 
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def poll(self) -> int | None:
         """Return its exit status, None while it runs."""
         return self._process.exitcode
 
     def send_signal(self, number: int) -> None:
         """Send it a signal."""
-        assert self._process.pid is not None
-        os.kill(self._process.pid, number)
+        os.kill(self.pid, number)
 
     def wait(self, timeout_s: float = 120) -> int:
         """Wait until it ends, and return its exit status."""

@@ -21,8 +21,8 @@ _MEASURES = (
     "Other tasks: bits_per_byte, written (default: both)."
 )
 _JUDGE = (
-    'Judge of written answers against human ones: "embedded", a Hub id, a folder, or the URL of a server; several URLs '
-    "are separated by commas."
+    'Judge of written answers against human ones: "embedded", a Hub id, a folder, or the URL of a server (several '
+    "are separated by commas), or vllm:MODEL or llamacpp:FILE.gguf, which is started."
 )
 
 

@@ -86,6 +86,8 @@ def generate(
 
     Example: craft-hf generate bioqa --num-samples 4 --out my-dataset
 
+    With your GPUs: craft-hf generate bioqa --generator vllm:user/name --tensor-parallel 2 --size S --out my-dataset
+
     The same rows again: craft-hf generate --config my-dataset/run.yaml --out again
     """
     import craft_hf

@@ -20,6 +20,7 @@ from craft_hf.dataset.layout import PARQUET_FILES, REJECTS, ROWS
 from craft_hf.dataset.licenses import combined_license
 from craft_hf.dataset.report import Row, RunReport
 from craft_hf.dataset.rows import is_few_shot
+from craft_hf.generation import parse_engine
 from craft_hf.tasks import TRAINING_COLUMNS
 
 _PRIVATE = re.compile(r"\[local (?:path|address)\]")
@@ -110,6 +111,8 @@ def redact_locations(value: JSON) -> JSON:
     if isinstance(value, str):
         if value.startswith(("/", "~", "\\\\", "file:")):
             return "[local path]"
+        if (engine := parse_engine(value)) and engine.model.startswith(("/", "~")):
+            return str(engine._replace(model="[local path]"))
         return _PATH.sub("[local path]", _ADDRESS.sub(_public_address, value))
     if isinstance(value, Mapping):
         return {str(redact_locations(key)): redact_locations(item) for key, item in value.items()}

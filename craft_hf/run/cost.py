@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from craft_hf.base import Answer, Document, InputError, Prompt
-from craft_hf.generation import Outcomes, PromptBuilder, Usage, ask, open_journal
+from craft_hf.generation import Outcomes, PromptBuilder, Usage, ask, open_journal, running_engines
 from craft_hf.retrieval import Documents, open_index
 from craft_hf.review import promoted_few_shots
 from craft_hf.run.pipeline import open_quality
@@ -85,7 +85,7 @@ def estimate(run: ResolvedRun, pilot: int = 8, show: int = 0) -> Estimate:
     usage, answers, outcomes = Usage(), dict[str, Answer](), Outcomes(run.settings.max_failed)
     if sent:
         sampling = run.settings.sampling(run.task)
-        with open_journal(run.generator, sampling) as journal:
+        with open_journal(run.generator, sampling) as journal, running_engines(run.logs, run.generator):
             asked = ask(run.generator, run.task.schema, sampling, sent, journal, usage, lambda: True, outcomes)
             answers = {prompt.key: answer for prompt, answer in asked}
     answered = [(document, answers[prompt.key]) for document, prompt in chosen if prompt.key in answers]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from craft_hf.base import JSON, Activity, Answer, Embedder, Prompt, Reject, Sample
 from craft_hf.dataset import Stage, read_previous_samples
-from craft_hf.generation import Outcomes, Sampling, Usage, ask, open_journal
+from craft_hf.generation import Outcomes, Sampling, Usage, ask, open_journal, running_engines
 from craft_hf.quality import LEAKAGE, PEOPLE, CheckContext, Quality, checks_for, load_test_sets
 from craft_hf.retrieval import index_summary, open_index
 from craft_hf.review import People
@@ -49,7 +49,11 @@ def steps(run: ResolvedRun, result: RunResult, fresh: bool = False) -> Iterator[
     documents = run.documents(index)
     if wanted:
         sampling = run.settings.sampling(run.task)
-        with open_journal(run.generator, sampling, replay=not fresh) as journal, _people(run) as people:
+        with (
+            open_journal(run.generator, sampling, replay=not fresh) as journal,
+            _people(run) as people,
+            running_engines(run.logs, run.generator, run.judge),
+        ):
             with Activity("Loading the embedding model and the checks"):
                 quality = open_quality(run, documents.embedder, result.usage)
             yield from Rounds(run, documents, journal, wanted, result, quality, people)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from craft_hf.base import JSON, InputError, cache_folder, fingerprint
 from craft_hf.dataset import fingerprint_previous
-from craft_hf.generation import Generator, default_prefix_groups
+from craft_hf.generation import Generator, default_prefix_groups, names_engine
 from craft_hf.quality import broken_rule, identity_of_packages, identity_of_test_sets, require_optional
 from craft_hf.retrieval import Documents, Index, find_index, sample_index_identity
 from craft_hf.review import Decision, read_review
@@ -42,6 +42,11 @@ class ResolvedRun:
     def run_id(self) -> str:
         """Name of the run: the task and a hash of its identity."""
         return f"{self.task.name}-{fingerprint(self.identity)}"
+
+    @property
+    def logs(self) -> Path:
+        """Folder beside the run's, for what engines print that are started for it."""
+        return self.folder.with_name(f"{self.run_id}.engine")
 
     @property
     def folder(self) -> Path:
@@ -113,6 +118,8 @@ TOLD_BY_OTHERS = {
     "query": "task",
     "size": "num_samples",
     "generator_model": "generator",
+    "engine_command": "generator",
+    "engine_arguments": "generator",
     "judge_model": "judge",
     "judge_draws": "judge",
     "price_in": "max_budget",
@@ -156,6 +163,13 @@ def _judge(settings: RunSettings, task: Task, generator: Generator) -> Generator
         raise InputError(f"task {task.name} has neither options to answer by nor a rubric, so judge= has no measure.")
     if settings.judge == SAME_MODEL:
         return generator
+    if names_engine(settings.generator) and names_engine(settings.judge):
+        if (settings.judge, settings.judge_model) == (settings.generator, settings.generator_model):
+            return generator
+        raise InputError(
+            f"judge is {settings.judge!r} and generator {settings.generator!r}: two engines would want the same GPUs. "
+            'Give judge="generator", or the URL of a server.'
+        )
     return open_generator(settings.judge, settings.judge_model, settings)
 
 
@@ -163,7 +177,8 @@ def open_generator(name: str, model: str | None = None, settings: RunSettings | 
     """Return the generator of a name; only what it needs is imported, and no model is loaded yet.
 
     Args:
-        name: "embedded", a Hub id, a model folder, or the URL of a server; several URLs are separated by commas.
+        name: "embedded", a Hub id, a model folder, the URL of a server (several are separated by commas), or an engine
+            with its model, such as "vllm:user/name".
         model: its name on the server.
         settings: how many requests or answers at a time, time-outs, device; the defaults by default.
 
@@ -172,6 +187,17 @@ def open_generator(name: str, model: str | None = None, settings: RunSettings | 
         GeneratorError: the server cannot say which model it has.
     """
     limits = settings or RunSettings(NAMES[0])
+    if names_engine(name):
+        from craft_hf.generation import EngineGenerator
+
+        return EngineGenerator(
+            name,
+            limits.engine,
+            model,
+            concurrency=limits.concurrency,
+            timeout_s=limits.timeout_s,
+            max_retries=limits.max_retries,
+        )
     if names_server(name):
         from craft_hf.generation import ServerGenerator
 

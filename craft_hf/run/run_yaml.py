@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from craft_hf.base import InputError
+from craft_hf.generation import names_engine
 from craft_hf.run.presets import preset_of
-from craft_hf.run.settings import ALTERNATIVES, SETTINGS, RunSettings, names_server
+from craft_hf.run.settings import ALTERNATIVES, SETTINGS, RunSettings, is_served
 from craft_hf.tasks import NAMES
 
 PRESET = "preset"
@@ -35,8 +36,10 @@ def settings_from(given: Mapping[str, object], config: str | Path | None = None)
     if any(name in given for name in ALTERNATIVES):
         read = {name: value for name, value in read.items() if name not in ALTERNATIVES}
     for name, setting in SETTINGS.items():
-        if setting.needs_server and setting.needs in given and not names_server(str(given[setting.needs])):
+        if setting.needs_server and setting.needs in given and not is_served(str(given[setting.needs])):
             read.pop(name, None)  # the name of a model on servers that another model takes the place of
+        if setting.needs_engine and "generator" in given and not names_engine(str(given["generator"])):
+            read.pop(name, None)
     values = {**read, **given}
     preset = values.pop(PRESET, None)
     if preset is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from craft_hf.base import InputError, token_kind
+from craft_hf.generation import parse_engine
 from craft_hf.servers import holds_api_key
 
 RUN_COMMANDS = frozenset({"generate", "estimate"})
@@ -33,9 +34,10 @@ class Setting:
         decides_rows: whether another value can give other rows; if so, it is part of the run's identity.
         place: "path" if it names a file or folder, which is then stored as an absolute path; "path or name" if it may
             also be a name, such as that of a Hub repository: then only what exists is a path.
-        is_model: whether it may be the URL of a server, or several of them.
+        is_model: whether it may be the URL of a server, or several of them, or an engine with its model.
         needs: another setting without which this one would do nothing.
-        needs_server: whether that other one must be the URL of a server.
+        needs_server: whether that other one must be the URL of a server, or an engine.
+        needs_engine: whether an engine must be started for the run, without which it would do nothing.
         needs_check: the check that reads it, without which it would do nothing.
         default_text: the default in words, where None stands for something that is looked up.
         commands: which of `craft-hf generate`, `estimate` and `retrieve` take it.
@@ -53,6 +55,7 @@ class Setting:
     is_model: bool = False
     needs: str = ""
     needs_server: bool = False
+    needs_engine: bool = False
     needs_check: str = ""
     default_text: str = ""
     commands: frozenset[str] = RUN_COMMANDS
@@ -168,6 +171,8 @@ class Setting:
         """Return a path as an absolute one, so that it is found again from another folder."""
         if not self.place or "://" in text:
             return text
+        if self.is_model and (engine := parse_engine(text)) and engine.model not in self.words:
+            return str(engine._replace(model=self._place(engine.model, base)))
         try:
             path = base / Path(text).expanduser()
             is_path = self.place == "path" or path.exists() or text.startswith(("/", "./", "../", "~"))

@@ -20,10 +20,13 @@ from craft_hf.generation import (
     MAX_CONCURRENCY,
     MAX_FAILED,
     MAX_RETRIES,
+    START_S,
     TIMEOUT_S,
     Budget,
+    EngineOptions,
     Prices,
     Sampling,
+    names_engine,
 )
 from craft_hf.quality import DUPLICATE_THRESHOLD
 from craft_hf.run.setting import ALL_COMMANDS, Setting
@@ -50,6 +53,11 @@ SAME_MODEL = "generator"
 def names_server(model: str | None) -> bool:
     """Whether a model is the URL of a server, or several of them."""
     return "://" in (model or "")
+
+
+def is_served(model: str | None) -> bool:
+    """Whether a model answers by HTTP: servers of somebody else, or an engine that is started for the run."""
+    return names_server(model) or names_engine(model)
 
 
 def _setting(default: object, help: str, **more: Any) -> Any:
@@ -99,13 +107,58 @@ class RunSettings:
     generator: str = _setting(
         EMBEDDED,
         '"embedded", a Hub id, a model folder, or the URL of an OpenAI-compatible server; several URLs, separated by '
-        "commas, share the prompts.",
+        "commas, share the prompts. vllm:MODEL, llamacpp:FILE.gguf or engine:MODEL start an engine for the run.",
         place="path or name",
         words=(EMBEDDED,),
         is_model=True,
     )
     generator_model: str | None = _setting(
         None, "The model's name on the servers.", needs="generator", needs_server=True, default_text="the only one"
+    )
+    engine_command: str | None = _setting(
+        None,
+        "Command that starts the engine of engine:MODEL, with {model}, {host}, {port}, {key} and {tensor_parallel} "
+        "where these go.",
+        needs_engine=True,
+        default_text="none",
+    )
+    engine_arguments: str | None = _setting(
+        None,
+        'Further options of the engine\'s command, such as "--max-model-len 8192". Those about speed and memory decide '
+        "no rows.",
+        needs_engine=True,
+        default_text="none",
+    )
+    engine_python: str | None = _setting(
+        None,
+        "Python of the environment in which the engine is installed.",
+        place="path",
+        needs_engine=True,
+        decides_rows=False,
+        default_text="that of the program on PATH",
+    )
+    engine_timeout_s: float = _setting(
+        START_S,
+        "Seconds within which a started engine must answer.",
+        kind="number",
+        above=0,
+        needs_engine=True,
+        decides_rows=False,
+    )
+    tensor_parallel: int = _setting(
+        1,
+        "GPUs of one engine; as many engines are started as there are groups of so many GPUs.",
+        kind="whole",
+        least=1,
+        needs_engine=True,
+        decides_rows=False,
+    )
+    trust_remote_code: bool = _setting(
+        False,
+        "Let the engine run code that comes with the model.",
+        kind="flag",
+        needs_engine=True,
+        decides_rows=False,
     )
     num_samples: int | None = _setting(
         None,
@@ -334,10 +387,12 @@ class RunSettings:
                 f"{given} while the check {setting.needs_check!r} is skipped (skip_checks, or a preset): leave {name} "
                 f"out, or give skip_checks without {setting.needs_check!r}."
             )
+        if setting.needs_engine and not (names_engine(self.generator) or names_engine(self.judge)):
+            raise InputError(f"{given} without an engine as generator, such as vllm:MODEL; give both, or leave it out.")
         if not setting.needs:
             return
         other = getattr(self, setting.needs)
-        if setting.needs_server and not names_server(other):
+        if setting.needs_server and not is_served(other):
             raise InputError(f"{given} without the URL of a server as {setting.needs}; give both, or leave it out.")
         if other is None:
             raise InputError(f"{given} without {setting.needs}; give both, or leave it out.")
@@ -363,8 +418,20 @@ class RunSettings:
 
     @property
     def is_server(self) -> bool:
-        """Whether the generator is a URL."""
-        return names_server(self.generator)
+        """Whether the generator answers many requests at a time, by HTTP."""
+        return is_served(self.generator)
+
+    @property
+    def engine(self) -> EngineOptions:
+        """How an engine is started."""
+        return EngineOptions(
+            self.engine_command,
+            self.engine_python,
+            self.engine_arguments,
+            self.tensor_parallel,
+            self.trust_remote_code,
+            self.engine_timeout_s,
+        )
 
     @property
     def budget(self) -> Budget:

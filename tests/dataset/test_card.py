@@ -86,7 +86,15 @@ def test_card_snippet_loads_the_dataset(tmp_path: Path, monkeypatch: pytest.Monk
 def test_card_names_no_machine() -> None:
     """Local paths and addresses in settings, notes and lineage do not get into the card; public addresses stay."""
     private = "/home/jo doe/corpora/x.jsonl"
-    paths: list[JSON] = [private, "~/x/y", "C:\\Users\\jo\\x", "file:///srv/x", "\\\\nas\\jo", "../jo/x"]
+    paths: list[JSON] = [
+        private,
+        f"vllm:{private}",
+        "~/x/y",
+        "C:\\Users\\jo\\x",
+        "file:///srv/x",
+        "\\\\nas\\jo",
+        "../jo/x",
+    ]
     hosts: list[JSON] = [
         "http://localhost:8000/v1",
         "http://10.0.0.7/v1",
@@ -98,10 +106,10 @@ def test_card_names_no_machine() -> None:
     rows = [row(0, **changes)]
     report = report_of(
         rows,
-        [reject(0, reason=f"read from {paths[1]}")],
-        identity={"index": paths, "generator": {"urls": hosts, "home": "https://example.org/a/b"}, str(paths[3]): 1},
-        notes=[f"The index at {host} was used." for host in [*paths[1:], *hosts]],
-        versions={"torch": str(paths[4])},
+        [reject(0, reason=f"read from {paths[2]}")],
+        identity={"index": paths, "generator": {"urls": hosts, "home": "https://example.org/a/b"}, str(paths[4]): 1},
+        notes=[f"The index at {host} was used." for host in [*paths[2:], *hosts]],
+        versions={"torch": str(paths[5])},
         index={"embedding_model": private, "documents": 3},
     )
     card = dataset_card(report, rows)

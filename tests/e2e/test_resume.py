@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import multiprocessing
 import os
 import random
@@ -19,8 +20,12 @@ from craft_hf.run.resolution import resolve
 from craft_hf.run.runs import read_rows, stream_rows
 from craft_hf.run.settings import RunSettings
 from tests.command_process import CommandProcess, WarmProcess
+from tests.generation.engine.conftest import Lives, command, model
 from tests.run.test_streaming import FEW_SHOTS, assert_nothing_is_asked_any_more, journal_lines, resolved
+from tests.server_client import until
 from tests.writer_server import WriterServer
+
+__all__ = ["model"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.weights]
 
@@ -71,6 +76,36 @@ def test_a_killed_run_goes_on_and_pays_for_nothing_twice(
     assert asked_twice <= CONCURRENCY
     rows = pyarrow.parquet.read_table(tmp_path / "out" / "data" / "train-00000-of-00001.parquet").to_pylist()
     assert sum(not r["is_few_shot"] for r in rows) == 40
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.long
+def test_an_engine_is_gone_with_its_run(home: Path, tmp_path: Path, model: Path, kill: signal.Signals) -> None:
+    """Interrupted or killed: no process and no port is left; the same command goes on at another port."""
+    lives = Lives(tmp_path / "lives.jsonl")
+    options = {
+        "--generator": f"engine:{model}",
+        "--engine-command": command(lives, "--children", "--delay-s", 0.1),
+        "--num-samples": 20,
+        "--concurrency": 2,
+        "--out": tmp_path / "out",
+    }
+    arguments = ["generate", "bioqa", *(str(part) for option in options.items() for part in option)]
+    process = CommandProcess(arguments, tmp_path / "printed")
+    until(lambda: process.poll() is not None or journal_lines(home) >= 5, 60)
+    process.send_signal(kill)
+    assert process.wait() == (130 if kill == signal.SIGINT else -kill), process.stderr
+    if kill == signal.SIGINT:
+        assert lives.nothing_left(), "they were waited for"
+    until(lives.nothing_left)
+    again = CommandProcess(arguments, tmp_path / "printed")
+    assert again.wait() == 0, again.stderr
+    assert lives.nothing_left()
+    first, second = lives.all
+    assert first["port"] != second["port"]
+    lines = [line for segment in (home / "journal").rglob("*.jsonl") for line in segment.read_bytes().splitlines(True)]
+    keys = [json.loads(line)["key"] for line in lines if line.endswith(b"\n")]
+    assert len(keys) == len(set(keys))
 
 
 def ensure(home: str, settings: RunSettings) -> None:

@@ -55,6 +55,9 @@ def others(
     (tmp_path / "exam.jsonl").write_text(
         json.dumps({"question": "Which of these eight words is a question of an exam?"})
     )
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "model" / "model.safetensors").write_text("weights")
     earlier = ensure_run(resolve(RunSettings("bioqa", size="XS")))
     return {
         "task": str(task),
@@ -63,6 +66,12 @@ def others(
         "embedding": embedder_weights().location,
         "generator": server.url,
         "generator_model": "served",
+        "engine_command": "serve {model} {port} --quantization fp8",
+        "engine_arguments": "--quantization fp8",
+        "engine_python": str(tmp_path / "python"),
+        "engine_timeout_s": 60.0,
+        "tensor_parallel": 2,
+        "trust_remote_code": True,
         "num_samples": 2,
         "size": "S",
         "seed": 7,
@@ -101,6 +110,10 @@ def others(
     }
 
 
+ENGINE = [name for name, setting in SETTINGS.items() if setting.needs_engine]
+"""Settings of an engine that a run starts."""
+
+
 @pytest.fixture
 def small_index(home: Path) -> str:
     """An index that is not the default: the sample corpus's, at another place."""
@@ -127,6 +140,9 @@ def alone(name: str, others: dict[str, object]) -> dict[str, object]:
     base = {"task": "bioqa", "generator": others["generator"], "num_samples": 2}
     if name == "size":
         base = {"task": "bioqa", "generator": others["generator"]}
+    if name in ENGINE:
+        engine = "engine" if name == "engine_command" else "vllm"
+        base["generator"] = f"{engine}:{Path(str(others['task'])).with_name('model')}"
     needs = {
         "judge_model": ["judge"],
         "judge_draws": ["judge"],
@@ -150,6 +166,8 @@ def test_every_setting_decides_the_run_or_does_not_as_declared(name: str, others
         without["generator"] = changed["generator"]
     if name == "generator_model":
         without["generator_model"] = "another"
+    if name == "engine_command":
+        without["engine_command"] = "serve {model} {port}"
     if name == "judge_model":
         without["judge_model"] = "another"
     one, other = (resolve(settings_from(values)).run_id for values in (without, changed))
@@ -166,7 +184,7 @@ def call_on_the_card(folder: Path) -> dict[str, object]:
     return {str(k.arg): ast.literal_eval(k.value) for k in parsed.keywords}
 
 
-@pytest.mark.parametrize("name", list(SETTINGS))
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in ENGINE])  # see test_engine_run.py
 @pytest.mark.long
 def test_run_yaml_and_card_ask_for_the_same_run(
     name: str, others: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -199,7 +217,7 @@ JUDGED = ("size", "judge", "judge_model", "judge_draws")
 def test_run_yaml_and_card_hold_all_settings_at_once(others: dict[str, object], tmp_path: Path, judged: bool) -> None:
     """The command with --config gives the same rows without a request, and the card's call finds the same run."""
     others["size"] = "XS"
-    names = ["task", "generator", *JUDGED] if judged else [name for name in others if name not in JUDGED]
+    names = ["task", "generator", *JUDGED] if judged else [name for name in others if name not in [*JUDGED, *ENGINE]]
     run = resolve(settings_from({name: others[name] for name in names}))
     folder = ensure_run(run)
     done = CliRunner().invoke(
@@ -382,6 +400,8 @@ def test_a_folder_may_have_an_at_in_its_path(tmp_path: Path, monkeypatch: pytest
         ),
         ({"judge_model": "gpt"}, "judge_model is 'gpt', .* as judge; give both"),
         ({"judge_model": "gpt", "judge": "generator"}, "judge_model is 'gpt', .* as judge; give both"),
+        ({"tensor_parallel": 2}, "tensor_parallel is 2, which does nothing without an engine as generator"),
+        ({"engine_python": "/a", "generator": "http://a/v1"}, "engine_python is '/a', .* such as vllm:MODEL"),
         ({"judge_draws": 3}, "judge_draws is 3, which does nothing without judge"),
         ({"test_sets": "a.jsonl", "preset": "paper"}, "test_sets is .* give skip_checks without 'contaminated'"),
         ({"test_sets": "a.jsonl", "skip_checks": "contaminated"}, "test_sets is .* while the check 'contaminated' is"),
@@ -406,6 +426,32 @@ def test_another_model_takes_the_name_on_the_servers_with_it(tmp_path: Path) -> 
     file.write_text("task: bioqa\ngenerator: http://a/v1\ngenerator_model: mistral\n")
     assert settings_from({"generator": "embedded"}, file) == RunSettings("bioqa")
     assert settings_from({"generator": "http://b/v1"}, file).generator_model == "mistral"
+    file.write_text("task: bioqa\ngenerator: vllm:a/b\ntensor_parallel: 2\nengine_python: /a\n")
+    assert settings_from({"generator": "embedded"}, file) == RunSettings("bioqa")
+    assert settings_from({"generator": "vllm:b/c"}, file).tensor_parallel == 2
+
+
+def test_the_model_of_an_engine_is_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder or file is found again from elsewhere; a Hub id and "embedded" stay what they are."""
+    (tmp_path / "small").mkdir()
+    (tmp_path / "embedded").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert RunSettings("bioqa", generator="vllm:small").generator == f"vllm:{tmp_path}/small"
+    assert RunSettings("bioqa", generator="llamacpp:./no.gguf").generator == f"llamacpp:{tmp_path}/no.gguf"
+    for name in ("vllm:user/small", "vllm:embedded"):
+        assert RunSettings("bioqa", generator=name).generator == name
+
+
+@pytest.mark.weights
+def test_two_engines_are_refused(tmp_path: Path, home: Path) -> None:
+    """Both would want the same GPUs; the same one twice is one."""
+    gguf = tmp_path / "a.gguf"
+    gguf.write_bytes(b"GGUF" + bytes(28))
+    given = {"task": "bioqa", "generator": f"llamacpp:{gguf}"}
+    with pytest.raises(InputError, match="two engines would want the same GPUs"):
+        resolve(settings_from({**given, "judge": "vllm:user/name"}))
+    run = resolve(settings_from({**given, "judge": f"llamacpp:{gguf}"}))
+    assert run.judge is run.generator
 
 
 def test_a_dummy_key_is_no_reason_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
