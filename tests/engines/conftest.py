@@ -14,6 +14,9 @@ from tests.engines.figures import Figures
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--figures", type=Path, help="JSON file for the figures of the engines (default: a temporary one)")
+    parser.addoption("--task", default="csqa", help="task of the runs in which started engines are killed")
+    parser.addoption("--prompts", type=int, default=12, help="prompts of such a run")
+    parser.addoption("--kills", type=int, default=6, help="kills in such a run")
 
 
 @pytest.fixture(scope="session", params=["vllm", "llamacpp"])

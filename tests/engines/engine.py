@@ -67,8 +67,15 @@ def _whole_prompts_vllm(python: Path, folder: Path, port: int) -> Sequence[str]:
 
 
 def _llamacpp(python: Path, folder: Path, port: int) -> Sequence[str]:
-    script = Path(__file__).with_name("llamacpp_server.py")
-    return [str(python), str(script), str(write_gguf(folder)), MODEL, str(port), str(THREADS)]
+    flags = {
+        "--model": str(write_gguf(folder)),
+        "--alias": MODEL,
+        "--port": str(port),
+        "--parallel": "2",
+        "--threads": str(THREADS),
+    }
+    script = ROOT / "craft_hf" / "generation" / "engine" / "xllamacpp_server.py"
+    return [str(python), str(script), *(part for flag in flags.items() for part in flag)]
 
 
 ENGINES: Mapping[str, Callable[[Path, Path, int], Sequence[str]]] = {
