@@ -6,6 +6,9 @@ from .check import Check as Check
 from .check import CheckContext as CheckContext
 from .check import GeneratedSample as GeneratedSample
 from .check import Limit as Limit
+from .compared import AS_JSON as AS_JSON
+from .compared import COMPARED as COMPARED
+from .compared import VALUES as VALUES
 from .contaminated import Overlap as Overlap
 from .few_shots import check_few_shots as check_few_shots
 from .guarded import limits_for as limits_for

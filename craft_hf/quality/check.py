@@ -66,6 +66,7 @@ class CheckContext:
         task: its schema, rules and few-shots.
         embedder: for what is compared by meaning.
         duplicate_threshold: token-set ratio, 0 to 100, from which two samples count as the same.
+        duplicates_by: what of samples is compared, see `compared.COMPARED`.
         test_sets: loads the benchmarks that no sample may be taken from.
         earlier: samples of other datasets that no sample may repeat: (name of the sample, its fields).
         ask: asks the judge; None for no judge.
@@ -76,6 +77,7 @@ class CheckContext:
     task: Task
     embedder: Embedder
     duplicate_threshold: float = DUPLICATE_THRESHOLD
+    duplicates_by: str = "values"
     test_sets: Callable[[], Sequence[TestSet]] = tuple
     earlier: Sequence[tuple[str, Mapping[str, JSON]]] = ()
     ask: Ask | None = None

@@ -17,7 +17,7 @@ NGRAM = 5
 FROM_FEW_SHOT = 0.8
 """Share of a text's 5-grams from which it counts as lifted from a few-shot."""
 
-FROM_DOCUMENT = 0.9
+FROM_DOCUMENT = 0.95
 """Share of 5-grams from which a field that must be in own words counts as lifted from the document.
 
 8 of 292 summaries that people wrote reach it (`tests/benchmarks/bench_quality.py --thresholds`).
@@ -57,6 +57,7 @@ class CopiedCheck(Check):
     def check(self, sample: GeneratedSample) -> Verdict:
         """Judge a sample; the score is the greatest share of 5-grams that a text of it has from elsewhere."""
         there = functools.cache(lambda: _all_ngrams([sample.document.text]))  # most samples need it for nothing
+        shown = functools.cache(lambda: self._shown(sample))
         verdict = self.keep(0.0)
         for name, text in _texts(sample.fields):
             grams = list(word_runs(text, NGRAM))
@@ -72,7 +73,7 @@ class CopiedCheck(Check):
                 for shot, count in sorted(counts.items())
             ]
             if own_words:
-                count = sum(gram in there() for gram in grams)
+                count = sum(gram in shown() for gram in grams)
                 sources.append((sample.document.id, "the document", count, FROM_DOCUMENT))
             for partner, source, count, limit in sources:
                 share = round(count / len(grams), 4)
@@ -81,6 +82,15 @@ class CopiedCheck(Check):
                 if share > (verdict.score or 0):
                     verdict = self.keep(share, partner=partner)
         return verdict
+
+    def _shown(self, sample: GeneratedSample) -> set[tuple[str, ...]]:
+        """Return the n-grams of the text that own words must differ from.
+
+        That is what the sample shows of the document, if it does: a summary at the head of its document is no piece of
+        the text below it.
+        """
+        shown = [text for name in self.task.cleaned for text in texts_of(sample.fields.get(name))]
+        return _all_ngrams(shown or [sample.document.text])
 
 
 def _texts(fields: Mapping[str, JSON]) -> Sequence[tuple[str, str]]:

@@ -24,7 +24,7 @@ def check_few_shots(task: Task, embedder: Embedder) -> list[tuple[FewShot, Verdi
         Every few-shot with the verdict that decided; of two that are nearly the same it is the second that would be
         dropped.
     """
-    shots = task.few_shots
+    task, shots = task.of_people, task.few_shots
     quality = Quality(CheckContext(replace(task, few_shots=()), embedder))
     checked = quality.check_all(
         [Document(shot.id, shot.text) for shot in shots], [Answer(sample_json(shot.sample), "stop") for shot in shots]

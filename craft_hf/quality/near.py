@@ -50,12 +50,13 @@ class NearTexts:
         self._texts.append(prepared)
         self._candidates.add(prepared)
 
-    def nearest(self, text: str, start: int = 0) -> Near | None:
+    def nearest(self, text: str, start: int = 0, accepts: Callable[[int], bool] | None = None) -> Near | None:
         """Return the text that is nearest to this one, the first of several; None if none is near.
 
         Args:
             text: any text.
             start: compare with those alone that were added after the first `start`.
+            accepts: whether the text with a number, counted from 0 in the order in which they were added, counts.
         """
         if start >= len(self):
             return None
@@ -66,8 +67,14 @@ class NearTexts:
         else:
             rows = self._candidates.find(prepared, start)
             others = [self._texts[row] for row in rows]
-        best = process.extractOne(prepared, others, scorer=self._scorer, score_cutoff=self._threshold)
-        return None if best is None else Near(self._names[rows[best[2]]], float(best[1]))
+        if accepts is None:
+            best = process.extractOne(prepared, others, scorer=self._scorer, score_cutoff=self._threshold)
+            return None if best is None else Near(self._names[rows[best[2]]], float(best[1]))
+        near = process.extract(prepared, others, scorer=self._scorer, score_cutoff=self._threshold, limit=None)
+        for _, ratio, place in sorted(near, key=lambda found: (-found[1], found[2])):
+            if accepts(rows[place]):
+                return Near(self._names[rows[place]], float(ratio))
+        return None
 
     def _prepared(self, text: str) -> str:
         prepared: str = utils.default_process(text)

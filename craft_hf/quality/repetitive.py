@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from craft_hf.base import JSON, Verdict
@@ -18,6 +19,16 @@ Of 5,414 questions, 1,303 summaries and 155 recipes that people wrote, the 99th 
 
 LEAST_GRAMS = 8
 """3-grams that a text must have for repetitions to count: 10 words."""
+
+LONG, THRICE = 20, 3
+"""3-grams of a text from which it counts however often each is repeated; in a shorter one, such as "50 percent male and
+50 percent female", one must come three times."""
+
+RUN, MOST_TIMES = 5, 3
+"""Words in a row that may stand so often in a text of a few sentences, however much else it says."""
+
+MOST_WORDS = 300
+"""Words of such a text at most."""
 
 LEAST_WORDS = 2
 """Content words that a right option must have to count as repeating the question."""
@@ -39,10 +50,14 @@ class RepetitiveCheck(Check):
         """Judge a well-formed sample; the score is the greatest share of repeated 3-grams in a text of it."""
         most = 0.0
         for name, text in ((name, text) for name, value in sample.fields.items() for text in texts_of(value)):
-            grams = list(ngrams(tokens(text), 3))
+            words = tokens(text)
+            grams = list(ngrams(words, 3))
             share = round(1 - len(set(grams)) / len(grams), 4) if len(grams) >= LEAST_GRAMS else 0.0
-            if share > MOST_REPEATED:
+            parallel = len(grams) < LONG and max(Counter(grams).values(), default=0) < THRICE
+            if share > MOST_REPEATED and not parallel:
                 return self.drop(f"{name}: repeats itself", share)
+            if len(words) <= MOST_WORDS and share and max(Counter(ngrams(words, RUN)).values(), default=0) > MOST_TIMES:
+                return self.drop(f"{name}: says the same words again and again", share)
             most = max(most, share)
         if reason := self._question_again(sample.fields):
             return self.drop(reason)

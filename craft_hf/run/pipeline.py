@@ -114,6 +114,7 @@ def open_quality(run: ResolvedRun, embedder: Embedder, usage: Usage, judged: boo
         run.task,
         embedder,
         duplicate_threshold=settings.duplicate_threshold,
+        duplicates_by=settings.duplicates_by,
         test_sets=lambda: load_test_sets(settings.test_set_names(run.task), settings.test_sets is not None),
         earlier=read_previous_samples(settings.earlier_folders, run.task),
         ask=ask_judge if generator is not None and judged else None,

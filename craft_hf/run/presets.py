@@ -42,6 +42,7 @@ PAPER = Preset(
         "top_p": 0.9,
         "top_k": 40,
         "duplicate_threshold": 85.0,
+        "duplicates_by": "json",
     },
     by_task={
         "bioqa": {"max_new_tokens": 1536},

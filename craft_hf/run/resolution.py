@@ -15,7 +15,7 @@ from craft_hf.review import Decision, read_review
 from craft_hf.run.settings import SAME_MODEL, SETTINGS, RunSettings, names_server
 from craft_hf.tasks import NAMES, Task, load_task
 
-PIPELINE_VERSION = 6
+PIPELINE_VERSION = 7
 """Raised whenever the same settings would give other rows, so that nothing stale comes from a cache."""
 
 AT_ONCE = 16
@@ -152,7 +152,7 @@ def _rest(settings: RunSettings, task: Task, judge: Generator | None, known: Map
 def _check_few_shots(task: Task) -> None:
     """Refuse few-shots that the task's own rules would drop: the model would copy what is wrong with them."""
     for number, shot in enumerate(task.few_shots, 1):
-        if reason := broken_rule(task, shot.sample):
+        if reason := broken_rule(task.of_people, shot.sample):
             raise InputError(f"few-shot {number} ({shot.id}) of {task.name} breaks a rule of the task: {reason}.")
 
 

@@ -28,7 +28,7 @@ from craft_hf.generation import (
     Sampling,
     names_engine,
 )
-from craft_hf.quality import DUPLICATE_THRESHOLD
+from craft_hf.quality import COMPARED, DUPLICATE_THRESHOLD, VALUES
 from craft_hf.run.setting import ALL_COMMANDS, Setting
 from craft_hf.tasks import NAMES, QUERY_BY_PARTS, QUERY_FORMS, QUERY_PARTS, Task
 
@@ -250,7 +250,8 @@ class RunSettings:
     )
     samples_per_document: int = _setting(
         1,
-        "Prompts made of each document, with other few-shots each where there are enough; near-duplicates among their "
+        "Prompts made of each document, with other few-shots each where there are enough; near-duplicates among "
+        "their "
         "samples are dropped.",
         kind="whole",
         least=1,
@@ -271,6 +272,12 @@ class RunSettings:
         kind="number",
         least=0,
         most=100,
+    )
+    duplicates_by: str = _setting(
+        VALUES,
+        '"values" compares what samples say: question, texts and numbers, without names of fields, constants and '
+        'labels; "json" compares their JSON, as CRAFT does.',
+        choices=COMPARED,
     )
     skip_checks: Sequence[str] | str | None = _setting(
         None, "Checks that are not made (`craft-hf tasks show` lists them).", kind="list", default_text="none"
@@ -384,7 +391,8 @@ class RunSettings:
         given = f"{name} is {getattr(self, name)!r}, which does nothing"
         if setting.needs_check in self.skipped:
             raise InputError(
-                f"{given} while the check {setting.needs_check!r} is skipped (skip_checks, or a preset): leave {name} "
+                f"{given} while the check {setting.needs_check!r} is skipped (skip_checks, or a preset): leave "
+                f"{name} "
                 f"out, or give skip_checks without {setting.needs_check!r}."
             )
         if setting.needs_engine and not (names_engine(self.generator) or names_engine(self.judge)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from craft_hf.tasks.multiple_choice import (
     options_of,
     split_options,
 )
-from craft_hf.tasks.sample import normalized, parse_json, unwritable
+from craft_hf.tasks.sample import normalized, parse_json, unwritable, without_most
 
 LEAST = 3
 """A prompt shows three few-shots, so a task needs at least as many."""
@@ -26,7 +27,7 @@ _BULLET = re.compile(r"^\s*(?:[-*•]\s+|\d+[.)]\s+)")
 def read_few_shots(
     path: Path, task: str, schema: Mapping[str, JSON], choices: MultipleChoice | None = None
 ) -> tuple[FewShot, ...]:
-    """Read a few-shot file and check every sample against the task's schema.
+    """Read a few-shot file and check every sample against the task's schema, its upper lengths aside.
 
     Args:
         path: a JSONL file; a line is {"text", "sample", "source", "license"} or {"Text", "Instruction", "Output"}.
@@ -41,7 +42,9 @@ def read_few_shots(
 
     if not path.is_file():
         raise InputError(f"there is no few-shot file {path}; expected JSONL with text and sample on each line.")
-    validator = jsonschema.Draft202012Validator(schema)
+    relaxed = without_most(schema)
+    assert isinstance(relaxed, Mapping)
+    validator = jsonschema.Draft202012Validator(relaxed)
     shots: list[FewShot] = []
     try:
         text = path.read_text(encoding="utf-8")
@@ -131,8 +134,11 @@ def _from_authors(
     if choices:
         question, options = split_options(instruction)
         first = next(name for name in properties if name not in (choices.options_field, choices.answer_field))
+        read = options_of(options)
+        options = _as_schema_wants(read.texts, properties.get(choices.options_field)) or options
         labels = options_of(options).labels
-        place = leading_option(output, labels)
+        place = leading_option(output, read.labels)
+        place = leading_option(output, read.texts) if place is None else place
         answer = output if place is None else labels[place]
         sample = {first: question, choices.options_field: options, choices.answer_field: answer}
     elif {"ingredients", "steps"} <= set(properties):
@@ -149,6 +155,18 @@ def _from_authors(
             )
         sample = dict(zip(names, (instruction, output), strict=True))
     return {"text": text, "sample": sample, "source": data.get("source", ""), "license": data.get("license", "")}
+
+
+def _as_schema_wants(texts: Sequence[str], schema: JSON) -> list[str]:
+    """Return options with the labels that a schema wants, as "A. "; none where it wants no such labels."""
+    import jsonschema
+
+    labelled = [f"{letter}. {text}" for letter, text in zip(string.ascii_uppercase, texts, strict=False)]
+    relaxed = without_most(schema)
+    if not isinstance(relaxed, Mapping):
+        return []
+    validator = jsonschema.Draft202012Validator(relaxed)
+    return labelled if validator.is_valid(labelled) and not validator.is_valid(list(texts)) else []
 
 
 def _recipe(output: str, where: str) -> dict[str, JSON]:

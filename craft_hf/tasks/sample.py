@@ -172,3 +172,17 @@ def map_texts(value: JSON, function: Callable[[str], JSON]) -> JSON:
     if isinstance(value, Mapping):
         return {key: map_texts(part, function) for key, part in value.items()}
     return [map_texts(part, function) for part in value] if isinstance(value, Sequence) else value
+
+
+_MOST = ("maxLength", "maxItems", "maxProperties")
+
+
+def without_most(schema: JSON) -> JSON:
+    """Return a JSON Schema without its upper lengths, which keep a model from running on, and no person."""
+    if isinstance(schema, Mapping):
+        return {
+            key: dict(part) if key in ("const", "enum", "default") and isinstance(part, Mapping) else without_most(part)
+            for key, part in schema.items()
+            if key not in _MOST or not isinstance(part, int)
+        }
+    return [without_most(part) for part in schema] if isinstance(schema, list | tuple) else schema

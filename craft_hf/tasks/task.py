@@ -17,7 +17,7 @@ from craft_hf.tasks.columns import COLUMNS, columns_of
 from craft_hf.tasks.few_shots import read_few_shots, require_enough
 from craft_hf.tasks.grammar import check_patterns
 from craft_hf.tasks.multiple_choice import MultipleChoice, multiple_choice_of
-from craft_hf.tasks.sample import normalized
+from craft_hf.tasks.sample import normalized, without_most
 
 if TYPE_CHECKING:
     import jinja2
@@ -152,13 +152,15 @@ class Task:
     retrieve documents, from "text", "prompt" and "completion". `prompt_template` and `completion_template` are Jinja
     templates over a sample's fields that give the two halves of a fine-tuning example. `min_chars` is the least length
     of a field in characters, `ends` the characters with one of which a field must end, and `forbids` what it must not
-    hold: a name for each regular expression. `options_field` and `answer_field` name the parts of a multiple-choice
-    sample. `grounded` names the fields that the document must support, each with the least share of its content words
-    that must stand there (the answer field stands for the right option's text), and `own_words` those that must not be
-    lifted from it. `test_sets` are the benchmarks that no sample may be taken from. `rubric` says what a judge is to
-    score where there are no options to answer by. `categories` are the Hub's task categories. `checks_source` is the
-    text of checks.py in the task's folder, which holds its own quality checks, "" without one, and `checks_file` where
-    it is.
+    hold: a name for each regular expression. `prose` names fields of plain sentences, which hold no markup,
+    address, menu or words about the task, `cleaned` long texts that hold no rests of the page that they are from,
+    and `standalone` questions that lean on no text, author or case which their reader does not have.
+    `options_field` and `answer_field` name the parts of a multiple-choice sample. `grounded` names the fields that
+    the document must support, each with the least share of its content words that must stand there (the answer
+    field stands for the right option's text), and `own_words` those that must not be lifted from it. `test_sets`
+    are the benchmarks that no sample may be taken from. `rubric` says what a judge is to score where there are no
+    options to answer by. `categories` are the Hub's task categories. `checks_source` is the text of checks.py in
+    the task's folder, which holds its own quality checks, "" without one, and `checks_file` where it is.
     """
 
     name: str = _key()
@@ -175,6 +177,9 @@ class Task:
     min_chars: Mapping[str, int] = _key("whole by field", {}, names_fields=True, is_rule=True)
     ends: Mapping[str, str] = _key("texts by field", {}, names_fields=True, is_rule=True)
     forbids: Mapping[str, Mapping[str, str]] = _key("patterns by field", {}, names_fields=True, is_rule=True)
+    prose: tuple[str, ...] = _key("texts", (), names_fields=True, is_rule=True)
+    cleaned: tuple[str, ...] = _key("texts", (), names_fields=True, is_rule=True)
+    standalone: tuple[str, ...] = _key("texts", (), names_fields=True, is_rule=True)
     options_field: str = _key(default="", names_fields=True, is_rule=True)
     answer_field: str = _key(default="", names_fields=True, is_rule=True)
     grounded: Mapping[str, float] = _key("shares by field", {}, names_fields=True, is_rule=True)
@@ -280,6 +285,13 @@ class Task:
     def multiple_choice(self) -> MultipleChoice | None:
         """How samples hold options and answer, None for a task without."""
         return multiple_choice_of(self.schema, self.options_field, self.answer_field)
+
+    @cached_property
+    def of_people(self) -> Task:
+        """The task as few-shots are held to it: without the lengths and last characters that only models miss."""
+        schema = without_most(self.schema)
+        assert isinstance(schema, Mapping)
+        return replace(self, schema=schema, min_chars={}, ends={})
 
     @cached_property
     def fingerprint(self) -> str:

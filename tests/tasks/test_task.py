@@ -95,7 +95,7 @@ def test_unknown_task_suggests_the_nearest_names() -> None:
         ("metric: accuracy", "instruction_of: 1", "instruction_of: 1 stands where a text is expected"),
         ("metric: accuracy", "metric: 5", "metric: 5 stands where a text is expected"),
         ("{question: 16}", "{question: true}", "min_chars: True stands where a whole number is expected"),
-        ("{question: 0.3, answer: 0.6}", "{question: true}", "grounded: True stands where a number is expected"),
+        ("{question: 0.3, answer: 0.5}", "{question: true}", "grounded: True stands where a number is expected"),
         ("max_new_tokens: 512", "max_new_tokens: true", "max_new_tokens: True stands where a whole number"),
         ("{question: 16}", "{5: 16}", "min_chars: 5 stands where the name of a field is expected"),
         ("enum: [A, B, C, D]", "enum: [2020-01-01]", "schema is no JSON: .*date is not JSON serializable; quote"),
