@@ -52,7 +52,8 @@ bench-client: .venv/test
 bench-generate: .venv/demo
 	$(BIN)/python tests/benchmarks/bench_generate.py $(if $(DATA),--data $(DATA))
 
-# DATA is a folder of corpora and questions, see the benchmark's --help.
+# DATA is a folder of corpora and questions, see the benchmark's --help; without one a small frozen bed is measured.
+bench-quality: DATA ?= $(wildcard ../shared/data)
 bench-quality: .venv/demo
 	$(BIN)/python tests/benchmarks/bench_quality.py $(DATA)
 

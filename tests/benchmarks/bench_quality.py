@@ -1,9 +1,15 @@
 """What the checks see, and how fast near-duplicates are found: on real data, beside comparing all pairs.
 
-    make bench-quality DATA=FOLDER
-    .venv/bin/python tests/benchmarks/bench_quality.py FOLDER [--all-pairs] [--thresholds]
+    make bench-quality [DATA=FOLDER]
+    .venv/bin/python tests/benchmarks/bench_quality.py [FOLDER] [--all-pairs] [--thresholds] [--only-foreign]
 
-FOLDER holds eval_*, retrieval_squad and corpus_* as .jsonl.gz.
+FOLDER holds eval_*, retrieval_squad and corpus_* as .jsonl.gz; ../shared/data where that is. Without a folder the small
+frozen bed of the tests is measured, and nothing else.
+
+Foreign bed: samples that people wrote, of every task and several sources, and the same with one defect each, of some
+sixty kinds, by rules and words that the checks do not know (tests/benchmarks/foreign/). A defect counts as seen if the
+sample was kept without it and is dropped with it, by the checks that look at a sample alone. What a rule cannot see,
+because it takes knowledge, has a table of its own.
 
 Test bed: 400 real questions with their documents (360 of textbooks of biology, 40 of Wikipedia with a number as the
 answer) that ought to be kept, and others of the same kinds with one planted defect each, forty of a kind, twenty in
@@ -16,8 +22,9 @@ comparing each with all kept before it are stored in this file as their number (
 quarter of an hour). The authors' way, a loop over all pairs that prepares both texts each time, is timed on a part of
 the pairs and multiplied by their number.
 
-The last line is JSON: precision_rules, recall_rules, dedup_vs_all_pairs (how many times as fast as that loop) and
-dedup_recall (the share of what that loop drops that is dropped).
+The last line is JSON: recall_rules_worst (of the kinds of the foreign bed that a rule can see) and false_drops_worst
+(of its sources), precision_rules and recall_rules (of the test bed), dedup_vs_all_pairs (how many times as fast as that
+loop) and dedup_recall (the share of what that loop drops that is dropped).
 """
 
 from __future__ import annotations
@@ -42,6 +49,7 @@ from rapidfuzz import fuzz, process, utils
 from craft_hf.base.embedder import Embedder
 from craft_hf.base.records import Document
 from craft_hf.quality.check import CheckContext, GeneratedSample
+from craft_hf.quality.compared import AS_JSON, COMPARED
 from craft_hf.quality.copied import FROM_DOCUMENT, LEAST_NGRAMS, NGRAM
 from craft_hf.quality.duplicate import DuplicateCheck
 from craft_hf.quality.grounded import SAME_MEANING, GroundedCheck
@@ -60,7 +68,14 @@ from tests.benchmarks.defects import (
     right_text,
     with_right,
 )
-from tests.benchmarks.texts import read, with_reworded
+from tests.benchmarks.foreign.frozen import measure_frozen
+from tests.benchmarks.foreign.measure import Found, measure, print_tables
+from tests.benchmarks.foreign.people import human_samples
+from tests.benchmarks.texts import read, reworded, with_reworded
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+PEOPLE, KIND = 100, 30
+"""Samples of a source, and of a kind of defect, in the foreign bed."""
 
 COUNT, EACH, NUMERIC = 360, 40, 40
 TEXTS, THRESHOLD, GROWTH = 25_000, 85, (3_125, 6_250, 12_500, 25_000)
@@ -72,28 +87,49 @@ DROPPED = 5989
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=DATA if DATA.is_dir() else None)
+    parser.add_argument("--only-foreign", action="store_true", help="measure the foreign bed, and nothing else")
     parser.add_argument("--all-pairs", action="store_true", help="compare all pairs now, too")
     parser.add_argument(
         "--thresholds", action="store_true", help="show the data behind the thresholds, and nothing else"
     )
+    parser.add_argument("--seed", type=int, default=0, help="draws the foreign bed")
     arguments = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
     if arguments.thresholds:
         thresholds(arguments.folder)
         return
+    if arguments.folder is None:
+        print("There is no data folder: this is the frozen bed of the tests.")
+        print_tables(frozen := measure_frozen(Embedder()))
+        print(json.dumps(_worst(frozen)))
+        return
+    found = measure(human_samples(arguments.folder, PEOPLE, arguments.seed), KIND, Embedder(), arguments.seed)
+    print_tables(found)
+    if arguments.only_foreign:
+        print(json.dumps(_worst(found)))
+        return
     precision, recall = test_bed(arguments.folder)
-    ratio, found = duplicates(arguments.folder, arguments.all_pairs)
+    ratio, dedup_recall = duplicates(arguments.folder, arguments.all_pairs)
     print(
         json.dumps(
             {
+                **_worst(found),
                 "precision_rules": round(precision, 4),
                 "recall_rules": round(recall, 4),
                 "dedup_vs_all_pairs": round(ratio, 1),
-                "dedup_recall": round(found, 4),
+                "dedup_recall": round(dedup_recall, 4),
             }
         )
     )
+
+
+def _worst(found: Found) -> dict[str, float]:
+    """The worst kind that a rule can see, and the worst source."""
+    return {
+        "recall_rules_worst": round(found.recall_rules_worst, 4),
+        "false_drops_worst": round(found.false_drops_worst, 4),
+    }
 
 
 def test_bed(folder: Path) -> tuple[float, float]:
@@ -158,7 +194,7 @@ def duplicates(folder: Path, all_pairs: bool) -> tuple[float, float]:
 
 def _timed(texts: Sequence[str]) -> tuple[float, list[int]]:
     """Return the seconds for all texts in order, and for each the place of the partner that dropped it, else -1."""
-    context = CheckContext(replace(load_task("bioqa"), few_shots=()), Embedder(), THRESHOLD)
+    context = CheckContext(replace(load_task("bioqa"), few_shots=()), Embedder(), THRESHOLD, duplicates_by=AS_JSON)
     DuplicateCheck(context).check(_sample("", "machine code is made at the first call"))
     found = DuplicateCheck(context)
     decisions, started = [], time.perf_counter()
@@ -212,6 +248,7 @@ def _hash(values: Sequence[str | int]) -> str:
 def thresholds(folder: Path) -> None:
     """Show what people's summaries and right options are like: the data behind grounded, copied and repetitive."""
     _right_options(folder)
+    _questions_again(folder)
     rows = random.Random(0).sample(list(read(folder, "eval_summarization")), 300)
     least = load_task("summarization").grounded["summary"]
     embedder, few, found = Embedder(), Counter[str](), Counter[str]()
@@ -255,6 +292,42 @@ def thresholds(folder: Path) -> None:
             f"{len(texts):,} {name}: 99% have at most {np.quantile(repeated, 0.99):.2f} of their 3-grams repeated, "
             f"{over} more than {MOST_REPEATED}"
         )
+
+
+def _questions_again(folder: Path) -> None:
+    """Print how many different questions are dropped as duplicates, and how many are found again when reworded."""
+    exams = [row for name in ("eval_bioqa", "eval_medqa") for row in read(folder, name) if len(row["options"]) == 4]
+    made: dict[str, list[dict[str, object]]] = {
+        "bioqa": [
+            {
+                "question": row["question"],
+                "options": [f"{letter}. {option}" for letter, option in zip("ABCD", row["options"], strict=True)],
+                "answer": "ABCD"[row["answer_index"]],
+            }
+            for row in exams
+        ],
+        "csqa": [
+            {"question": row["question"], "options": ["A. Yes", "B. No"], "answer": "A"}
+            for row in read(folder, "eval_csqa")
+            if row["source"].startswith("CommonsenseQA 2.0")
+        ],
+    }
+    rng = random.Random(0)
+    for name, samples in made.items():
+        for by in COMPARED:
+            check = DuplicateCheck(CheckContext(load_task(name), Embedder(), THRESHOLD, duplicates_by=by))
+            dropped = again = 0
+            for number, fields in enumerate(samples):
+                sample = GeneratedSample(Document(str(number), ""), fields)
+                if not check.check(sample).keep:
+                    dropped += 1
+                    continue
+                check.remember(sample)
+                changed = {**fields, "question": reworded(str(fields["question"]), rng)}
+                again += not check.check(GeneratedSample(Document("", ""), changed)).keep
+            found = again / (len(samples) - dropped)
+            print(f"{len(samples):,} questions as {name}, by {by}: {dropped / len(samples):.1%} are dropped; of the "
+                  f"others {found:.1%} are found again with a few words changed")  # fmt: skip
 
 
 def _right_options(folder: Path) -> None:
