@@ -41,7 +41,13 @@ def rebuild_report(dataset: Path, out: Path, task: str | None = None) -> RunRepo
         StorageError: `out` cannot be written.
     """
     folder = DatasetFolder(dataset)
-    _follow_fields(folder, _task(folder.report, task), is_changed=out.resolve() == dataset.resolve())
+    loaded = _task(folder.report, task)
+    if missing := sorted(loaded.required - set(folder.rows.schema.names)):
+        raise InputError(
+            f"{dataset} has no column {missing[0]!r}, which the task {loaded.name} asks for; give the folder "
+            "that a run of this task wrote, or with --task the task that it was made with."
+        )
+    _follow_fields(folder, loaded, is_changed=out.resolve() == dataset.resolve())
     report, vectors = rebuilt_report(folder.report, folder.rows, folder.rejects, task, str(dataset))
     DatasetFolder(out).write_report(report, folder.rows, folder.rejects, vectors)
     return report
@@ -59,11 +65,6 @@ def rebuilt_report(
         name: of the dataset, for error messages.
     """
     loaded = _task(old, None if task is None else str(task))
-    if missing := sorted(loaded.required - set(rows.schema.names)):
-        raise InputError(
-            f"{name} has no column {missing[0]!r}, which the task {loaded.name} asks for; give the folder "
-            "that a run of this task wrote, or with --task the task that it was made with."
-        )
     loaded = replace(loaded, few_shots=tuple(_few_shot(row, loaded) for row in rows if is_few_shot(row)))
     vectors = _vectors(rows, loaded, old)
     diversity = measure_diversity(GeneratedTexts(rows, loaded.fields), vectors)

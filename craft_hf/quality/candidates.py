@@ -63,7 +63,7 @@ class Candidates:
 
     def add(self, text: str) -> None:
         """Remember a text; its number is how many there were before it."""
-        words, number = _words(text), len(self)
+        words, number = words_of(text), len(self)
         for word in sorted(word for word in words if word not in self._word_ids):
             self._word_ids[word] = len(self._with_word)
             self._with_word.append(array("i"))
@@ -79,7 +79,7 @@ class Candidates:
 
     def find(self, text: str, start: int = 0) -> list[int]:
         """Return the numbers of all texts from `start` on that may reach the threshold with a new one, in order."""
-        words = _words(text)
+        words = words_of(text)
         known, weight = self._known(words), _weight(words)
         unknown = weight - sum(size for _, size in known)
         lists = [self._with_word[word_id] for word_id in self._rarest(known, unknown)]
@@ -118,7 +118,8 @@ def _weight(words: set[str]) -> int:
     return sum(map(len, words)) + len(words)
 
 
-def _words(text: str) -> set[str]:
+def words_of(text: str) -> set[str]:
+    """Return the words of a text as `Candidates` takes them."""
     words = set(text.split())
     if text.isascii():
         return words

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from rapidfuzz import fuzz, utils
+from rapidfuzz.distance import Levenshtein
 
 from craft_hf.base import JSON
+from craft_hf.quality.candidates import words_of
 from craft_hf.quality.text import stop_words
 from craft_hf.tasks import Task, sample_json, texts_of
 
@@ -23,8 +26,19 @@ SHARED = 0.7
 again with a few words changed.
 """
 
-SAME_WORD = 80.0
-"""Ratio of two words from which they are the same, misspelled or with another ending."""
+ALIKE = 80.0
+"""Ratio of all options from which two samples have the same."""
+
+_LEAST_STEM, _ENDING = 4, 3
+"""Letters that words with different endings have in common at least, and those of an ending at most."""
+
+_TELLING = frozenset(
+    (
+        "no", "not", "never", "none", "without", "before", "after", "above", "below", "over", "under", "first", "last",
+        "more", "less", "most", "least", "up", "down", "out", "off",
+    )
+)  # fmt: skip
+"""Stop words of English that turn a question into another one."""
 
 _IN_MANY = 0.25
 """Share of the few-shots that have a word from which it belongs to the frame of the task's questions."""
@@ -50,18 +64,20 @@ class Compared:
 
     def is_near(self, other: Compared) -> bool:
         """Whether two samples of near texts are nearly the same: in their content words, and in what is answered."""
-        return _share_content(self.content, other.content) and self._answers_same(other)
+        if not _share_content(self.content, other.content) or not self._options_alike(other):
+            return False
+        return _plain(self.right) == _plain(other.right) or not self.options or self.content == other.content
 
     @cached_property
     def content(self) -> frozenset[str]:
         """The words of the text that say something; all of them where none does."""
-        words = frozenset(utils.default_process(self.text).split())
+        words = frozenset(words_of(utils.default_process(self.text)))
         return words - self.frame or words
 
-    def _answers_same(self, other: Compared) -> bool:
+    def _options_alike(self, other: Compared) -> bool:
         if not (self.options and other.options) or _plain(self.right) == _plain(other.right):
             return True
-        return fuzz.token_set_ratio(_joined(self.options), _joined(other.options)) >= SAME_WORD
+        return fuzz.token_set_ratio(_joined(self.options), _joined(other.options)) >= ALIKE
 
 
 class Comparison:
@@ -80,7 +96,7 @@ class Comparison:
         properties = task.schema["properties"]
         assert isinstance(properties, Mapping)
         self._fixed = {name for name, schema in properties.items() if _is_fixed(schema)}
-        self._frame = stop_words(task.language) | self._frame_of_few_shots()
+        self._frame = (stop_words(task.language) | self._frame_of_few_shots()) - _TELLING
 
     def of(self, fields: Mapping[str, JSON]) -> Compared:
         """Return what of a sample is compared."""
@@ -89,6 +105,8 @@ class Comparison:
         choices = self._task.multiple_choice
         own = (choices.options_field, choices.answer_field) if choices else (self._task.options_field,)
         text = "\n".join(self._values({name: value for name, value in fields.items() if name not in own}))
+        if not _plain(text) and not (choices and _plain(" ".join(choices.read(fields).texts))):
+            return Compared(sample_json(fields))  # signs alone, or nothing but what the schema names
         if choices is None or choices.options_field in self._fixed:
             return Compared(text, frame=self._frame)
         options = choices.read(fields)
@@ -160,9 +178,13 @@ def _share_content(one: frozenset[str], other: frozenset[str]) -> bool:
 
 
 def _is_same_word(one: str, other: str) -> bool:
-    if one.isdigit() or other.isdigit():
+    if any(map(str.isdigit, one + other)):
         return False
-    return one[0] == other[0] and fuzz.ratio(one, other) >= SAME_WORD
+    shorter, longer = sorted((one, other), key=len)
+    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(shorter, longer, strict=False)))
+    if same >= max(_LEAST_STEM, len(shorter) - _ENDING) and len(longer) - same <= _ENDING:
+        return True
+    return same > 0 and len(shorter) > _LEAST_STEM and Levenshtein.distance(one, other, score_cutoff=1) == 1
 
 
 def _weight(words: frozenset[str] | set[str]) -> int:

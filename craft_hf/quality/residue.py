@@ -8,14 +8,20 @@ from html.entities import html5
 
 from craft_hf.base import personal_data_in
 
+_HTML = (
+    r"(?:abbr|a|article|aside|audio|blockquote|body|br|button|b|caption|center|cite|code|col|dd|del|div|dl|dt|em|figure|"
+    r"font|footer|form|h[1-6]|head|header|hr|html|iframe|img|input|ins|i|label|link|li|main|meta|nav|ol|option|pre|p|q|ref|"
+    r"script|section|select|small|span|strong|style|sub|sup|svg|s|table|tbody|td|textarea|tfoot|thead|th|title|tr|ul|u|"
+    r"video)"
+)
 _TAG = re.compile(
-    r"<(?:/[a-z][a-z0-9]*|[a-z][a-z0-9]*(?:\s+[\w:-]+(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s<>\"']+))?)*\s*/?|!--)\s*>?",
-    re.IGNORECASE,
+    rf"<(?:/{_HTML}|{_HTML}(?:\s+[\w:-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s<>\"']+))*\s*/?|!--)\s*>?", re.IGNORECASE
 )
 _TAG_END = re.compile(r">|--")
 _ENTITY = re.compile(r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _WIKI = re.compile(
-    r"\[\[[^\[\]\n]+\]\]|(?<!')'{2,3}(?!')[^'\n]*[^\W_][^'\n]*'{2,3}|\{\{[^{}\n]+\}\}|(?m:^={2,} ?\w.*={2,}\s*$)"
+    r"\[\[[^\[\]\n]+\]\]|(?<!['\w])'{2,3}(?=[^\W\d_])[^'\n]{1,80}'{2,3}(?![-'\w])|"
+    r"\{\{[^{}\n]+\}\}|(?m:^={2,} ?\w.*={2,}\s*$)"
 )
 _MARKDOWN = re.compile(
     r"\]\([^()\s]+\)|(?<![*\w])\*{2,3}(?=[^\s*])[^*\n]+\*{2,3}|(?<![_\w])__(?=[^\s_])[^_\n]+[^\s_]__(?![_\w])|"
@@ -23,17 +29,18 @@ _MARKDOWN = re.compile(
 )
 _ADDRESS = re.compile(r"\bhttps?://\S|\bwww\.\w+\.\w")
 
-_SEPARATED = re.compile(r"\s(?:\||·|•|›|»|>|/|—|–|-)\s")
+_SEPARATED = re.compile(r"\s(\||·|•|›|»|>|/|—|–|-)\s")
 _CONTROL = re.compile(
-    r"(?:^|\W)(?:cookies?\b.{0,40}\b(?:accept|agree|settings|polic)|(?:accept|use[sd]?|allow|reject|"
-    r"set)\b.{0,30}\bcookies)|"
-    r"\ball rights reserved\b|(?:©|\bcopyright)\s*\w|\(c\)\s*\d{4}\b|"
-    r"^(?:please )?(?:click|tap) (?:here|on)\b|^(?:please )?(?:sign up|subscribe|register)\b|\b(?:sign up|"
+    r"\bcookies?\b.{0,40}\b(?:accept|agree|settings|polic)|\b(?:accept|reject|allow) (?:all )?cookies\W*$|"
+    r"\b(?:we|(?:web)?sites?|pages?) uses? cookies\b|\buse of cookies\b|"
+    r"\ball rights reserved\b|©\s*\w|\bcopyright\s*(?:©|\(c\)|\d{4})|\(c\)\s*\d{4}\b|"
+    r"^(?:please )?(?:click|tap) (?:here\b|on (?:the|this|an?) (?:link|button|image|icon|picture|photo|banner)\b)|"
+    r"^(?:please )?(?:(?:sign up|subscribe)\b|register (?:now|here|today|to)\b)|\b(?:sign up|"
     r"subscribe) (?:to|for) (?:our|my)\b|"
     r"\b(?:log|sign) ?in\b.{0,20}\b(?:or|to|sign|register)\b|^(?:skip|jump|back|return) to (?:the )?(?:main|"
     r"content|top|navigation|menu|home)|"
-    r"\b(?:share|tweet|pin|like)\b.{0,20}\b(?:facebook|twitter|whatsapp|pinterest|linkedin|reddit|page|post|"
-    r"article)\b|"
+    r"\b(?:share|tweet|pin|like (?:us|this|our))\b.{0,20}\b(?:facebook|twitter|whatsapp|pinterest|linkedin|"
+    r"reddit|page|post|article)\b|"
     r"\bfollow (?:us|me) on\b|^read more\b|^(?:learn|see|show|find out|load|view) more\W*\w*\W*$|^(?:continue|"
     r"keep) reading\b|"
     r"\b(?:privacy policy|terms (?:of|and) (?:use|service|conditions)|cookie policy|sitemap)\b|"
@@ -68,11 +75,12 @@ _KIND = (
 _PREFACE = re.compile(
     rf"^\W*(?:(?:sure|certainly|of course|okay|ok|absolutely|great|alright|gladly|no problem|yes)\b[^\w\n]{{1,3}}"
     rf"(?=[^\n]{{0,120}}\b(?:{_TASK_NOUN})\b)|"
-    rf"(?:here(?:['’]s| is| are)|below (?:is|are)|(?:this|that|the following) (?:is|are|was|will be))"
-    rf"\b[^\n:.!?]{{0,80}}\b(?:{_TASK_NOUN})\b[^\n:.!?]{{0,60}}[:.!]|"
-    rf"i(?:['’]ve| have)? (?:summari[sz]ed|written|wrote|created|made|generated|prepared|come up with)\b|"
+    rf"(?:here(?:['’]s| is| are)|below (?:is|are))\b[^\n:.!?]{{0,80}}\b(?:{_TASK_NOUN})\b[^\n:.!?]{{0,60}}[:.!]|"
+    rf"(?:this|that|the following) (?:is|are|was|will be)\b[^\n:.!?]{{0,80}}\b(?:{_TASK_NOUN})\b[^\n:.!?]{{0,60}}:|"
+    rf"i(?:['’]ve| have)? (?:summari[sz]ed|written|wrote|created|made|generated|prepared|come up with)\b"
+    rf"(?=[^\n.!?]{{0,60}}\b(?:{_TASK_NOUN}|text|article|passage|document)\b)|"
     rf"(?:{_KIND}[- ]){{0,3}}(?:question|q|summary|tl;?dr|statement|answer|title|instruction|request|prompt|output|"
-    rf"response|recipe|step)\b[^\n.!?:]{{0,30}}:|"
+    rf"response|recipe|step)\b(?:\s+[\w#-]+){{0,2}}\s*:|"
     rf"(?P<number>(?:(?:question|q|step|item)\s*#?\d{{1,2}}\s*[.):]|#?\d{{1,2}}\s*[.)])(?=\s+\D)))",
     re.IGNORECASE,
 )
@@ -84,7 +92,9 @@ _TASK_WORD = re.compile(
     r"second|third|fourth|one|two|three|four|\d+|text|lorem|ipsum|more|of",
     re.IGNORECASE,
 )
-_SAYS_TASK = re.compile(r"distract|option|answer|choice|alternative|placeholder|insert|tbd|todo|lorem", re.IGNORECASE)
+_SAYS_TASK = re.compile(
+    r"distract|option|answer|choice|alternative|placeholder|insert|fill|your|here|tbd|todo|lorem", re.IGNORECASE
+)
 _BRACKETED = re.compile(r"\s*(?:\[[^\[\]]*\]|<[^<>]*>|\{[^{}]*\})\W*")
 _WORD = re.compile(r"\w+")
 
@@ -143,10 +153,13 @@ def words_on_task_in(text: str) -> str:
 def is_placeholder(option: str) -> bool:
     """Whether an option says nothing but that it is one."""
     if _BRACKETED.fullmatch(option):
-        return True
+        return bool(_SAYS_TASK.search(option))
     words = _WORD.findall(option)
     only = bool(words) and all(_TASK_WORD.fullmatch(word) for word in words)
-    return only and (bool(_SAYS_TASK.search(option)) or re.fullmatch(r"\s*[\[(<{].*[\])>}]\s*", option) is not None)
+    in_brackets = re.fullmatch(r"\s*[\[(<{].*[\])>}]\s*", option) and any(
+        word.isalpha() for word in words if len(word) > 1
+    )
+    return only and bool(_SAYS_TASK.search(option) or in_brackets)
 
 
 def _is_control(line: str) -> bool:
@@ -156,11 +169,14 @@ def _is_control(line: str) -> bool:
 
 def _is_menu(line: str) -> bool:
     """Whether a line is a row of names, each of a few words that begin with a capital."""
-    parts = [part.strip() for part in _SEPARATED.split(line.strip(" \t*-•|"))]
-    return len(parts) >= _LEAST_PARTS and all(map(_NAME.fullmatch, parts))
+    found = _SEPARATED.split(line.strip(" \t*-•|"))
+    parts, often = [part.strip() for part in found[::2]], {*found[1::2]} & {*"|·•›»"}
+    return len(parts) >= _LEAST_PARTS + (not often) and all(map(_NAME.fullmatch, parts))
 
 
 def is_list_of_links(text: str) -> bool:
     """Whether a text is a menu: short names in a row, and no sentence."""
+    if text.rstrip().endswith("?") or any(map(str.isdigit, text)):  # findings, values: of a question
+        return False
     parts: Sequence[str] = [part for part in re.split(r"\s[|·•›»>]\s|\n", text) if part.strip()]
     return len(parts) > _LEAST_PARTS and sum(len(part.split()) <= _MOST_OF_PART for part in parts) > 0.8 * len(parts)

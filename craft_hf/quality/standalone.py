@@ -93,21 +93,38 @@ _BROUGHT_UP = re.compile(r"\b(?:an?|one|another|some|each|every|two|three|severa
 _SOMEBODY = re.compile(rf"\b(?:{_PERSON}|male|female|year-old|adult|he|she|they|someone|somebody)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?:]\s")
 
+_NOUN_BEHIND = re.compile(
+    r"\s+(?:genes?|industry|area|elements?|reads?|paper|card|board|game|tool|salt|wine|tennis|manner|therapy|language|"
+    r"(?-i:['\"‘“][A-Z]))",
+    re.IGNORECASE,
+)
+"""What makes a text's name the name of something else, or says which text it is."""
+
+_LONGEST = 4_000
+"""Characters of a question that are looked at."""
+
 ENOUGH = 40
 """Characters of the sentences before one that may be what it points at."""
 
 
 def leans_on(text: str) -> str:
     """Return the words by which a question leans on what its reader does not have; "" for none."""
+    text = text[:_LONGEST]
     for pattern in _LEANS:
         for match in pattern.finditer(text):
-            if not _is_there(match["noun"], text[: match.start()]):
+            if not _is_compound(match, text) and not _is_there(match["noun"], text[: match.start()]):
                 return match[0]
     for match in _THIS.finditer(text):
         before = text[: match.start()]
         if not (_has_sentences(before) or _SOMEBODY.search(before) or _is_there(match["noun"], before)):
             return match[0]
     return ""
+
+
+def _is_compound(match: re.Match[str], text: str) -> bool:
+    """Whether the noun is the first part of another one ("the periodic table element", "the reporter gene")."""
+    behind = _NOUN_BEHIND.match(text, match.end("noun"))
+    return behind is not None and not re.fullmatch(_PURE, match["noun"], re.IGNORECASE)
 
 
 def _is_there(noun: str, before: str) -> bool:

@@ -13,6 +13,9 @@ from craft_hf.quality.text import stem, tokens
 from craft_hf.tasks import Task, options_of, texts_of
 
 _ARTICLES = {"a", "an", "the"}
+_SYMBOL = 2
+_SIGNS = re.compile(r"[<>≤≥±↑↓#]|[+−-](?=\s?\d)|(?<=[\w)+])[+−-](?!\w)")
+"""What changes what an option says and is no word: comparisons, signs, charges, directions."""
 _SAYS_SOMETHING = re.compile(r"[^\W_]")
 _RUN = re.compile(r"([^\w\s])\1{3,}")
 _LIST_ITEM = re.compile(r"\s*(?:[-*•–]|\d{1,2}[.)])\s+\S")
@@ -107,7 +110,7 @@ def _options(task: Task, fields: Mapping[str, JSON]) -> str:
     texts = [_said(text, task.language) for text in read.texts]
     if len(set(texts)) < len(texts):
         return f"{name}: two options say the same"
-    if any(_again(label, text) for label, text in zip(read.labels, read.texts, strict=True)):
+    if sum(_again(label, text) for label, text in zip(read.labels, read.texts, strict=True)) > 1:  # not "B. cereus"
         return f"{name}: one is labelled twice"
     if task.language == "en" and any(map(is_placeholder, read.texts)):
         return f"{name}: one is a placeholder"
@@ -118,8 +121,14 @@ def _options(task: Task, fields: Mapping[str, JSON]) -> str:
 
 
 def _said(option: str, language: str) -> str:
-    """What an option says: its words in order, each by its stem, without articles."""
-    return " ".join(stem(word, language) for word in tokens(option) if word not in _ARTICLES)
+    """What an option says: its words in order, each by its stem, without articles, and its signs.
+
+    Of a symbol, such as Co or CO, the case counts too.
+    """
+    words = [stem(word, language) for word in tokens(option) if word not in _ARTICLES]
+    if len(option.strip()) <= _SYMBOL:
+        words = [option.strip()]
+    return " ".join([*words, *_SIGNS.findall(option)])
 
 
 def _again(label: str, text: str) -> bool:

@@ -45,7 +45,7 @@ ANY = st.text(st.sampled_from("abcde é1ßΔ .,"), max_size=40)
 def test_duplicates_agree_with_comparing_all_pairs(texts: list[str], shots: list[str], threshold: int) -> None:
     """Decisions, partners and scores are those of a plain loop over all pairs with thefuzz's preprocessing."""
     few_shots = tuple(FewShot(f"s{i}", "", {"t": t}) for i, t in enumerate(shots))
-    duplicates = DuplicateCheck(context(task(few_shots=few_shots), duplicate_threshold=threshold))
+    duplicates = DuplicateCheck(context(task(few_shots=few_shots), duplicate_threshold=threshold, duplicates_by="json"))
     before = [(f"s{i}", utils.default_process(sample_json({"t": t}))) for i, t in enumerate(shots)]
     kept: list[tuple[str, str]] = []
     for number, text in enumerate(texts):

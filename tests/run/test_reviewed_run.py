@@ -217,7 +217,7 @@ def test_a_threshold_that_somebody_set_is_held(home: Path, server: WriterServer,
 def test_people_may_put_back_what_a_check_dropped(home: Path, server: WriterServer, tmp_path: Path) -> None:
     """Whoever accepts a dropped sample keeps it, if it is one by the schema; an edit that is none is not taken."""
     path = tmp_path / "r.sqlite"
-    strict = {"duplicate_threshold": 0.0}  # everything counts as a duplicate
+    strict = {"duplicate_threshold": 0.0, "duplicates_by": "json"}  # everything counts as a duplicate
     outcome = run(server, path, 2, **strict)
     assert not outcome.samples
     with ReviewStore(path) as reviews:

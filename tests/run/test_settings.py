@@ -91,6 +91,7 @@ def others(
         "keep_reasoning": True,
         "prompts_per_sample": 4,
         "duplicate_threshold": 99.0,
+        "duplicates_by": "json",
         "skip_checks": ["semantic", "language"],
         "test_sets": [str(tmp_path / "exam.jsonl")],
         "earlier": [str(earlier)],
