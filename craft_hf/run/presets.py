@@ -26,7 +26,8 @@ class Preset:
         """Return the preset's values for a task."""
         from craft_hf.quality import optional_built_in
 
-        skipped = {"skip_checks": optional_built_in()} if self.skips_optional else {}
+        own = ("recipe",) if str(task) == "recipegen" else ()  # in the folder of a shipped task
+        skipped = {"skip_checks": (*optional_built_in(), *own)} if self.skips_optional else {}
         return {**self.values, **skipped, **self.by_task.get(str(task), {})}
 
 
