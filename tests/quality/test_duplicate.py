@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from craft_hf.quality.candidates import Candidates
 from craft_hf.quality.check import GeneratedSample
 from craft_hf.quality.duplicate import DuplicateCheck
 from craft_hf.tasks.sample import sample_json
-from tests.quality_samples import context, sample, task
+from tests.quality_samples import BIOQA, context, sample, task
 
 WORDS = st.lists(
     st.sampled_from(["alpha", "alphas", "beta", "Gamma,", "delta!", "(eps)", "zeta", "eta", "theta", "é", "ß", "7"]),
@@ -130,3 +132,42 @@ def test_a_sample_of_an_earlier_dataset_is_not_repeated() -> None:
         "nearly a sample of an earlier dataset",
         "first: d7",
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("请问中国的首都是哪一个城市", "中国的首都是哪一个城市"),
+        ("∑∫√", "∑∫√"),
+        ("Plants take up carbon dioxide from the warm air", "The plant takes up carbon dioxide from warm air"),
+    ],
+)
+def test_what_says_the_same_in_any_script_is_dropped(one: str, other: str) -> None:
+    """Words without blanks between them, signs alone, and words with another ending."""
+    duplicates = DuplicateCheck(context(task(few_shots=())))
+    duplicates.remember(made("1", one))
+    assert not duplicates.check(made("2", other)).keep
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Which layer of the skin lies above the dermis?", "Which layer of the skin lies below the dermis?"),
+        ("What is the first phase of cell division?", "What is the last phase of cell division?"),
+        ("Which of these is a sign of hyperglycemia?", "Which of these is a sign of hypoglycemia?"),
+        ("What follows prophase in mitosis of plants?", "What follows prophase in meiosis of plants?"),
+        ("What is given at 50 mg of the drug a day?", "What is given at 5 mg of the drug a day?"),
+    ],
+)
+def test_questions_that_one_word_turns_into_others_are_kept(one: str, other: str) -> None:
+    """The same options, another right one: a word that tells where, when or how much makes the difference."""
+    options = ["A. One thing", "B. A second", "C. The third of them", "D. None of these"]
+    duplicates = DuplicateCheck(context(dataclasses.replace(BIOQA, few_shots=())))
+    first, second = (
+        sample({"question": text, "options": options, "answer": letter}, Document(letter, ""))
+        for text, letter in ((one, "A"), (other, "B"))
+    )
+    duplicates.remember(first)
+    assert duplicates.check(second).keep
+    again = sample({"question": one, "options": options, "answer": "B"}, Document("C", ""))
+    assert not duplicates.check(again).keep

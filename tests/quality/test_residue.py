@@ -46,6 +46,15 @@ def test_each_kind_of_residue_is_said(text: str, said: str) -> None:
         "Read the label, then add 2 cups of milk - cold - to the bowl.",
         "I have guests; please write a recipe for apple pie.",
         "What does a recipe for bread need: yeast, or baking soda?",
+        "Allow cookies to cool on the baking sheet for 5 minutes.",
+        "Set the cookies on a wire rack; use a spatula to move the cookies.",
+        "Tap on the counter to settle the dough. Register for the exam early.",
+        "Copyright law protects books. Would you like to post a letter.",
+        "Grease a 9'' x 13'' pan; the primer runs 5''-ATG and 3''-TAC.",
+        "This is a recipe for bread. I made too much rice; what can I cook with it?",
+        "The answer to a riddle: what has keys? Title IX of 1972: who is protected?",
+        "If x<y and y>z, which is the greatest?",
+        "Brown sugar - White sugar - Butter",
     ],
 )
 def test_what_people_write_is_no_residue(text: str) -> None:
@@ -64,12 +73,15 @@ def test_options_that_say_nothing_are_placeholders() -> None:
     """All of their words are of the task; "True" and "Both answers are right" say something."""
     for option in ("Wrong answer 2", "Option B", "[another option]", "Distractor", "(false)", "<choice>"):
         assert is_placeholder(option), option
+    for option in ("[0, 1]", "{1, 2, 3}", "[H+]", "(30/200) / (30/400)", "<p>"):
+        assert not is_placeholder(option), option
     for option in ("True", "False", "Both answers are right", "47,XXX", "Wrong side of the road", "None of the above"):
         assert not is_placeholder(option), option
 
 
 def test_names_in_a_row_are_no_summary() -> None:
     """A list of points is one."""
+    assert not is_list_of_links("Hb 12\nNa 140\nK 4\nCl 100\nWhat is the diagnosis?")
     assert is_list_of_links("Start · News · Sport · Weather · Imprint")
     assert not is_list_of_links(
         "- The town closes a street to cars.\n- A trial runs for a year.\n- Buses may pass.\n- Some object."

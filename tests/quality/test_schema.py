@@ -141,3 +141,23 @@ def test_what_the_templates_cannot_render_becomes_no_row(template: str, reason: 
     """Every row that is kept can be trained on."""
     check, said = verdict(dict(GOOD), of=dataclasses.replace(BIOQA, completion_template=template))
     assert (check, said.startswith(reason)) == ("schema", True), said
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["A. < 135 mmol/L", "B. > 135 mmol/L", "C. 20", "D. -20"],
+        ["A. Co", "B. CO", "C. No", "D. NO"],
+        ["A. CD 23+", "B. CD 23-", "C. C", "D. C++"],
+        ["A. S. aureus", "B. B. cereus", "C. E. coli", "D. K. oxytoca"],
+    ],
+)
+def test_signs_and_symbols_make_other_options(options: list[str]) -> None:
+    """Comparisons, signs, charges, the case of symbols, and names that look like labels."""
+    assert verdict(changed(options=options)) == ("wellformed", "")
+
+
+def test_options_that_are_labelled_twice_are_seen() -> None:
+    """More than one of them: a single one may be a name."""
+    options = ["A. A) Carbon dioxide", "B. B) Oxygen", "C. Nitrogen", "D. Helium"]
+    assert verdict(changed(options=options)) == ("wellformed", "options: one is labelled twice")

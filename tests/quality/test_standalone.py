@@ -47,6 +47,9 @@ def test_a_question_that_leans_on_something_is_seen(question: str) -> None:
         "What did the report of the Warren Commission conclude?",
         "Why do results of experiments vary?",
         "Which of the following is a table salt?",
+        "In the paper industry, which wood is used?",
+        "Does the reporter gene glow in the speech area of the brain?",
+        "In the short story 'The Lottery', who is stoned?",
         "In an experiment, plants are kept in the dark. What happens to the plants in the experiment?",
     ],
 )
