@@ -57,15 +57,24 @@ _OF_EXAMS = (
 )
 """Words by which exams ask."""
 
+_OF_REQUESTS = "want try explain show tell give write step please need help know"
+"""Words by which people ask for something, whether few-shots have them or not."""
+
 _OF_OTHERS = re.compile(
     r"^\W*(?:all|none|both|neither|either|any|some)\b(?:.*\b(?:above|answers?|options?|choices?|these|correct|[a-e])\b)?\W*$",
     re.IGNORECASE,
 )
 _ASKS_WHAT_IS_NOT = re.compile(
-    r"\b(?:except|false|incorrect|untrue|NOT)\b|\b(?i:(?:which|what|all) (?:one )?of (?:the|these)\b.*"
-    r"\b(?:not|least|cannot|never|lacks?|unlikely|inconsistent|wrong)\b|\w+n['’]t\b)",
+    r"\bNOT\b|(?i:\bexcept\W*$|\b(?:following|these|those|all)\b.{0,300}\bexcept\b|"
+    r"\b(?:is|are|was|were|be|following|not) (?:\w+ )?(?:false|incorrect|untrue|wrong)\W*$|"
+    r"\b(?:false|incorrect|untrue|wrong) (?:statements?|answers?|options?|choices?|claims?|ones?)\b|"
+    r"\b(?:which|what|all) (?:one )?of (?:the|these)\b.{0,300}"
+    r"(?:\b(?:not|least|cannot|never|lacks?|unlikely|inconsistent|false|incorrect|untrue|wrong)|n['’]t)\b|"
+    r"\b(?:which|what)(?: \w+){0,3} (?:is|are|was|were|do|does|did|can|could|would)(?: ?not|n['’]t)\b)",
     re.DOTALL,
 )
+"""What asks, in the sentence that asks, for the exception."""
+
 _ASKS_WHAT_WOULD_BE = re.compile(r"\bwould\b|\btotal\b", re.IGNORECASE)
 _SPEAKER = re.compile(r"\s*[\[(]?[A-Z]?[\w.' -]{1,40}[\])]?:\s|\s*\[\w+\]\s")
 
@@ -98,7 +107,7 @@ class GroundedCheck(Check):
         language = self.task.language
         self._frames = {
             name: frozenset().union(*(
-                stem_set(" ".join(texts_of(shot.sample.get(name))), language) - stem_set(shot.text, language)
+                _stem_set(" ".join(texts_of(shot.sample.get(name))), language) - _stem_set(shot.text, language)
                 for shot in self.task.few_shots
             ))
             for name in self.task.grounded
@@ -140,18 +149,17 @@ class GroundedCheck(Check):
                 return self.drop(reason, round(claim.support, 4), document.id)
         for claim in wholes:
             least = SPOKEN if _is_spoken(document.text) else WRITTEN
-            if claim.support < least:
-                passages = [(claim.text, self._passages(document.text, claim.text))]
-                if claim.support + _similarities(self._embedder, passages)[0] < least:
-                    reason = f"{claim.field}: says something else than the document"
-                    return self.drop(reason, round(claim.support, 4), document.id)
+            if claim.support < least and not self._is_near(claim, document.text, least):
+                reason = f"{claim.field}: says something else than the document"
+                return self.drop(reason, round(claim.support, 4), document.id)
         return verdict
 
     def _read(
         self, document: Document, fields: Mapping[str, JSON]
     ) -> tuple[Verdict, Sequence[_Claim], Sequence[_Claim]]:
         """Return the verdict by words and numbers, the claims whose words are not in the document, and whole texts."""
-        words = stem_set(document.text, self.task.language)
+        there = stems(document.text, self.task.language)
+        words = set(there)
         measured = functools.cache(lambda: Measured(document.text))
         least, doubted, spoken = 1.0, list[_Claim](), _is_spoken(document.text)
         for field, share, text, asked in self._claims(fields):
@@ -159,7 +167,9 @@ class GroundedCheck(Check):
                 what, quantity = problem
                 reason = f"{field}: a {what} that the document does not have"
                 return self.drop(reason, _number(quantity), document.id), (), ()
-            frame = self._frames.get(field, frozenset()) | (_exam_words() if asked else frozenset())
+            frame = self._frames.get(field, frozenset()) | (_words(_OF_EXAMS) if asked else frozenset())
+            if field == REQUEST:
+                frame |= _words(_OF_REQUESTS)
             wanted = [word for word in stems(text, self.task.language) if word not in frame]
             support = sum(word in words for word in wanted) / len(wanted) if wanted else 1.0
             least = min(least, support)
@@ -172,7 +182,7 @@ class GroundedCheck(Check):
             if support < share or (is_short and support == share):
                 doubted.append(_Claim(field, text, support))
         wholes = [
-            _Claim(name, text, self._support_of_whole(text, document.text, words))
+            _Claim(name, text, self._support_of_whole(text, there))
             for name in (() if self.task.multiple_choice else self.task.own_words)
             if name in self.task.grounded
             for text in texts_of(fields.get(name))
@@ -185,17 +195,17 @@ class GroundedCheck(Check):
 
         A question may suppose numbers that its document does not have ("a population of 1,000 birds"). One of several
         sentences may tell of a case that somebody made up around what the document says, and is no claim. What is not
-        so ("all of these except") is right because the document does not say it, and what would be, or
-        a total, follows from it.
+        so ("all of these except") is right because the document does not say it, and what would be, or a total, follows
+        from it and from numbers of the question, where it has any.
         """
         choices = self.task.multiple_choice
         for name, share in self.task.grounded.items():
             if choices and name == choices.answer_field:
-                question = "\n".join(text for other in fields for text in self._asked(other, fields))
+                asking = [text for other in fields for text in self._asked(other, fields)]
                 right = choices.read(fields).right_text
-                if not (_ASKS_WHAT_IS_NOT.search(question) or _OF_OTHERS.match(right)):
-                    supposed = _ASKS_WHAT_WOULD_BE.search(question) is not None
-                    yield name, share / 2 if supposed else share, right, supposed
+                if not (any(map(_asks_what_is_not, asking)) or _OF_OTHERS.match(right)):
+                    follows = any(map(_ASKS_WHAT_WOULD_BE.search, asking))
+                    yield name, share / 2 if follows else share, right, follows and any(map(_has_number, asking))
                 continue
             for text in texts_of(fields.get(name)):
                 parts = sentences(text)
@@ -212,12 +222,21 @@ class GroundedCheck(Check):
         if choices and name not in (choices.options_field, choices.answer_field):
             yield from texts_of(fields[name])
 
-    def _support_of_whole(self, text: str, document: str, words: set[str]) -> float:
-        """Return the share of a text's different words that are in a document, and that of its pairs in a row."""
+    def _support_of_whole(self, text: str, document: Sequence[str]) -> float:
+        """Return the share of a text's different stems that are a document's, and that of its pairs in a row."""
         mine = stems(text, self.task.language)
         single, pairs = set(mine), list(pairwise(mine))
-        there = set(pairs) & set(pairwise(stems(document, self.task.language)))
+        words, there = set(document), set(pairs) & set(pairwise(document))
         return sum(w in words for w in single) / len(single) + sum(p in there for p in pairs) / max(1, len(pairs))
+
+    def _is_near(self, claim: _Claim, text: str, least: float) -> bool:
+        """Whether a whole text is near enough to a passage; the best by words mostly is, and embedded first."""
+        passages = self._passages(text, claim.text)
+        return any(
+            claim.support + _similarities(self._embedder, [(claim.text, some)])[0] >= least
+            for some in (passages[:1], passages[1:])
+            if some
+        )
 
     def _passages(self, text: str, claim: str) -> list[str]:
         """Return the passages of a document that share most words with a text."""
@@ -226,13 +245,13 @@ class GroundedCheck(Check):
             if passages[-1] and len(passages[-1]) + len(sentence) > PASSAGE:
                 passages.append("")
             passages[-1] = f"{passages[-1]} {sentence}".strip()
-        ranked = sorted(passages, key=lambda passage: -len(wanted & stem_set(passage, self.task.language)))
+        ranked = sorted(passages, key=lambda passage: -len(wanted & _stem_set(passage, self.task.language)))
         return [passage[: 2 * PASSAGE] for passage in ranked[:MOST_PASSAGES] if passage]
 
     def _nearest(self, text: str, claim: str) -> list[str]:
         """Return the sentences of a document that share most words with a claim."""
-        wanted = set(stems(claim, self.task.language))
-        ranked = sorted(sentences(text), key=lambda s: -len(wanted & set(stems(s, self.task.language))))
+        wanted = _stem_set(claim, self.task.language)
+        ranked = sorted(sentences(text), key=lambda s: -len(wanted & _stem_set(s, self.task.language)))
         return ranked[:MOST_SENTENCES]
 
 
@@ -248,9 +267,27 @@ def _similarities(embedder: Embedder, pairs: Sequence[tuple[str, Sequence[str]]]
     ]
 
 
+@functools.lru_cache(4096)
+def _stem_set(text: str, language: str) -> frozenset[str]:
+    """Return the stems of a few-shot or of a sentence, which is compared with many claims."""
+    return frozenset(stem_set(text, language))
+
+
+def _asks_what_is_not(text: str) -> bool:
+    """Whether a question asks for what is not so; what it tells before it asks does not count."""
+    parts = sentences(text)
+    asking = [part for part in parts if part.rstrip().endswith(("?", ":", "_"))] or parts[-1:]
+    return any(map(_ASKS_WHAT_IS_NOT.search, asking))
+
+
+def _has_number(text: str) -> bool:
+    """Whether a question has numbers from which others may follow; "one of these" is none."""
+    return any(quantity.in_digits or quantity.value != 1 for quantity in quantities(text))
+
+
 @functools.cache
-def _exam_words() -> frozenset[str]:
-    return frozenset(stem_set(_OF_EXAMS))
+def _words(words: str) -> frozenset[str]:
+    return frozenset(stem_set(words))
 
 
 def _number_problem(text: str, measured: Callable[[], Measured], asked: bool, spoken: bool) -> tuple[str, float] | None:

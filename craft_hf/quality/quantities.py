@@ -1,7 +1,7 @@
 """Numbers in a text with the units behind them, and whether a document has those of a claim.
 
-Numbers are read in digits with fractions and thousands (1,000; 1½; 2 1/4), and in English words ("half a", "sixty-one",
-"two million"). Units are those of kitchens, clinics and textbooks; a unit that is not known counts as none.
+Numbers are read in digits with fractions and thousands (1,000; 1 000; 1½; 2 1/4; $5m), and in English words ("half a",
+"sixty-one", "two million"). Units are those of kitchens, clinics and textbooks; one that is not known counts as none.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -75,12 +75,8 @@ _ORDINALS = {
     "thirteenth": 13,
     "fifteenth": 15,
     "twentieth": 20,
-    "once": 1,
-    "twice": 2,
-    "double": 2,
-    "pair": 2,
-    "couple": 2,
 }
+_COUNTS = {"once": 1, "twice": 2, "double": 2, "pair": 2, "couple": 2}
 
 _NAMES: Mapping[str, Mapping[str, float]] = {
     "mass": {
@@ -161,13 +157,13 @@ _DIGITS = r"\d+(?:\.\d+)?"
 _NUMBER = (
     rf"(?<![\d.])(?<![^\W\d_])(?<![^\W\d_]-)(?:(?P<whole>\d{{1,9}})(?: |-| and "
     rf")(?P<over>\d{{1,9}})\s?/\s?(?P<under>[1-9]\d{{0,8}})|"
-    rf"(?P<date>\d+(?:/\d+){{2,}})|(?P<top>\d{{1,9}})\s?/\s?(?P<bottom>[1-9]\d{{0,8}})|(?P<plain>{_DIGITS}|"
-    rf"(?<![\d.])\.\d+)(?:\s?(?P<times>{'|'.join(_TIMES)})s?\b)?)(?![\d/])"
+    rf"(?P<date>\d{{1,4}}(?:/\d{{1,4}}){{2,3}})|(?P<top>\d{{1,9}})\s?/\s?(?P<bottom>[1-9]\d{{0,8}})|(?P<plain>{_DIGITS}|"
+    rf"(?<![\d.])\.\d+)(?:[\s-]?(?P<times>{'|'.join(_TIMES)})s?\b)?)(?![\d/])"
 )
-_WORDS = "|".join(sorted({*_VALUES, *_TIMES, *_PARTS, *_ORDINALS}, key=len, reverse=True))
+_WORDS = "|".join(sorted({*_VALUES, *_TIMES, *_PARTS, *_ORDINALS, *_COUNTS}, key=len, reverse=True))
 _WORD_NUMBER = (
     rf"(?P<words>\b(?:{_WORDS})\b(?:(?:[ -]|,? and (?:an? )?| an? )(?:{_WORDS})\b)*)(?: point "
-    rf"(?P<point>(?:{_WORDS})\b|\d+))?"
+    rf"(?P<point>(?:{_WORDS})\b|\d{{1,15}}(?!\d)))?"
 )
 _UNIT = (
     rf"(?:[\s-]{{0,2}}(?:an? |of an? )?(?:(?:°|degrees? )\s?(?P<degrees>[cf]\b|celsius|fahrenheit|"
@@ -176,13 +172,31 @@ _UNIT = (
 )
 _QUANTITY = re.compile(rf"(?:{_NUMBER}|{_WORD_NUMBER}){_UNIT}(?P<range>\s?(?:-|–|—|to|or|and|by|x)\s?(?=[\d.]))?")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_LIST_NUMBER = re.compile(r"(?m)^\s*\d{1,2}[.)](?:\s|$)")
+_GROUPED = re.compile(
+    r"(?<![\d.,'’])[1-9]\d{0,2}(?:(?:\.\d{3}){2,5}(?!\.?\d)|(?:['’]\d{3}){1,5}|(?:,\d{2}){1,5},\d{3}|"
+    r"(?:[\u00a0\u2009\u202f]\d{3}){1,5}|(?: \d{3}){0,4} 000)(?!\d)"
+)
+"""Thousands that are not set apart by commas: by dots if there are several, by apostrophes, by two digits as in India,
+and by blanks that do not break or before three zeros; by others two numbers stand side by side."""
+
+_LIST_NUMBER = re.compile(r"(?m)^[ \t]*\d{1,2}[.)](?:\s|$)")
+_EXPONENT = re.compile(r"(?<=\d)[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_SHORT = re.compile(
+    r"(?P<number>(?:(?P<money>[$€£¥]\s?)|(?<![\w.,]))\d{1,12}(?:[.,]\d{1,9}){0,4})"
+    r"(?P<blank>\s?)(?P<short>[kKmMbB]|[mMbB]n)\b"
+)
+_SHORT_FOR = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion"}
+_LETTER_OF_DEGREES = re.compile(r"(?<=\d)\s?(?P<letter>[FC])\b(?!\.\s?[a-z])")
+_OF_TEMPERATURE = re.compile(r"\b(?:bak|heat|oven|preheat|roast|temperature|degree|boil|simmer)|°", re.IGNORECASE)
 
 LEAST_IN_WORDS = 100
 """From here on a number in words says how much, whatever stands behind it."""
 
 MOST_UNDER = 100
 """What stands under a fraction at most: 5/2009 is a date."""
+
+NEAR = 60
+"""Characters around a number with F or C behind it that may tell of a temperature."""
 
 TOLERANCE = 0.03
 """Share by which a quantity in another unit may differ: 450 g for a pound."""
@@ -206,18 +220,17 @@ class Quantity:
 def quantities(text: str) -> tuple[Quantity, ...]:
     """Return the numbers of a text with their units, in order; what can be read in two ways is there in both."""
     found: list[Quantity] = []
-    waiting: list[tuple[float, bool]] = []
+    waiting: list[Quantity] = []
     for match in _QUANTITY.finditer(_prepared(text)):
-        unit = _unit(match)
-        values = list(_values(match))
-        in_digits = match["words"] is None
+        unit, in_digits = _unit(match), match["words"] is None
+        values = [Quantity(value, "" if is_place else unit, in_digits) for value, is_place in _values(match)]
         if match["range"] and not unit:
-            waiting += [(value, in_digits) for value in values]
+            waiting += values
             continue
-        found += [Quantity(value, unit, digits) for value, digits in waiting]
-        found += [Quantity(value, unit, in_digits) for value in values]
+        found += [replace(quantity, unit=unit) for quantity in waiting]
+        found += values
         waiting = []
-    return tuple(found + [Quantity(value, "", digits) for value, digits in waiting])
+    return tuple(found + waiting)
 
 
 class Measured:
@@ -235,18 +248,17 @@ class Measured:
             if quantity.unit in _UNITS:
                 dimension, factor = _UNITS[quantity.unit]
                 self._by_dimension[dimension].append((quantity.value, factor))
-        self._rounded = {
-            round(value, places)
-            for value in self._units
-            if math.isfinite(value) and not value.is_integer()
-            for places in (0, 1, 2)
-        }
+        self._rounded = defaultdict[float, set[str]](set)
+        for value, units in self._units.items():
+            if math.isfinite(value) and not value.is_integer():
+                for places in (0, 1, 2):
+                    self._rounded[round(value, places)] |= units
 
     def problem(self, quantity: Quantity) -> str:
         """Say what of a claim's quantity the document does not have: "number" or "unit"; "" if it has it."""
-        units = self._units.get(quantity.value)
+        units = self._units.get(quantity.value) or self._rounded.get(quantity.value)
         if units is None:
-            is_there = quantity.value in self._rounded or self._converted(quantity)
+            is_there = self._converted(quantity)
             if not is_there and quantity.unit in ("%", "percent"):
                 is_there = round(quantity.value / 100, 6) in self._units
             return "" if is_there else "number"
@@ -288,10 +300,26 @@ def _dimension(unit: str) -> str:
 
 
 def _prepared(text: str) -> str:
+    text = _GROUPED.sub(lambda match: re.sub(r"\D", "", match[0]), text)
+    text = _LETTER_OF_DEGREES.sub(_degrees, _SHORT.sub(_in_full, text))
     if not text.isascii():
+        text = _EXPONENT.sub(r" ^\g<0>", text)
         text = "".join(_spelled(c) if unicodedata.category(c) == "No" else c for c in text)
         text = unicodedata.normalize("NFKC", text).replace("\u2044", "/")
     return _LIST_NUMBER.sub(" ", _THOUSANDS.sub("", text.casefold()))
+
+
+def _in_full(match: re.Match[str]) -> str:
+    """Return "$5m" as "$5 million", and "60k"; "5m" without a currency is a length, and "300K" a temperature."""
+    short = match["short"]
+    is_meant = match["money"] or short[1:] or (short == "k" and not match["blank"])
+    return f"{match['number']} {_SHORT_FOR[short.lower()]}" if is_meant else match[0]
+
+
+def _degrees(match: re.Match[str]) -> str:
+    """Return the F of "bake at 350F" as "°F"; a letter far from any word of heat as it is."""
+    around = match.string[max(0, match.start() - NEAR) : match.end() + NEAR]
+    return f" °{match['letter']}" if _OF_TEMPERATURE.search(around) else match[0]
 
 
 @lru_cache(256)
@@ -307,7 +335,20 @@ def _unit(match: re.Match[str]) -> str:
     return match["unit"] or match["vague"] or ""
 
 
-def _values(match: re.Match[str]) -> Iterator[float]:
+def _values(match: re.Match[str]) -> Iterator[tuple[float, bool]]:
+    """Yield what a number says, and whether it is a place in an order, which has no unit."""
+    if match["words"] is None:
+        yield from ((value, False) for value in _in_digits(match))
+        return
+    whole = _worded(match["words"])
+    yield from whole
+    if match["point"] and len(whole) == 1 and math.isfinite(whole[0][0]):
+        point = match["point"]
+        decimals = f"{_worded(point)[0][0]:.0f}" if point.isalpha() else point
+        yield float(f"{whole[0][0]:.0f}.{decimals}"), False
+
+
+def _in_digits(match: re.Match[str]) -> Iterator[float]:
     if match["under"]:
         yield float(int(match["whole"]) + Fraction(int(match["over"]), int(match["under"])))
     elif match["date"]:
@@ -318,24 +359,21 @@ def _values(match: re.Match[str]) -> Iterator[float]:
             yield round(float(Fraction(top, bottom)), 6)
         else:  # a date, or a blood pressure
             yield from (float(top), float(bottom))
-    elif match["plain"]:
-        yield float(match["plain"]) * _TIMES.get(match["times"] or "", 1)
     else:
-        whole = _worded(match["words"])
-        yield from whole
-        if match["point"] and len(whole) == 1:
-            decimals = _worded(match["point"])[0] if match["point"].isalpha() else float(match["point"])
-            yield float(f"{whole[0]:.0f}.{decimals:.0f}")
+        yield float(match["plain"]) * _TIMES.get(match["times"] or "", 1)
 
 
 @lru_cache(1024)
-def _worded(words: str) -> tuple[float, ...]:
-    """Return what number words say: "sixty one" 61, "one and a half" 1.5, "nineteen ninety five" 1995 and 19, 95."""
+def _worded(words: str) -> tuple[tuple[float, bool], ...]:
+    """Return what number words say: "sixty one" 61, "one and a half" 1.5, "nineteen ninety five" 1995 and 19, 95.
+
+    With each number stands whether it is a place in an order: "second".
+    """
     parts = re.findall(r"[a-z]+", words)
     groups: list[list[float]] = []  # numbers below a thousand that stand side by side
     total = 0.0
     fraction: float | None = None
-    found: set[float] = set()
+    found, places = set[float](), set[float]()
     for word in parts:
         if word in _VALUES:
             value = float(_VALUES[word])
@@ -356,10 +394,12 @@ def _worded(words: str) -> tuple[float, ...]:
             number = groups.pop()[0] if groups and ("half" not in word or len(parts) < 3) else 1.0
             fraction = round(number / _PARTS[word], 6)
             if word in _ORDINALS:
-                found.add(float(_ORDINALS[word]))
+                places.add(float(_ORDINALS[word]))
         elif word in _ORDINALS:
             last = groups.pop()[0] if groups and groups[-1][0] >= 20 else 0.0
-            found.add(last + _ORDINALS[word])
+            places.add(last + _ORDINALS[word])
+        elif word in _COUNTS:
+            found.add(float(_COUNTS[word]))
     numbers = [group[0] for group in groups]
     if total:
         found.add(total + (numbers[0] if numbers else 0))
@@ -369,4 +409,4 @@ def _worded(words: str) -> tuple[float, ...]:
     if fraction is not None:
         found.add(fraction)
         found.update(number + fraction for number in numbers)
-    return tuple(sorted(found))
+    return tuple(sorted([*((value, False) for value in found), *((value, True) for value in places - found)]))

@@ -8,9 +8,10 @@ import pytest
 
 from craft_hf.base.embedder import Embedder
 from craft_hf.base.records import Document, Verdict
-from craft_hf.quality.grounded import GroundedCheck
+from craft_hf.quality.grounded import GroundedCheck, _Claim
 from craft_hf.tasks.task import load_task
 from tests.quality_samples import BIOQA, PLANTS, changed, context, quality, sample, task
+from tests.vectors import HashEmbedder
 
 pytestmark = pytest.mark.weights
 
@@ -76,6 +77,51 @@ def test_a_question_may_suppose_numbers() -> None:
     assert check(changed(question=question)).keep
     statement = {"question": "Plants take up the gas carbon dioxide through 7 pores.", "answer": "A"}
     assert not check({**statement, "options": ["A. Yes", "B. No"]}, of=load_task("csqa")).keep
+
+
+GENOME = Document(
+    "genome",
+    "A human body cell has 46 chromosomes in 23 pairs. The liver makes bile, stores glycogen and breaks down toxins.",
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "right", "keep"),
+    [
+        ("How many chromosomes would a human body cell have?", "46 chromosomes", True),
+        ("How many chromosomes would a human body cell have?", "48 chromosomes", False),
+        ("How many chromosomes does a human body cell have in total?", "48 chromosomes", False),
+        ("If 2 human body cells are joined, how many chromosomes would there be?", "92 chromosomes", True),
+        ("A human body cell isn't haploid. How many chromosomes does it have?", "48 chromosomes", False),
+        ("It is false that a body cell has no chromosomes. How many does it have?", "48 chromosomes", False),
+        ("All of the following are functions of the liver EXCEPT:", "secretion of thyroxine", True),
+        ("All of the following are functions of the liver except:", "secretion of thyroxine", True),
+        ("Which of the following statements on the liver is FALSE?", "secretion of thyroxine", True),
+        ("Which of these is not a function of the liver?", "secretion of thyroxine", True),
+        ("Which function isn't one of the liver?", "secretion of thyroxine", True),
+        ("Which of these is a function of the liver?", "secretion of thyroxine", False),
+    ],
+)
+def test_only_what_is_asked_for_lets_a_right_option_differ(question: str, right: str, keep: bool) -> None:
+    """An exception, in small letters or capitals; and numbers that follow from those of the question."""
+    options = [f"A. {right}", "B. bile", "C. glycogen", "D. toxins"]
+    assert check(changed(question=question, options=options), GENOME).keep is keep
+
+
+def test_a_whole_text_is_compared_with_other_passages_where_the_best_is_not_near() -> None:
+    """The passage that shares most words is embedded first, and the others only if that is not enough."""
+    dogs = "The dog was tired after the long walk with the old man, and slept at once beside the warm fire. " * 7
+    text = f"{dogs}\n\n{'Taxes rise in spring, said the minister of finance. ' * 14}"
+    summary = (
+        "Exhausted from a lengthy hike with its elderly owner, the hound quickly dozed off next to a cosy hearth, and "
+        "somebody in government announced higher levies for coming months."
+    )
+    of = task("summarization", grounded={"summary": 0.0})
+    for support, asked in ((3.0, 2), (-3.0, 4)):
+        embedder = HashEmbedder()
+        made = GroundedCheck(context(of, embedder=embedder))
+        assert made._is_near(_Claim("summary", summary, support), text, 0.98) is (support > 0)
+        assert len(embedder.asked) == asked
 
 
 def test_the_same_in_other_words_is_kept() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations
 
 from craft_hf.base import Verdict
@@ -84,11 +84,13 @@ class _Recipe:
     """A recipe beside its document; words are stems."""
 
     def __init__(self, sample: GeneratedSample, verbs: frozenset[str]) -> None:
-        self._steps = [set(stems(text)) for text in texts_of(sample.fields.get("steps"))]
+        self._stems = cache(stems)  # most lines are compared several times
+        steps = [self._stems(text) for text in texts_of(sample.fields.get("steps"))]
+        self._steps = [set(words) for words in steps]
         self._all_steps = set[str]().union(*self._steps)
-        self._first = {words[0] for text in texts_of(sample.fields.get("steps")) if (words := stems(text))}
+        self._first = {words[0] for words in steps if words}
         self._ingredients = [
-            set(stems(text)) & AT_HAND | _named(text) for text in texts_of(sample.fields.get("ingredients"))
+            set(self._stems(text)) & AT_HAND | self._named(text) for text in texts_of(sample.fields.get("ingredients"))
         ]
         self._text = sample.document.text
         self._sentences = [_NUMBERED.sub("", sentence) for sentence in sentences(self._text)]
@@ -117,21 +119,23 @@ class _Recipe:
     def covered(self) -> Sequence[float]:
         """Of each step that the document lists, the share of its words that the sample's steps have; none for prose."""
         lines = [line for line in self._text.split("\n") if _STEP.match(line) and self._is_told(line)]
-        told = [words for line in lines if len(words := set(stems(line))) >= LEAST_TOLD]
+        told = [words for line in lines if len(words := set(self._stems(line))) >= LEAST_TOLD]
         return [len(words & self._all_steps) / len(words) for words in told] if len(told) >= LEAST_TOLD else []
 
     @property
     def unlisted(self) -> int:
         """How many ingredients the document lists, and the steps use, but the sample's list does not have."""
         listed = set[str]().union(*self._ingredients)
-        lines = [_named(line) for line in self._text.split("\n") if self._is_listed(line)]
+        lines = [self._named(line) for line in self._text.split("\n") if self._is_listed(line)]
         return sum(bool(words & self._all_steps) and not words & listed for words in lines)
 
     def _is_told(self, line: str) -> bool:
         """Whether a line of a list is a step: it has a number, or begins with a verb; "Cook time: 10 min" is none."""
         if ":" in line and len(line.split()) <= _MOST_WORDS // 2 + 2:
             return False
-        return line.lstrip()[:1].isdigit() or bool(self._verbs & set(stems(_NUMBERED.sub("", line).split(" ")[0])))
+        return line.lstrip()[:1].isdigit() or bool(
+            self._verbs & set(self._stems(_NUMBERED.sub("", line).split(" ")[0]))
+        )
 
     def _is_sentence(self, text: str) -> bool:
         return len(text.split()) >= LEAST_WORDS and not self._is_listed(text)
@@ -140,16 +144,16 @@ class _Recipe:
         words = line.split()
         if not _LISTED.match(line) or len(words) > _MOST_WORDS or ":" in line:
             return False
-        return not self._verbs & set(stems(" ".join(words[:2])))
+        return not self._verbs & set(self._stems(" ".join(words[:2])))
 
     @cached_property
     def _told(self) -> Sequence[set[str]]:
         """The words of the sentences that begin with a verb by which steps begin."""
         found = []
         for sentence in self._sentences:
-            words = stems(sentence)
+            words = self._stems(sentence)
             if len(sentence.split()) >= LEAST_WORDS and words and words[0] in self._verbs and sentence[:1].isupper():
-                first = stems(sentence.split()[0])
+                first = self._stems(sentence.split()[0])
                 if first and first[0] == words[0]:
                     found.append(set(words))
         return found
@@ -160,7 +164,7 @@ class _Recipe:
 
     @cached_property
     def _words_of_sentences(self) -> Sequence[set[str]]:
-        return [set(stems(sentence)) for sentence in self._sentences]
+        return [set(self._stems(sentence)) for sentence in self._sentences]
 
     def _place(self, step: set[str]) -> int | None:
         """Return the number of the sentence that is most like a step; None where none shares a word with it."""
@@ -168,7 +172,6 @@ class _Recipe:
         best = max(shares, default=0.0)
         return shares.index(best) if best else None
 
-
-def _named(item: str) -> set[str]:
-    """Return the words by which a line of a list names its ingredient."""
-    return set(stems(re.sub(r"\(.*?\)", "", item).split(",")[0])) - PREPARED
+    def _named(self, item: str) -> set[str]:
+        """Return the words by which a line of a list names its ingredient."""
+        return set(self._stems(re.sub(r"\(.*?\)", "", item).split(",")[0])) - PREPARED
