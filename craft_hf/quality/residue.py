@@ -80,7 +80,7 @@ _PREFACE = re.compile(
     rf"i(?:['’]ve| have)? (?:summari[sz]ed|written|wrote|created|made|generated|prepared|come up with)\b"
     rf"(?=[^\n.!?]{{0,60}}\b(?:{_TASK_NOUN}|text|article|passage|document)\b)|"
     rf"(?:{_KIND}[- ]){{0,3}}(?:question|q|summary|tl;?dr|statement|answer|title|instruction|request|prompt|output|"
-    rf"response|recipe|step)\b(?:\s+[\w#-]+){{0,2}}\s*:|"
+    rf"response|recipe|step)\b(?:\s+(?!(?:of|to|an?|the|from|in|on|for)\b)[\w#()-]+){{0,4}}\s*:|"
     rf"(?P<number>(?:(?:question|q|step|item)\s*#?\d{{1,2}}\s*[.):]|#?\d{{1,2}}\s*[.)])(?=\s+\D)))",
     re.IGNORECASE,
 )
