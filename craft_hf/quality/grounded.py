@@ -68,6 +68,7 @@ _ASKS_WHAT_IS_NOT = re.compile(
     r"\bNOT\b|(?i:\bexcept\W*$|\b(?:following|these|those|all)\b.{0,300}\bexcept\b|"
     r"\b(?:is|are|was|were|be|following|not) (?:\w+ )?(?:false|incorrect|untrue|wrong)\W*$|"
     r"\b(?:false|incorrect|untrue|wrong) (?:statements?|answers?|options?|choices?|claims?|ones?)\b|"
+    r"\bnot (?:true|correct)\b|"
     r"\b(?:which|what|all) (?:one )?of (?:the|these)\b.{0,300}"
     r"(?:\b(?:not|least|cannot|never|lacks?|unlikely|inconsistent|false|incorrect|untrue|wrong)|n['’]t)\b|"
     r"\b(?:which|what)(?: \w+){0,3} (?:is|are|was|were|do|does|did|can|could|would)(?: ?not|n['’]t)\b)",

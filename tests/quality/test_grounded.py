@@ -99,6 +99,7 @@ GENOME = Document(
         ("Which of the following statements on the liver is FALSE?", "secretion of thyroxine", True),
         ("Which of these is not a function of the liver?", "secretion of thyroxine", True),
         ("Which function isn't one of the liver?", "secretion of thyroxine", True),
+        ("Select a function of the liver that is not correct.", "secretion of thyroxine", True),
         ("Which of these is a function of the liver?", "secretion of thyroxine", False),
     ],
 )
