@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--ends", type=int, help="end with this status in place of serving")
     parser.add_argument("--sleeps", type=float, default=0.0, help="seconds before it listens")
     parser.add_argument("--refuses", action="store_true", help="refuse every prompt")
+    parser.add_argument("--own-key", action="store_true", help="refuse the key that it got")
     parser.add_argument("--children", action="store_true", help="start one process in its group, and one outside")
     given, _ = parser.parse_known_args()
     children = [subprocess.Popen(["sleep", "600"], start_new_session=own) for own in (False, True) if given.children]
@@ -69,6 +70,8 @@ def main() -> None:
     if given.record:
         with given.record.open("a") as file:
             file.write(json.dumps(record) + "\n")
+    if given.own_key:
+        os.environ[KEY_VARIABLE] = "its own"
     print(f"my key is {os.environ[KEY_VARIABLE]}", *(word for word in sys.argv if "\n" not in word), flush=True)
     print(given.says, flush=True)
     if given.ends is not None:

@@ -46,6 +46,7 @@ from .models import generator_identity as generator_identity
 from .models import generator_weights as generator_weights
 from .models import gguf_identity as gguf_identity
 from .models import inference_dtype as inference_dtype
+from .models import path_fingerprint as path_fingerprint
 from .models import torch_device as torch_device
 from .personal_data import HOME_COUNTRY as HOME_COUNTRY
 from .personal_data import PERSONAL_KINDS as PERSONAL_KINDS

@@ -19,6 +19,8 @@ _BLOCKS = {
     11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 20: (32, 18), 23: (256, 136), 30: (1, 2),
 }  # fmt: skip
 """Weights of a block and its bytes, by the number of a tensor's type; of other types a byte is looked for."""
+_DEEPEST = 8
+"""Lists in lists that are followed."""
 _ALIGNMENT = b"general.alignment"
 
 
@@ -40,6 +42,10 @@ def check_gguf(path: Path) -> None:
         raise InputError(f"{path} is cut: it has {size:,} bytes, and needs {needed:,} or more. Fetch it again.")
 
 
+class _UnknownKind(Exception):
+    """A header has values of a kind that this module does not know."""
+
+
 def _end(file: BinaryIO, size: int) -> int:
     """Return how many bytes a file must have; one more than it has, if its header does not end."""
     try:
@@ -48,7 +54,7 @@ def _end(file: BinaryIO, size: int) -> int:
         for _ in range(pairs):
             key, kind = _read(file, _number(file, 8)), _number(file, 4)
             if key == _ALIGNMENT and kind == 4:
-                alignment = _number(file, 4)
+                alignment = _number(file, 4) or 1
             else:
                 _skip(file, kind, size)
         last = 0
@@ -60,24 +66,32 @@ def _end(file: BinaryIO, size: int) -> int:
             last = max(last, _number(file, 8) + weights // max(block, 1) * block_bytes)
     except EOFError:
         return size + 1
+    except _UnknownKind:  # where its values end only a newer version knows
+        return 0
     return -(-file.tell() // alignment) * alignment + last
 
 
-def _skip(file: BinaryIO, kind: int, size: int) -> None:
+def _skip(file: BinaryIO, kind: int, size: int, depth: int = 0) -> None:
     """Pass over a value."""
     count = 1
     if kind == _ARRAY:
-        kind, count = _number(file, 4), _number(file, 8)
+        kind, count, depth = _number(file, 4), _number(file, 8), depth + 1
     if kind in _SIZES:
-        file.seek(_SIZES[kind] * count, os.SEEK_CUR)
+        _pass(file, _SIZES[kind] * count, size)
         return
+    if kind not in (_TEXT, _ARRAY) or depth > _DEEPEST:
+        raise _UnknownKind
     for _ in range(count):
         if kind == _TEXT:
-            file.seek(_number(file, 8), os.SEEK_CUR)
+            _pass(file, _number(file, 8), size)
         else:
-            _skip(file, kind, size)
-        if file.tell() > size:
-            raise EOFError
+            _skip(file, kind, size, depth)
+
+
+def _pass(file: BinaryIO, length: int, size: int) -> None:
+    if file.tell() + length > size:
+        raise EOFError
+    file.seek(length, os.SEEK_CUR)
 
 
 def _number(file: BinaryIO, size: int) -> int:

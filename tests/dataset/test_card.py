@@ -133,6 +133,14 @@ def test_public_leaves_ordinary_text(text: str) -> None:
     assert redact_locations(text) == text
 
 
+def test_public_leaves_the_options_of_a_command() -> None:
+    """Of a command that begins with a path only paths are left out, those with blanks whole."""
+    command = "'/home/jo doe/bin/python' -m sglang.launch_server --quantization fp8 --lora-paths mine=/home/jo/x"
+    shown = "[local path] -m sglang.launch_server --quantization fp8 --lora-paths mine=[local path]"
+    assert redact_locations(command) == shown
+    assert redact_locations("/home/jo -doe/x '") == "[local path]"
+
+
 def test_card_survives_hostile_rows() -> None:
     """Text from documents and models adds no column, heading, image, link or HTML, and leaves the YAML valid."""
     counts = []

@@ -46,8 +46,12 @@ class Engines:
             log = logs / f"{name.engine}-{number}.log"
             self._replicas.append(Replica(label, command, gpus, key, log, options.start_s, self._changed))
         self._model, self._limits, self._was_up = model or command.served, limits, False
-        for replica in self._replicas:
-            replica.start()
+        try:
+            for replica in self._replicas:
+                replica.start()
+        except BaseException:
+            self.stop()
+            raise
 
     @cached_property
     def server(self) -> ServerGenerator:

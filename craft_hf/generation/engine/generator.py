@@ -18,6 +18,7 @@ from craft_hf.base import (
     Prompt,
     Weights,
     cache_folder,
+    path_fingerprint,
     require,
 )
 from craft_hf.generation.engine.command import engine_identity
@@ -84,6 +85,13 @@ class EngineGenerator:
     def _weights(self) -> Weights:
         return engine_identity(self._name)
 
+    @cached_property
+    def _deciding(self) -> list[str]:
+        code = ""
+        if self._options.runs_code and Path(self._name.model).is_dir():  # that of a Hub model is of its commit
+            code = path_fingerprint(Path(self._name.model), ".py")
+        return self._options.deciding() + ([f"code {code}"] if code else [])
+
     @property
     def identity(self) -> Mapping[str, JSON]:
         """Model, revision, engine, and what of its options may change answers: no port, no key, no number of GPUs."""
@@ -92,8 +100,8 @@ class EngineGenerator:
             "revision": self._weights.revision,
             "weights": self._name.engine,
         }
-        if deciding := self._options.deciding():
-            known["options"] = [*deciding]
+        if self._deciding:
+            known["options"] = [*self._deciding]
         return known | ({"served": self._model} if self._model else {})
 
     @contextmanager

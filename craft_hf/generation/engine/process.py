@@ -73,6 +73,7 @@ class EngineProcess:
             "secret": secret,
             "grace_s": GRACE_S,
         }
+        self._client, self._is_asked = os.getpid(), False
         self._pid, self._status = 0, ""
         self._ended = threading.Event()
         with contextlib.suppress(OSError):  # it is dead already, which the thread finds out
@@ -97,8 +98,15 @@ class EngineProcess:
         self._watchdog.wait()
         self._ended.set()
 
+    @property
+    def _is_ours(self) -> bool:
+        """Whether this process has started it: one that was forked off has but a copy, and no say."""
+        return os.getpid() == self._client
+
     def _kill(self) -> None:
-        groups = groups_of(self._pid, {self._pid}) if self._pid else set[int]()
+        if not self._is_ours:
+            return
+        groups = groups_of({self._pid}, {self._pid}) if self._pid else set[int]()
         for group in groups | {self._watchdog.pid}:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
@@ -114,14 +122,15 @@ class EngineProcess:
 
     def ask_to_stop(self) -> None:
         """Let its watchdog end it with all its processes, and return at once."""
-        if not self.has_ended():
+        if self._is_ours and not self._is_asked and not self.has_ended():
+            self._is_asked = True
             with contextlib.suppress(ProcessLookupError):
                 self._watchdog.terminate()
 
     def stop(self) -> None:
         """End it with all its processes, and wait until they are gone."""
         self.ask_to_stop()
-        if not self.has_ended(GRACE_S + 10):
+        if self._is_ours and not self.has_ended(GRACE_S + 10):
             self._kill()
             self.has_ended(5)
 

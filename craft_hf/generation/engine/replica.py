@@ -33,6 +33,9 @@ ANSWER_S = 60.0
 MOST_PORTS = 3
 """How often an engine gets another port because somebody else took the first."""
 
+MOST_REFUSALS = 5
+"""How often an engine may refuse the key while it starts: it may be another program that has its port."""
+
 _ADVICE = {404: "is it an OpenAI-compatible server?"}
 
 
@@ -140,7 +143,7 @@ class Replica:
 
     def _wait_until_ready(self, process: EngineProcess) -> str:
         """Wait until it gives a token; return what went wrong, "" for nothing."""
-        end, last = time.monotonic() + self._start_s, ""
+        end, last, refused = time.monotonic() + self._start_s, "", 0
         while not process.has_ended(LOOK_EVERY_S) and not self._stopping.is_set():
             if time.monotonic() > end:
                 return f"was not ready within {self._start_s:g} s (engine_timeout_s)" + (last and f"; {last}")
@@ -150,7 +153,13 @@ class Replica:
             if failure is None:
                 return process.status if process.has_ended() else ""
             last = failure.message(self.url)
-            if not failure.retryable and failure.status not in (401, 404):
+            refused += failure.status in (401, 403)
+            if refused == MOST_REFUSALS:
+                return (
+                    f"refuses the key that was made up for it (HTTP status {failure.status}): it has one of its own; "
+                    "write {key} into engine_command where it takes its key"
+                )
+            if not failure.retryable and failure.status not in (401, 403, 404):
                 return f"gives no token: {last}"
         return process.status
 

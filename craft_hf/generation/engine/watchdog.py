@@ -10,6 +10,7 @@ engine.
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import signal
@@ -17,14 +18,20 @@ import subprocess
 import sys
 import threading
 import time
-from typing import IO, Any
+from typing import IO
 
 TICK_S = 0.1
 """Seconds between two looks at the client and the engine."""
 
 FIRST_LOOK_S, LOOK_EVERY_S = 0.25, 5.0
 """Seconds until the first look for processes of the engine that have left its group, which grow by half each time up to
-the second: one whose parent is gone is known only if it was seen before."""
+the second: outside of Linux one whose parent is gone is known only if it was seen before."""
+
+PR_SET_CHILD_SUBREAPER = 36
+"""The number of what is asked of Linux, from its headers."""
+
+KILL_S = 5.0
+"""Seconds for which it is looked again for processes that were to be killed."""
 
 LONGEST_LINE = 1 << 16
 """Bytes of a line that are waited for before they are written."""
@@ -36,10 +43,16 @@ DRAIN_S = 2.0
 def main() -> None:
     """Run the engine that stdin describes."""
     order = json.loads(sys.stdin.readline())
-    asked = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    asked = False
+
+    def ask(*_: object) -> None:  # nothing with a lock: the next signal may come in the middle of it
+        nonlocal asked
+        asked = True
+
+    signal.signal(signal.SIGTERM, ask)
     for number in (signal.SIGINT, signal.SIGHUP):  # the client decides what these mean; the engine has its own mind
         signal.signal(number, lambda *_: None)
+    _adopt_orphans()
     try:
         engine = subprocess.Popen(
             order["command"],
@@ -57,23 +70,50 @@ def main() -> None:
         target=copy_output, args=(engine.stdout, order["log"], order["secret"].encode()), daemon=True
     )
     log.start()
+    parents = {engine.pid, os.getpid()}
     groups, pause_s, next_look = {engine.pid}, FIRST_LOOK_S, time.monotonic() + FIRST_LOOK_S
-    while engine.poll() is None and not asked.is_set() and os.getppid() == order["client"]:
-        asked.wait(TICK_S)
+    while engine.poll() is None and not asked and os.getppid() == order["client"]:
+        time.sleep(TICK_S)
         if time.monotonic() > next_look:
-            groups, pause_s = groups_of(engine.pid, groups), min(1.5 * pause_s, LOOK_EVERY_S)
+            _collect_orphans(engine.pid)
+            groups, pause_s = groups_of(parents, groups), min(1.5 * pause_s, LOOK_EVERY_S)
             next_look = time.monotonic() + pause_s
-    groups = groups_of(engine.pid, groups)
     status = _status(engine.poll())
+    groups = groups_of(parents, groups)
     end = time.monotonic() + order["grace_s"]
     if engine.returncode is None:
         _signal(groups, signal.SIGTERM)
         while engine.poll() is None and time.monotonic() < end:
             time.sleep(TICK_S)
-    _signal(groups, signal.SIGKILL)
+    end = time.monotonic() + KILL_S
+    while groups := _signal(groups_of(parents, groups), signal.SIGKILL):
+        time.sleep(TICK_S)
+        engine.poll()
+        _collect_orphans(engine.pid)
+        if time.monotonic() > end:
+            break
     engine.wait()
     log.join(DRAIN_S)
     _say(status=status)
+
+
+def _adopt_orphans() -> None:
+    """On Linux, become the parent of all processes of the engine that lose theirs, whatever session they are in."""
+    with contextlib.suppress(ImportError, OSError, AttributeError):  # elsewhere they are known if they were seen before
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _collect_orphans(engine: int) -> None:
+    """Let those that were adopted and have ended go, but not the engine, whose status is asked for elsewhere."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid == engine:
+                return
+            os.waitpid(ended.si_pid, 0)
 
 
 def _say(**words: object) -> None:
@@ -112,34 +152,49 @@ def _status(code: int | None) -> str:
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit status {code}"
 
 
-def groups_of(engine: int, known: set[int]) -> set[int]:
-    """Return the process groups of an engine's processes, those included that were known before and are still there."""
+def groups_of(parents: set[int], known: set[int]) -> set[int]:
+    """Return the process groups of some processes' children and theirs, and those known before that are still there.
+
+    Where nobody says which processes there are, all known groups count as still there.
+    """
     processes = _processes()
-    family, size = {engine}, 0
+    if not processes:
+        return known
+    family, size = set(parents), 0
     while len(family) > size:
         size = len(family)
         family |= {pid for pid, parent, _ in processes if parent in family}
-    of_family = {group for pid, _, group in processes if pid in family and pid != engine}
+    of_family = {group for pid, _, group in processes if pid in family}
     there = {group for _, _, group in processes}
-    return {engine} | (known & there) | (of_family - {os.getpgrp()})
+    return (known & there) | (of_family - {os.getpgrp()})
 
 
-def _processes() -> list[Any]:
-    """Return process, parent and group of all processes; none where ps cannot say it."""
-    try:
-        done = subprocess.run(
-            ["ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "pgid="], capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    rows = [line.split() for line in done.stdout.splitlines()]
-    return [tuple(map(int, row)) for row in rows if len(row) == 3]
+def _processes() -> list[tuple[int, int, int]]:
+    """Return process, parent and group of all processes that run; none where neither /proc nor ps can say it."""
+    rows = []
+    for stat in glob.glob("/proc/[0-9]*/stat"):
+        with contextlib.suppress(OSError), open(stat, encoding="utf-8", errors="replace") as file:
+            begin, _, end = file.read().rpartition(")")  # a name may hold blanks and brackets
+            state, parent, group = end.split()[:3]
+            rows.append([begin.split()[0], parent, group, state])
+    if not rows:
+        columns = [word for name in ("pid", "ppid", "pgid", "stat") for word in ("-o", f"{name}=")]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(["ps", "-A", *columns], capture_output=True, text=True, timeout=10)
+            rows = [line.split() for line in done.stdout.splitlines()]
+    running = [row for row in rows if len(row) >= 4 and not row[3].startswith("Z")]
+    return [(int(pid), int(parent), int(group)) for pid, parent, group, *_ in running]
 
 
-def _signal(groups: set[int], number: int) -> None:
+def _signal(groups: set[int], number: int) -> set[int]:
+    """Send a signal to some groups; return those that were there."""
+    there = set(groups)
     for group in groups:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # gone, or as good as
+        try:
             os.killpg(group, number)
+        except (ProcessLookupError, PermissionError):  # gone, or as good as
+            there.discard(group)
+    return there
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import xllamacpp
 
 def main() -> None:
     """Serve a model until the process is killed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--model", required=True)
     parser.add_argument("--alias", required=True)
     parser.add_argument("--host", default="127.0.0.1")

@@ -64,7 +64,7 @@ def make(model: Path, lives: Lives, home: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PATH", os.defpath)  # no nvidia-smi
 
     def make(*words: object, start_s: float = 30, tensor_parallel: int = 1, **limits: Any) -> EngineGenerator:
-        template = command(lives, *words)
+        template = command(lives, *words, *(["--tp", "{tensor_parallel}"] if tensor_parallel > 1 else []))
         options = EngineOptions(template, start_s=start_s, tensor_parallel=tensor_parallel)
         return EngineGenerator(f"engine:{model}", options, **limits)
 

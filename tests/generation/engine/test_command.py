@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from craft_hf.base.errors import InputError
-from craft_hf.base.gguf_header import _BLOCKS
+from craft_hf.base.gguf_header import _BLOCKS, check_gguf
 from craft_hf.generation.engine.command import engine_command
 from craft_hf.generation.engine.generator import EngineGenerator
 from craft_hf.generation.engine.gpus import gpu_groups
@@ -172,6 +173,31 @@ def test_a_gguf_file_that_is_none_or_cut_is_told(tmp_path: Path, content: bytes 
         dict(EngineGenerator(f"llamacpp:{file}").identity)
 
 
+def _pair(kind: int, value: bytes) -> bytes:
+    return b"".join([b"GGUF", _number(3, 4), _number(0), _number(1), _number(1), b"k", _number(kind, 4), value])
+
+
+@pytest.mark.parametrize(
+    ("content", "is_cut"),
+    [
+        (_pair(13, bytes(64)), False),
+        (_pair(9, _number(13, 4) + _number(1) + bytes(64)), False),
+        (_pair(9, (_number(9, 4) + _number(1)) * 5000), False),
+        (_pair(9, _number(4, 4) + _number(2**62) + bytes(64)), True),
+        (_pair(8, _number(2**63 + 5) + bytes(64)), True),
+        (GGUF.replace(_number(64, 4), _number(0, 4)), False),
+    ],
+)
+def test_a_gguf_header_that_is_broken_or_of_the_future_raises_nothing_else(
+    tmp_path: Path, content: bytes, is_cut: bool
+) -> None:
+    """Kinds of values that nobody knows yet, lists in lists, lengths beyond all files, an alignment of 0."""
+    file = tmp_path / "model.gguf"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="is cut") if is_cut else contextlib.nullcontext():
+        check_gguf(file)
+
+
 def test_sizes_of_blocks_are_those_of_the_format() -> None:
     """As the package gguf has them."""
     sizes = pytest.importorskip("gguf").GGML_QUANT_SIZES
@@ -207,18 +233,35 @@ def test_a_model_folder_without_weights_is_told(tmp_path: Path) -> None:
         ("engine:m", {"command": "serve {model} {prot}"}, r"has \{prot\}; expected \{model\}, \{host\}, \{port\}"),
         ("engine:m", {"command": "serve '{model} {port}"}, "is no command line .No closing quotation"),
         ("engine:m", {"command": "serve {model} {port} --api-key=a"}, r"has a key of its own .*; expected \{key\}"),
+        ("engine:m", {"command": "serve {model} {port} --host 0.0.0.0"}, "listen at 0.0.0.0; expected --host {host}"),
+        ("engine:m", {"command": "serve {model} {port}", "tensor_parallel": 2}, r"lacks \{tensor_parallel\}"),
         ("engine:m", {"command": "serve {model} {port}", "python": "/usr/bin/python3"}, "engine_python does nothing"),
         ("engine:m", {"command": "serve {model} {port}", "trust_remote_code": True}, "trust_remote_code does nothing"),
         ("llamacpp:m", {"trust_remote_code": True}, "trust_remote_code does nothing for llama.cpp"),
         ("vllm:m", {"command": "serve {model} {port}"}, "give the generator as engine:m, or leave engine_command out"),
         ("vllm:m", {"arguments": "--port 8000"}, "holds --port, which craft_hf gives an engine itself"),
         ("vllm:m", {"arguments": "--api_key=mine"}, "holds --api-key, which craft_hf gives"),
+        ("vllm:m", {"arguments": "--hos 0.0.0.0"}, "holds --hos, short for --host, which craft_hf gives"),
+        ("vllm:m", {"arguments": "--revision abc"}, "holds --revision, .*; the rows name the commit"),
+        ("vllm:m", {"arguments": "--tokenizer-rev abc"}, "short for --tokenizer-revision"),
+        ("llamacpp:m", {"arguments": "-m other.gguf"}, "holds -m, .*; the generator's name has the model"),
+        ("llamacpp:m", {"arguments": "-a other"}, "holds -a, .*; leave it out"),
+        ("vllm:m", {"arguments": "-tp 2"}, "holds -tp, .*; give tensor_parallel"),
+        ("vllm:m", {"arguments": "--tensor-parallel-size=2"}, "holds --tensor-parallel-size, .*; give tensor_parallel"),
     ],
 )
 def test_what_does_not_go_together_is_refused(name: str, options: dict[str, object], message: str) -> None:
     """With what to do, and before a model is looked for."""
     with pytest.raises(InputError, match=message):
         EngineGenerator(name, EngineOptions(**options))  # type: ignore[arg-type]
+
+
+def test_short_options_about_speed_and_memory_decide_nothing() -> None:
+    """Unless they are those of another program."""
+    options = EngineOptions(arguments="-t 8 -tb 4 -ngl -1 -c 4096 -np 8 -b 512 -ub 64 -fa on -dp 2 -pp 2 --tokenizer t")
+    options.check(EngineName("llamacpp", "m"))
+    assert options.deciding() == ["--tokenizer t"]
+    assert EngineOptions("bash -c 'serve {model} {port}'").deciding() == ["-c serve {model} {port}"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from craft_hf.base.records import FAILED, Answer
 from craft_hf.generation.engine import replica
 from craft_hf.generation.engine.generator import EngineGenerator, _Asked, running_engines
 from craft_hf.generation.engine.options import EngineOptions
+from craft_hf.generation.engine.process import EngineProcess
 from craft_hf.generation.generator import Sampling
 from craft_hf.generation.journal import Journal
 from craft_hf.generation.journaled import ask
@@ -106,7 +108,7 @@ def test_each_group_of_gpus_has_an_engine_and_one_that_dies_is_started_again(
 
     with running_engines(lives.file.parent, generator):
         found = [p.key for p, _ in generator.generate(prompts(40, 4), SCHEMA, Sampling(), on_answer=on_answer)]
-        until(lambda: len(lives.all) == 3)
+        until(lambda: len(lives.all) == 3, 60)
     assert sorted(found) == sorted({prompt.key for prompt in prompts(40)})
     visible = [life["variables"]["CUDA_VISIBLE_DEVICES"] for life in lives.all]
     assert sorted(visible[:2]) == ["4,5", "GPU-6,7"]
@@ -248,10 +250,107 @@ def test_identity_is_the_models_and_what_may_change_its_answers(model: Path, hom
         "options": ["--quantization fp8", "-m sglang"],
     }
     elsewhere = "/opt/bin/python3 -m sglang --quantization fp8 --model-path {model} --host {host} --port {port}"
+    elsewhere += " --tp {tensor_parallel}"
     assert identity(elsewhere, arguments="--mem-fraction-static=0.8", tensor_parallel=4) == first
     assert identity(elsewhere, arguments="--kv-cache-dtype fp8") != first
     (model / "model.safetensors").write_text("other weights")
     assert identity(elsewhere) != first
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--default-chat-template-kwargs '{\"enable_thinking\": false}'",
+        '--hf-overrides \'{"rope": {"type": "yarn"}}\'',
+        "--reasoning {model} on",
+        "--quantization {model}",
+    ],
+)
+def test_options_with_braces_decide(model: Path, home: Path, options: str) -> None:
+    """JSON, and what stands beside a placeholder."""
+    template = "serve --port {port} --host {host} {model}"
+    plain = EngineGenerator(f"engine:{model}", EngineOptions(template))
+    other = EngineGenerator(f"engine:{model}", EngineOptions(f"{template} {options}"))
+    shell = EngineGenerator(f"engine:{model}", EngineOptions(shlex.join(["bash", "-c", f"{template} {options}"])))
+    assert "options" not in plain.identity
+    assert len({str(other.identity), str(plain.identity), str(shell.identity)}) == 3
+
+
+def test_files_among_the_options_count_by_their_content(model: Path, home: Path, tmp_path: Path) -> None:
+    """Wherever they lie; code of the model counts where it is run."""
+
+    def identity(arguments: str = "", trust_remote_code: bool = False) -> dict[str, object]:
+        options = EngineOptions(arguments=arguments, trust_remote_code=trust_remote_code)
+        return dict(EngineGenerator(f"vllm:{model}", options).identity)
+
+    here, there = tmp_path / "a=b", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / "adapter.safetensors").write_text("1")
+        (folder / "engine.log").write_text(str(folder))
+    first = identity(f"--lora-modules mine={there} other={there / 'adapter.safetensors'}")
+    assert str(tmp_path) not in str(first)
+    moved = there.rename(tmp_path / "moved")
+    assert identity(f"--lora-modules mine={moved} other={moved / 'adapter.safetensors'}") == first
+    assert identity(f"--template {here}") == identity(f"--template={moved}")
+    (moved / "adapter.safetensors").write_text("2")
+    assert identity(f"--lora-modules mine={moved} other={here / 'adapter.safetensors'}") != first
+    assert identity(f"--template {here}") != identity(f"--template={moved}")
+
+    for trusted in (True, False):
+        before = identity(trust_remote_code=trusted)
+        (model / "modeling.py").write_text(f"trusted = {trusted}")
+        assert (identity(trust_remote_code=trusted) != before) is trusted
+
+
+def test_the_first_engine_ends_when_the_second_cannot_be_started(
+    make: Make, lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C comes at any moment."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    start, seen = replica.Replica.start, list[replica.Replica]()
+
+    def interrupted(self: replica.Replica) -> None:
+        seen.append(self)
+        if len(seen) == 2:
+            until(lambda: bool(lives.all), 60)
+            raise KeyboardInterrupt
+        start(self)
+
+    monkeypatch.setattr(replica.Replica, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        answers(make())
+    assert lives.processes
+    assert lives.nothing_left()
+
+
+def test_a_forked_process_does_not_end_its_parents_engine(make: Make, lives: Lives, tmp_path: Path) -> None:
+    """It has a copy of all that stops one."""
+    words = [sys.executable, "-S", str(ROOT / "tests" / "stand_in_engine.py"), "--model", "m", "--record"]
+    words += [str(lives.file), "--port", str(replica.free_port())]
+    variables = {**os.environ, "CRAFT_HF_ENGINE_KEY": "secret"}
+    engine = EngineProcess(words, variables, tmp_path / "engine-1.log", "secret")
+    try:
+        until(lambda: bool(lives.all), 60)
+        if (forked := os.fork()) == 0:
+            try:
+                engine.ask_to_stop()
+                engine.stop()
+                engine._kill()
+            finally:
+                os._exit(0)
+        os.waitpid(forked, 0)
+        assert not engine.has_ended(1)
+    finally:
+        engine.stop()
+    assert lives.nothing_left()
+
+
+def test_an_engine_with_a_key_of_its_own_is_told_soon(make: Make, lives: Lives) -> None:
+    """It answers all the time, but not us."""
+    with pytest.raises(GeneratorError, match=r"HTTP status 401.*has one of its own; write \{key\} into engine_command"):
+        answers(make("--own-key", start_s=600))
+    assert lives.nothing_left()
 
 
 HALF_READ = """
@@ -266,9 +365,9 @@ next(asked)
 def test_a_program_that_ends_while_it_asks_leaves_nothing(model: Path, home: Path, lives: Lives) -> None:
     """At its end no thread can be waited for."""
     words = [sys.executable, "-c", HALF_READ, f"engine:{model}", command(lives, "--children", "--delay-s", 0.2)]
-    subprocess.run(words, cwd=ROOT, timeout=15, check=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    subprocess.run(words, cwd=ROOT, timeout=60, check=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
     assert len(lives.all) == 1
-    until(lives.nothing_left)
+    until(lives.nothing_left, 60)
 
 
 CLIENT = """
@@ -293,14 +392,14 @@ def test_whoever_is_killed_nothing_is_left(victim: str, number: int, lives: Live
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     try:
-        until(lambda: "ready" in "".join(log.read_text() for log in tmp_path.glob("engine-1.log")), 30)
+        until(lambda: "ready" in "".join(log.read_text() for log in tmp_path.glob("engine-1.log")), 60)
         engine = lives.all[0]["pid"]
         watchdog = parent_of(engine)
         assert parent_of(watchdog) == client.pid
         time.sleep(2 if victim == "engine" else 0)  # until the watchdog has looked for children
         os.kill({"client": client.pid, "watchdog": watchdog, "engine": engine}[victim], number)
-        until(lives.nothing_left)
-        until(lambda: not is_running(watchdog))
+        until(lives.nothing_left, 60)
+        until(lambda: not is_running(watchdog), 60)
     finally:
         client.kill()
         client.wait()
