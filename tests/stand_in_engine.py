@@ -24,6 +24,8 @@ KEY_VARIABLE = "CRAFT_HF_ENGINE_KEY"
 class StandIn(WriterServer):
     """Answers those who know the key; dies before its answer number `most`."""
 
+    poison: str | None = None
+
     def __init__(self, name: str, root: str, most: int, delay_s: float) -> None:
         super().__init__(delay_s=delay_s)
         self.models, self.root, self.most = (name,), root, most
@@ -34,6 +36,9 @@ class StandIn(WriterServer):
             return error(401, "wrong key")
         if body.get("max_tokens") == 1:  # whoever asks whether it is ready
             return ok("A")
+        if self.poison and self.poison in body["messages"][-1]["content"]:
+            time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.answered == self.most:
             os.kill(os.getpid(), signal.SIGKILL)
         if "Text:\n" in body["messages"][-1]["content"]:
@@ -56,6 +61,7 @@ def main() -> None:
     parser.add_argument("--ends", type=int, help="end with this status in place of serving")
     parser.add_argument("--sleeps", type=float, default=0.0, help="seconds before it listens")
     parser.add_argument("--refuses", action="store_true", help="refuse every prompt")
+    parser.add_argument("--poison", help="words of a prompt of which it dies")
     parser.add_argument("--own-key", action="store_true", help="refuse the key that it got")
     parser.add_argument("--children", action="store_true", help="start one process in its group, and one outside")
     given, _ = parser.parse_known_args()
@@ -78,6 +84,7 @@ def main() -> None:
         sys.exit(given.ends)
     time.sleep(given.sleeps)
     stand_in = StandIn(given.served_model_name, given.model, given.answers, given.delay_s)
+    stand_in.poison = given.poison
     if given.refuses:
         stand_in.reply_to = lambda body: error(400, "there is no chat template")  # type: ignore[method-assign]
     with serving(stand_in, given.port):

@@ -99,6 +99,11 @@ class Engines:
     def _errors(self) -> list[GeneratorError]:
         return [replica.error for replica in self._replicas if replica.error]
 
+    def forgive(self) -> None:
+        """Count no death so far as one in vain: what was asked is the cause."""
+        for replica in self._replicas:
+            replica.forgive()
+
     def _line(self) -> str:
         return next((replica.line for replica in self._replicas if not replica.is_up), "Asking the engine")
 

@@ -41,6 +41,12 @@ NOTICED_S = 10.0
 MOST_AGAIN = 2
 """How often a prompt that failed while an engine died is asked again as if it had not been."""
 
+MOST_TOGETHER, MOST_ALONE = 2, 2
+"""Deaths while a prompt was in flight after which it is asked alone, and further ones after which it is their cause."""
+
+MOST_BLAMED = 2
+"""Prompts in a row, without an answer, of which an engine may die; if it dies of more, it is the engine's fault."""
+
 
 class EngineGenerator:
     """A model served by engines that are started when the first prompt is sent; implements `generate.Generator`.
@@ -134,7 +140,8 @@ class EngineGenerator:
     ) -> Iterator[tuple[Prompt, Answer]]:
         """Answer every prompt that `should_send` accepts once; see `ServerGenerator.generate`.
 
-        What was in flight when an engine died is asked again.
+        What was in flight when an engine died is asked again; what was so twice is asked alone, after all others, and a
+        prompt of which an engine dies then, too, gets an answer that is none.
 
         Raises:
             GeneratorError: an engine does not start, or dies again and again; the message has the end of its log.
@@ -147,9 +154,12 @@ class EngineGenerator:
             while asked.left:
                 engines = self._running()
                 asked.begin(engines)
+                if blamed := asked.blamed():
+                    yield blamed
+                    continue
                 try:
                     for prompt, answer in engines.server.generate(
-                        asked.left, schema, sampling, should_send, asked.take
+                        asked.next, schema, sampling, asked.accepts(should_send), asked.take, asked.may_repeat
                     ):
                         if asked.has_taken(prompt):
                             yield prompt, answer
@@ -178,18 +188,62 @@ class _Asked:
 
     Attributes:
         left: prompts that have no answer.
+        next: those of them to ask now.
         deaths: of the engines, when they were asked last.
-        must_repeat: whether a prompt failed since because one died.
+        must_repeat: whether prompts without an answer are to be asked then.
     """
 
     def __init__(self, prompts: Sequence[Prompt], on_answer: Callable[[Prompt, Answer], None]) -> None:
-        self.left, self.deaths, self.must_repeat = list(prompts), 0, False
+        self.left, self.next, self.deaths, self.must_repeat = list(prompts), list(prompts), 0, False
         self._taken, self._failed, self._on_answer = set[str](), Counter[str](), on_answer
+        self._seen, self._died, self._refused = dict[str, int](), Counter[str](), set[str]()
+        self._alone: Prompt | None = None
+        self._died_alone, self._blamed = 0, 0
 
     def begin(self, engines: Engines) -> None:
-        """Take note that the engines are asked for what is left."""
-        self.left = [prompt for prompt in self.left if not self.has_taken(prompt)]
-        self._engines, self.deaths, self.must_repeat = engines, engines.deaths, False
+        """Take note that the engines are asked for what is left: first for what is not suspected of killing them."""
+        self._engines = engines
+        for key in list(self._seen):
+            self._count_deaths(key)
+        self._seen.clear()
+        self.left = [p for p in self.left if not self.has_taken(p) and p.key not in self._refused]
+        others = [prompt for prompt in self.left if self._died[prompt.key] < MOST_TOGETHER]
+        self.next = others or self.left[:1]
+        alone = self.left[0] if self.left and not others else None
+        if alone and alone is self._alone:
+            self._died_alone += engines.deaths - self.deaths
+        elif alone:
+            self._died_alone = 0
+            if self._blamed < MOST_BLAMED:
+                engines.forgive()
+        self._alone = alone
+        self.deaths, self.must_repeat = engines.deaths, len(self.next) < len(self.left)
+
+    def accepts(self, should_send: Callable[[Prompt], bool]) -> Callable[[Prompt], bool]:
+        """Return `should_send`, which takes note of what is in flight from then on."""
+
+        def accept(prompt: Prompt) -> bool:
+            accepted = should_send(prompt)
+            if accepted:
+                self._seen[prompt.key] = self._engines.deaths
+            else:
+                self._refused.add(prompt.key)
+            return accepted
+
+        return accept
+
+    def may_repeat(self, prompt: Prompt) -> bool:
+        """Whether a prompt that failed may be sent again beside those that are in flight."""
+        self._count_deaths(prompt.key)
+        may = self._engines.deaths == self.deaths if self._alone else self._died[prompt.key] < MOST_TOGETHER
+        self.must_repeat |= not may
+        return may
+
+    def _count_deaths(self, key: str) -> None:
+        """Count the deaths since a prompt in flight was looked at last."""
+        deaths = self._engines.deaths
+        self._died[key] += deaths - self._seen.get(key, deaths)
+        self._seen[key] = deaths
 
     def take(self, prompt: Prompt, answer: Answer) -> None:
         """Hand on an answer, unless it says that requests failed while an engine died."""
@@ -198,8 +252,24 @@ class _Asked:
             self._failed[prompt.key] += 1
             self.must_repeat = True
         else:
-            self._taken.add(prompt.key)
-            self._on_answer(prompt, answer)
+            self._hand_on(prompt, answer)
+            self._blamed = 0
+
+    def _hand_on(self, prompt: Prompt, answer: Answer) -> None:
+        self._seen.pop(prompt.key, None)
+        self._taken.add(prompt.key)
+        self._on_answer(prompt, answer)
+
+    def blamed(self) -> tuple[Prompt, Answer] | None:
+        """Hand on that there is no answer to a prompt of which the engine died often enough while it was alone."""
+        prompt = self._alone
+        if prompt is None or self._died_alone < MOST_ALONE or self._blamed == MOST_BLAMED:
+            return None
+        self._blamed += 1
+        self.left.remove(prompt)
+        answer = Answer("", FAILED, error="the engine died of it each time that it was asked, also alone")
+        self._hand_on(prompt, answer)
+        return prompt, answer
 
     def has_taken(self, prompt: Prompt) -> bool:
         """Whether a prompt's answer was handed on."""

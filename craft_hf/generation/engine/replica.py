@@ -100,6 +100,10 @@ class Replica:
             self._thread.join()
         forget_key(self.url)
 
+    def forgive(self) -> None:
+        """Count no death so far as one in vain: something else was the cause."""
+        self._in_vain = 0
+
     @property
     def is_listening(self) -> bool:
         """Whether it takes requests at this moment; its process may be dead already before that is known."""

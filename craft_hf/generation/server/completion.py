@@ -114,8 +114,11 @@ async def complete(
     settings: CompletionSettings,
     request: PromptRequest,
     should_send: Callable[[Prompt], bool],
+    may_repeat: Callable[[Prompt], bool],
 ) -> Answer | None:
     """Send a request until there is an answer; return None if `should_send` says no when its turn comes.
+
+    Before each further time that it is sent, `may_repeat` is asked in its place.
 
     Returns:
         The answer. If there is none for this prompt, its finish_reason is `FAILED`, `FILTERED` or `PROMPT_TOO_LONG`.
@@ -125,9 +128,9 @@ async def complete(
     """
     sent = False
     while (connection := await pool.acquire(request)) is not None:
-        if not sent and not should_send(request.prompt):
+        if not (may_repeat if sent else should_send)(request.prompt):
             pool.release(connection)
-            return None
+            return request.invalid_answer
         endpoint, sent, sent_at = connection.endpoint, True, time.monotonic()
         asked_in = endpoint.dialect
         is_trial = bool(request.trials) and request.tried_at is endpoint

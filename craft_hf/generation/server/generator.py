@@ -136,12 +136,15 @@ class ServerGenerator:
         sampling: Sampling,
         should_send: Callable[[Prompt], bool] = send_all,
         on_answer: Callable[[Prompt, Answer], None] = ignore_answer,
+        may_repeat: Callable[[Prompt], bool] = send_all,
     ) -> Iterator[tuple[Prompt, Answer]]:
         """Answer every prompt that `should_send` accepts once, each as soon as its answer arrives.
 
         A prompt for which there is no answer gets one that is none (`Answer.is_answer`): it is too long, the server's
         filter stops it, or each request for it fails while the server answers others. Closing the iterator cancels the
         requests in flight. An error does so too, and is raised after the answers that arrived before it.
+
+        A prompt that was sent and failed is left without an answer where `may_repeat` says no to sending it again.
 
         Raises:
             GeneratorError: no server is left that can be reached and gives usable answers, or the quota is exhausted.
@@ -157,7 +160,7 @@ class ServerGenerator:
 
             async def answer_one(prompt: Prompt) -> None:
                 try:
-                    answer = await complete(pool, settings, PromptRequest(prompt), should_send)
+                    answer = await complete(pool, settings, PromptRequest(prompt), should_send, may_repeat)
                 except GeneratorError as e:  # what is in flight is paid for: it may come in before the run ends
                     errors.append(e)
                     pool.stop()

@@ -146,16 +146,36 @@ def test_a_prompt_that_failed_while_an_engine_died_is_asked_again() -> None:
     assert told[-1] == "stop"
 
 
+@pytest.mark.parametrize(("retries", "concurrency", "count"), [(4, 4, 6), (0, 1, 6), (4, 1, 1)])
+def test_a_prompt_that_kills_the_engine_does_not_end_the_run(
+    make: Make, lives: Lives, retries: int, concurrency: int, count: int
+) -> None:
+    """It is asked beside others, then alone, and then has no answer; all others have theirs, each once."""
+    asked = prompts(count)
+    words = asked[0].messages[-1]["content"]
+    generator = make("--poison", words, concurrency=concurrency, max_retries=retries)
+    found, told = list[tuple[str, bool]](), Counter[str]()
+    for prompt, answer in generator.generate(
+        asked, SCHEMA, Sampling(), on_answer=lambda prompt, _: told.update([prompt.key])
+    ):
+        found.append((prompt.key, answer.is_answer))
+        assert answer.is_answer or answer.finish_reason == FAILED
+    assert dict(found) == {prompt.key: prompt.key != asked[0].key for prompt in asked}
+    assert told == Counter(key for key, _ in found) == Counter(prompt.key for prompt in asked)
+    assert lives.nothing_left()
+
+
 def test_three_deaths_without_an_answer_end_the_run(make: Make, lives: Lives, home: Path) -> None:
     """The error has the engine's last words and the place of its log, but not its key; answers before it are kept."""
     generator = make("--answers", 0, "--says", "Error: the GPU fell off the bus")
+    asked = generator.generate(prompts(4), SCHEMA, Sampling())
     with pytest.raises(GeneratorError, match="died 3 times without an answer in between") as e:
-        answers(generator)
+        assert [answer.finish_reason for _, answer in asked] == [FAILED, FAILED]
     assert "was killed by signal 9" in str(e.value)
     assert "  | Error: the GPU fell off the bus" in str(e.value)
     assert str(next(home.rglob("engine-1.log"))) in str(e.value)
     assert lives.all[0]["variables"]["CRAFT_HF_ENGINE_KEY"] not in str(e.value)
-    assert len(lives.all) == 3
+    assert len(lives.all) == 7, "twice for all prompts, twice for each of two alone, and once more"
     assert lives.nothing_left()
 
 
