@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from craft_hf.base.records import JSON
@@ -20,6 +21,11 @@ LINEAGE: Mapping[str, JSON] = {
 }  # fmt: skip
 
 
+@cache
+def _bioqa() -> Task:
+    return load_task("bioqa")
+
+
 def made_row(number: int, **changes: JSON) -> dict[str, JSON]:
     """A generated row of bioqa."""
     fields: dict[str, JSON] = {
@@ -33,7 +39,7 @@ def made_row(number: int, **changes: JSON) -> dict[str, JSON]:
         "document": f"Organelle {number} digests what the cell has swallowed.",
         "url": f"https://openstax.org/books/{number}", **LINEAGE, **changes,
     }  # fmt: skip
-    return row | derived_columns(load_task("bioqa"), row)
+    return row | derived_columns(_bioqa(), row)
 
 
 def write_run(folder: Path, generated: int, task: Task | None = None, **changes: JSON) -> Path:

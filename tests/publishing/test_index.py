@@ -238,7 +238,7 @@ def publish_overtaken(folder: Path, by: Path, repo_id: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("repeat", [False, True])
+@pytest.mark.parametrize("repeat", [False, pytest.param(True, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", [*FAULTS, "cut"])
 def test_an_interrupted_pull_goes_on(
     hub: HubServer, client: Client, indexes: tuple[Path, Path], name: str, kind: str, repeat: bool

@@ -108,7 +108,7 @@ def use_xet(hub: HubServer, storage: Path | None, folder: Path | None = None, re
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("xet", [False, True])
+@pytest.mark.parametrize("xet", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_dataset_is_loaded_back_in_four_configurations(
     hub: HubServer, folders: dict[str, Path], name: str, tmp_path: Path, xet: bool
 ) -> None:
