@@ -262,7 +262,7 @@ def test_ray_cluster_that_loses_a_node_builds_the_same_index(tmp_path: Path) -> 
         cluster.shutdown()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_dask_cluster_that_loses_a_worker_builds_the_same_index(tmp_path: Path) -> None:
     """A real cluster of two worker processes; one is killed in the middle and replaced."""
     distributed = pytest.importorskip("distributed")

@@ -172,6 +172,7 @@ def test_kills_change_no_row(
     assert len(tables[0][1]) > 5
 
 
+@pytest.mark.long
 def test_a_server_that_dies_midway_loses_nothing(home: Path, server: WriterServer, tmp_path: Path) -> None:
     """When the server goes away, the run ends with a clear error; with the server back it goes on."""
     from tests.openai_server import error
@@ -199,6 +200,7 @@ def stream_in_process(home: str, run: RunSettings, rows: int, found: multiproces
         time.sleep(60)
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_asks_no_more_and_loses_no_answer(home: Path, server: WriterServer) -> None:
     """kill -9 while answers arrive that nobody has taken yet."""
     server.delay_s = 0.1

@@ -482,7 +482,7 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
             Index.open(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_any_flipped_byte_of_index_json_is_harmless_or_refused(tmp_path: Path) -> None:
     """Whatever byte of index.json is another one, the index is read as it is or refused, and nothing else happens."""
     build_index(corpus(), tmp_path, HashEmbedder(), shard_documents=4)

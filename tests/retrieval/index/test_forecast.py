@@ -86,7 +86,7 @@ def test_of_a_small_corpus_everything_is_known(tmp_path: Path, vectors: str) -> 
     assert "known from 300 records in 1 of 1 files, 100.00% of the bytes on disk" in found.lines()[4]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_of_a_large_corpus_the_truth_is_in_the_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty files that differ, of which ten are read, and these in part."""
     total = 0

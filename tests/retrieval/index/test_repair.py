@@ -319,7 +319,7 @@ def places(path: Path) -> Iterator[tuple[str, int]]:
         yield "trailer", position
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_any_flipped_bit_costs_what_it_hits_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the sources: in a document's fields it costs that document, two where these end; an embedding is made
     again; elsewhere it costs nothing. Nothing else is embedded again, not even if documents that are lost come back.
