@@ -41,31 +41,29 @@ def rebuild_report(dataset: Path, out: Path, task: str | None = None) -> RunRepo
         StorageError: `out` cannot be written.
     """
     folder = DatasetFolder(dataset)
-    loaded = _task(folder.report, task)
+    loaded = task_of(folder.report, task)
     if missing := sorted(loaded.required - set(folder.rows.schema.names)):
         raise InputError(
             f"{dataset} has no column {missing[0]!r}, which the task {loaded.name} asks for; give the folder "
             "that a run of this task wrote, or with --task the task that it was made with."
         )
     _follow_fields(folder, loaded, is_changed=out.resolve() == dataset.resolve())
-    report, vectors = rebuilt_report(folder.report, folder.rows, folder.rejects, task, str(dataset))
+    report, vectors = rebuilt_report(folder.report, folder.rows, folder.rejects, loaded)
     DatasetFolder(out).write_report(report, folder.rows, folder.rejects, vectors)
     return report
 
 
 def rebuilt_report(
-    old: RunReport, rows: ParquetRows, rejects: Sequence[Row], task: str | Path | None, name: str
+    old: RunReport, rows: ParquetRows, rejects: Sequence[Row], task: Task
 ) -> tuple[RunReport, RowVectors | None]:
     """Return a report with the figures of other rows and rejects, and their vectors; see `rebuild_report`.
 
     Args:
         old: what else stands in the report.
         rows, rejects: of the dataset now.
-        task: as for `rebuild_report`.
-        name: of the dataset, for error messages.
+        task: of the dataset, see `task_of`.
     """
-    loaded = _task(old, None if task is None else str(task))
-    loaded = replace(loaded, few_shots=tuple(_few_shot(row, loaded) for row in rows if is_few_shot(row)))
+    loaded = replace(task, few_shots=tuple(_few_shot(row, task) for row in rows if is_few_shot(row)))
     vectors = _vectors(rows, loaded, old)
     diversity = measure_diversity(GeneratedTexts(rows, loaded.fields), vectors)
     new = make_report(
@@ -128,7 +126,12 @@ def _follow_fields(folder: DatasetFolder, task: Task, is_changed: bool) -> None:
     logger.info("%d rows were changed: prompt, completion and ids follow what they say now", stale)
 
 
-def _task(report: RunReport, name: str | None) -> Task:
+def task_of(report: RunReport, name: str | None) -> Task:
+    """Return the task of a report: of that name or folder, or the shipped one that the report names.
+
+    Raises:
+        InputError: there is no such task, or it is another one.
+    """
     try:
         task = load_task(name or report.task)
     except InputError as e:

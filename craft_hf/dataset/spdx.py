@@ -97,8 +97,8 @@ def spdx_expression(wording: str) -> str:
     """Return the SPDX expression for a licence as somebody worded it; `NOT_STATED` where it is not recognised.
 
     Known are SPDX ids, names and expressions, ids of the Hub, addresses, usual spellings, and several of these joined
-    by "and", "or", "/", ";" or ",": all of them must be known. A remark in brackets is passed over unless it takes
-    something back ("except images"). A licence without the version that it has elsewhere is a LicenseRef.
+    by "and", "or", "/", ";" or ",": all of them must be known. A remark in brackets is passed over if it names the same
+    licence again, or is one of `_REMARK`. A licence without the version that it has elsewhere is a LicenseRef.
     """
     text = " ".join(unicodedata.normalize("NFKC", wording).split()).strip(" .")
     if len(text) > _LONGEST or text.count("(") > _DEEPEST:

@@ -13,7 +13,7 @@ from craft_hf.dataset.folder import DatasetFolder
 from craft_hf.dataset.funnel import Stage
 from craft_hf.dataset.layout import PARQUET, REJECTS, ROWS, SETTINGS
 from craft_hf.dataset.parquet import write_rows
-from craft_hf.dataset.rebuild import rebuilt_report
+from craft_hf.dataset.rebuild import rebuilt_report, task_of
 from craft_hf.dataset.report import Row
 from craft_hf.dataset.rows import REJECTED, is_few_shot
 from craft_hf.dataset.spdx import spdx_expression
@@ -71,7 +71,7 @@ class Withdrawn:
     documents: frozenset[str]
 
 
-def withdraw(dataset: Path, withdrawal: Withdrawal, task: str | Path | None = None) -> Withdrawn:
+def withdraw(dataset: Path, withdrawal: Withdrawal, task: str | None = None) -> Withdrawn:
     """Take documents out of a dataset's folder, which holds either all of the old or all of the new afterwards.
 
     Rows and rejects that name one of them as their partner name none. The report has the figures of what is left; its
@@ -101,6 +101,7 @@ def withdraw(dataset: Path, withdrawal: Withdrawal, task: str | Path | None = No
         return Withdrawn(0, 0, documents)
     if counts[0] == len(old.rows):
         raise InputError(f"{dataset} would have no row left without {withdrawal}; remove the whole dataset instead.")
+    loaded = task_of(report, task)
     note = (
         f"Withdrawn on {datetime.now(UTC):%Y-%m-%d}: {counts[0]} rows and {counts[1]} rejects of {len(documents)} "
         f"documents ({withdrawal})."
@@ -119,7 +120,7 @@ def withdraw(dataset: Path, withdrawal: Withdrawal, task: str | Path | None = No
             write_rows(folder / REJECTS / PARQUET, rejects, REJECTED.arrow_schema)
             if (dataset / SETTINGS).is_file():
                 shutil.copyfile(dataset / SETTINGS, folder / SETTINGS)
-            made, vectors = rebuilt_report(report, new.rows, new.rejects, task, str(dataset))
+            made, vectors = rebuilt_report(report, new.rows, new.rejects, loaded)
             new.write_report(made, new.rows, new.rejects, vectors)
             new.write_card(made, new.rows)
     except OSError as e:

@@ -76,7 +76,7 @@ def dataset_repository(
         work: an empty folder, where the Parquet files are written.
         failure: beginning of error messages, such as "X cannot be published to Y".
         private: whether the repository will be private.
-        mask_personal: mask personal data in rows and rejects, see `personal_data.KINDS`.
+        mask_personal: mask personal data in rows and rejects, see `PERSONAL_KINDS`.
 
     Raises:
         InputError: the folder cannot be read, licences are in conflict, or a text contains a secret.

@@ -20,7 +20,7 @@ from __future__ import annotations
 import functools
 import re
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,12 +75,12 @@ class Candidates:
             self._with_word[word_id].append(number)
         self._words.append(ids)
         self._ends.append([len(self._words.values)])
-        self._weights.append([_weight(words)])
+        self._weights.append([weight_of(words)])
 
     def find(self, text: str, start: int = 0) -> list[int]:
         """Return the numbers of all texts from `start` on that may reach the threshold with a new one, in order."""
         words = words_of(text)
-        known, weight = self._known(words), _weight(words)
+        known, weight = self._known(words), weight_of(words)
         unknown = weight - sum(size for _, size in known)
         lists = [self._with_word[word_id] for word_id in self._rarest(known, unknown)]
         lists += [self._with_rare_word.get(word_id, _NONE) for word_id, _ in known]
@@ -114,7 +114,8 @@ class Candidates:
             needed -= size
 
 
-def _weight(words: set[str]) -> int:
+def weight_of(words: Collection[str]) -> int:
+    """Return the letters of words, and one for the blank behind each."""
     return sum(map(len, words)) + len(words)
 
 

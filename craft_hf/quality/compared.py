@@ -12,7 +12,7 @@ from rapidfuzz import fuzz, utils
 from rapidfuzz.distance import Levenshtein
 
 from craft_hf.base import JSON
-from craft_hf.quality.candidates import words_of
+from craft_hf.quality.candidates import weight_of, words_of
 from craft_hf.quality.text import stop_words
 from craft_hf.tasks import Task, sample_json, texts_of
 
@@ -165,7 +165,7 @@ def _texts_and_numbers(value: JSON) -> Iterator[str]:
 def _share_content(one: frozenset[str], other: frozenset[str]) -> bool:
     """Whether the words of both are the same in the greater part of each, by letters."""
     mine, others = one - other, other - one
-    same = _weight(one & other)
+    same = weight_of(one & other)
     left = set(others)
     for word in sorted(mine):
         twin = next((w for w in sorted(left) if _is_same_word(word, w)), None)
@@ -173,7 +173,7 @@ def _share_content(one: frozenset[str], other: frozenset[str]) -> bool:
             left.discard(twin)
             mine = mine - {word}
             same += max(len(word), len(twin)) + 1
-    least = min(same / weight if (weight := same + _weight(words)) else 1.0 for words in (mine, left))
+    least = min(same / weight if (weight := same + weight_of(words)) else 1.0 for words in (mine, left))
     return least >= SHARED
 
 
@@ -185,10 +185,6 @@ def _is_same_word(one: str, other: str) -> bool:
     if same >= max(_LEAST_STEM, len(shorter) - _ENDING) and len(longer) - same <= _ENDING:
         return True
     return same > 0 and len(shorter) > _LEAST_STEM and Levenshtein.distance(one, other, score_cutoff=1) == 1
-
-
-def _weight(words: frozenset[str] | set[str]) -> int:
-    return sum(map(len, words)) + len(words)
 
 
 def _plain(text: str) -> str:
